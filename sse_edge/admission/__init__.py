@@ -1,0 +1,1 @@
+"""Who may enter: pure policies and the gate that composes them."""

@@ -1,0 +1,93 @@
+"""What the rest reads from ASGI: types, and one request's headers without losing repeated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+if TYPE_CHECKING:
+    from .identity import Identity
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, as policies and ``channels`` callables see it.
+
+    ``path`` is below the mount point, decoded.  ``peer`` is the address at the other end of the
+    socket, None on a unix socket.  ``params`` are the path template's values and ``identity`` is who
+    asks; both are filled in on the way through the gate.
+    """
+
+    method: str
+    path: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    query_string: bytes = b""
+    scheme: str = "http"
+    peer: str | None = None
+    params: Mapping[str, str] | None = None
+    identity: Identity | None = None
+
+    @classmethod
+    def of(cls, scope: Scope) -> Request:
+        """Read an ASGI ``http`` scope."""
+        client = scope.get("client")
+        return cls(
+            method=scope["method"],
+            path=route_path(scope),
+            headers=tuple(scope["headers"]),
+            query_string=scope.get("query_string", b""),
+            scheme=scope.get("scheme", "http"),
+            peer=client[0] if client else None,
+        )
+
+    def all(self, name: bytes) -> list[str]:
+        """Every value of a header, in order; ``name`` in lower case."""
+        return [value.decode("latin-1") for key, value in self.headers if key == name]
+
+    def first(self, name: bytes) -> str | None:
+        """The first value of a header, or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query string's parameters, each with all its values."""
+        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+
+    def cookies(self, name: str) -> list[str]:
+        """Every value of a cookie, in the order the client sent them (RFC 6265, section 5.4)."""
+        found = []
+        for header in self.all(b"cookie"):
+            for pair in header.split(";"):
+                key, equals, value = pair.partition("=")
+                if equals and key.strip() == name:
+                    found.append(value.strip().strip('"'))
+        return found
+
+
+def route_path(scope: Scope) -> str:
+    """The path below the mount point (ASGI HTTP, ``root_path``)."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "").rstrip("/")
+    if root and (path == root or path.startswith(root + "/")):
+        return path[len(root) :] or "/"
+    return path
+
+
+async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    """Send one whole response."""
+    if status not in (204, 304):
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,1 @@
+"""The Redis backend: the only place that imports redis."""

@@ -1,0 +1,51 @@
+"""Exceptions. One root; every refused value says which field and which value."""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """Root of everything sse_edge raises on purpose."""
+
+
+class FieldError(EdgeError, ValueError):
+    """A value was refused where it was given.
+
+    ``field`` names the argument, ``value`` is what was given (``None`` for secrets, which are
+    never repeated), and the message is ``"<field>: <why> (got <value>)"``.
+    """
+
+    def __init__(self, field: str, why: str, value: object = None, *, secret: bool = False) -> None:
+        self.field = field
+        self.value = None if secret else value
+        shown = "" if secret else f" (got {_short(value)})"
+        super().__init__(f"{field}: {why}{shown}")
+
+
+class ConfigError(FieldError):
+    """A setting was refused at construction."""
+
+
+class EventError(FieldError):
+    """An event, a channel name or a publish argument was refused; nothing was published."""
+
+
+class PublishError(EdgeError):
+    """A publish did not succeed.
+
+    ``may_have_happened`` is True when the backend went away after the request was sent, so that the
+    event may or may not be out; False when it certainly is not.  Repeating the call with the same
+    ``dedupe_key`` is safe either way.
+    """
+
+    def __init__(self, message: str, *, may_have_happened: bool) -> None:
+        self.may_have_happened = may_have_happened
+        super().__init__(message)
+
+
+class BackendError(EdgeError):
+    """The channel backend could not be reached or answered with an error."""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,95 @@
+"""The catalogue: every way a request is refused and every way a stream ends.
+
+The same code is what the client reads, what the log says and what the metric counts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request gets no stream.
+
+    ``code`` is stable and documented, ``status`` the HTTP status, ``detail`` a sentence for a person,
+    ``retry_after`` seconds to wait before another attempt makes sense (only on 429 and 503).
+    """
+
+    code: str
+    status: int
+    detail: str
+    retry_after: float | None = None
+
+    def because(self, detail: str) -> Refusal:
+        """The same refusal with a more exact sentence."""
+        return replace(self, detail=detail)
+
+    def body(self) -> bytes:
+        """The JSON a client reads: ``{"error": code, "detail": …}``."""
+        return json.dumps({"error": self.code, "detail": self.detail}).encode()
+
+
+BAD_REQUEST = Refusal("bad-request", 400, "the request is malformed")
+UNAUTHENTICATED = Refusal("unauthenticated", 401, "no valid session cookie")
+ORIGIN = Refusal("origin", 403, "this origin may not read streams here")
+FORBIDDEN = Refusal("forbidden", 403, "this channel may not be read by this user")
+NOT_FOUND = Refusal("not-found", 404, "there is no stream at this path")
+METHOD = Refusal("method", 405, "only GET, HEAD and OPTIONS are answered here")
+USER_LIMIT = Refusal("user-limit", 429, "too many open streams for this user", 5.0)
+IP_LIMIT = Refusal("ip-limit", 429, "too many open streams from this address", 5.0)
+CONNECT_RATE = Refusal("connect-rate", 429, "too many new streams from this address", 5.0)
+WORKER_FULL = Refusal("worker-full", 503, "this server holds as many streams as it may", 5.0)
+DRAINING = Refusal("draining", 503, "this server is about to stop", 2.0)
+BACKEND_DOWN = Refusal("backend-down", 503, "the event source cannot be reached at the moment", 5.0)
+
+REFUSALS: tuple[Refusal, ...] = (
+    BAD_REQUEST,
+    UNAUTHENTICATED,
+    ORIGIN,
+    FORBIDDEN,
+    NOT_FOUND,
+    METHOD,
+    USER_LIMIT,
+    IP_LIMIT,
+    CONNECT_RATE,
+    WORKER_FULL,
+    DRAINING,
+    BACKEND_DOWN,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why an open stream ended.
+
+    ``told`` says whether the client gets a last ``edge-close`` event with the reason: not when it is
+    gone already, and not when it does not read.
+    """
+
+    reason: str
+    told: bool = True
+
+
+CLIENT_GONE = Ending("client-gone", told=False)
+MAX_DURATION = Ending("max-duration")
+SESSION_EXPIRED = Ending("session-expired")
+REVOKED = Ending("revoked")
+FORBIDDEN_SINCE = Ending("forbidden")
+SLOW = Ending("slow", told=False)
+DRAIN = Ending("drain")
+BACKEND_LOST = Ending("backend-lost")
+ERROR = Ending("error")
+
+ENDINGS: tuple[Ending, ...] = (
+    CLIENT_GONE,
+    MAX_DURATION,
+    SESSION_EXPIRED,
+    REVOKED,
+    FORBIDDEN_SINCE,
+    SLOW,
+    DRAIN,
+    BACKEND_LOST,
+    ERROR,
+)
