@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class EdgeError(Exception):
     """Root of everything sse_edge raises on purpose."""
@@ -34,11 +36,13 @@ class PublishError(EdgeError):
 
     ``may_have_happened`` is True when the backend went away after the request was sent, so that the
     event may or may not be out; False when it certainly is not.  Repeating the call with the same
-    ``dedupe_key`` is safe either way.
+    ``dedupe_key`` is safe either way.  ``published`` are the ids of the events of the same call that
+    were confirmed before.
     """
 
-    def __init__(self, message: str, *, may_have_happened: bool) -> None:
+    def __init__(self, message: str, *, may_have_happened: bool, published: Sequence[str] = ()) -> None:
         self.may_have_happened = may_have_happened
+        self.published = list(published)
         super().__init__(message)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +26,17 @@ class Identity:
 
 
 def _matches(pattern: str, channel: str) -> bool:
-    # fnmatch gives "?" and "[" a meaning too; here only "*" has one.
-    return fnmatchcase(channel, pattern.replace("[", "[[]").replace("?", "[?]"))
+    # Not fnmatch: it would compile and keep a regular expression for every user's own pattern.
+    first, *middle = pattern.split("*")
+    if not middle:
+        return channel == pattern
+    last = middle.pop()
+    at, end = len(first), len(channel) - len(last)
+    if at > end or not channel.startswith(first) or not channel.endswith(last):
+        return False
+    for piece in middle:
+        at = channel.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True

@@ -1,1 +1,30 @@
 """Where events come from."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError
+from .base import Backend
+
+
+def open_backend(backend: str | Backend) -> tuple[Backend, bool]:
+    """The backend behind a URL, or the one given; and whether the caller is to close it.
+
+    ``memory://`` is one backend for the whole process, ``memory://name`` another; ``redis://``,
+    ``rediss://`` and ``unix://`` are Redis.  Raises ConfigError for any other scheme.
+    """
+    if not isinstance(backend, str):
+        if not hasattr(backend, "subscriber"):
+            raise ConfigError("backend", "must be a URL or a backend object", backend)
+        return backend, False
+    scheme = urlsplit(backend).scheme
+    if scheme == "memory":
+        from .memory import named  # noqa: PLC0415 - only what is used is imported
+
+        return named(urlsplit(backend).netloc), False
+    if scheme in ("redis", "rediss", "unix"):
+        from .redis import RedisBackend  # noqa: PLC0415
+
+        return RedisBackend(backend), True
+    raise ConfigError("backend", "must begin with memory://, redis://, rediss:// or unix://", backend)

@@ -27,12 +27,12 @@ class Replay(NamedTuple):
     """What a stream is owed before it goes live.
 
     ``events`` in the order of their ids, then live events with ids above ``upto``.  ``resets`` come
-    before the events.
+    before the events.  ``upto`` is None where nothing is numbered.
     """
 
     events: list[Numbered]
     resets: list[Reset]
-    upto: EventId
+    upto: EventId | None
 
 
 class Receiver(Protocol):

@@ -1,1 +1,5 @@
 """The Redis backend: the only place that imports redis."""
+
+from .client import RedisBackend
+
+__all__ = ["RedisBackend"]

@@ -1,0 +1,26 @@
+"""Server-Sent Events for any ASGI app: who may listen, what they hear, and nothing lost unnoticed."""
+
+from .admission.cookies import Anonymous, SignedCookie
+from .admission.limits import Limits
+from .backends.memory import MemoryBackend
+from .backends.redis import RedisBackend
+from .errors import ConfigError, PublishError
+from .event import Event
+from .identity import Identity
+from .middleware import SSEMiddleware
+from .publisher import Publisher, SyncPublisher
+
+__all__ = [
+    "Anonymous",
+    "ConfigError",
+    "Event",
+    "Identity",
+    "Limits",
+    "MemoryBackend",
+    "PublishError",
+    "Publisher",
+    "RedisBackend",
+    "SSEMiddleware",
+    "SignedCookie",
+    "SyncPublisher",
+]

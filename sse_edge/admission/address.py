@@ -1,0 +1,113 @@
+"""Where a request comes from, past the proxies in front: what per-address limits count by.
+
+Only X-Forwarded-For and X-Forwarded-Proto are read, and only from trusted peers.  Reading RFC 7239's
+Forwarded as well would let a client choose which of the two a proxy did not overwrite.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from .settings import strings, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..asgi import Request
+
+UNIX = "unix"
+"""The peer on a unix socket, as a setting and as a key."""
+
+_MAX_HOPS = 32  # entries of X-Forwarded-For that are looked at, from the right
+_MAX_ENTRY = 64  # characters; the longest address with brackets and port has 53
+_WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+
+
+class TrustedProxies:
+    """Who is believed about where a request came from.
+
+    ``networks`` are CIDR networks, single addresses, or the word ``unix`` for unix sockets.  An IPv6
+    client is known by its first ``ipv6_prefix`` bits, since a household or a server usually has a whole
+    /64 to choose its address from.
+    """
+
+    def __init__(self, networks: Sequence[str] = (), *, ipv6_prefix: int = 64) -> None:
+        entries = strings("trusted_proxies", networks)
+        self._unix = UNIX in entries
+        self._networks = tuple(_network(text) for text in entries if text != UNIX)
+        self._prefix = whole("ipv6_prefix", ipv6_prefix, 128)
+        self._mask = (1 << 128) - (1 << (128 - ipv6_prefix))
+
+    def client(self, request: Request) -> str:
+        """The key of the client's address: ``192.0.2.1``, ``2001:db8:0:1::/64``, ``unix``.
+
+        Walks X-Forwarded-For from the right for as long as trusted hops vouch for the next entry.
+        What is no address ends the walk, and the hop before it is the client.
+        """
+        hop = _address(request.peer or "")
+        if self._trusts_peer(request):
+            forwarded = ",".join(request.all(b"x-forwarded-for")).rsplit(",", _MAX_HOPS)
+            for entry in reversed(forwarded[-_MAX_HOPS:]):
+                before = _address(entry)
+                if before is None:
+                    break
+                hop = before
+                if not self._trusts(hop):
+                    break
+        if hop is None:
+            # Not an address: a test client's name, or a unix socket.
+            return request.peer.lower()[:_MAX_ENTRY] if request.peer else UNIX
+        if isinstance(hop, IPv6Address):
+            return f"{IPv6Address(int(hop) & self._mask)}/{self._prefix}"
+        return str(hop)
+
+    def scheme(self, request: Request) -> str:
+        """``https`` or ``http`` as the client used it."""
+        if self._trusts_peer(request):
+            said = ",".join(request.all(b"x-forwarded-proto")).rpartition(",")[2].strip().lower()
+            if said in ("http", "https"):
+                return said
+        return request.scheme
+
+    def _trusts_peer(self, request: Request) -> bool:
+        return self._trusts(_address(request.peer)) if request.peer else self._unix
+
+    def _trusts(self, hop: IPv4Address | IPv6Address | None) -> bool:
+        return hop is not None and any(hop in network for network in self._networks)
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address in one entry, without quotes, port and zone; None if there is none."""
+    text = text.strip().strip('"')
+    if len(text) > _MAX_ENTRY:
+        return None
+    if match := _WITH_PORT.fullmatch(text):
+        text = match[1] or match[2]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    # A dual-stack socket shows IPv4 clients as ::ffff:192.0.2.1; without this they would share a /64.
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ConfigError("trusted_proxies", f"not a network, an address or unix: {error}", text) from error
+    if network.prefixlen == 0:
+        raise ConfigError("trusted_proxies", "would let every client choose its own address", text)
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:
+        raise ConfigError("trusted_proxies", "write an IPv4 network the IPv4 way", text)
+    return network

@@ -1,0 +1,213 @@
+"""The gate: every check a request for a stream goes through, in order.
+
+Nothing expensive comes before something cheap, and no slot is taken before everything else said yes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..errors import BackendError
+from ..event import EventId
+from ..outcome import (
+    BACKEND_DOWN,
+    BAD_REQUEST,
+    CONNECT_RATE,
+    DRAINING,
+    FORBIDDEN,
+    IP_LIMIT,
+    METHOD,
+    NOT_FOUND,
+    UNAUTHENTICATED,
+    USER_LIMIT,
+    WORKER_FULL,
+    Refusal,
+)
+from .callback import callback
+from .limits import ConnectRate
+from .origin import own_origin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from ..asgi import Headers, Request
+    from ..backends.base import Leases
+    from ..identity import Identity
+    from .address import TrustedProxies
+    from .cookies import Authenticator
+    from .limits import Limits
+    from .origin import OriginPolicy
+    from .routes import Routes
+
+    Authorize = Callable[[Identity, str], bool | Awaitable[bool]]
+
+log = logging.getLogger("sse_edge")
+_MAX_CURSOR = 64  # characters; the longest id has 31
+_CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A request that may have its stream.
+
+    ``cursor`` is the last event the client saw.  ``subjects`` are the leases held; the caller releases
+    them.  ``guarded`` are the channels that only ``authorize`` opened, so that it has to be asked again.
+    """
+
+    identity: Identity
+    channels: tuple[str, ...]
+    cursor: EventId | None
+    address: str
+    subjects: tuple[str, ...]
+    guarded: tuple[str, ...] = ()
+
+
+class Gate:
+    """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async.
+
+    ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``.
+    """
+
+    def __init__(
+        self,
+        *,
+        auth: Authenticator,
+        routes: Routes,
+        origin: OriginPolicy,
+        proxies: TrustedProxies,
+        limits: Limits,
+        leases: Leases,
+        authorize: Authorize | None = None,
+        query_cursor: bool = False,
+    ) -> None:
+        self._auth = auth
+        self._routes = routes
+        self._origin = origin
+        self._proxies = proxies
+        self._limits = limits
+        self._leases = leases
+        self._authorize = None if authorize is None else callback("authorize", authorize)
+        self._query_cursor = query_cursor
+        self._rate = ConnectRate(limits.connects_per_ip)
+
+    def headers(self, request: Request) -> Headers:
+        """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
+        return self._origin.headers(request, self._own_origin(request))
+
+    async def admit(  # noqa: PLR0911 - one return for each check, in the documented order
+        self, request: Request, now: float, *, streams: int, draining: bool
+    ) -> Admission | Refusal | None:
+        """Decide, at Unix time ``now``, with ``streams`` open in this worker.
+
+        None is for OPTIONS, preflight or plain: to be answered with 204.  HEAD is checked like GET but
+        holds nothing.  When cancelled, nothing is held.
+        """
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            return METHOD
+        match = self._routes.match(request.path)
+        if match is None:
+            return NOT_FOUND
+        refusal = self._origin.judge(request, self._own_origin(request))
+        if refusal is not None:
+            return refusal
+        if request.method == "OPTIONS":
+            return None
+        address = self._proxies.client(request)
+        refusal = self._no_room(address, streams, draining)
+        if refusal is not None:
+            return refusal
+        cursor = self._cursor(request)
+        if isinstance(cursor, Refusal):
+            return cursor
+        identity = self._identify(request, now)
+        if isinstance(identity, Refusal):
+            return identity
+        resolved = await self._routes.resolve(match, replace(request, params=match.params, identity=identity))
+        if isinstance(resolved, Refusal):
+            return resolved
+        guarded = tuple(
+            name for name in resolved.channels if name not in resolved.open and not identity.may_read(name)
+        )
+        refusal = await self.ask(identity, guarded)
+        if refusal is not None:
+            return refusal
+        subjects = () if request.method == "HEAD" else await self._lease(identity, address)
+        if isinstance(subjects, Refusal):
+            return subjects
+        # No await from here on: who holds leases must learn of them.
+        return Admission(identity, resolved.channels, cursor, address, subjects, guarded)
+
+    async def ask(self, identity: Identity, channels: Sequence[str]) -> Refusal | None:
+        """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
+
+        FORBIDDEN is its no; BACKEND_DOWN means that it failed, which is never a yes.
+        """
+        for channel in channels:
+            try:
+                yes = self._authorize is not None and bool(await self._authorize(identity, channel))
+            except Exception:
+                log.exception("authorize failed for user %r, channel %r", identity.user, channel)
+                return BACKEND_DOWN.because("could not decide whether this channel may be read")
+            if not yes:
+                return FORBIDDEN.because(f"channel {channel!r} may not be read by this user")
+        return None
+
+    def _own_origin(self, request: Request) -> str | None:
+        hosts = request.all(b"host")
+        return own_origin(self._proxies.scheme(request), hosts[0]) if len(hosts) == 1 else None
+
+    def _no_room(self, address: str, streams: int, draining: bool) -> Refusal | None:
+        if draining:
+            return DRAINING
+        if self._limits.per_worker is not None and streams >= self._limits.per_worker:
+            return WORKER_FULL
+        wait = self._rate.hit(address)
+        return None if wait is None else replace(CONNECT_RATE, retry_after=max(1.0, wait))
+
+    def _cursor(self, request: Request) -> EventId | Refusal | None:
+        given = {text for text in request.all(b"last-event-id") if text}
+        if not given and self._query_cursor and request.query_string:
+            try:
+                query = request.query
+            except ValueError:
+                return BAD_REQUEST.because("too many query parameters")
+            given = {text for name in _CURSOR_PARAMETERS for text in query.get(name, ()) if text}
+        if not given:
+            return None
+        if len(given) > 1:
+            return BAD_REQUEST.because("several different cursors")
+        (text,) = given
+        if len(text) > _MAX_CURSOR:
+            return BAD_REQUEST.because("the cursor is too long")
+        try:
+            return EventId.parse(text)
+        except ValueError as error:
+            return BAD_REQUEST.because(f"the cursor is malformed: {error}")
+
+    def _identify(self, request: Request, now: float) -> Identity | Refusal:
+        try:
+            identity = self._auth.identify(request, now)
+        except Exception:  # an authenticator of the application's own
+            log.exception("auth failed to identify a request for %r", request.path)
+            return BACKEND_DOWN.because("could not decide who this is")
+        if identity is None or (identity.expires is not None and identity.expires <= now):
+            return UNAUTHENTICATED
+        return identity
+
+    async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:
+        caps = []
+        if self._limits.per_user is not None and identity.user is not None:
+            caps.append((f"user:{identity.user}", self._limits.per_user))
+        if self._limits.per_ip is not None:
+            caps.append((f"ip:{address}", self._limits.per_ip))
+        if not caps:
+            return ()
+        try:
+            full = await self._leases.acquire(caps)
+        except BackendError:
+            return BACKEND_DOWN
+        if full is not None:
+            return USER_LIMIT if full.startswith("user:") else IP_LIMIT
+        return tuple(subject for subject, _ in caps)

@@ -1,0 +1,176 @@
+"""Which pages may open a stream.
+
+A stream is opened with the user's cookies, and neither SameSite=Strict nor ``__Host-`` stops a sibling
+subdomain or port from doing it, so the page's origin is checked before anything else is looked at.
+
+Sources: RFC 6454 (Origin), W3C Fetch Metadata (Sec-Fetch-Site), WHATWG Fetch (CORS).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import ConfigError
+from ..outcome import BAD_REQUEST, ORIGIN, Refusal
+from .settings import strings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..asgi import Headers, Request
+
+PREFLIGHT: tuple[tuple[bytes, bytes], ...] = (
+    (b"access-control-allow-methods", b"GET, HEAD"),
+    (b"access-control-allow-headers", b"last-event-id, cache-control"),
+    (b"access-control-max-age", b"600"),
+)
+"""What the answer to a preflight has beyond the headers of every answer."""
+
+_VARY = (b"vary", b"Origin")
+_CORS = (
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-expose-headers", b"retry-after"),
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]"
+_HOST_ONLY = re.compile(_HOST)
+_ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?")
+_MAX_ORIGIN = 300  # characters; a DNS name has at most 253
+
+
+def own_origin(scheme: str, host: str | None) -> str | None:
+    """The origin that a Host header names, ``scheme://host[:port]``; None if it names none."""
+    return None if host is None else _canonical(f"{scheme}://{host}")
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks beforehand if a cross-origin request may be made."""
+    return (
+        request.method == "OPTIONS"
+        and request.first(b"origin") is not None
+        and request.first(b"access-control-request-method") is not None
+    )
+
+
+class OriginPolicy:
+    """Decides by Origin, Sec-Fetch-Site and Host.
+
+    ``origins`` may open streams beside the request's own origin: ``https://app.example.com``, or
+    ``https://*.example.com`` for every subdomain of it.  ``hosts``, if given, are the only names this
+    server answers to, without port; ``*.example.com`` works too.  ``missing`` says what happens to a
+    request with neither Origin nor Sec-Fetch-Site: other programs than browsers, and pages that came
+    over plain http.
+    """
+
+    def __init__(
+        self,
+        origins: Sequence[str] = (),
+        *,
+        hosts: Sequence[str] | None = None,
+        missing: Literal["allow", "refuse"] = "allow",
+    ) -> None:
+        entries = strings("origins", origins)
+        self._exact = frozenset(_exact(text) for text in entries if "*" not in text)
+        self._suffixes = tuple(_suffix(text) for text in entries if "*" in text)
+        self._hosts: frozenset[str] | None = None
+        self._host_suffixes: tuple[str, ...] = ()
+        if hosts is not None:
+            names = [_host(text) for text in strings("hosts", hosts)]
+            if not names:
+                raise ConfigError("hosts", "an empty list refuses everybody; None is off", hosts)
+            self._hosts = frozenset(name for name in names if not name.startswith("."))
+            self._host_suffixes = tuple(name for name in names if name.startswith("."))
+        if missing not in ("allow", "refuse"):
+            raise ConfigError("missing", 'must be "allow" or "refuse"', missing)
+        self._missing = missing
+
+    def judge(self, request: Request, own: str | None) -> Refusal | None:
+        """Why the request is refused, or None; ``own`` is the request's own origin."""
+        if self._hosts is not None and not self._serves(own):
+            return ORIGIN.because("this server does not answer to that Host")
+        origins = request.all(b"origin")
+        if len(origins) > 1:
+            return BAD_REQUEST.because("repeated Origin")
+        if origins:
+            if self._allows(origins[0], own):
+                return None
+            other = f"origin {origins[0][:200]!r} is neither this server's own"
+            return ORIGIN.because(f"{other} ({own or 'unknown'}) nor among the allowed ones")
+        return self._judge_without_origin(request)
+
+    def _judge_without_origin(self, request: Request) -> Refusal | None:
+        # A same-origin page sends none; neither does a no-cors trick (an image, a script, a prefetch),
+        # which carries cookies all the same.  Sec-Fetch-Site, which no page can set, tells them apart.
+        if "navigate" in request.all(b"sec-fetch-mode"):
+            return ORIGIN.because("a stream is opened by a page, not by navigating to it")
+        sites = request.all(b"sec-fetch-site")
+        if sites == ["same-origin"]:
+            return None
+        if sites:
+            return ORIGIN.because(f"no Origin, and Sec-Fetch-Site is {sites[0][:200]!r}")
+        if self._missing == "refuse":
+            return ORIGIN.because("neither Origin nor Sec-Fetch-Site says where the request comes from")
+        return None
+
+    def headers(self, request: Request, own: str | None) -> Headers:
+        """The headers of every answer, errors included: Vary, and CORS for an origin that is allowed."""
+        origins = request.all(b"origin")
+        if len(origins) == 1 and self._allows(origins[0], own):
+            return [_VARY, (b"access-control-allow-origin", origins[0].encode("latin-1")), *_CORS]
+        return [_VARY]
+
+    def _allows(self, text: str, own: str | None) -> bool:
+        origin = _canonical(text)  # None for "null" too
+        if origin is None:
+            return False
+        return (
+            origin == own
+            or origin in self._exact
+            or (origin.startswith("https://") and origin.endswith(self._suffixes))
+        )
+
+    def _serves(self, own: str | None) -> bool:
+        match = own and _ORIGIN.fullmatch(own)
+        if not match or self._hosts is None:
+            return False
+        host = match[2]
+        return host in self._hosts or host.endswith(self._host_suffixes)
+
+
+def _canonical(text: str) -> str | None:
+    """The origin in lower case and without a default port; None if it is not one."""
+    if len(text) > _MAX_ORIGIN or not text.isascii():
+        return None
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        return None
+    scheme, host, digits = match.groups()
+    default = _DEFAULT_PORTS[scheme]
+    port = default if digits is None else int(digits)
+    if not 0 < port < 65536:
+        return None
+    return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
+
+
+def _exact(text: str) -> str:
+    origin = _canonical(text)
+    if origin is None:
+        raise ConfigError("origins", "each is http(s)://host[:port] with nothing after it", text)
+    return origin
+
+
+def _suffix(text: str) -> str:
+    """``.example.com`` for ``https://*.example.com``: the dot keeps the match on label boundaries."""
+    origin = _canonical(text.replace("*.", "", 1)) if text.lower().startswith("https://*.") else None
+    host = origin and origin.removeprefix("https://")
+    if not host or "." not in host:
+        raise ConfigError("origins", "a wildcard has the form https://*.example.com[:port]", text)
+    return "." + host
+
+
+def _host(text: str) -> str:
+    name = text.lower().removeprefix("*.")
+    if not text.isascii() or not _HOST_ONLY.fullmatch(name):
+        raise ConfigError("hosts", "each is a name or address without port, or *.example.com", text)
+    return "." + name if text.startswith("*.") else name

@@ -1,0 +1,58 @@
+"""What travels over pub/sub: our own announcements, and plain JSON from any Redis client."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from ...errors import EventError
+from ...event import MAX_EVENT_BYTES, Event, EventId
+
+
+class Announcement(NamedTuple):
+    """An event as it arrived: live-only without an id; ``previous`` is None where that is unknown."""
+
+    id: EventId | None
+    previous: EventId | None
+    frame: bytes
+
+
+def parse(payload: bytes) -> Announcement:
+    """Read a pub/sub message.
+
+    Ours is ``<id> <previous id>`` and the encoded event after a line feed, with ``-`` for either id
+    where there is none.  Anything that begins with ``{`` is JSON: ``data`` (text, or any JSON value)
+    and ``event`` or ``event_type``.  Raises EventError for what is neither.
+    """
+    if payload[:1] == b"{":
+        return Announcement(None, None, _plain(payload))
+    head, _, body = payload.partition(b"\n")
+    id, _, previous = head.partition(b" ")
+    if not body.endswith(b"\n\n"):
+        raise EventError("message", "is neither an announcement nor JSON", payload[:80])
+    if id == b"-":
+        return Announcement(None, None, body)
+    return Announcement(_id(id), None if previous == b"-" else _id(previous), b"id: " + id + b"\n" + body)
+
+
+def _id(text: bytes) -> EventId:
+    ms, _, n = text.partition(b"-")
+    try:
+        return EventId(int(ms), int(n))
+    except ValueError as error:
+        raise EventError("message", "has an id that is none", text[:80]) from error
+
+
+def _plain(payload: bytes) -> bytes:
+    if len(payload) > 2 * MAX_EVENT_BYTES:
+        raise EventError("data", f"the event is larger than {MAX_EVENT_BYTES} bytes", f"{len(payload)} bytes")
+    try:
+        message = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise EventError("message", "is no JSON", payload[:80]) from error
+    if "data" not in message:
+        raise EventError("data", "is missing", payload[:80])
+    data = message["data"]
+    name = message["event"] if "event" in message else message.get("event_type")
+    event = Event(data, event=name) if isinstance(data, str) else Event(json=data, event=name)
+    return event.encode()

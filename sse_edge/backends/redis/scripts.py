@@ -1,0 +1,26 @@
+"""The Lua scripts, by name."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class Script(NamedTuple):
+    """A script's text and the hash by which Redis knows it."""
+
+    text: str
+    hash: str
+
+
+def _load(*names: str) -> Script:
+    folder = files(__package__)
+    text = "\n".join(folder.joinpath(name).read_text() for name in names)
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+PUBLISH = _load("clock.lua", "publish.lua")
+READ = _load("clock.lua", "read.lua")
+TICK = _load("clock.lua", "tick.lua")
+ANNOUNCE = _load("announce.lua")

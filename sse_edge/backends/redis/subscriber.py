@@ -1,0 +1,486 @@
+"""One worker's ear on Redis: one connection, counted channels, and no loss that goes unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from ...errors import BackendError, EventError
+from ...event import ZERO, EventId
+from ..base import Numbered, Receiver, Replay, Reset
+from ..log import Log
+from . import announcement
+from .announcement import Announcement
+from .history import Cut
+from .recent import Channel, Recent
+
+if TYPE_CHECKING:
+    from .client import RedisBackend
+
+logger = logging.getLogger("sse_edge")
+
+WATCH = 5.0
+"""Seconds between ticks: how fresh the position of quiet streams is, and how soon a connection that
+is dead without saying so is noticed."""
+
+LINGER = 2.0
+"""Seconds a channel that nobody listens to stays subscribed: a page that reloads comes right back."""
+
+BACK_OFF = (0.05, 5.0)
+"""Seconds before the first attempt to reconnect, and at most before a later one; varied by half."""
+
+BATCH = 500
+"""Channels per SUBSCRIBE and streams per read: Redis serves nobody else meanwhile."""
+
+TURN = 200
+"""Messages read in a row before other tasks get a turn."""
+
+HELD = 100_000
+"""Messages held at most while history is read; with more, the connection is begun anew."""
+
+_LOST = (RedisError, OSError, TimeoutError, BackendError)
+
+
+class RedisSubscriber:
+    """See ``Subscriber``.
+
+    Redis sends everything to one pub/sub connection in the order in which it happened.  So once a tick
+    (a cursor that this worker announces to itself) comes back, every event before it has been heard:
+    that is the position.  A channel is settled by the first tick after its subscription.  When the
+    connection is lost, everything after the position is read from history; where history cannot prove
+    to be complete, the channel is reset.
+    """
+
+    def __init__(self, backend: RedisBackend, receiver: Receiver) -> None:
+        self._backend = backend
+        self._receiver = receiver
+        self._worker = secrets.token_hex(8)
+        self._own = backend.names.worker(self._worker).encode()
+        self._channels: dict[str, Channel] = {}
+        self._wires: dict[bytes, Channel] = {}
+        self._idle: set[Channel] = set()
+        self._unsent: set[Channel] = set()
+        self._unconfirmed: set[bytes] = set()
+        self._unsettled: list[Channel] = []
+        self._recent = Recent(self._read_history, backend.history)
+        self._position: EventId | None = None
+        self._held: list[tuple[Channel, Announcement]] | None = []
+        self._gap = asyncio.Event()
+        self._live = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._confirmed = asyncio.Event()
+        self._tick_wanted = asyncio.Event()
+        self._tick_waiters: list[asyncio.Future[EventId]] = []
+        self._ticking: Tick | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.generation = 0
+        self.malformed = 0
+        self.reads = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether events arrive at the moment."""
+        return self._live.is_set()
+
+    @property
+    def position(self) -> EventId | None:
+        """See ``Subscriber.position``."""
+        return self._position if self._backend.history else None
+
+    async def start(self) -> None:
+        """See ``Subscriber.start``."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """See ``Subscriber.close``."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._channels.clear()
+        self._wires.clear()
+
+    # What the hub asks
+
+    async def subscribe(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.subscribe``."""
+        wanted = [self._want(name) for name in channels]
+        waiting = {channel.ready for channel in wanted if not channel.settled}
+        if not waiting:
+            return
+        try:
+            # Unlike awaiting them, asyncio.wait does not cancel what other streams wait for too.
+            _, missing = await asyncio.wait(waiting, timeout=self._backend.timeout)
+        except BaseException:
+            self.unsubscribe(channels)
+            raise
+        if missing:
+            self.unsubscribe(channels)
+            raise BackendError("Redis did not confirm a subscription in time")
+
+    def _want(self, name: str) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            ready = asyncio.get_running_loop().create_future()
+            wire = self._backend.names.announce(name).encode()
+            channel = self._channels[name] = self._wires[wire] = Channel(name, wire, ready)
+            self._unsent.add(channel)
+            self._wake.set()
+        channel.count += 1
+        self._idle.discard(channel)
+        return channel
+
+    def unsubscribe(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.unsubscribe``."""
+        now = asyncio.get_running_loop().time()
+        for name in channels:
+            channel = self._channels.get(name)
+            if channel is None:
+                continue
+            channel.count -= 1
+            if channel.count == 0:
+                channel.idle_since = now
+                self._idle.add(channel)
+
+    async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
+        """See ``Subscriber.replay``."""
+        try:
+            async with asyncio.timeout(self._backend.timeout):
+                return await self._replay(channels, after)
+        except TimeoutError as error:
+            raise BackendError("Redis did not answer in time") from error
+
+    async def _replay(self, names: Sequence[str], after: EventId | None) -> Replay:
+        while True:
+            await self._live.wait()
+            position = self._position
+            if position is None:
+                raise BackendError("the position is unknown")
+            if not self._backend.history:
+                lost = [] if after is None else [Reset(name, "unknown-id", position) for name in names]
+                return Replay([], lost, None)
+            if after is None:
+                return Replay([], [], position)
+            generation = self.generation
+            if after > position:  # from a worker that is ahead of this one, if from any at all
+                await self._tick()
+            channels = [self._channels[name] for name in names]
+            if lacking := self._recent.lacking(channels, after):
+                await self._recent.complete(lacking)
+            apart = self._recent.lacking(channels, after)  # too large to be kept beside each other
+            cut = (
+                await self._read_history([channel.name for channel in apart], [after] * len(apart))
+                if apart
+                else None
+            )
+            if self._live.is_set() and generation == self.generation:
+                return self._cut(channels, after, dict(zip(apart, cut.logs, strict=True)) if cut else {}, cut)
+
+    def _cut(
+        self, channels: Sequence[Channel], after: EventId, apart: dict[Channel, Log], cut: Cut | None
+    ) -> Replay:
+        """What the logs say, all of them up to the same place.  Nothing may be awaited in here."""
+        upto = self._position or ZERO
+        if after > upto:
+            return Replay([], [Reset(channel.name, "unknown-id", upto) for channel in channels], upto)
+        if cut is not None:
+            upto = min(upto, cut.upto)
+        events: list[Numbered] = []
+        resets: list[Reset] = []
+        for channel in channels:
+            log = apart.get(channel, channel.log)
+            if log.covers(after):
+                events += [event for event in log.since(after) if event.id <= upto]
+            else:
+                resets.append(Reset(channel.name, log.reason, upto))
+        events.sort(key=lambda event: event.id)
+        return Replay(events, resets, upto)
+
+    async def _read_history(self, names: Sequence[str], after: Sequence[EventId]) -> Cut:
+        self.reads += 1
+        return await self._backend.read(names, after)
+
+    # The connection
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            generation = self.generation
+            try:
+                await self._session()
+            except Exception as error:
+                causes = list(_leaves(error))
+                if not all(isinstance(cause, _LOST) for cause in causes):
+                    logger.exception("the Redis subscriber failed; reconnecting")
+                elif self.generation > generation or attempt == 0:
+                    logger.warning(
+                        "no connection to Redis (%s); reconnecting", causes[0] or type(causes[0]).__name__
+                    )
+            attempt = 0 if self.generation > generation else attempt + 1
+            least, most = BACK_OFF
+            await asyncio.sleep(min(most, least * 2.0**attempt) * random.uniform(0.5, 1.5))  # noqa: S311
+
+    async def _session(self) -> None:
+        """Connect, take up every channel again, catch up, and listen until something fails."""
+        connection = self._backend.subscriber_connection()
+        try:
+            async with asyncio.timeout(self._backend.timeout):
+                await connection.connect()
+            self._drop_idle(0.0)
+            for channel in self._channels.values():
+                channel.confirmed = False
+            self._held = []
+            self._unsent = set(self._channels.values())
+            self._unconfirmed = {self._own}
+            self._unsettled = []
+            self._confirmed.clear()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(connection))
+                group.create_task(self._reconcile(connection))
+                group.create_task(self._ticks())
+                group.create_task(self._recoveries())
+        finally:
+            self._live.clear()
+            self._fail_ticks()
+            await connection.disconnect(nowait=True)
+
+    async def _reconcile(self, connection: Any) -> None:
+        """Make what is subscribed what is wanted."""
+        await connection.send_command("SUBSCRIBE", self._own)
+        while True:
+            while self._unsent:
+                batch = [self._unsent.pop() for _ in range(min(BATCH, len(self._unsent)))]
+                self._unconfirmed.update(channel.wire for channel in batch)
+                await connection.send_command("SUBSCRIBE", *(channel.wire for channel in batch))
+            gone = self._drop_idle(LINGER)
+            for at in range(0, len(gone), BATCH):
+                await connection.send_command("UNSUBSCRIBE", *gone[at : at + BATCH])
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(LINGER / 2):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _drop_idle(self, linger: float) -> list[bytes]:
+        """Forget the channels that nobody has wanted for ``linger`` seconds."""
+        since = asyncio.get_running_loop().time() - linger
+        # An unconfirmed one is left for later: its confirmation would be taken for the next one's.
+        gone = [
+            channel
+            for channel in self._idle
+            if channel.idle_since <= since and (channel.confirmed or not linger)
+        ]
+        for channel in gone:
+            self._idle.discard(channel)
+            self._recent.forget(channel)
+            del self._channels[channel.name], self._wires[channel.wire]
+        return [channel.wire for channel in gone]
+
+    async def _read(self, connection: Any) -> None:
+        while True:
+            for _ in range(TURN):
+                kind, wire, payload = await connection.read_response()
+                if kind == b"message":
+                    self._on_message(wire, payload)
+                elif kind == b"subscribe":
+                    self._on_confirmed(wire)
+            await asyncio.sleep(0)  # reading what is buffered already never suspends
+
+    def _on_confirmed(self, wire: bytes) -> None:
+        channel = self._wires.get(wire)
+        if channel is not None:
+            channel.confirmed = True
+            if not channel.settled:
+                self._unsettled.append(channel)
+        self._unconfirmed.discard(wire)
+        if not self._unconfirmed and not self._unsent:
+            self._confirmed.set()
+            self._tick_wanted.set()
+
+    def _on_message(self, wire: bytes, payload: bytes) -> None:
+        if wire == self._own:
+            self._on_tick(payload)
+            return
+        channel = self._wires.get(wire)
+        if channel is None:
+            return
+        try:
+            heard = announcement.parse(payload)
+        except EventError as error:
+            self.malformed += 1
+            logger.warning("a malformed message on channel %r was dropped: %s", channel.name, error)
+            return
+        if self._held is None:
+            self._deliver(channel, heard)
+        elif len(self._held) < HELD:
+            self._held.append((channel, heard))
+        else:
+            raise BackendError("too much arrived while history was read")
+
+    def _deliver(self, channel: Channel, heard: Announcement) -> None:
+        id, previous, frame = heard
+        if id is None:
+            self._receiver.deliver(channel.name, None, frame)
+            return
+        if id <= channel.head:
+            return  # known from history
+        if previous is not None and previous > channel.head and channel.settled:
+            logger.warning("announcements on channel %r went missing; reading history", channel.name)
+            channel.gap = channel.head
+            self._held = [(channel, heard)]
+            self._gap.set()
+            return
+        self._pass_on(channel, Numbered(id, frame))
+
+    def _pass_on(self, channel: Channel, event: Numbered) -> None:
+        channel.head = event.id
+        self._recent.append(channel, event)
+        self._advance(event.id)
+        self._receiver.deliver(channel.name, event.id, event.frame)
+
+    def _advance(self, id: EventId) -> None:
+        if self._position is None or id > self._position:
+            self._position = id
+
+    # Ticks: what the position is
+
+    async def _tick(self) -> EventId:
+        """The place of a tick that begins after this call."""
+        waiter: asyncio.Future[EventId] = asyncio.get_running_loop().create_future()
+        self._tick_waiters.append(waiter)
+        self._tick_wanted.set()
+        return await waiter
+
+    async def _ticks(self) -> None:
+        """Send ticks: when something waits for one, and every few seconds to see that all is well."""
+        await self._confirmed.wait()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH):
+                    await self._tick_wanted.wait()
+            self._tick_wanted.clear()
+            self._ticking = tick = Tick(secrets.token_hex(4), self._unsettled, self._tick_waiters)
+            self._unsettled, self._tick_waiters = [], []
+            async with asyncio.timeout(self._backend.timeout):
+                await self._backend.tick(self._worker, tick.mark)
+                await tick.arrived.wait()
+
+    def _on_tick(self, payload: bytes) -> None:
+        place, _, mark = payload.decode().partition(" ")
+        tick = self._ticking
+        if tick is None or tick.mark != mark:
+            return  # one that was given up
+        # At once, before the next message is read: what was heard until now is all up to this place.
+        id = EventId.parse(place)
+        if self._held is None:
+            self._advance(id)
+        for channel in tick.settling:
+            channel.restart(id)
+            channel.ready.set_result(None)
+        for waiter in tick.waiters:
+            if not waiter.done():
+                waiter.set_result(id)
+        tick.arrived.set()
+
+    def _fail_ticks(self) -> None:
+        waiters = self._tick_waiters + (self._ticking.waiters if self._ticking else [])
+        self._tick_waiters, self._ticking = [], None
+        for waiter in waiters:
+            waiter.cancel()
+
+    # Catching up
+
+    async def _recoveries(self) -> None:
+        """Catch up after a reconnect, and whenever announcements went missing."""
+        await self._confirmed.wait()
+        await self._recover([channel for channel in self._channels.values() if channel.settled])
+        self.generation += 1
+        if self.generation > 1:
+            logger.warning("connected to Redis again; %d channels are level", len(self._channels))
+        self._live.set()
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            self._live.clear()
+            await self._recover([channel for channel in self._channels.values() if channel.gap is not None])
+            self._live.set()
+
+    async def _recover(self, channels: Sequence[Channel]) -> None:
+        """Deliver what was published on ``channels`` while it could not be heard, or reset them.
+
+        Everything that is heard meanwhile is held, so that each stream gets events in their order.
+        """
+        lost = self._position or ZERO
+        upto = await self._tick()
+        missed: list[tuple[Numbered, Channel]] = []
+        resets: list[tuple[Reset, Channel]] = []
+        for at in range(0, len(channels), BATCH):
+            batch = channels[at : at + BATCH]
+            after = [lost if channel.gap is None else channel.gap for channel in batch]
+            cut = await self._read_history([channel.name for channel in batch], after)
+            for channel, asked, log in zip(batch, after, cut.logs, strict=True):
+                if not self._backend.history:
+                    resets.append((Reset(channel.name, "gap", cut.upto), channel))
+                elif log.covers(asked):
+                    # What is newer than the tick is announced to us: every channel was confirmed before.
+                    missed += [(event, channel) for event in log.events if event.id <= upto]
+                else:
+                    resets.append((Reset(channel.name, log.reason, cut.upto), channel))
+        # Nothing is awaited from here on.
+        for reset, channel in resets:
+            self._recent.forget(channel)
+            channel.restart(reset.head)
+            self._receiver.reset(reset)
+        missed.sort(key=lambda pair: pair[0].id)
+        for event, channel in missed:
+            self._pass_on_late(channel, event, lost)
+        for channel in channels:
+            channel.head = max(channel.head, upto)
+            channel.gap = None
+        self._advance(upto)
+        held, self._held = self._held or [], None
+        for channel, heard in held:
+            if self._held is None:
+                self._deliver(channel, heard)
+            else:
+                self._held.append((channel, heard))
+
+    def _pass_on_late(self, channel: Channel, event: Numbered, lost: EventId) -> None:
+        if event.id <= channel.head:
+            return
+        if event.id > lost:
+            self._pass_on(channel, event)
+            return
+        # Newer events of other channels went out before it.  Without its id line it cannot take a
+        # client's Last-Event-ID back to a place before them.
+        channel.head = event.id
+        self._recent.append(channel, event)
+        self._receiver.deliver(channel.name, event.id, event.frame.partition(b"\n")[2])
+
+
+class Tick:
+    """A tick on its way: what settles and who waits when it arrives."""
+
+    __slots__ = ("arrived", "mark", "settling", "waiters")
+
+    def __init__(self, mark: str, settling: list[Channel], waiters: list[asyncio.Future[EventId]]) -> None:
+        self.mark = mark
+        self.settling = settling
+        self.waiters = waiters
+        self.arrived = asyncio.Event()
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

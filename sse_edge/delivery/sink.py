@@ -1,0 +1,148 @@
+"""Where a stream's bytes go: the one place that knows the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from ..asgi import Headers, Receive, Send
+
+logger = logging.getLogger("sse_edge")
+
+
+class Sink(Protocol):
+    """Takes bytes at once and sends them as the client reads.  Only ``run`` waits."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes taken and not yet passed on."""
+
+    def write(self, data: bytes) -> None:
+        """Send ``data`` after everything before it."""
+
+    def finish(self, data: bytes) -> None:
+        """Send ``data``, then end the response cleanly."""
+
+    def abort(self) -> None:
+        """Forget what is unsent and let go of the client."""
+
+    async def start(self, first: bytes) -> None:
+        """Send the response's start and its first bytes."""
+
+    async def run(self) -> None:
+        """Send what is written until the response is finished, aborted, or the client has left."""
+
+
+class TaskSink:
+    """A sink for any ASGI server and any wrapped ``send``: the request's own task does the sending.
+
+    It awaits every ``send``, as the ASGI specification asks, while a second task waits in
+    ``receive`` for the client to leave.
+    """
+
+    __slots__ = (
+        "_finishing",
+        "_headers",
+        "_leash",
+        "_over",
+        "_queue",
+        "_receive",
+        "_send",
+        "_unsent",
+        "_wake",
+    )
+
+    def __init__(self, send: Send, receive: Receive, headers: Headers) -> None:
+        self._send = send
+        self._receive = receive
+        self._headers = headers
+        self._queue: list[bytes] = []
+        self._unsent = 0
+        self._finishing = False
+        self._over = False
+        self._wake = asyncio.Event()
+        self._leash: asyncio.Timeout | None = None
+
+    @property
+    def unsent(self) -> int:
+        """See ``Sink.unsent``."""
+        return self._unsent
+
+    def write(self, data: bytes) -> None:
+        """See ``Sink.write``."""
+        if not (self._over or self._finishing):
+            self._queue.append(data)
+            self._unsent += len(data)
+            self._wake.set()
+
+    def finish(self, data: bytes) -> None:
+        """See ``Sink.finish``."""
+        self.write(data)
+        self._finishing = True
+        self._wake.set()
+
+    def abort(self) -> None:
+        """See ``Sink.abort``."""
+        self._let_go()
+
+    async def start(self, first: bytes) -> None:
+        """See ``Sink.start``."""
+        try:
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            await self._send({"type": "http.response.body", "body": first, "more_body": True})
+        except Exception as error:  # noqa: BLE001
+            self._lost(error)
+
+    async def run(self) -> None:
+        """See ``Sink.run``."""
+        listener = asyncio.create_task(self._listen())
+        try:
+            async with asyncio.timeout(None) as self._leash:
+                if self._over:
+                    return
+                await self._write_out()
+        except Exception as error:  # noqa: BLE001
+            if not self._over:
+                self._lost(error)
+        finally:
+            self._over = True
+            self._queue.clear()
+            self._unsent = 0
+            listener.cancel()
+            await asyncio.wait([listener])
+
+    async def _write_out(self) -> None:
+        while True:
+            while self._queue:
+                data = b"".join(self._queue)
+                self._queue.clear()
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                self._unsent -= len(data)
+            if self._finishing:
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _listen(self) -> None:
+        # uvicorn repeats http.disconnect for ever and hypercorn never does: ask no second time.
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._let_go()
+
+    def _lost(self, error: Exception) -> None:
+        # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop
+        # after a pipelined request); none of them is the operator's concern.
+        logger.debug("a send failed, so the client counts as gone: %r", error)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._queue.clear()
+        self._unsent = 0
+        if self._leash is not None:
+            # Whatever the request's task waits for, a stuck send included, ends now.
+            self._leash.reschedule(0)

@@ -1,0 +1,119 @@
+"""One client's stream: what it hears, what it is owed, and where it is in its life."""
+
+from __future__ import annotations
+
+from ..event import EventId
+from ..outcome import Ending
+from .sink import Sink
+
+
+class Stream:
+    """One open response.
+
+    ``held`` collects live events while the stream is still owed history, and until the first of them
+    is newer than ``upto``; None once it is live.  ``pending`` waits for the next flush.  Times are
+    the hub's clock, in seconds.
+    """
+
+    __slots__ = (
+        "channels",
+        "deadline",
+        "ending",
+        "events",
+        "held",
+        "last_ending",
+        "last_write",
+        "opened",
+        "owed",
+        "pending",
+        "pending_bytes",
+        "session",
+        "silence",
+        "sink",
+        "size",
+        "tick",
+        "upto",
+        "user",
+    )
+
+    def __init__(
+        self,
+        channels: tuple[str, ...],
+        sink: Sink,
+        *,
+        opened: float,
+        deadline: float,
+        last_ending: Ending,
+        silence: float,
+        user: str | None = None,
+        session: str | None = None,
+    ) -> None:
+        self.channels = channels
+        self.sink = sink
+        self.user = user
+        self.session = session
+        self.opened = opened
+        self.last_write = opened
+        self.deadline = deadline
+        self.last_ending = last_ending
+        self.silence = silence
+        self.ending: Ending | None = None
+        self.owed = True
+        self.upto: EventId | None = None
+        self.held: list[tuple[EventId | None, bytes]] | None = []
+        self.pending: list[bytes] = []
+        self.pending_bytes = 0
+        self.events = 0
+        self.size = 0
+        self.tick = 0
+
+    def hold(self, id: EventId | None, frame: bytes) -> None:
+        """Take a live event while not live yet."""
+        held = self.held
+        if held is None:
+            raise RuntimeError("the stream is live")
+        if self.owed:
+            held.append((id, frame))
+        elif id is None:
+            self.queue(frame)
+        elif self.upto is None or id > self.upto:
+            # The first event past what history gave: from here on nothing can repeat.
+            self.held = None
+            self.queue(frame)
+
+    def go_live(self, upto: EventId | None) -> None:
+        """History up to ``upto`` is queued (None: there is none): let the newer held events follow."""
+        held, self.held = self.held or [], None if upto is None else []
+        self.owed = False
+        self.upto = upto
+        for id, frame in held:
+            if self.held is None:
+                self.queue(frame)
+            else:
+                self.hold(id, frame)
+
+    def queue(self, frame: bytes) -> None:
+        """Add an event to the next flush."""
+        self.pending.append(frame)
+        self.pending_bytes += len(frame)
+        self.events += 1
+
+    def flush(self, now: float) -> None:
+        """Pass everything pending to the sink."""
+        pending = self.pending
+        if pending:
+            data = pending[0] if len(pending) == 1 else b"".join(pending)
+            pending.clear()
+            self.pending_bytes = 0
+            self.write(data, now)
+
+    def write(self, data: bytes, now: float) -> None:
+        """Pass bytes to the sink at once."""
+        self.last_write = now
+        self.size += len(data)
+        self.sink.write(data)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for this client, here or in its sink."""
+        return self.pending_bytes + self.sink.unsent

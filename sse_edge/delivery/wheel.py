@@ -1,0 +1,47 @@
+"""One timer for all streams: they lie in buckets by the moment they are due."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from .stream import Stream
+
+TICK = 0.05
+"""The wheel's step, in seconds: the exactness of keep-alives and deadlines."""
+
+
+class Wheel:
+    """Streams by the tick in which they are due next.  Placing and removing cost one set operation."""
+
+    def __init__(self, now: float) -> None:
+        self._buckets: dict[int, set[Stream]] = {}
+        self._next = int(now / TICK)
+
+    def place(self, stream: Stream, due: float) -> None:
+        """Make ``stream`` due at ``due``, and no longer when it was due before."""
+        self.remove(stream)
+        if due == float("inf"):
+            return
+        stream.tick = max(self._next, ceil(due / TICK))
+        self._buckets.setdefault(stream.tick, set()).add(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Forget ``stream``."""
+        bucket = self._buckets.get(stream.tick)
+        if bucket is not None:
+            bucket.discard(stream)
+            if not bucket:
+                del self._buckets[stream.tick]
+
+    def due(self, now: float) -> list[Stream]:
+        """Take out every stream that is due."""
+        last = int(now / TICK)
+        due: list[Stream] = []
+        if last - self._next > len(self._buckets):  # after a long pause: look at what is there instead
+            for tick in sorted(tick for tick in self._buckets if tick <= last):
+                due.extend(self._buckets.pop(tick))
+        else:
+            for tick in range(self._next, last + 1):
+                due.extend(self._buckets.pop(tick, ()))
+        self._next = max(self._next, last + 1)
+        return due

@@ -1,0 +1,278 @@
+"""The door: translates ASGI into questions for the gate and streams for the hub, and owns no policy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Literal, Self
+
+from .admission.address import TrustedProxies
+from .admission.cookies import Authenticator
+from .admission.gate import Admission, Gate
+from .admission.limits import Limits
+from .admission.origin import PREFLIGHT, OriginPolicy
+from .admission.routes import ChannelMap, Routes
+from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, respond, route_path
+from .backends import open_backend
+from .backends.base import Backend, Leases
+from .delivery.hub import Hub
+from .delivery.lifetime import Lifetime
+from .delivery.sink import TaskSink
+from .delivery.stream import Stream
+from .drain import SignalChain
+from .errors import BackendError, ConfigError
+from .identity import Identity
+from .lifespan import Lifespan
+from .outcome import BACKEND_DOWN, CLIENT_GONE, DRAIN, ERROR, METHOD, NOT_FOUND, REVOKED, Refusal
+
+logger = logging.getLogger("sse_edge")
+access_log = logging.getLogger("sse_edge.access")
+
+NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
+STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
+
+
+class SSEMiddleware:
+    """Wraps an ASGI app and answers everything under ``path`` with event streams.
+
+    ``app``: any ASGI 3 app, or None to stand alone.
+    ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
+    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, or any object with ``identify(request, now)``.
+    ``channels``: path template → channel template(s), or a callable taking the Request; see README.
+    ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
+    channel that neither the template nor the cookie's patterns already allow.
+    ``origins``: origins that may connect besides the request's own; ``hosts``: if given, the only
+    Host values answered; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
+    Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
+    ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
+    ``keep_alive``, ``max_duration``, ``retry``: seconds; see ``Lifetime``.
+    ``max_unsent``: bytes that may wait for one client before its stream ends as ``slow``.
+    ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
+
+    Raises ConfigError, naming field and value, for any setting it cannot work with.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp | None = None,
+        *,
+        backend: str | Backend = "memory://",
+        auth: Authenticator | None = None,
+        channels: ChannelMap | None = None,
+        path: str = "/events",
+        authorize: Callable[[Identity, str], bool | Awaitable[bool]] | None = None,
+        origins: Sequence[str] = (),
+        hosts: Sequence[str] | None = None,
+        missing_origin: Literal["allow", "refuse"] = "allow",
+        limits: Limits | None = None,
+        trusted_proxies: Sequence[str] = (),
+        keep_alive: float | None = 15.0,
+        max_duration: float | None = 1800.0,
+        retry: float = 3.0,
+        max_unsent: int = 1_048_576,
+        query_cursor: bool = False,
+    ) -> None:
+        if app is not None and not callable(app):
+            raise ConfigError("app", "must be an ASGI app or None", app)
+        if auth is None or not hasattr(auth, "identify"):
+            raise ConfigError("auth", "must be SignedCookie(…), Anonymous() or have an identify method", auth)
+        if channels is None:
+            raise ConfigError("channels", "must map paths to channels", channels)
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigError("limits", "must be Limits(…)", limits)
+        if type(max_unsent) is not int or max_unsent <= 0:
+            raise ConfigError("max_unsent", "must be a positive number of bytes", max_unsent)
+        self.app = app
+        self.path = path
+        self.refusals: Counter[str] = Counter()
+        self._lifetime = Lifetime(keep_alive, max_duration, retry)
+        self._max_unsent = max_unsent
+        self._routes = Routes(path, channels, anonymous=auth.anonymous)
+        self._backend, self._backend_owned = open_backend(backend)
+        self._leases: Leases = self._backend.leases()
+        self._gate = Gate(
+            auth=auth,
+            routes=self._routes,
+            origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin),
+            proxies=TrustedProxies(trusted_proxies),
+            limits=limits or Limits(),
+            leases=self._leases,
+            authorize=authorize,
+            query_cursor=query_cursor,
+        )
+        self._lifespan = Lifespan(app, self.start, self.stop)
+        self._hub: Hub | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._signals: SignalChain | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer streams, pass everything else on."""
+        kind = scope["type"]
+        if kind == "http" and self._routes.under(route_path(scope)):
+            await self._answer(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif self.app is not None:
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await _refuse(send, NOT_FOUND, [])
+        elif kind == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+
+    # Life
+
+    async def start(self) -> None:
+        """Begin to listen to the backend.
+
+        Runs by itself at the server's start-up, or else at the first request.  Does not wait for the
+        backend to be there.
+        """
+        await self._started()
+        loop = asyncio.get_running_loop()
+        self._signals = SignalChain(loop, self._on_signal)
+        self._signals.install()
+
+    async def stop(self) -> None:
+        """End every stream and let go of the backend."""
+        hub, self._hub = self._hub, None
+        if self._signals is not None:
+            self._signals.remove()
+        if hub is not None:
+            await hub.close()
+        if self._backend_owned:
+            await self._backend.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _started(self) -> Hub:
+        loop = asyncio.get_running_loop()
+        # A test client may use a new loop for every request; a hub lives on the one it began on.
+        if self._hub is None or self._loop is not loop:
+            self._loop = loop
+            self._hub = hub = Hub(self._backend, self._lifetime, max_unsent=self._max_unsent)
+            await hub.start()
+        return self._hub
+
+    def _on_signal(self) -> None:
+        if self._hub is not None:
+            self._hub.draining = True
+            self._hub.end_all(self._hub.streams, DRAIN)
+
+    # What is going on
+
+    def figures(self) -> dict[str, object]:
+        """This worker's figures: open streams, opened ever, events written, refusals, endings."""
+        hub = self._hub
+        return {
+            "connected": hub is not None and hub.subscriber.connected,
+            "streams": len(hub.streams) if hub else 0,
+            "opened": hub.opened if hub else 0,
+            "delivered": hub.delivered if hub else 0,
+            "refusals": dict(self.refusals),
+            "endings": dict(hub.endings) if hub else {},
+        }
+
+    def disconnect(self, *, user: str | None = None, channel: str | None = None) -> int:
+        """End this worker's streams of a user or on a channel as ``revoked``; how many there were."""
+        if (user is None) == (channel is None):
+            raise ConfigError("user", "give either user or channel", user)
+        if self._hub is None:
+            return 0
+        chosen = [
+            stream
+            for stream in self._hub.streams
+            if (user is not None and stream.user == user)
+            or (channel is not None and channel in stream.channels)
+        ]
+        self._hub.end_all(chosen, REVOKED)
+        return len(chosen)
+
+    # Requests
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hub = await self._started()
+        request = Request.of(scope)
+        headers = self._gate.headers(request)
+        verdict = await self._gate.admit(
+            request, time.time(), streams=len(hub.streams), draining=hub.draining
+        )
+        if verdict is None:
+            await respond(send, 204, [*PREFLIGHT, *NO_STORE, *headers])
+        elif isinstance(verdict, Refusal):
+            await self._refuse(request, send, verdict, headers)
+        elif request.method == "HEAD":
+            await respond(send, 200, [*STREAM_HEADERS, *headers])
+        else:
+            try:
+                await self._stream(hub, request, verdict, receive, send, headers)
+            finally:
+                self._leases.release(verdict.subjects)
+
+    async def _stream(
+        self, hub: Hub, request: Request, admission: Admission, receive: Receive, send: Send, headers: Headers
+    ) -> None:
+        identity = admission.identity
+        remaining = None if identity.expires is None else identity.expires - time.time()
+        sink = TaskSink(send, receive, [*STREAM_HEADERS, *headers])
+        stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
+        try:
+            await hub.subscribe(stream)
+        except BackendError as error:
+            logger.warning("a stream was refused: %s", error)
+            await self._refuse(request, send, BACKEND_DOWN, headers)
+            return
+        ending = ERROR
+        try:
+            # The first bytes do not wait for history, so that no proxy holds the headers back.
+            await sink.start(hub.greeting())
+            await hub.catch_up(stream, admission.cursor)
+            await sink.run()
+            ending = CLIENT_GONE
+        finally:
+            hub.close_stream(stream, ending)
+            self._log_ending(request.path, admission, stream, hub.now - stream.opened)
+
+    async def _refuse(self, request: Request, send: Send, refusal: Refusal, headers: Headers) -> None:
+        self.refusals[refusal.code] += 1
+        access_log.info(
+            '"%s %s" refused: %s (%s)', request.method, _printable(request.path), refusal.code, refusal.detail
+        )
+        await _refuse(send, refusal, headers)
+
+    def _log_ending(self, path: str, admission: Admission, stream: Stream, seconds: float) -> None:
+        access_log.info(
+            '"GET %s" ended: %s after %.1f s, %d events, %d bytes, user=%s address=%s',
+            _printable(path),
+            stream.ending.reason if stream.ending else "-",
+            seconds,
+            stream.events,
+            stream.size,
+            admission.identity.user or "-",
+            admission.address,
+        )
+
+
+async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
+    head: Headers = [(b"content-type", b"application/json"), *NO_STORE, *headers]
+    if refusal.retry_after is not None:
+        head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
+    if refusal.status == METHOD.status:
+        head.append((b"allow", b"GET, HEAD, OPTIONS"))
+    await respond(send, refusal.status, head, refusal.body())
+
+
+def _printable(path: str) -> str:
+    """A client's path on one line of a log."""
+    return path[:200].encode("unicode_escape").decode()

@@ -1,0 +1,136 @@
+"""Publishing events from anywhere: another process, a background task, a view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from .backends import open_backend
+from .backends.base import Backend, Outgoing
+from .errors import EventError
+from .event import Event, check_channel
+
+_UNSET: Any = object()
+
+
+class Publisher:
+    """Publishes to the channels of a backend, given as a URL or as a backend object.
+
+    ``async with Publisher(url) as events`` closes the connections it opened; so does ``aclose()``.
+    """
+
+    def __init__(self, backend: str | Backend = "memory://") -> None:
+        self._backend, self._owned = open_backend(backend)
+
+    async def publish(
+        self,
+        channel: str,
+        data: str | Event = _UNSET,
+        *,
+        event: str | None = None,
+        json: object = _UNSET,
+        dedupe_key: str | None = None,
+    ) -> str:
+        """Publish one event and return its id.
+
+        ``data`` is text, or ``json`` anything ``json.dumps`` takes; or give a whole ``Event`` without
+        an id.  A repeated ``dedupe_key`` publishes nothing and returns the first id.  With a backend
+        that keeps no history the id is "".  Raises EventError for bad input and PublishError when the
+        backend does not confirm.
+        """
+        return (await self._backend.publish([_outgoing(channel, data, event, json, dedupe_key)]))[0]
+
+    async def publish_many(self, events: Iterable[tuple[str, str | Event]]) -> list[str]:
+        """Publish ``(channel, text or Event)`` pairs in order, in one round trip; their ids.
+
+        All of them are checked before the first is published.
+        """
+        return await self._backend.publish([_outgoing(channel, data) for channel, data in events])
+
+    async def cursor(self) -> str:
+        """A place after everything published so far, for a page to connect from without a hole."""
+        return str(await self._backend.cursor())
+
+    async def aclose(self) -> None:
+        """Close what this publisher opened."""
+        if self._owned:
+            await self._backend.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class SyncPublisher:
+    """The same for code without an event loop: a Django view, a Celery task, a script.
+
+    Safe to share between threads.
+    """
+
+    def __init__(self, backend: str | Backend = "memory://") -> None:
+        self._backend, self._owned = open_backend(backend)
+
+    def publish(
+        self,
+        channel: str,
+        data: str | Event = _UNSET,
+        *,
+        event: str | None = None,
+        json: object = _UNSET,
+        dedupe_key: str | None = None,
+    ) -> str:
+        """See ``Publisher.publish``."""
+        return self._backend.publish_sync([_outgoing(channel, data, event, json, dedupe_key)])[0]
+
+    def publish_many(self, events: Iterable[tuple[str, str | Event]]) -> list[str]:
+        """See ``Publisher.publish_many``."""
+        return self._backend.publish_sync([_outgoing(channel, data) for channel, data in events])
+
+    def cursor(self) -> str:
+        """See ``Publisher.cursor``."""
+        return str(self._backend.cursor_sync())
+
+    def close(self) -> None:
+        """Close what this publisher opened."""
+        if self._owned:
+            self._backend.close_sync()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _outgoing(
+    channel: str,
+    data: str | Event,
+    event: str | None = None,
+    json: object = _UNSET,
+    dedupe_key: str | None = None,
+) -> Outgoing:
+    check_channel(channel)
+    if isinstance(data, Event):
+        if event is not None or json is not _UNSET:
+            raise EventError("data", "an Event has its own name and data", data)
+        if data.id is not None:
+            raise EventError("id", "is given by the backend", data.id)
+        made = data
+    elif json is not _UNSET:
+        if data is not _UNSET:
+            raise EventError("data", "give either data or json, and only one of them", data)
+        made = Event(json=json, event=event)
+    elif data is _UNSET:
+        raise EventError("data", "give either data or json, and only one of them", None)
+    else:
+        made = Event(data, event=event)
+    if dedupe_key is not None and not (isinstance(dedupe_key, str) and 0 < len(dedupe_key) <= 256):
+        raise EventError("dedupe_key", "must be 1 to 256 characters", dedupe_key)
+    return Outgoing(channel, made.encode(), dedupe_key)
