@@ -87,14 +87,14 @@ class TrustedProxies:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in one entry, without quotes, port and zone; None if there is none."""
+    """The address in one entry, without quotes and port; None if there is none."""
     text = text.strip().strip('"')
     if len(text) > _MAX_ENTRY:
         return None
     if match := _WITH_PORT.fullmatch(text):
         text = match[1] or match[2]
     try:
-        address = ip_address(text.partition("%")[0])
+        address = ip_address(text)
     except ValueError:
         return None
     # A dual-stack socket shows IPv4 clients as ::ffff:192.0.2.1; without this they would share a /64.

@@ -27,4 +27,5 @@ def open_backend(backend: str | Backend) -> tuple[Backend, bool]:
         from .redis import RedisBackend  # noqa: PLC0415
 
         return RedisBackend(backend), True
-    raise ConfigError("backend", "must begin with memory://, redis://, rediss:// or unix://", backend)
+    why = "must begin with memory://, redis://, rediss:// or unix://"
+    raise ConfigError("backend", why, backend, secret="@" in backend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ..errors import EventError
 from ..event import EventId
 
 
@@ -132,3 +133,10 @@ class Outgoing(NamedTuple):
     channel: str
     body: bytes
     dedupe_key: str | None = None
+
+
+def check_keys(events: Sequence[Outgoing], history: int) -> None:
+    """Refuse a ``dedupe_key`` where nothing is kept to know it by.  Raises EventError."""
+    for event in events:
+        if event.dedupe_key is not None and not history:
+            raise EventError("dedupe_key", "needs a backend that keeps history", event.dedupe_key)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import ConfigError
 from ..event import EventId
-from .base import Numbered, Outgoing, Receiver, Replay, Reset
+from .base import Numbered, Outgoing, Receiver, Replay, Reset, check_keys
 from .leases import LocalLeases
 from .log import Log
 
@@ -40,6 +40,7 @@ class MemoryBackend:
         self._last = EventId(int(clock() * 1000), 0)
         self._birth = self._last
         self._logs: OrderedDict[str, Log] = OrderedDict()
+        self._keys: OrderedDict[str, EventId] = OrderedDict()
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
 
@@ -57,6 +58,7 @@ class MemoryBackend:
 
     def publish_sync(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish_sync``."""
+        check_keys(events, self.history)
         with self._lock:
             return [self._publish(event) for event in events]
 
@@ -82,6 +84,8 @@ class MemoryBackend:
         if not self.history:
             self._announce(event.channel, None, event.body)
             return ""
+        if event.dedupe_key is not None and event.dedupe_key in self._keys:
+            return str(self._keys[event.dedupe_key])
         now = int(self._clock() * 1000)
         last = self._last
         id = self._last = EventId(now, 1) if now > last.ms else EventId(last.ms, last.n + 1)
@@ -93,6 +97,8 @@ class MemoryBackend:
         log.append(Numbered(id, frame))
         log.trim(self.history, HISTORY_BYTES)
         self._logs.move_to_end(event.channel)
+        if event.dedupe_key is not None:
+            self._keys[event.dedupe_key] = id
         self._forget()
         self._announce(event.channel, id, frame)
         return str(id)
@@ -113,6 +119,11 @@ class MemoryBackend:
             if log.head.ms >= oldest_kept:
                 break
             del self._logs[channel]
+        while self._keys:
+            key, id = next(iter(self._keys.items()))
+            if id.ms >= oldest_kept:
+                break
+            del self._keys[key]
 
     def read(self, channels: Sequence[str], after: EventId | None) -> Replay:
         """The history of ``channels`` after an id, as one consistent cut."""

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from ...errors import BackendError, ConfigError, PublishError
 from ...event import EventId
-from ..base import Outgoing, Receiver
+from ..base import Outgoing, Receiver, check_keys
 from ..leases import LocalLeases
 from .history import Cut, parse_cut
 from .scripts import ANNOUNCE, PUBLISH, READ, TICK, Script
@@ -157,6 +157,7 @@ class RedisBackend:
         return ids
 
     def _publishing(self, events: Sequence[Outgoing]) -> Call:
+        check_keys(events, self.history)
         announce = self.names.announce
         if not self.history:
             plain = [part for event in events for part in (announce(event.channel), event.body)]

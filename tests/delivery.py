@@ -1,0 +1,97 @@
+"""Parts for tests of the delivery wing: a sink that keeps what it is given, a subscriber on strings."""
+
+from sse_edge.backends.base import Replay
+from sse_edge.delivery.hub import Hub
+from sse_edge.delivery.lifetime import Lifetime
+from sse_edge.event import EventId
+
+
+def at(n):
+    """The n-th event's id."""
+    return EventId(1000, n)
+
+
+def frame(n, channel="c"):
+    """The n-th event's bytes."""
+    return at(n).line() + b"data: %s%d\n\n" % (channel.encode(), n)
+
+
+class ListSink:
+    """Keeps what is written; ``stuck`` counts all of it as unsent."""
+
+    def __init__(self, stuck=False):
+        self.writes = []
+        self.stuck = stuck
+        self.finished = self.aborted = False
+
+    @property
+    def unsent(self):
+        return sum(map(len, self.writes)) if self.stuck else 0
+
+    @property
+    def data(self):
+        return b"".join(self.writes)
+
+    def write(self, data):
+        self.writes.append(data)
+
+    def finish(self, data):
+        self.writes.append(data)
+        self.finished = True
+
+    def abort(self):
+        self.writes.clear()
+        self.aborted = True
+
+
+class ScriptedBackend:
+    """A backend whose subscriber answers as it is told."""
+
+    def __init__(self):
+        self.answers = Replay([], [], at(0))
+        self.position = at(0)
+        self.connected = True
+        self.counted = []
+        self.fail = None
+        self.before_replay = lambda: None
+
+    def subscriber(self, receiver):
+        self.receiver = receiver
+        return self
+
+    async def start(self):
+        pass
+
+    async def close(self):
+        pass
+
+    async def subscribe(self, channels):
+        if self.fail:
+            raise self.fail
+        self.counted.extend(channels)
+
+    def unsubscribe(self, channels):
+        for channel in channels:
+            self.counted.remove(channel)
+
+    async def replay(self, channels, after):
+        self.before_replay()
+        if self.fail:
+            raise self.fail
+        return self.answers
+
+
+async def make_hub(backend, *, max_unsent=1000, chance=lambda: 0.5, **times):
+    """A started hub on a scripted backend."""
+    hub = Hub(backend, Lifetime(**times), max_unsent=max_unsent, chance=chance)
+    await hub.start()
+    return hub
+
+
+async def join(hub, *channels, sink=None, after=None, remaining=None, live=True, user=None):
+    """A stream that is subscribed, and live unless told otherwise."""
+    stream = hub.new_stream(channels or ("c",), sink or ListSink(), remaining, user, None)
+    await hub.subscribe(stream)
+    if live:
+        await hub.catch_up(stream, after)
+    return stream

@@ -1,0 +1,59 @@
+"""What is taken from pub/sub, and what is refused, as tables."""
+
+import json
+
+import pytest
+
+from sse_edge.backends.redis.announcement import Announcement, parse
+from sse_edge.errors import EventError
+from sse_edge.event import MAX_EVENT_BYTES, EventId
+
+
+@pytest.mark.parametrize(
+    ("payload", "announcement"),
+    [
+        (b"5-1 4-2\ndata: a\n\n", Announcement(EventId(5, 1), EventId(4, 2), b"id: 5-1\ndata: a\n\n")),
+        (b"5-1 -\ndata: a\n\n", Announcement(EventId(5, 1), None, b"id: 5-1\ndata: a\n\n")),
+        (b"- -\nevent: e\ndata: a\n\n", Announcement(None, None, b"event: e\ndata: a\n\n")),
+        (b'{"data": "a\\nb"}', Announcement(None, None, b"data: a\ndata: b\n\n")),
+        (b'{"event": "e", "data": "a"}', Announcement(None, None, b"event: e\ndata: a\n\n")),
+        (b'{"event_type": "e", "data": {"n": 1}}', Announcement(None, None, b'event: e\ndata: {"n":1}\n\n')),
+        (b'{"event": null, "data": null}', Announcement(None, None, b"data: null\n\n")),
+        ('{"data": "\u2028é"}'.encode(), Announcement(None, None, "data: \u2028é\n\n".encode())),
+    ],
+)
+def test_taken(payload, announcement):
+    """Our own announcements and plain JSON become frames."""
+    assert parse(payload) == announcement
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"hello",
+        b"5-1 4-2\ndata: a",
+        b"x-y -\ndata: a\n\n",
+        b"5 -\ndata: a\n\n",
+        b'"text"',
+        b"[1]",
+        b"{",
+        b'{"event": "e"}',
+        b'{"event": "a\\rb", "data": ""}',
+        b'{"event": "a\\nb", "data": ""}',
+        b'{"event": "error", "data": ""}',
+        b'{"event": 5, "data": ""}',
+        b'{"data": "\\ud800"}',
+        b'{"data": NaN}',
+        b"{" * 100_000,
+        b'{"data": ' + b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"data": "\xff"}',
+        json.dumps({"data": "x" * MAX_EVENT_BYTES}).encode(),
+        b'{"data": "' + b"x" * 3 * MAX_EVENT_BYTES,
+    ],
+)
+def test_refused(payload):
+    """Anything else is refused, and nothing of it could reach a client."""
+    with pytest.raises(EventError):
+        parse(payload)

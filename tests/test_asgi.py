@@ -1,0 +1,133 @@
+import pytest
+
+from sse_edge.asgi import Request, respond, route_path
+
+
+def scope(**changes):
+    """A scope with as little as a server may give."""
+    return {"type": "http", "method": "GET", "path": "/events/a", "headers": [], **changes}
+
+
+def test_request_of_a_scope():
+    """A request is what its scope says."""
+    request = Request.of(
+        scope(
+            method="HEAD",
+            scheme="https",
+            client=("192.0.2.1", 5000),
+            query_string=b"a=1",
+            headers=[(b"host", b"example.com")],
+        )
+    )
+    assert (request.method, request.path, request.scheme) == ("HEAD", "/events/a", "https")
+    assert (request.peer, request.query_string) == ("192.0.2.1", b"a=1")
+    assert request.headers == ((b"host", b"example.com"),)
+
+
+def test_request_of_a_bare_scope():
+    """What a server may leave out has the default of the ASGI specification."""
+    request = Request.of(scope())
+    assert (request.scheme, request.peer, request.query_string) == ("http", None, b"")
+    assert request.query == {}
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "expected"),
+    [
+        ("", "/events", "/events"),
+        ("/api", "/api/events", "/events"),
+        ("/api/", "/api/events", "/events"),
+        ("/api", "/api", "/"),
+        ("/api", "/apievents", "/apievents"),
+        ("/api", "/events", "/events"),
+        ("/", "/events", "/events"),
+    ],
+)
+def test_route_path(root, path, expected):
+    """The path is taken below the mount point, whether or not the server left the prefix on."""
+    assert route_path(scope(root_path=root, path=path)) == expected
+
+
+def test_repeated_headers_are_kept():
+    """Every value of a repeated header is seen, in order."""
+    request = Request("GET", "/", headers=((b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3")))
+    assert request.all(b"x-a") == ["1", "3"]
+    assert request.first(b"x-a") == "1"
+    assert request.all(b"x-c") == []
+    assert request.first(b"x-c") is None
+
+
+def test_header_bytes_are_latin_1():
+    """A header with any byte at all can be read."""
+    assert Request("GET", "/", headers=((b"x", bytes(range(256))),)).first(b"x") is not None
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"a=1&a=2&b=", {"a": ["1", "2"], "b": [""]}),
+        (b"a=%C3%A9", {"a": ["é"]}),
+        (b"a=%FF", {"a": ["\ufffd"]}),
+    ],
+)
+def test_query(raw, expected):
+    """The query is decoded, with repeated and empty values kept."""
+    assert Request("GET", "/", query_string=raw).query == expected
+
+
+def test_query_has_a_bound():
+    """Thousands of parameters are refused as a ValueError instead of being stored."""
+    with pytest.raises(ValueError, match="fields"):
+        _ = Request("GET", "/", query_string=b"a=1&" * 200).query
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([b"s=1"], ["1"]),
+        ([b"a=0; s=1; b=2"], ["1"]),
+        ([b"s=1; s=2"], ["1", "2"]),
+        ([b"s=1", b"s=2"], ["1", "2"]),
+        ([b's="1"'], ["1"]),
+        ([b"s=a=b"], ["a=b"]),
+        ([b" s = 1 "], ["1"]),
+        ([b"s="], [""]),
+        ([b"s"], []),
+        ([b"xs=1; sx=2; S=3"], []),
+        ([b";;=;\xff=\xfe"], []),
+        ([], []),
+    ],
+)
+def test_cookies(headers, expected):
+    """Every cookie of the name is found, in every header, and odd ones do no harm."""
+    request = Request("GET", "/", headers=tuple((b"cookie", value) for value in headers))
+    assert request.cookies("s") == expected
+
+
+async def sent(*args):
+    """The messages that ``respond`` sends."""
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    await respond(send, *args)
+    return messages
+
+
+async def test_respond():
+    """A response is a start with its length, and one body that ends it."""
+    assert await sent(403, [(b"vary", b"Origin")], b"no") == [
+        {
+            "type": "http.response.start",
+            "status": 403,
+            "headers": [(b"vary", b"Origin"), (b"content-length", b"2")],
+        },
+        {"type": "http.response.body", "body": b"no", "more_body": False},
+    ]
+
+
+async def test_respond_204_has_no_length():
+    """A 204 has no Content-Length (RFC 9110, section 8.6)."""
+    start, _ = await sent(204, [])
+    assert start["headers"] == []

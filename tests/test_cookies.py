@@ -1,0 +1,332 @@
+import hashlib
+import json
+import re
+import time
+import zlib
+
+import pytest
+from itsdangerous import URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
+
+from sse_edge.admission.cookies import Anonymous, SignedCookie
+from sse_edge.asgi import Request
+from sse_edge.errors import ConfigError, FieldError
+from sse_edge.identity import Identity
+
+NOW = 1_700_000_000.0
+
+
+def asking(*values, name="session"):
+    """A request with these cookies."""
+    return Request("GET", "/events", tuple((b"cookie", f"{name}={v}".encode("latin-1")) for v in values))
+
+
+def signed(auth, payload, *, now=NOW, raw=False):
+    """A cookie with a good signature over any payload."""
+    signer = auth._serializer.make_signer()
+    signer.now = int(now)
+    return signer.sign(payload if raw else base64_encode(json.dumps(payload).encode())).decode()
+
+
+def test_there_and_back():
+    """Who a cookie was issued to is who it identifies, until it expires."""
+    auth = SignedCookie("secret", max_age=600)
+    value = auth.issue("u42", ["order:*", "news"], session="s1", now=NOW)
+    assert auth.identify(asking(value), NOW) == Identity("u42", ("order:*", "news"), "s1", NOW + 600)
+
+
+@pytest.mark.parametrize("user", ["u", "é 😀", "a;b,c=d\"e'", "x" * 256, " "])
+def test_any_readable_user(user):
+    """A user name of any readable text fits into a cookie, whose value stays plain ASCII."""
+    auth = SignedCookie("secret")
+    value = auth.issue(user, now=NOW)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", value)
+    assert auth.identify(asking(value), NOW).user == user
+
+
+def test_every_session_has_its_own_name():
+    """Sessions are told apart by 128 random bits."""
+    auth = SignedCookie("secret")
+    sessions = {auth.identify(asking(auth.issue("u", now=NOW)), NOW).session for _ in range(50)}
+    assert len(sessions) == 50
+    assert min(map(len, sessions)) >= 22
+
+
+def test_issue_takes_the_time_of_day():
+    """Without a time a cookie is valid from now."""
+    auth = SignedCookie("secret", max_age=60)
+    identity = auth.identify(asking(auth.issue("u")), time.time())
+    assert identity.expires == pytest.approx(time.time() + 60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("later", "valid"),
+    [(0, True), (599, True), (600, False), (10**9, False), (-60, True), (-61, False), (-(10**9), False)],
+)
+def test_age(later, valid):
+    """A cookie is good for max_age seconds, and from at most a minute before it was issued."""
+    auth = SignedCookie("secret", max_age=600)
+    value = auth.issue("u", now=NOW)
+    assert (auth.identify(asking(value), NOW + later) is not None) is valid
+
+
+@pytest.mark.parametrize(
+    ("issuer", "verifier", "valid"),
+    [
+        (["old"], ["old", "new"], True),
+        (["old", "new"], ["old", "new"], True),
+        (["old", "new"], ["new"], True),
+        (["old", "new"], ["old"], False),
+        (["old"], ["new"], False),
+        ("text", b"text", True),
+    ],
+)
+def test_rotation(issuer, verifier, valid):
+    """All secrets of the list verify, and the newest, the last, signs."""
+    value = SignedCookie(issuer).issue("u", now=NOW)
+    assert (SignedCookie(verifier).identify(asking(value), NOW) is not None) is valid
+
+
+def test_every_change_is_noticed():
+    """No character of a cookie can be changed, added or left out."""
+    auth = SignedCookie("secret")
+    value = auth.issue("u42", ["a"], now=NOW)
+    for at, old in enumerate(value):
+        for new in "A.-" if old not in "A.-" else "B":
+            assert auth.identify(asking(value[:at] + new + value[at + 1 :]), NOW) is None
+        assert auth.identify(asking(value[:at] + value[at + 1 :]), NOW) is None
+        assert auth.identify(asking(value[:at]), NOW) is None
+
+
+def test_other_purpose_of_the_same_secret():
+    """What another part of an application signed with the same secret is no session."""
+    kwargs = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+    value = URLSafeTimedSerializer("secret", "password-reset", signer_kwargs=kwargs).dumps(["u", "s", []])
+    assert SignedCookie("secret").identify(asking(value), time.time()) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b",
+        "a.b.c",
+        ".a.b.c",
+        "\xff\xfe",
+        "é.é.é",
+        "=",
+        "%00",
+        "x" * 5000,
+        "." * 4096,
+        " ",
+    ],
+)
+def test_garbage(value):
+    """What is no cookie of ours identifies nobody and raises nothing."""
+    assert SignedCookie("secret").identify(asking(value), NOW) is None
+
+
+def test_no_cookie():
+    """A request without the cookie is nobody's, whatever other cookies it has."""
+    auth = SignedCookie("secret")
+    assert auth.identify(Request("GET", "/events"), NOW) is None
+    assert auth.identify(asking(auth.issue("u", now=NOW), name="other"), NOW) is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        1,
+        "u",
+        [],
+        {},
+        {"user": "u"},
+        ["u"],
+        ["u", "s"],
+        ["u", "s", [], 1],
+        [None, "s", []],
+        ["", "s", []],
+        ["u", None, []],
+        ["u", "", []],
+        ["u\n", "s", []],
+        ["\ud800", "s", []],
+        ["x" * 257, "s", []],
+        ["u", "s", "news"],
+        ["u", "s", [1]],
+        ["u", "s", [["news"]]],
+        ["u", "s", [""]],
+        ["u", "s", {"news": 1}],
+    ],
+)
+def test_signed_but_odd(payload):
+    """A good signature over a payload of another shape identifies nobody."""
+    auth = SignedCookie("secret")
+    assert auth.identify(asking(signed(auth, payload)), NOW) is None
+
+
+def test_signed_payload_of_the_right_shape():
+    """The helper that makes odd payloads makes good ones too, so the table above means something."""
+    auth = SignedCookie("secret")
+    assert auth.identify(asking(signed(auth, ["u", "s", ["news"]])), NOW).user == "u"
+
+
+@pytest.mark.parametrize("payload", [b"", b"!!!", base64_encode(b"\xff"), b".AAAA", base64_encode(b"{")])
+def test_signed_but_unreadable(payload):
+    """A good signature over no JSON at all raises nothing."""
+    auth = SignedCookie("secret")
+    assert auth.identify(asking(signed(auth, payload, raw=True)), NOW) is None
+
+
+def test_long_cookie_is_not_unpacked():
+    """A cookie above 4096 bytes is not even verified, and a short one of big content still is."""
+    auth = SignedCookie("secret")
+    packed = b"." + base64_encode(zlib.compress(json.dumps(["u", "s", ["news"] * 500]).encode()))
+    assert len(auth.identify(asking(signed(auth, packed, raw=True)), NOW).channels) == 500
+    patterns = [f"{n:x}" * 8 for n in range(10**5, 10**5 + 200)]
+    long = signed(auth, ["u", "s", patterns])
+    assert len(long) > 4096
+    assert auth.identify(asking(long), NOW) is None
+
+
+@pytest.mark.parametrize(("before", "found"), [(0, True), (1, True), (3, True), (4, False)])
+def test_cookie_tossing(before, found):
+    """A good cookie is found behind a few of the same name that a sibling domain set, not behind many."""
+    auth = SignedCookie("secret")
+    values = ["junk"] * before + [auth.issue("u", now=NOW)]
+    assert (auth.identify(asking(*values), NOW) is not None) is found
+
+
+def test_cookie_of_another_name():
+    """The name is the cookie's to choose."""
+    auth = SignedCookie("secret", "__Host-sse")
+    assert auth.identify(asking(auth.issue("u", now=NOW), name="__Host-sse"), NOW).user == "u"
+
+
+@pytest.mark.parametrize(
+    ("settings", "attributes"),
+    [
+        ({}, "Max-Age=86400; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ({"max_age": 90.5}, "Max-Age=91; Path=/; HttpOnly; Secure; SameSite=Lax"),
+        ({"secure": False, "path": "/a"}, "Max-Age=86400; Path=/a; HttpOnly; SameSite=Lax"),
+        (
+            {"domain": "example.com", "samesite": "None"},
+            "Max-Age=86400; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=None",
+        ),
+    ],
+)
+def test_set_and_clear_cookie(settings, attributes):
+    """The Set-Cookie header has the value and every attribute, and clearing repeats their scope."""
+    auth = SignedCookie("secret", **settings)
+    pair, _, rest = auth.set_cookie("u", ["news"], session="s", now=NOW).partition("; ")
+    assert pair == "session=" + auth.issue("u", ["news"], session="s", now=NOW)
+    assert rest == attributes
+    scope = attributes.partition("; ")[2]
+    assert auth.clear_cookie() == f"session=; Max-Age=0; {scope}"
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("user", {"user": ""}),
+        ("user", {"user": None}),
+        ("user", {"user": 42}),
+        ("user", {"user": "a\nb"}),
+        ("user", {"user": "a\0"}),
+        ("user", {"user": "x" * 257}),
+        ("user", {"user": "\ud800"}),
+        ("session", {"user": "u", "session": ""}),
+        ("session", {"user": "u", "session": 1}),
+        ("channels", {"user": "u", "channels": "news"}),
+        ("channels", {"user": "u", "channels": None}),
+        ("channels", {"user": "u", "channels": [""]}),
+        ("channels", {"user": "u", "channels": [1]}),
+        ("channels", {"user": "u", "channels": ["a\rb"]}),
+        ("channels", {"user": "u", "channels": [f"order:{n * 7919}" for n in range(1000)]}),
+    ],
+)
+def test_issue_refuses(field, arguments):
+    """What must not or cannot be in a cookie raises where it is issued, by name."""
+    with pytest.raises(FieldError) as caught:
+        SignedCookie("secret").issue(**arguments)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [
+        ("secret", {"secret": ""}),
+        ("secret", {"secret": b""}),
+        ("secret", {"secret": "  "}),
+        ("secret", {"secret": []}),
+        ("secret", {"secret": ["good", ""]}),
+        ("secret", {"secret": ["good", None]}),
+        ("secret", {"secret": None}),
+        ("secret", {"secret": 42}),
+        ("name", {"name": ""}),
+        ("name", {"name": "a b"}),
+        ("name", {"name": "a=b"}),
+        ("name", {"name": "a;b"}),
+        ("name", {"name": "é"}),
+        ("name", {"name": "a\n"}),
+        ("name", {"name": None}),
+        ("max_age", {"max_age": 0}),
+        ("max_age", {"max_age": -1}),
+        ("max_age", {"max_age": None}),
+        ("max_age", {"max_age": True}),
+        ("max_age", {"max_age": "60"}),
+        ("max_age", {"max_age": float("inf")}),
+        ("max_age", {"max_age": float("nan")}),
+        ("path", {"path": ""}),
+        ("path", {"path": "a"}),
+        ("path", {"path": "/a;b"}),
+        ("path", {"path": "/a\r\n"}),
+        ("domain", {"domain": ""}),
+        ("domain", {"domain": "a;b"}),
+        ("domain", {"domain": "https://a"}),
+        ("samesite", {"samesite": "lax"}),
+        ("samesite", {"samesite": None}),
+        ("secure", {"samesite": "None", "secure": False}),
+        ("secure", {"name": "__Host-a", "secure": False}),
+        ("secure", {"name": "__Secure-a", "secure": False}),
+        ("name", {"name": "__Host-a", "path": "/a"}),
+        ("name", {"name": "__host-a", "domain": "a"}),
+    ],
+)
+def test_bad_settings(field, settings):
+    """A setting that no browser or no attacker would mind being wrong is refused by name."""
+    with pytest.raises(ConfigError) as caught:
+        SignedCookie(**{"secret": "secret", **settings})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("secret", [["hunter2", ""], ["hunter2", None], {"hunter2": 1}])
+def test_secret_is_never_shown(secret):
+    """A refused secret is not in the error."""
+    with pytest.raises(ConfigError) as caught:
+        SignedCookie(secret)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.value is None
+
+
+def test_anonymous():
+    """Anonymous lets everybody in as nobody, with the patterns it was given."""
+    auth = Anonymous(["news", "public:*"])
+    assert auth.identify(Request("GET", "/events"), NOW) == Identity(None, ("news", "public:*"))
+    assert Anonymous().identify(Request("GET", "/events"), NOW) == Identity(None)
+
+
+def test_which_have_users():
+    """The routes can ask whether there will be a user."""
+    assert Anonymous.anonymous
+    assert not SignedCookie.anonymous
+
+
+@pytest.mark.parametrize("channels", ["news", None, [""], [1], ["a\n"]])
+def test_bad_anonymous(channels):
+    """Patterns that are none are refused."""
+    with pytest.raises(ConfigError, match="channels"):
+        Anonymous(channels)

@@ -1,0 +1,440 @@
+import asyncio
+import logging
+
+import pytest
+
+from sse_edge.admission.address import TrustedProxies
+from sse_edge.admission.cookies import Anonymous, SignedCookie
+from sse_edge.admission.gate import Admission, Gate
+from sse_edge.admission.limits import Limits
+from sse_edge.admission.origin import OriginPolicy
+from sse_edge.admission.routes import Routes
+from sse_edge.asgi import Request
+from sse_edge.errors import BackendError, ConfigError
+from sse_edge.event import EventId
+from sse_edge.identity import Identity
+
+NOW = 1_700_000_000.0
+AUTH = SignedCookie("secret")
+COOKIE = AUTH.issue("u42", ["signed:*"], session="s", now=NOW)
+CHANNELS = {
+    "/events/me": ["user:{user}", "news"],
+    "/events/{name}": "{name}",
+    "/events/two/{a}/{b}": ["{a}", "{b}"],
+}
+
+
+class Books:
+    """Leases that write down what is taken, and say what they are told to."""
+
+    def __init__(self, full=None, error=None):
+        self.full = full
+        self.error = error
+        self.asked = []
+        self.gate = None
+
+    async def acquire(self, caps):
+        self.asked.append(list(caps))
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return self.full
+
+    def release(self, subjects):
+        raise AssertionError("the gate releases nothing")
+
+
+def make(leases=None, **settings):
+    """A gate with these settings, and nothing in the way otherwise."""
+    auth = settings.pop("auth", AUTH)
+    return Gate(
+        auth=auth,
+        routes=settings.pop("routes", None) or Routes("/events", CHANNELS, anonymous=auth.anonymous),
+        origin=settings.pop("origin", OriginPolicy()),
+        proxies=settings.pop("proxies", TrustedProxies()),
+        limits=settings.pop("limits", Limits()),
+        leases=leases or Books(),
+        **settings,
+    )
+
+
+def asking(path="/events/me", *headers, method="GET", cookie=COOKIE, **fields):
+    """A request that would be admitted, but for what is changed."""
+    named = [("host", "app.example.com"), *headers]
+    if cookie is not None:
+        named.append(("cookie", f"session={cookie}"))
+    raw = tuple((name.encode(), value.encode("latin-1")) for name, value in named)
+    return Request(method, path, raw, peer=fields.pop("peer", "192.0.2.1"), **fields)
+
+
+async def admit(gate, request, *, streams=0, draining=False):
+    """The gate's answer."""
+    return await gate.admit(request, NOW, streams=streams, draining=draining)
+
+
+async def test_admission():
+    """Who is admitted gets identity, channels, cursor, address and the leases that are held."""
+    books = Books()
+    gate = make(books, limits=Limits(per_user=6, per_ip=50))
+    assert await admit(gate, asking("/events/me", ("last-event-id", "5-1"))) == Admission(
+        identity=Identity("u42", ("signed:*",), "s", NOW + 86400),
+        channels=("user:u42", "news"),
+        cursor=EventId(5, 1),
+        address="192.0.2.1",
+        subjects=("user:u42", "ip:192.0.2.1"),
+    )
+    assert books.asked == [[("user:u42", 6), ("ip:192.0.2.1", 50)]]
+
+
+# What would be refused at each step, in the documented order.  A request that is wrong at several steps
+# gets the first one's answer.
+STEPS = [
+    ("method", {"method": "POST"}),
+    ("not-found", {"path": "/events/a/b/c/d"}),
+    ("origin", {"headers": [("origin", "https://evil.net")]}),
+    ("draining", {"draining": True}),
+    ("worker-full", {"streams": 7}),
+    ("connect-rate", {"peer": "192.0.2.99"}),
+    ("bad-request", {"headers": [("last-event-id", "junk")]}),
+    ("unauthenticated", {"cookie": "junk"}),
+    ("forbidden", {"path": "/events/secret"}),
+    ("user-limit", {"full": "user:u42"}),
+]
+
+
+@pytest.mark.parametrize("first", range(len(STEPS)), ids=[code for code, _ in STEPS])
+async def test_order(first):
+    """Of all that is wrong with a request the earliest step answers, and only the last one takes a slot."""
+    faults = {}
+    headers = []
+    for _, fault in reversed(STEPS[first:]):
+        headers += fault.get("headers", [])
+        faults.update(fault)
+    books = Books(full=faults.get("full"))
+    gate = make(books, limits=Limits(per_worker=7, connects_per_ip="1/hour"))
+    assert isinstance(await admit(gate, asking(peer="192.0.2.99")), Admission) is (books.full is None)
+    books.asked.clear()
+    request = asking(
+        faults.get("path", "/events/me"),
+        *headers,
+        method=faults.get("method", "GET"),
+        cookie=faults.get("cookie", COOKIE),
+        peer=faults.get("peer", "192.0.2.1"),
+    )
+    verdict = await admit(
+        gate, request, streams=faults.get("streams", 0), draining=faults.get("draining", False)
+    )
+    assert verdict.code == STEPS[first][0]
+    assert len(books.asked) == (verdict.code == "user-limit")
+
+
+async def test_refused_before_the_rate_does_not_count():
+    """What is refused by something cheaper uses up nothing of the connect rate."""
+    gate = make(limits=Limits(connects_per_ip="1/hour"))
+    for request in [
+        asking(method="POST"),
+        asking("/nowhere"),
+        asking("/events/me", ("origin", "null")),
+        asking(method="OPTIONS"),
+    ]:
+        await admit(gate, request)
+    assert isinstance(await admit(gate, asking()), Admission)
+    assert (await admit(gate, asking())).code == "connect-rate"
+
+
+@pytest.mark.parametrize("rate", ["1/second", "1/hour"])
+async def test_connect_rate_says_when(rate):
+    """The rate's refusal says how long to wait, never less than a second."""
+    gate = make(limits=Limits(connects_per_ip=rate))
+    await admit(gate, asking())
+    refusal = await admit(gate, asking())
+    assert (refusal.code, refusal.status) == ("connect-rate", 429)
+    assert 1.0 <= refusal.retry_after <= 3600
+
+
+async def test_address_and_scheme_behind_a_proxy():
+    """Behind a trusted proxy the client's own address is counted and its scheme makes its own origin."""
+    gate = make(proxies=TrustedProxies(["127.0.0.1"]))
+    request = asking(
+        "/events/me",
+        ("x-forwarded-for", "198.51.100.7"),
+        ("x-forwarded-proto", "https"),
+        ("origin", "https://app.example.com"),
+        peer="127.0.0.1",
+    )
+    assert (await admit(gate, request)).address == "198.51.100.7"
+    assert (b"access-control-allow-origin", b"https://app.example.com") in gate.headers(request)
+
+
+async def test_repeated_host_gives_no_own_origin():
+    """Of two Host headers none makes an origin the request's own."""
+    request = asking("/events/me", ("host", "evil.net"), ("origin", "http://app.example.com"))
+    assert (await admit(make(), request)).code == "origin"
+
+
+@pytest.mark.parametrize(
+    "headers", [[], [("origin", "http://app.example.com"), ("access-control-request-method", "GET")]]
+)
+async def test_options(headers):
+    """OPTIONS, preflight or not, is answered without a cookie and takes nothing, even of a full worker."""
+    books = Books()
+    gate = make(books, limits=Limits(per_worker=1))
+    request = asking("/events/me", *headers, method="OPTIONS", cookie=None)
+    assert await admit(gate, request, streams=1, draining=True) is None
+    assert books.asked == []
+
+
+async def test_preflight_of_a_foreign_origin():
+    """A preflight from a page that may not read streams is refused, without CORS headers."""
+    gate = make()
+    request = asking("/events/me", ("origin", "https://evil.net"), method="OPTIONS", cookie=None)
+    assert (await admit(gate, request)).code == "origin"
+    assert gate.headers(request) == [(b"vary", b"Origin")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "query_cursor", "expected"),
+    [
+        ([], "", False, None),
+        ([""], "", False, None),
+        (["5-1"], "", False, EventId(5, 1)),
+        (["5-1", "5-1"], "", False, EventId(5, 1)),
+        (["5-1", ""], "", False, EventId(5, 1)),
+        (["5-1", "5-2"], "", False, "bad-request"),
+        (["junk"], "", False, "bad-request"),
+        (["5"], "", False, "bad-request"),
+        (["\xff"], "", False, "bad-request"),
+        (["1" * 63 + "-1"], "", False, "bad-request"),
+        (["9" * 60_000], "", False, "bad-request"),
+        ([], "last_event_id=5-1", False, None),
+        ([], "last_event_id=5-1", True, EventId(5, 1)),
+        ([], "lastEventId=5-1", True, EventId(5, 1)),
+        ([], "lastEventId=5-1&last_event_id=5-1", True, EventId(5, 1)),
+        ([], "lastEventId=5-1&last_event_id=5-2", True, "bad-request"),
+        ([], "last_event_id=", True, None),
+        ([], "last_event_id=junk", True, "bad-request"),
+        ([], "last_event_id=5-1%00", True, "bad-request"),
+        ([], "a=1&" * 200, True, "bad-request"),
+        ([], "a=1&" * 200, False, None),
+        (["6-1"], "last_event_id=5-1", True, EventId(6, 1)),
+        (["6-1"], "last_event_id=junk", True, EventId(6, 1)),
+        ([""], "last_event_id=5-1", True, EventId(5, 1)),
+    ],
+)
+async def test_cursor(headers, query, query_cursor, expected):
+    """The cursor comes from the header, or else, if wanted, from the query, and is checked strictly."""
+    named = [("last-event-id", value) for value in headers]
+    verdict = await admit(
+        make(query_cursor=query_cursor), asking("/events/me", *named, query_string=query.encode())
+    )
+    assert (verdict.cursor if isinstance(verdict, Admission) else verdict.code) == expected
+
+
+def yes(identity, channel):
+    """An authorize that knows one user and one channel."""
+    return identity.user == "u42" and channel == "granted"
+
+
+async def yes_async(identity, channel):
+    """The same, async."""
+    await asyncio.sleep(0)
+    return yes(identity, channel)
+
+
+@pytest.mark.parametrize("authorize", [None, yes, yes_async])
+@pytest.mark.parametrize(
+    ("path", "admitted", "guarded"),
+    [
+        ("/events/me", "always", ()),
+        ("/events/signed:7", "always", ()),
+        ("/events/granted", "asked", ("granted",)),
+        ("/events/secret", "never", None),
+        ("/events/two/signed:7/granted", "asked", ("granted",)),
+        ("/events/two/granted/secret", "never", None),
+    ],
+)
+async def test_who_may_read(authorize, path, admitted, guarded):
+    """A channel is read because it is open, or signed, or authorize says yes; otherwise nobody reads it."""
+    books = Books()
+    verdict = await admit(make(books, authorize=authorize), asking(path))
+    if admitted == "always" or (admitted == "asked" and authorize is not None):
+        assert verdict.guarded == guarded
+    else:
+        assert verdict.code == "forbidden"
+        assert books.asked == []
+
+
+async def test_forbidden_names_the_channel():
+    """The refusal says which channel it was."""
+    assert "'secret'" in (await admit(make(), asking("/events/two/signed:1/secret"))).detail
+
+
+@pytest.mark.parametrize("answer", [False, None, 0, "", []])
+async def test_authorize_must_say_yes(answer):
+    """Anything that is not true is a no."""
+    gate = make(authorize=lambda identity, channel: answer)
+    assert (await admit(gate, asking("/events/granted"))).code == "forbidden"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_authorize_fails_closed(kind, caplog):
+    """An authorize that raises is no yes: it is logged with its traceback, and the client told to wait."""
+
+    def fail(identity, channel):
+        raise OSError("postgres://user:pw@db")
+
+    async def fail_async(identity, channel):
+        fail(identity, channel)
+
+    books = Books()
+    gate = make(books, authorize=fail if kind == "sync" else fail_async)
+    refusal = await admit(gate, asking("/events/granted"))
+    assert refusal.code == "backend-down"
+    assert "could not decide" in refusal.detail
+    assert "postgres" not in refusal.detail
+    assert [(record.name, record.exc_info is not None) for record in caplog.records] == [("sse_edge", True)]
+    assert books.asked == []
+
+
+async def test_ask_again():
+    """An open stream's guarded channels can be asked about again at any time."""
+    allowed = {"granted"}
+    gate = make(authorize=lambda identity, channel: channel in allowed)
+    admission = await admit(gate, asking("/events/granted"))
+    assert await gate.ask(admission.identity, admission.guarded) is None
+    allowed.clear()
+    assert (await gate.ask(admission.identity, admission.guarded)).code == "forbidden"
+
+
+class Badge:
+    """An authenticator of the application's own."""
+
+    anonymous = False
+
+    def __init__(self, result):
+        self.result = result
+
+    def identify(self, request, now):
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (None, "unauthenticated"),
+        (Identity("u", expires=NOW), "unauthenticated"),
+        (Identity("u", expires=NOW - 1), "unauthenticated"),
+        (RuntimeError("boom"), "backend-down"),
+    ],
+)
+async def test_other_authenticators(result, expected, caplog):
+    """An authenticator's no, an expired identity and a crash all keep the client out."""
+    books = Books()
+    assert (await admit(make(books, auth=Badge(result)), asking())).code == expected
+    assert books.asked == []
+    assert len(caplog.records) == isinstance(result, Exception)
+
+
+@pytest.mark.parametrize(
+    ("auth", "limits", "asked"),
+    [
+        (AUTH, Limits(per_user=None), [[("ip:192.0.2.1", 100)]]),
+        (AUTH, Limits(per_ip=None), [[("user:u42", 10)]]),
+        (AUTH, Limits(per_user=None, per_ip=None), []),
+        (Anonymous(["*"]), Limits(), [[("ip:192.0.2.1", 100)]]),
+        (Anonymous(["*"]), Limits(per_ip=None), []),
+    ],
+)
+async def test_subjects(auth, limits, asked):
+    """Only limits that are on take leases, and nobody in particular is counted as no user."""
+    books = Books()
+    routes = Routes("/events", {"/events/me": "news"})
+    admission = await admit(make(books, auth=auth, limits=limits, routes=routes), asking())
+    assert books.asked == asked
+    assert admission.subjects == tuple(subject for caps in asked for subject, _ in caps)
+
+
+@pytest.mark.parametrize(
+    ("books", "expected"),
+    [
+        (Books(full="user:u42"), "user-limit"),
+        (Books(full="ip:192.0.2.1"), "ip-limit"),
+        (Books(error=BackendError("away")), "backend-down"),
+    ],
+)
+async def test_no_lease(books, expected):
+    """A full user, a full address and an unreachable backend are told apart."""
+    refusal = await admit(make(books), asking())
+    assert refusal.code == expected
+    assert refusal.retry_after > 0
+
+
+async def test_head_holds_nothing():
+    """HEAD goes through every check, but takes no lease."""
+    books = Books(full="user:u42")
+    gate = make(books)
+    admission = await admit(gate, asking(method="HEAD"))
+    assert (admission.subjects, books.asked) == ((), [])
+    assert (await admit(gate, asking(method="HEAD", cookie=None))).code == "unauthenticated"
+    assert (await admit(gate, asking("/events/secret", method="HEAD"))).code == "forbidden"
+
+
+async def test_worker_limit_off():
+    """Without a limit per worker any number of streams is fine."""
+    gate = make(limits=Limits(per_worker=None))
+    assert isinstance(await admit(gate, asking(), streams=10**6), Admission)
+
+
+async def cancelled(task):
+    """Let a task run into its wait, and cancel it there."""
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_cancelled_in_acquire():
+    """A client that goes while a lease is being taken ends there: the gate passes the cancellation on."""
+    books = Books()
+    books.gate = asyncio.Event()
+    await cancelled(asyncio.create_task(admit(make(books), asking())))
+    assert len(books.asked) == 1
+
+
+@pytest.mark.parametrize("where", ["authorize", "channels"])
+async def test_cancelled_before_acquire(where, caplog):
+    """A client that goes while the application thinks takes no lease and is no error."""
+    caplog.set_level(logging.DEBUG, "sse_edge")
+
+    async def wait(*args):
+        await asyncio.Event().wait()
+
+    books = Books()
+    if where == "authorize":
+        gate, path = make(books, authorize=wait), "/events/granted"
+    else:
+        gate, path = make(books, routes=Routes("/events", wait)), "/events/x"
+    await cancelled(asyncio.create_task(admit(gate, asking(path))))
+    assert books.asked == []
+    assert caplog.records == []
+
+
+async def test_functions_of_the_request():
+    """A channels function sees the identity and the path's values, and its channels have to be readable."""
+    routes = Routes(
+        "/events", {"/events/{id}": lambda request: [f"{request.identity.user}:{request.params['id']}"]}
+    )
+    seen = []
+    gate = make(routes=routes, authorize=lambda identity, channel: seen.append(channel) or True)
+    assert (await admit(gate, asking("/events/7"))).channels == ("u42:7",)
+    assert seen == ["u42:7"]
+    assert (await admit(make(routes=routes), asking("/events/7"))).code == "forbidden"
+
+
+def test_authorize_must_be_callable():
+    """An authorize that cannot be called is refused at construction."""
+    with pytest.raises(ConfigError, match="authorize"):
+        make(authorize="yes")

@@ -1,0 +1,303 @@
+"""One worker's hub on a scripted backend: who hears what, in which order, and how streams end."""
+
+import asyncio
+
+import pytest
+
+from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
+from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.delivery.hub import SLICE
+from sse_edge.errors import BackendError
+from sse_edge.outcome import CLIENT_GONE, DRAIN, REVOKED, SLOW
+
+
+@pytest.fixture
+def backend():
+    return ScriptedBackend()
+
+
+@pytest.fixture
+async def hub(backend):
+    hub = await make_hub(backend)
+    yield hub
+    await hub.close()
+
+
+async def settle():
+    """Let the flush loop run dry."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_an_event_reaches_the_streams_of_its_channel_only(hub):
+    """Each stream hears its own channels and no other."""
+    a, b, both = await join(hub, "a"), await join(hub, "b"), await join(hub, "a", "b")
+    hub.deliver("a", at(1), frame(1, "a"))
+    hub.deliver("b", at(2), frame(2, "b"))
+    await settle()
+    place = at(0).line() + b"\n"
+    assert a.sink.data == place + frame(1, "a")
+    assert b.sink.data == place + frame(2, "b")
+    assert both.sink.data == place + frame(1, "a") + frame(2, "b")
+
+
+async def test_what_piles_up_is_written_once(hub):
+    """Events that arrive in one turn of the loop are one write per stream, and share their bytes."""
+    streams = [await join(hub) for _ in range(3)]
+    await settle()
+    for n in range(1, 6):
+        hub.deliver("c", at(n), frame(n))
+    await settle()
+    for stream in streams:
+        assert stream.sink.writes[1:] == [b"".join(frame(n) for n in range(1, 6))]
+    assert hub.delivered == 3 * 6
+
+
+async def test_one_event_is_one_object_for_all(hub):
+    """A single event's bytes are not copied per stream."""
+    streams = [await join(hub) for _ in range(3)]
+    await settle()
+    event = frame(1)
+    hub.deliver("c", at(1), event)
+    await settle()
+    assert all(stream.sink.writes[-1] is event for stream in streams)
+
+
+async def test_a_fan_out_gives_others_their_turn(hub):
+    """Writing to many streams is cut into slices, between which other callbacks run."""
+    streams = [await join(hub) for _ in range(3 * SLICE)]
+    await settle()
+    hub.deliver("c", at(1), frame(1))
+    written = []
+
+    def look():
+        written.append(sum(len(stream.sink.writes) > 1 for stream in streams))
+        if written[-1] < len(streams):
+            asyncio.get_running_loop().call_soon(look)
+
+    asyncio.get_running_loop().call_soon(look)
+    await settle()
+    assert [count for count in dict.fromkeys(written) if count] == [SLICE, 2 * SLICE, 3 * SLICE]
+
+
+async def test_history_then_live(hub, backend):
+    """History comes first, then what was heard meanwhile and is newer, and nothing twice."""
+
+    def meanwhile():
+        for n in (2, 3, 4):
+            hub.deliver("c", at(n), frame(n))
+
+    backend.before_replay = meanwhile
+    backend.answers = Replay([Numbered(at(n), frame(n)) for n in (1, 2, 3)], [], at(3))
+    stream = await join(hub, after=at(0))
+    hub.deliver("c", at(5), frame(5))
+    await settle()
+    assert stream.sink.data == b"".join(frame(n) for n in (1, 2, 3, 4, 5))
+    assert stream.events == 5
+
+
+async def test_a_stream_without_history_learns_its_place(hub, backend):
+    """A new stream is told where it begins, so that it can resume before its first event."""
+    backend.answers = Replay([], [], at(7))
+    stream = await join(hub)
+    await settle()
+    assert stream.sink.data == at(7).line() + b"\n"
+    assert stream.events == 0
+
+
+RESET_A = b'event: edge-reset\ndata: {"channel": "a", "reason": "trimmed"}\n\n'
+RESET_B = b'event: edge-reset\ndata: {"channel": "b", "reason": "epoch"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("events", "resets", "data"),
+    [
+        ([], ["a"], b"id: 1000-9\n" + RESET_A),
+        ([], ["a", "b"], RESET_A + b"id: 1000-9\n" + RESET_B),
+        ([5], ["a"], RESET_A + frame(5) + b"id: 1000-9\n\n"),
+        ([5, 6], [], frame(5) + frame(6)),
+        ([], [], b"id: 1000-9\n\n"),
+    ],
+)
+async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, resets, data):
+    """Resets come first, and carry the head's id only where nothing is owed after them.
+
+    A client that is cut off in between comes back with an id that still owes it the rest.
+    """
+    known = {"a": Reset("a", "trimmed", at(9)), "b": Reset("b", "epoch", at(9))}
+    backend.answers = Replay(
+        [Numbered(at(n), frame(n)) for n in events], [known[name] for name in resets], at(9)
+    )
+    stream = await join(hub, "a", "b", after=at(1))
+    await settle()
+    assert stream.sink.data == data
+
+
+async def test_a_reset_reaches_live_streams(hub):
+    """When a channel lost events for good, its live streams are told, and no id moves them on."""
+    stream, other = await join(hub, "a"), await join(hub, "b")
+    hub.reset(Reset("a", "trimmed", at(9)))
+    await settle()
+    assert stream.sink.data.endswith(RESET_A)
+    assert b"edge-reset" not in other.sink.data
+
+
+@pytest.mark.parametrize(("head", "told"), [(3, False), (9, True)])
+async def test_a_reset_during_a_replay(hub, backend, head, told):
+    """A reset that happens while a stream reads history counts if it is newer than what was read."""
+    backend.before_replay = lambda: hub.reset(Reset("a", "trimmed", at(head)))
+    backend.answers = Replay([], [], at(5))
+    stream = await join(hub, "a", after=at(1))
+    await settle()
+    assert (RESET_A in stream.sink.data) is told
+
+
+async def test_endings_are_told_and_counted(hub):
+    """The last event is edge-close with the reason, a place and a retry; the first ending counts."""
+    stream = await join(hub)
+    hub._wheel.remove(stream)
+    hub.subscriber.position = at(4)
+    hub.deliver("c", at(4), frame(4))
+    hub.end(stream, REVOKED)
+    hub.end(stream, DRAIN)
+    assert stream.sink.finished
+    assert stream.sink.data.endswith(
+        frame(4) + b'id: 1000-4\nevent: edge-close\nretry: 3000\ndata: {"reason": "revoked"}\n\n'
+    )
+    hub.close_stream(stream, CLIENT_GONE)
+    assert hub.endings == {"revoked": 1}
+
+
+async def test_no_place_before_history_was_given(hub):
+    """A stream that ends before its replay is not told a place, which would skip what it is owed."""
+    stream = await join(hub, live=False)
+    hub.subscriber.position = at(4)
+    hub.end(stream, DRAIN)
+    assert b"id:" not in stream.sink.data
+    assert b"drain" in stream.sink.data
+
+
+async def test_events_found_while_saying_goodbye_come_first(backend):
+    """An event that the backend hands over while it is asked for the position is not skipped."""
+    hub = await make_hub(backend)
+    stream = await join(hub)
+
+    class Late(type(backend)):
+        @property
+        def position(self):
+            hub.deliver("c", at(8), frame(8))
+            return at(8)
+
+        @position.setter
+        def position(self, value):
+            pass
+
+    late = Late()
+    hub.subscriber = late
+    hub.end(stream, DRAIN)
+    assert stream.sink.data.index(frame(8)) < stream.sink.data.index(b"id: 1000-8\nevent: edge-close")
+    await hub.close()
+
+
+async def test_a_stuck_client_ends_as_slow(hub):
+    """Beyond max_unsent bytes the stream is dropped with all it holds; its neighbour hears on."""
+    stuck, well = await join(hub, sink=ListSink(stuck=True)), await join(hub)
+    big = b"data: " + b"x" * 700 + b"\n\n"
+    for n in range(1, 4):
+        hub.deliver("c", at(n), big)
+        await settle()
+    assert stuck.ending is SLOW
+    assert stuck.sink.aborted
+    assert stuck.sink.data == b""
+    assert well.ending is None
+    assert well.sink.data.count(big) == 3
+
+
+async def test_one_large_replay_makes_nobody_slow(hub, backend):
+    """History larger than max_unsent is written to a client that reads."""
+    backend.answers = Replay([Numbered(at(n), frame(n) * 100) for n in range(1, 9)], [], at(9))
+    stream = await join(hub, sink=ListSink(stuck=True), after=at(0))
+    await settle()
+    assert stream.ending is None
+    assert len(stream.sink.data) > hub.max_unsent
+
+
+async def test_a_refused_subscription_leaves_nothing(hub, backend):
+    """When the backend cannot subscribe, the stream is no listener and not counted."""
+    backend.fail = BackendError("down")
+    with pytest.raises(BackendError):
+        await join(hub)
+    assert (len(hub.streams), hub.opened, hub._listeners, backend.counted) == (0, 0, {}, [])
+
+
+async def test_lost_history_ends_the_stream(hub, backend):
+    """When history cannot be read the stream says so and ends, so that the client comes back."""
+    stream = await join(hub, live=False)
+    backend.fail = BackendError("down")
+    await hub.catch_up(stream, at(1))
+    assert b'{"reason": "backend-lost"}' in stream.sink.data
+
+
+async def test_closing_releases_everything(hub, backend):
+    """A closed stream hears nothing more and its channels are given back, once."""
+    stream = await join(hub, "a", "b")
+    hub.close_stream(stream, CLIENT_GONE)
+    hub.close_stream(stream, CLIENT_GONE)
+    hub.deliver("a", at(1), frame(1))
+    await settle()
+    assert (len(hub.streams), hub._listeners, backend.counted) == (0, {}, [])
+    assert frame(1) not in stream.sink.data
+    assert hub.endings == {"client-gone": 1}
+
+
+async def test_keep_alive_only_when_quiet(backend):
+    """A quiet stream gets comments with its place; one that is written to gets none."""
+    hub = await make_hub(backend, keep_alive=0.4)
+    quiet, busy = await join(hub, "q"), await join(hub, "b")
+    backend.position = at(9)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 1.5
+    n = 10
+    while loop.time() < end:
+        n += 1
+        hub.deliver("b", at(n), frame(n))
+        await asyncio.sleep(0.1)
+    assert quiet.sink.data.count(b": keep-alive\nid: 1000-9\n\n") >= 2
+    assert b"keep-alive" not in busy.sink.data
+    await hub.close()
+
+
+async def test_keep_alive_has_no_place_without_a_position(backend):
+    """While the position is unknown, or not newer than the stream's own, a keep-alive is a bare comment."""
+    hub = await make_hub(backend, keep_alive=0.1)
+    backend.answers = Replay([], [], at(20))
+    backend.position = at(9)
+    behind, unknown = await join(hub), await join(hub, live=False)
+    await asyncio.sleep(0.3)
+    assert b": keep-alive\n\n" in behind.sink.data
+    assert b": keep-alive\n\n" in unknown.sink.data
+    assert b"1000-9" not in behind.sink.data + unknown.sink.data
+    await hub.close()
+
+
+async def test_every_stream_ends_in_time(backend):
+    """At its deadline a stream ends, as max-duration or as session-expired when its session is shorter."""
+    hub = await make_hub(backend, max_duration=0.5, chance=lambda: 0.0)
+    long, short = await join(hub), await join(hub, remaining=0.2)
+    loop = asyncio.get_running_loop()
+    while long.ending is None:
+        await asyncio.sleep(0.01)
+    lived = hub.now - long.opened
+    assert loop.time() >= long.deadline
+    assert lived >= 0.4
+    assert b'"max-duration"' in long.sink.data
+    assert b'"session-expired"' in short.sink.data
+    await hub.close()
+
+
+async def test_closing_the_hub_drains(backend):
+    """A hub that closes says drain to every stream."""
+    hub = await make_hub(backend)
+    streams = [await join(hub) for _ in range(3)]
+    await hub.close()
+    assert all(b'"drain"' in stream.sink.data and stream.sink.finished for stream in streams)

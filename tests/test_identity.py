@@ -1,0 +1,59 @@
+import time
+
+import pytest
+
+from sse_edge.identity import Identity
+
+
+@pytest.mark.parametrize(
+    ("pattern", "channel", "yes"),
+    [
+        ("order:1", "order:1", True),
+        ("order:1", "order:10", False),
+        ("order:1", "Order:1", False),
+        ("order:*", "order:1", True),
+        ("order:*", "order:", True),
+        ("order:*", "orders:1", False),
+        ("*", "anything at\nall", True),
+        ("*", "", True),
+        ("*:1", "order:1", True),
+        ("*:1", "order:11", False),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("a*b*c", "a-b-c", True),
+        ("a*b*c", "a-c-b", False),
+        ("a*b*b", "ab", False),
+        ("ab*ba", "aba", False),
+        ("*ab*ba*", "aba", False),
+        ("*ab*ba*", "abba", True),
+        ("**", "x", True),
+        ("order:?", "order:1", False),
+        ("order:?", "order:?", True),
+        ("[ab]", "a", False),
+        ("[ab]*", "[ab]x", True),
+        ("", "x", False),
+    ],
+)
+def test_pattern(pattern, channel, yes):
+    """In a signed pattern ``*`` stands for any run of characters and nothing else is special."""
+    assert Identity("u", (pattern,)).may_read(channel) is yes
+
+
+def test_any_pattern_is_enough():
+    """One of several patterns opens a channel."""
+    identity = Identity("u", ("news", "order:*"))
+    assert identity.may_read("order:7")
+    assert not identity.may_read("chat:7")
+
+
+def test_no_pattern_opens_nothing():
+    """Without signed patterns nothing is readable by pattern."""
+    assert not Identity("u").may_read("u")
+
+
+def test_hostile_pattern_costs_little():
+    """A pattern of many stars is matched in a blink."""
+    identity = Identity("u", ("*a" * 100 + "b",))
+    began = time.perf_counter()
+    assert not identity.may_read("a" * 256)
+    assert time.perf_counter() - began < 0.05

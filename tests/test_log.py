@@ -1,0 +1,65 @@
+"""The log of one channel: what it has, and how far back it is complete."""
+
+import pytest
+
+from sse_edge.backends.base import Numbered
+from sse_edge.backends.log import Log
+from sse_edge.event import EventId
+
+
+def at(n):
+    return EventId(1000, n)
+
+
+def log_of(*numbers, floor=0, reason="epoch"):
+    log = Log(at(floor), reason)
+    for n in numbers:
+        log.append(Numbered(at(n), b"x" * 10))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("numbers", "after", "since"),
+    [
+        ((), 0, []),
+        ((), 5, []),
+        ((2, 4, 6), 0, [2, 4, 6]),
+        ((2, 4, 6), 2, [4, 6]),
+        ((2, 4, 6), 3, [4, 6]),
+        ((2, 4, 6), 6, []),
+        ((2, 4, 6), 9, []),
+    ],
+)
+def test_since(numbers, after, since):
+    """The events after an id are those above it, whether or not it is in the log."""
+    assert [event.id.n for event in log_of(*numbers).since(at(after))] == since
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "kept", "floor", "reason"),
+    [
+        (5, 1000, [1, 2, 3], 0, "epoch"),
+        (2, 1000, [2, 3], 1, "trimmed"),
+        (5, 25, [2, 3], 1, "trimmed"),
+        (5, 5, [], 3, "trimmed"),
+    ],
+)
+def test_trim(count, size, kept, floor, reason):
+    """Trimming drops the oldest and raises the floor to the newest it dropped."""
+    log = log_of(1, 2, 3)
+    log.trim(count, size)
+    assert [event.id.n for event in log.events] == kept
+    assert (log.floor, log.reason) == (at(floor), reason)
+    assert log.size == 10 * len(kept)
+
+
+@pytest.mark.parametrize(("after", "covered"), [(1, False), (2, True), (3, True), (99, True)])
+def test_covers(after, covered):
+    """A log is complete from its floor on."""
+    assert log_of(3, floor=2).covers(at(after)) is covered
+
+
+def test_head():
+    """The head is the newest event, or the floor of an empty log."""
+    assert log_of(floor=4).head == at(4)
+    assert log_of(5, 7, floor=4).head == at(7)

@@ -1,0 +1,286 @@
+import logging
+import time
+
+import pytest
+
+from sse_edge.admission.routes import Resolved, Routes
+from sse_edge.asgi import Request
+from sse_edge.errors import ConfigError
+from sse_edge.identity import Identity
+
+USER = Identity("u42")
+
+
+async def resolve(routes, path, identity=USER):
+    """What a request for ``path`` is resolved to."""
+    match = routes.match(path)
+    assert match is not None
+    return await routes.resolve(match, Request("GET", path, params=match.params, identity=identity))
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "yes"),
+    [
+        ("/events", "/events", True),
+        ("/events", "/events/", True),
+        ("/events", "/events/a/b", True),
+        ("/events", "/eventsx", False),
+        ("/events", "/event", False),
+        ("/events", "/", False),
+        ("/a/b", "/a/b/c", True),
+        ("/a/b", "/a/bc", False),
+        ("/", "/anything", True),
+        ("/", "/", True),
+    ],
+)
+def test_under(base, path, yes):
+    """A path is answered here if it is the path itself or below it, by whole segments."""
+    assert Routes(base, {base: "news"}).under(path) is yes
+
+
+TABLE = {
+    "/events": "root",
+    "/events/me": "user:{user}",
+    "/events/{thing}": "first:{thing}",
+    "/events/{other}/": "second:{other}",
+    "/events/files/{name}.json": "file:{name}",
+    "/events/files/{name}": "rest:{name}",
+    "/events/pairs/{a}--{b}": "pair:{a}+{b}",
+    "/events/both/v{a}.{b}.log/{c}": "{c}/{b}/{a}",
+    "/events/re/(.*)[x]{a}": "regex:{a}",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "channel"),
+    [
+        ("/events", "root"),
+        ("/events/me", "user:u42"),
+        ("/events/you", "first:you"),
+        ("/events/you/", "second:you"),
+        ("/events/{thing}", "first:{thing}"),
+        ("/events/{user}", "first:{user}"),
+        ("/events/a:b*é", "first:a:b*é"),
+        ("/events/files/a.json", "file:a"),
+        ("/events/files/a.json.json", "file:a.json"),
+        ("/events/files/a.jsonx", "rest:a.jsonx"),
+        ("/events/files/.json", "rest:.json"),
+        ("/events/pairs/a--b", "pair:a+b"),
+        ("/events/pairs/a-b--c--d", "pair:a-b+c--d"),
+        ("/events/pairs/a---b", "pair:a+-b"),
+        ("/events/pairs/--b", None),
+        ("/events/pairs/a--", None),
+        ("/events/pairs/a-b", None),
+        ("/events/both/v1.2.log/x", "x/2/1"),
+        ("/events/both/v1.2.3.log/x", "x/2.3/1"),
+        ("/events/re/(.*)[x]1", "regex:1"),
+        ("/events/re/zzzx1", None),
+        ("/events/", None),
+        ("/events//", None),
+        ("/events/a/b", None),
+        ("/events/me\n", "bad-request"),
+        ("/eventsx", None),
+        ("/other", None),
+        ("/events/" + "x" * 300, "bad-request"),
+    ],
+)
+async def test_paths(path, channel):
+    """A path finds its route, static before earlier before later, and fills the channel's name."""
+    routes = Routes("/events", TABLE)
+    if channel is None:
+        assert routes.match(path) is None
+        return
+    found = await resolve(routes, path)
+    assert (found.channels[0] if isinstance(found, Resolved) else found.code) == channel
+
+
+@pytest.mark.parametrize(
+    ("channels", "names", "open_names"),
+    [
+        ("news", ["news"], {"news"}),
+        ("user:{user}", ["user:u42"], {"user:u42"}),
+        ("{user}", ["u42"], {"u42"}),
+        ("order:{id}", ["order:7"], set()),
+        ("{user}:{id}", ["u42:7"], set()),
+        (["user:{user}", "news", "order:{id}"], ["user:u42", "news", "order:7"], {"user:u42", "news"}),
+        (("{id}", "x{id}{id}"), ["7", "x77"], set()),
+    ],
+)
+async def test_open_channels(channels, names, open_names):
+    """A channel is open if its template is filled from the identity alone."""
+    found = await resolve(Routes("/events", {"/events/{id}": channels}), "/events/7")
+    assert found == Resolved(tuple(names), frozenset(open_names))
+
+
+async def test_same_channel_by_two_templates():
+    """Two templates that meet in one channel give it once, and open it if one of them does."""
+    routes = Routes("/events", {"/events/{id}": ["user:{id}", "user:{user}"]})
+    assert await resolve(routes, "/events/u42") == Resolved(("user:u42",), frozenset({"user:u42"}))
+
+
+async def test_path_cannot_fill_in_the_user():
+    """Text from the path is never filled in again, nor taken for the user."""
+    routes = Routes("/events", {"/events/{id}": "x:{id}"})
+    assert (await resolve(routes, "/events/{user}")).channels == ("x:{user}",)
+
+
+async def test_user_template_without_a_user():
+    """A path that needs a user is refused to an identity without one, and others are not."""
+    routes = Routes("/events", {"/events/me": "user:{user}", "/events/all": "news"})
+    assert (await resolve(routes, "/events/me", Identity(None))).code == "unauthenticated"
+    assert (await resolve(routes, "/events/all", Identity(None))).channels == ("news",)
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0", "\x7f", "x" * 257, "\ud800"])
+async def test_value_that_makes_no_channel(value):
+    """A path whose value cannot be in a channel's name is a bad request."""
+    found = await resolve(Routes("/events", {"/events/{id}": "{id}"}), f"/events/{value}")
+    assert found.code == "bad-request"
+
+
+def asked(request):
+    """A function of the request."""
+    return [f"{request.identity.user}:{request.params.get('id', '-')}", request.path]
+
+
+async def asked_async(request):
+    """The same, async."""
+    return asked(request)
+
+
+@pytest.mark.parametrize("function", [asked, asked_async])
+async def test_functions(function):
+    """A function, sync or async, sees path values and identity, and its channels are never open."""
+    routes = Routes("/events", {"/events/x/{id}": function, "/events/x": function})
+    assert await resolve(routes, "/events/x/7") == Resolved(("u42:7", "/events/x/7"), frozenset())
+    assert await resolve(routes, "/events/x") == Resolved(("u42:-", "/events/x"), frozenset())
+
+
+async def test_one_function_for_everything():
+    """One function answers every path under the prefix and no other."""
+    routes = Routes("/events", asked)
+    assert (await resolve(routes, "/events/any/thing")).channels == ("u42:-", "/events/any/thing")
+    assert routes.match("/events") is not None
+    assert routes.match("/eventsx") is None
+
+
+def raises(error):
+    """A function that fails."""
+
+    def fail(request):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("function", "expected", "logged"),
+    [
+        (lambda request: ("b", "a", "b"), ("b", "a"), False),
+        (lambda request: [str(n) for n in range(3)] * 9, ("0", "1", "2"), False),
+        (lambda request: None, "not-found", False),
+        (lambda request: [], "not-found", False),
+        (lambda request: ["1", "2", "3", "4"], "bad-request", False),
+        (lambda request: [""], "bad-request", False),
+        (lambda request: ["a\n"], "bad-request", False),
+        (lambda request: ["a", 1], "bad-request", False),
+        (lambda request: [["a"]], "bad-request", False),
+        (raises(KeyError("id")), "bad-request", False),
+        (raises(ValueError("no number")), "bad-request", False),
+        (lambda request: "news", "backend-down", True),
+        (lambda request: {"news"}, "backend-down", True),
+        (lambda request: 0, "backend-down", True),
+        (raises(OSError("database")), "backend-down", True),
+        (raises(TypeError("bug")), "backend-down", True),
+    ],
+)
+async def test_what_functions_answer(function, expected, logged, caplog):
+    """Every answer and every error of a function has one outcome, and only its bugs leave a traceback."""
+    caplog.set_level(logging.WARNING, "sse_edge")
+    found = await resolve(Routes("/events", function, max_channels=3), "/events/a")
+    assert (found.channels if isinstance(found, Resolved) else found.code) == expected
+    assert [record.exc_info is not None for record in caplog.records] == [True] * logged
+
+
+async def test_internal_errors_are_not_told():
+    """What an exception of the application says stays in the log."""
+    found = await resolve(Routes("/events", raises(OSError("postgres://user:pw@db"))), "/events/a")
+    assert "postgres" not in found.detail
+
+
+@pytest.mark.parametrize(
+    "path", ["/events/" + "-" * 60_000, "/events/" + "a-" * 30_000, "/events/" + "/" * 60_000]
+)
+def test_matching_is_linear(path):
+    """A path made to be ambiguous costs no more than a long one."""
+    routes = Routes("/events", {"/events/{a}-{b}-{c}-{d}x": "{a}", "/events/{e}/{f}.json": "{e}"})
+    began = time.perf_counter()
+    routes.match(path)
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("field", "path", "channels", "settings"),
+    [
+        *(("path", path, {"/events": "a"}, {}) for path in ["", "events", "/events/", "//", "/a{b}", None]),
+        ("channels", "/events", {}, {}),
+        ("channels", "/events", None, {}),
+        ("channels", "/events", "news", {}),
+        ("channels", "/events", ["news"], {}),
+        ("channels", "/events", {1: "a"}, {}),
+        *(
+            ("channels", "/events", {template: "a"}, {})
+            for template in [
+                "/other",
+                "/eventsx",
+                "events",
+                "/events/{user}",
+                "/events/{a}/{a}",
+                "/events/{a}{b}",
+                "/events/{}",
+                "/events/{1a}",
+                "/events/{a-b}",
+                "/events/{a.b}",
+                "/events/{a!r}",
+                "/events/{a:x}",
+                "/events/{é}",
+                "/events/{a",
+                "/events/a}",
+                "/events/{{a}}",
+                "/events/{a{b}}",
+            ]
+        ),
+        *(
+            ("channels", "/events", {"/events/{id}": target}, {})
+            for target in [
+                "",
+                [],
+                [""],
+                None,
+                1,
+                [1],
+                b"news",
+                ["a", "a"],
+                "{unknown}",
+                "{id",
+                "id}",
+                "{}",
+                "{0}",
+                "{id:>3}",
+                "{id!r}",
+                "{id.x}",
+                "{{id}}",
+                "a\n",
+                "x" * 257,
+            ]
+        ),
+        ("channels", "/events", {"/events/me": "user:{user}"}, {"anonymous": True}),
+        ("channels", "/events", {"/events/me": ["a", "b", "c"]}, {"max_channels": 2}),
+        ("max_channels", "/events", {"/events": "a"}, {"max_channels": 0}),
+    ],
+)
+def test_bad_settings(field, path, channels, settings):
+    """A table that cannot work is refused at construction by name."""
+    with pytest.raises(ConfigError) as caught:
+        Routes(path, channels, **settings)
+    assert caught.value.field == field
