@@ -11,8 +11,8 @@ from .base import Backend
 def open_backend(backend: str | Backend) -> tuple[Backend, bool]:
     """The backend behind a URL, or the one given; and whether the caller is to close it.
 
-    ``memory://`` is one backend for the whole process, ``memory://name`` another; ``redis://``,
-    ``rediss://`` and ``unix://`` are Redis.  Raises ConfigError for any other scheme.
+    ``memory://`` is one backend for the whole process, ``memory://name`` another; see ``RedisBackend``
+    for its URLs.  Raises ConfigError for any other.
     """
     if not isinstance(backend, str):
         if not hasattr(backend, "subscriber"):
@@ -23,9 +23,9 @@ def open_backend(backend: str | Backend) -> tuple[Backend, bool]:
         from .memory import named  # noqa: PLC0415 - only what is used is imported
 
         return named(urlsplit(backend).netloc), False
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisBackend  # noqa: PLC0415
 
         return RedisBackend(backend), True
-    why = "must begin with memory://, redis://, rediss:// or unix://"
+    why = "must begin with memory://, redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
     raise ConfigError("backend", why, backend, secret="@" in backend)

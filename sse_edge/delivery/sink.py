@@ -10,6 +10,9 @@ from ..asgi import Headers, Receive, Send
 
 logger = logging.getLogger("sse_edge")
 
+START = 10.0
+"""Seconds for a client to take the first few hundred bytes; afterwards bytes are counted instead."""
+
 
 class Sink(Protocol):
     """Takes bytes at once and sends them as the client reads.  Only ``run`` waits."""
@@ -88,27 +91,31 @@ class TaskSink:
 
     async def start(self, first: bytes) -> None:
         """See ``Sink.start``."""
+        # A send can hang already here: behind a response on the same connection that nobody reads.
         try:
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            await self._send({"type": "http.response.body", "body": first, "more_body": True})
+            async with asyncio.timeout(START) as self._leash:
+                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+                await self._send({"type": "http.response.body", "body": first, "more_body": True})
         except Exception as error:  # noqa: BLE001
+            self._leash = None
             self._lost(error)
+        finally:
+            self._leash = None
 
     async def run(self) -> None:
         """See ``Sink.run``."""
+        if self._over:
+            return
         listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(None) as self._leash:
-                if self._over:
-                    return
                 await self._write_out()
         except Exception as error:  # noqa: BLE001
-            if not self._over:
-                self._lost(error)
+            self._leash = None
+            self._lost(error)
         finally:
-            self._over = True
-            self._queue.clear()
-            self._unsent = 0
+            self._leash = None
+            self._forget()
             listener.cancel()
             await asyncio.wait([listener])
 
@@ -127,22 +134,30 @@ class TaskSink:
 
     async def _listen(self) -> None:
         # uvicorn repeats http.disconnect for ever and hypercorn never does: ask no second time.
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._let_go()
+        try:
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
+        except Exception as error:  # noqa: BLE001
+            self._lost(error)
+        else:
+            self._let_go()
 
     def _lost(self, error: Exception) -> None:
         # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop
         # after a pipelined request); none of them is the operator's concern.
-        logger.debug("a send failed, so the client counts as gone: %r", error)
-        self._let_go()
+        if not self._over:
+            logger.debug("a send or receive failed, so the client counts as gone: %r", error)
+            self._let_go()
 
     def _let_go(self) -> None:
         if self._over:
             return
-        self._over = True
-        self._queue.clear()
-        self._unsent = 0
+        self._forget()
         if self._leash is not None:
             # Whatever the request's task waits for, a stuck send included, ends now.
             self._leash.reschedule(0)
+
+    def _forget(self) -> None:
+        self._over = True
+        self._queue.clear()
+        self._unsent = 0

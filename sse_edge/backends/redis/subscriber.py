@@ -22,7 +22,7 @@ from .history import Cut
 from .recent import Channel, Recent
 
 if TYPE_CHECKING:
-    from .client import RedisBackend
+    from .client import Partition
 
 logger = logging.getLogger("sse_edge")
 
@@ -58,18 +58,22 @@ class RedisSubscriber:
     to be complete, the channel is reset.
     """
 
-    def __init__(self, backend: RedisBackend, receiver: Receiver) -> None:
-        self._backend = backend
+    def __init__(self, partition: Partition, receiver: Receiver, *, watch: float = WATCH) -> None:
+        self._partition = partition
+        self._verbs = partition.server.verbs
+        self._timeout = partition.settings.timeout
+        self._history = partition.settings.history
         self._receiver = receiver
+        self._watch = watch
         self._worker = secrets.token_hex(8)
-        self._own = backend.names.worker(self._worker).encode()
+        self._own = partition.names.worker(self._worker).encode()
         self._channels: dict[str, Channel] = {}
         self._wires: dict[bytes, Channel] = {}
         self._idle: set[Channel] = set()
         self._unsent: set[Channel] = set()
         self._unconfirmed: set[bytes] = set()
         self._unsettled: list[Channel] = []
-        self._recent = Recent(self._read_history, backend.history)
+        self._recent = Recent(self._read_history, self._history)
         self._position: EventId | None = None
         self._held: list[tuple[Channel, Announcement]] | None = []
         self._gap = asyncio.Event()
@@ -92,7 +96,7 @@ class RedisSubscriber:
     @property
     def position(self) -> EventId | None:
         """See ``Subscriber.position``."""
-        return self._position if self._backend.history else None
+        return self._position if self._history else None
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
@@ -117,7 +121,7 @@ class RedisSubscriber:
             return
         try:
             # Unlike awaiting them, asyncio.wait does not cancel what other streams wait for too.
-            _, missing = await asyncio.wait(waiting, timeout=self._backend.timeout)
+            _, missing = await asyncio.wait(waiting, timeout=self._timeout)
         except BaseException:
             self.unsubscribe(channels)
             raise
@@ -129,7 +133,7 @@ class RedisSubscriber:
         channel = self._channels.get(name)
         if channel is None:
             ready = asyncio.get_running_loop().create_future()
-            wire = self._backend.names.announce(name).encode()
+            wire = self._partition.names.announce(name).encode()
             channel = self._channels[name] = self._wires[wire] = Channel(name, wire, ready)
             self._unsent.add(channel)
             self._wake.set()
@@ -152,7 +156,7 @@ class RedisSubscriber:
     async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
         """See ``Subscriber.replay``."""
         try:
-            async with asyncio.timeout(self._backend.timeout):
+            async with asyncio.timeout(self._timeout):
                 return await self._replay(channels, after)
         except TimeoutError as error:
             raise BackendError("Redis did not answer in time") from error
@@ -163,7 +167,7 @@ class RedisSubscriber:
             position = self._position
             if position is None:
                 raise BackendError("the position is unknown")
-            if not self._backend.history:
+            if not self._history:
                 lost = [] if after is None else [Reset(name, "unknown-id", position) for name in names]
                 return Replay([], lost, None)
             if after is None:
@@ -205,7 +209,7 @@ class RedisSubscriber:
 
     async def _read_history(self, names: Sequence[str], after: Sequence[EventId]) -> Cut:
         self.reads += 1
-        return await self._backend.read(names, after)
+        return await self._partition.read(names, after)
 
     # The connection
 
@@ -229,10 +233,10 @@ class RedisSubscriber:
 
     async def _session(self) -> None:
         """Connect, take up every channel again, catch up, and listen until something fails."""
-        connection = self._backend.subscriber_connection()
+        async with asyncio.timeout(self._timeout):
+            connection = await self._partition.listener()
+            await connection.connect()
         try:
-            async with asyncio.timeout(self._backend.timeout):
-                await connection.connect()
             self._drop_idle(0.0)
             for channel in self._channels.values():
                 channel.confirmed = False
@@ -253,15 +257,15 @@ class RedisSubscriber:
 
     async def _reconcile(self, connection: Any) -> None:
         """Make what is subscribed what is wanted."""
-        await connection.send_command("SUBSCRIBE", self._own)
+        await connection.send_command(self._verbs.subscribe, self._own)
         while True:
             while self._unsent:
                 batch = [self._unsent.pop() for _ in range(min(BATCH, len(self._unsent)))]
                 self._unconfirmed.update(channel.wire for channel in batch)
-                await connection.send_command("SUBSCRIBE", *(channel.wire for channel in batch))
+                await connection.send_command(self._verbs.subscribe, *(channel.wire for channel in batch))
             gone = self._drop_idle(LINGER)
             for at in range(0, len(gone), BATCH):
-                await connection.send_command("UNSUBSCRIBE", *gone[at : at + BATCH])
+                await connection.send_command(self._verbs.unsubscribe, *gone[at : at + BATCH])
             self._wake.clear()
             try:
                 async with asyncio.timeout(LINGER / 2):
@@ -285,13 +289,17 @@ class RedisSubscriber:
         return [channel.wire for channel in gone]
 
     async def _read(self, connection: Any) -> None:
+        verbs = self._verbs
         while True:
             for _ in range(TURN):
                 kind, wire, payload = await connection.read_response()
-                if kind == b"message":
+                if kind == verbs.message:
                     self._on_message(wire, payload)
-                elif kind == b"subscribe":
+                elif kind == verbs.subscribed:
                     self._on_confirmed(wire)
+                elif wire in self._wires or wire == self._own:
+                    # Not asked for: a Cluster moved the slot, and other servers announce from now on.
+                    raise BackendError("the subscription was ended by the server")
             await asyncio.sleep(0)  # reading what is buffered already never suspends
 
     def _on_confirmed(self, wire: bytes) -> None:
@@ -364,13 +372,13 @@ class RedisSubscriber:
         await self._confirmed.wait()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WATCH):
+                async with asyncio.timeout(self._watch):
                     await self._tick_wanted.wait()
             self._tick_wanted.clear()
             self._ticking = tick = Tick(secrets.token_hex(4), self._unsettled, self._tick_waiters)
             self._unsettled, self._tick_waiters = [], []
-            async with asyncio.timeout(self._backend.timeout):
-                await self._backend.tick(self._worker, tick.mark)
+            async with asyncio.timeout(self._timeout):
+                await self._partition.tick(self._worker, tick.mark)
                 await tick.arrived.wait()
 
     def _on_tick(self, payload: bytes) -> None:
@@ -427,7 +435,7 @@ class RedisSubscriber:
             after = [lost if channel.gap is None else channel.gap for channel in batch]
             cut = await self._read_history([channel.name for channel in batch], after)
             for channel, asked, log in zip(batch, after, cut.logs, strict=True):
-                if not self._backend.history:
+                if not self._history:
                     resets.append((Reset(channel.name, "gap", cut.upto), channel))
                 elif log.covers(asked):
                     # What is newer than the tick is announced to us: every channel was confirmed before.

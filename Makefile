@@ -1,0 +1,59 @@
+# `make` lists the targets.  Everything below works from a fresh clone, in a virtual environment of
+# its own (.venv) that is renewed when pyproject.toml changes.
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
+export PYTHON
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types unit fast format packages clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.server  ## show it working at http://127.0.0.1:8000 (PORT=9000, REDIS=redis://...)
+	@.venv/bin/sse-edge demo $(if $(PORT),--port '$(PORT)') $(if $(REDIS),--redis '$(REDIS)')
+
+test: lint types unit  ## everything: lint, types, and all tests
+
+lint: .venv/.dev  ## ruff
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/.dev  ## mypy
+	.venv/bin/mypy
+
+unit: .venv/.dev packages  ## all tests (ARGS="-k origin -x")
+	.venv/bin/pytest $(ARGS)
+
+fast: .venv/.dev  ## only the tests that start no server and no browser
+	.venv/bin/pytest -m "not live" $(ARGS)
+
+format: .venv/.dev  ## let ruff format and fix what it can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+packages:  ## install the Debian packages that the tests need, where they are missing
+	@tests/debian-packages
+
+clean:  ## remove what the targets made
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=python3.13" >&2; exit 1; }
+	@tests/debian-packages venv
+	@echo "Making .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.server: .venv/.made pyproject.toml
+	@echo "Installing sse_edge into .venv"
+	@$(PIP) -e '.[server]'
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml
+	@echo "Installing sse_edge and its development tools into .venv"
+	@$(PIP) -e '.[dev]'
+	@touch $@ .venv/.server

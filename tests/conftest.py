@@ -1,0 +1,167 @@
+"""Fixtures: real servers and a real browser, each ended for certain; scripted clients."""
+
+import os
+import subprocess
+
+import pytest
+
+pytest.register_assert_rewrite("servers")
+
+from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
+from servers.browser import Browser  # noqa: E402
+from servers.processes import Processes, command, guard  # noqa: E402
+from servers.redis import RedisServer  # noqa: E402
+from servers.sse import StreamClient  # noqa: E402
+
+LIVE = {"redis_server", "redis_url", "private_redis", "serve", "serve_app", "browser", "page", "certificate"}
+"""Fixtures that start programs; a test that uses one is marked ``live``."""
+
+
+def pytest_configure():
+    """Everything under test is on loopback: no client may go through a proxy of the environment."""
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+
+
+def pytest_unconfigure():
+    """End the guard after everything it watched."""
+    guard.close()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by the fixtures they use."""
+    for item in items:
+        if LIVE.intersection(item.fixturenames):
+            item.add_marker("live")
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """One Redis for the whole session.  ``redis_url`` gives it to a test empty."""
+    server = RedisServer()
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def redis_url(redis_server):
+    """The url of the shared Redis, flushed."""
+    redis_server.start()  # nothing, unless a test stopped it
+    redis_server.resume()
+    redis_server.flush()
+    return redis_server.url
+
+
+@pytest.fixture
+def private_redis():
+    """``private_redis(**options)`` starts a Redis of the test's own; options are RedisServer's."""
+    servers = []
+
+    def start(**options):
+        servers.append(RedisServer(**options))
+        return servers[-1].start()
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.close()
+
+
+@pytest.fixture
+def _processes():
+    processes = Processes()
+    try:
+        yield processes
+    finally:
+        processes.close()
+
+
+@pytest.fixture
+def serve(_processes):
+    """``serve([command, …], port=…)`` starts a server and waits for it; see Processes.serve."""
+    return _processes.serve
+
+
+@pytest.fixture
+def serve_app(_processes):
+    """``serve_app("apps.hello:app", server=…, workers=…)``; see Processes.serve_app."""
+    return _processes.serve_app
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A self-signed certificate for localhost and 127.0.0.1: paths of certificate and key."""
+    directory = tmp_path_factory.mktemp("tls")
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    made = [command("openssl"), "req", *kind, "-keyout", key, "-out", certificate, *names]
+    subprocess.run(made, check=True, capture_output=True)
+    return certificate, key
+
+
+@pytest.fixture
+async def connect():
+    """``await connect(url, …)`` opens a stream that the end of the test closes; see StreamClient.connect."""
+    clients = []
+
+    async def open_stream(url, **options):
+        clients.append(await StreamClient.connect(url, **options))
+        return clients[-1]
+
+    yield open_stream
+    for client in clients:
+        client.abort()
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+async def asgi():
+    """``asgi(app, path, …)`` makes an ASGIClient; no two of a test may get the same message object."""
+    ledger = Ledger()
+    clients = []
+
+    def make(app, path="/", **options):
+        clients.append(ASGIClient(app, path, ledger=ledger, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def lifespan():
+    """``lifespan(app)`` makes a LifespanDriver, cancelled at the end if it is still there."""
+    drivers = []
+
+    def make(app):
+        drivers.append(LifespanDriver(app))
+        return drivers[-1]
+
+    yield make
+    for driver in drivers:
+        await driver.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One headless Chromium for the whole session."""
+    browser = Browser()
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A fresh tab without cookies, as a selenium driver; all its connections end with the test."""
+    page = browser.open_page()
+    try:
+        yield page
+    finally:
+        browser.close_page()

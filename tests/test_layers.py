@@ -1,0 +1,232 @@
+"""Imports run downward only: values ← wings ← door ← cli."""
+
+import ast
+import gc
+from pathlib import Path
+
+import pytest
+
+import sse_edge
+
+ROOT = Path(sse_edge.__path__[0])
+
+LAYERS = [
+    {"event", "outcome", "errors", "asgi", "identity"},
+    {"admission", "delivery", "backends"},
+    {"middleware", "lifespan", "publisher", "drain", "status", "cookies", "htmx", "__init__", "__main__"},
+    {"cli", "demo"},
+]
+"""The first part of a module's name below sse_edge, from the bottom up."""
+
+WINGS = LAYERS[1]
+
+ONLY_IN = {
+    "redis": "backends.redis",
+    "limits": "admission.limits",
+    "itsdangerous": "admission.cookies",
+}
+"""Third-party packages, and the one module or package that may import each."""
+
+
+def modules(root):
+    """Every module below ``root``: dotted name without the package's own → source."""
+    found = {}
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        if len(parts) > 1 and parts[-1] == "__init__":
+            parts = parts[:-1]
+        found[".".join(parts)] = path.read_text()
+    return found
+
+
+def violations(sources):
+    """What is wrong with the imports of ``{module name: source}``, one sentence each."""
+    wrong = []
+    for name, source in sorted(sources.items()):
+        if _layer(name) is None:
+            wrong.append(f"{name} has no layer: give it one in tests/test_layers.py")
+            continue
+        for line, target in _imports(name, source, set(sources)):
+            why = _outside(name, target) if target[0] != "." else _inside(name, target[1:])
+            if why:
+                wrong.append(f"{name}:{line} imports {target}: {why}")
+    return wrong
+
+
+def _outside(name, target):
+    home = ONLY_IN.get(target.partition(".")[0])
+    if home is not None and not _within(name, home):
+        return f"only {home} may"
+    return None
+
+
+def _inside(name, target):
+    own, other = _layer(name), _layer(target)
+    if other is None:
+        return "that module has no layer"
+    if other > own:
+        return "imports run downward only"
+    wing, other_wing = name.partition(".")[0], target.partition(".")[0]
+    if own == other and wing in WINGS and wing != other_wing and target != "backends.base":
+        return "the wings know each other only through backends.base"
+    return None
+
+
+def _layer(name):
+    top = name.partition(".")[0]
+    return next((number for number, names in enumerate(LAYERS) if top in names), None)
+
+
+def _within(name, home):
+    return name == home or name.startswith(home + ".")
+
+
+def _imports(name, source, known):
+    """(line, what is imported) for each import: ``.a.b`` inside sse_edge, ``a.b`` outside."""
+    package = set(known) | {module.rpartition(".")[0] for module in known}
+    for node in ast.walk(_parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, _spell(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(name, node, known)
+            for alias in node.names:
+                below = f"{base}.{alias.name}".replace("..", ".")
+                # ``from . import x`` is the module x if there is one, and else a name in __init__.
+                yield node.lineno, below if base[0] == "." and below[1:] in package else _spell_root(base)
+        elif _called(node) in ("import_module", "__import__"):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield node.lineno, _spell(argument.value)
+
+
+def _parse(source):
+    # On Python 3.11 a garbage collection during ast.parse can break it (python/cpython#106905).
+    gc.disable()
+    try:
+        return ast.parse(source)
+    finally:
+        gc.enable()
+
+
+def _base(name, node, known):
+    """The module after ``from``."""
+    if not node.level:
+        full = node.module
+        return "." + full.removeprefix("sse_edge").lstrip(".") if _within(full, "sse_edge") else full
+    is_package = any(module.startswith(name + ".") for module in known)
+    parts = [] if name == "__init__" else name.split(".")
+    drop = node.level - (1 if is_package or name == "__init__" else 0)
+    parts = parts[: len(parts) - drop] if drop else parts
+    return "." + ".".join([*parts, *filter(None, [node.module])])
+
+
+def _spell(full):
+    return _spell_root("." + full.removeprefix("sse_edge").lstrip(".")) if _within(full, "sse_edge") else full
+
+
+def _spell_root(base):
+    return ".__init__" if base == "." else base
+
+
+def _called(node):
+    if not isinstance(node, ast.Call):
+        return None
+    return getattr(node.func, "id", None) or getattr(node.func, "attr", None)
+
+
+def test_the_package_keeps_to_its_layers():
+    """No module of sse_edge imports upward, sideways, or a library that is another's business."""
+    sources = modules(ROOT)
+    assert "event" in sources
+    assert violations(sources) == []
+
+
+NEIGHBOURS = {
+    "__init__": "",
+    "event": "",
+    "errors": "",
+    "admission": "",
+    "admission.gate": "",
+    "admission.limits": "",
+    "delivery": "",
+    "delivery.hub": "",
+    "backends": "",
+    "backends.base": "",
+    "backends.memory": "",
+    "backends.redis": "",
+    "backends.redis.client": "",
+    "middleware": "",
+    "publisher": "",
+    "cli": "",
+    "demo": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("event", "from .errors import EventError"),
+        ("event", "import json, redislike"),
+        ("admission", "from .gate import Gate"),
+        ("admission.gate", "from .limits import Limits"),
+        ("admission.gate", "from . import limits"),
+        ("admission.gate", "from ..backends.base import Leases"),
+        ("admission.gate", "from ..backends import base"),
+        ("admission.gate", "import sse_edge.backends.base"),
+        ("admission.limits", "import limits"),
+        ("admission.limits", "from limits.aio.strategies import FixedWindow"),
+        ("backends.redis.client", "import redis.asyncio"),
+        ("backends.redis", "from redis import Redis"),
+        ("backends.redis.client", "from ...event import EventId"),
+        ("backends.memory", "from .base import Backend"),
+        ("backends", "from .redis import RedisBackend"),
+        ("middleware", "from .admission.gate import Gate\nfrom .publisher import Publisher"),
+        ("__init__", "from .middleware import SSEMiddleware"),
+        ("__init__", "from . import event"),
+        ("cli", "from . import SSEMiddleware\nfrom .demo import app"),
+        ("demo", "from sse_edge import SSEMiddleware"),
+    ],
+)
+def test_an_import_that_is_allowed(name, source):
+    """The checker lets pass what the layers allow."""
+    assert violations({**NEIGHBOURS, name: source}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "why"),
+    [
+        ("event", "from .backends.base import Numbered", "imports run downward only"),
+        ("event", "from sse_edge import Event", "imports run downward only"),
+        ("event", "from . import Event", "imports run downward only"),
+        ("event", "import sse_edge", "imports run downward only"),
+        ("errors", "import sse_edge.admission.gate", "imports run downward only"),
+        ("admission.gate", "from ..middleware import SSEMiddleware", "imports run downward only"),
+        ("admission.gate", "from .. import middleware", "imports run downward only"),
+        ("admission.gate", "def late():\n    from sse_edge.cli import main", "imports run downward only"),
+        ("admission.gate", "from ..delivery.hub import Hub", "through backends.base"),
+        ("admission.gate", "from .. import delivery", "through backends.base"),
+        ("admission.gate", "from ..backends import MemoryBackend", "through backends.base"),
+        ("admission.gate", "from ..backends.memory import MemoryBackend", "through backends.base"),
+        ("backends.memory", "from ..delivery.hub import Hub", "through backends.base"),
+        (
+            "delivery.hub",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..admission.gate import Gate",
+            "through backends.base",
+        ),
+        ("publisher", "from .cli import main", "imports run downward only"),
+        ("publisher", "import redis", "only backends.redis may"),
+        ("backends.memory", "from redis.asyncio import Redis", "only backends.redis may"),
+        ("publisher", "import importlib\nimportlib.import_module('redis')", "only backends.redis may"),
+        ("admission.gate", "import limits", "only admission.limits may"),
+        ("middleware", "from limits import parse", "only admission.limits may"),
+        ("middleware", "import itsdangerous", "only admission.cookies may"),
+        ("middleware", "from .helpers import thing", "no layer"),
+        ("helpers", "", "no layer"),
+    ],
+)
+def test_an_import_that_is_not_allowed(name, source, why):
+    """The checker finds an import upward, between wings, or of another module's library."""
+    found = violations({**NEIGHBOURS, name: source})
+    assert len(found) == 1
+    assert why in found[0]
