@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ..errors import ConfigError
 from .base import Backend
 
@@ -18,11 +16,11 @@ def open_backend(backend: str | Backend) -> tuple[Backend, bool]:
         if not hasattr(backend, "subscriber"):
             raise ConfigError("backend", "must be a URL or a backend object", backend)
         return backend, False
-    scheme = urlsplit(backend).scheme
+    scheme, _, rest = backend.partition("://")
     if scheme == "memory":
         from .memory import named  # noqa: PLC0415 - only what is used is imported
 
-        return named(urlsplit(backend).netloc), False
+        return named(rest), False
     if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
         from .redis import RedisBackend  # noqa: PLC0415
 

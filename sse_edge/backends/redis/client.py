@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-
-from redis.crc import key_slot
+from zlib import crc32
 
 from ...errors import ConfigError, PublishError
 from ...event import EventId
@@ -84,7 +83,7 @@ class RedisBackend:
         """The partition whose order ``channel`` follows."""
         if len(self.partitions) == 1:
             return self.partitions[0]
-        return self.partitions[key_slot(channel.encode()) % len(self.partitions)]
+        return self.partitions[crc32(channel.encode()) % len(self.partitions)]
 
     def subscriber(self, receiver: Receiver) -> Subscriber:
         """See ``Backend.subscriber``."""
@@ -192,7 +191,10 @@ class Partition:
 
 
 def _server(url: str, timeout: float) -> Server:
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    try:
+        scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    except ValueError:  # its message may repeat the password
+        raise ConfigError("backend", "is no URL", secret=True) from None
     if scheme in ("redis", "rediss", "unix"):
         return SingleServer(url, timeout)
     if scheme in ("redis+sentinel", "rediss+sentinel"):

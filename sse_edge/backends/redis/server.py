@@ -205,10 +205,16 @@ class SentinelServer(SingleServer):
 
 def connection_options(url: str, timeout: float) -> dict[str, Any]:
     """What redis-py needs for a connection to ``url``.  Raises ConfigError."""
+    refused = ConfigError("backend", "is no Redis URL: redis://[user:password@]host:port/db?option=…", secret=True)
     try:
         options: dict[str, Any] = dict(parse_url(url))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError("backend", f"is no Redis URL ({error})", secret=True) from error
+        # Made, and not connected: it knows which options there are.
+        options.get("connection_class", redis.asyncio.Connection)(
+            **{name: value for name, value in options.items() if name != "connection_class"}
+        )
+    except (ValueError, TypeError, AttributeError):
+        # Their messages repeat parts of the URL, and a password with a slash is taken for a port.
+        raise refused from None
     return {
         "protocol": 2,  # a third cheaper to read than RESP3 (measured)
         "socket_timeout": timeout,
@@ -225,6 +231,6 @@ def split_nodes(url: str) -> tuple[str, list[tuple[str, int]]]:
     for host in hosts.split(","):
         name, _, port = host.rpartition(":")
         if not name or not port.isdecimal():
-            raise ConfigError("backend", "needs host:port, or several with commas between", host)
+            raise ConfigError("backend", "needs host:port, or several with commas between", secret=True)
         nodes.append((name.strip("[]"), int(port)))
     return user + at, nodes

@@ -33,7 +33,7 @@ is dead without saying so is noticed."""
 LINGER = 2.0
 """Seconds a channel that nobody listens to stays subscribed: a page that reloads comes right back."""
 
-BACK_OFF = (0.05, 5.0)
+BACK_OFF = (0.05, 2.0)
 """Seconds before the first attempt to reconnect, and at most before a later one; varied by half."""
 
 BATCH = 500

@@ -1,0 +1,182 @@
+"""Redis with TLS, with a user that may do only what is needed, with a prefix, on a unix socket."""
+
+import asyncio
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+import redis
+
+from servers.processes import free_port
+from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
+from sse_edge.errors import EdgeError
+from sse_edge.event import EventId
+
+MINIMAL_ACL = (
+    "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +exists +pexpire "
+    "+xadd +xrange +xrevrange"
+)
+"""The permissions that README gives for a Redis user."""
+
+
+def user(permissions):
+    """A line of redis.conf."""
+    return f"user edge on >hunter2 resetchannels ~sse:* &sse:* {permissions}"
+
+
+class Ear:
+    """Keeps the texts it hears."""
+
+    def __init__(self):
+        self.texts = asyncio.Queue()
+
+    def deliver(self, channel, id, frame):
+        self.texts.put_nowait(frame.partition(b"data: ")[2].strip().decode())
+
+    def reset(self, reset):
+        self.texts.put_nowait(reset)
+
+
+async def round_trip(backend):
+    """Publish, hear it, resume, leave a channel: everything that the backend does."""
+    ear = Ear()
+    subscriber, resumed = backend.subscriber(ear), backend.subscriber(Ear())
+    await subscriber.start()
+    await resumed.start()
+    try:
+        await subscriber.subscribe(["news", "quiet"])
+        events = Publisher(backend)
+        before = EventId.parse(await events.cursor())
+        first = await events.publish("news", "one", dedupe_key="k")
+        assert await events.publish("news", "one", dedupe_key="k") == first
+        await events.publish("news", "two")
+        assert [await asyncio.wait_for(ear.texts.get(), 5) for _ in range(2)] == ["one", "two"]
+        await resumed.subscribe(["news", "quiet"])
+        replay = await resumed.replay(["news", "quiet"], before)
+        assert (len(replay.events), replay.resets) == (2, [])
+        subscriber.unsubscribe(["quiet"])
+        while "quiet" in subscriber._channels:
+            await asyncio.sleep(0.01)
+        await subscriber.subscribe(["again"])
+        await subscriber.replay(["again"], None)
+        assert subscriber.generation == 1  # it is still the first connection
+    finally:
+        await subscriber.close()
+        await resumed.close()
+        await backend.close()
+
+
+@pytest.fixture(autouse=True)
+def _leave_soon(monkeypatch):
+    monkeypatch.setattr("sse_edge.backends.redis.subscriber.LINGER", 0.05)
+
+
+async def test_tls(private_redis, certificate):
+    """rediss:// talks TLS and checks the certificate against the given authority."""
+    cert, key = certificate
+    port = free_port()
+    private_redis(
+        config=[
+            f"tls-port {port}",
+            f"tls-cert-file {cert}",
+            f"tls-key-file {key}",
+            f"tls-ca-cert-file {cert}",
+            "tls-auth-clients no",
+        ]
+    )
+    await round_trip(RedisBackend(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}"))
+
+
+async def test_tls_with_an_unknown_authority_is_refused(private_redis, certificate):
+    """A certificate that nobody vouches for is an error, and nothing was published."""
+    cert, key = certificate
+    port = free_port()
+    private_redis(
+        config=[
+            f"tls-port {port}",
+            f"tls-cert-file {cert}",
+            f"tls-key-file {key}",
+            f"tls-ca-cert-file {cert}",
+            "tls-auth-clients no",
+        ]
+    )
+    backend = RedisBackend(f"rediss://localhost:{port}/0")
+    with pytest.raises(PublishError, match="certificate") as caught:
+        await Publisher(backend).publish("news", "x")
+    assert not caught.value.may_have_happened
+    await backend.close()
+
+
+async def test_the_minimal_user_is_enough(private_redis):
+    """A user with only the documented permissions can do everything."""
+    server = private_redis(config=[user(MINIMAL_ACL)])
+    await round_trip(RedisBackend(f"redis://edge:hunter2@127.0.0.1:{server.port}/0"))
+
+
+@pytest.mark.parametrize("permission", MINIMAL_ACL.split())
+async def test_every_permission_is_needed(private_redis, permission):
+    """Without any single one of them something fails: the list is minimal."""
+    fewer = " ".join(other for other in MINIMAL_ACL.split() if other != permission)
+    server = private_redis(config=[user(fewer)])
+    backend = RedisBackend(f"redis://edge:hunter2@127.0.0.1:{server.port}/0", timeout=0.3)
+    with pytest.raises((EdgeError, TimeoutError)):
+        async with asyncio.timeout(2):
+            await round_trip(backend)
+
+
+def test_the_readme_gives_the_same_permissions():
+    """What operators copy is what was tested."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert MINIMAL_ACL in " ".join(readme.split())
+
+
+async def test_a_wrong_password_is_said(private_redis):
+    """A refused login is a PublishError that says so, and nothing was published."""
+    server = private_redis(password="right")
+    backend = RedisBackend(f"redis://:wrong@127.0.0.1:{server.port}/0")
+    with pytest.raises(PublishError, match="WRONGPASS|invalid") as caught:
+        await Publisher(backend).publish("news", "x")
+    assert not caught.value.may_have_happened
+    assert "wrong@" not in str(caught.value)
+    await backend.close()
+
+
+async def test_a_unix_socket(private_redis):
+    """unix:// works like any other."""
+    server = private_redis(unixsocket=True)
+    await round_trip(RedisBackend(server.unix_url))
+
+
+async def test_prefixes_keep_apart(redis_url):
+    """Two prefixes share nothing: not an event, not an order, not a key."""
+    one, two = RedisBackend(redis_url, prefix="one:"), RedisBackend(redis_url, prefix="two:")
+    ear = Ear()
+    subscriber = two.subscriber(ear)
+    await subscriber.start()
+    await subscriber.subscribe(["news"])
+    await Publisher(one).publish("news", "not for two")
+    await Publisher(two).publish("news", "for two")
+    assert await asyncio.wait_for(ear.texts.get(), 5) == "for two"
+    await subscriber.close()
+    await one.close()
+    await two.close()
+    with redis.Redis.from_url(redis_url) as client:
+        assert {key.split(b":")[0] for key in client.scan_iter()} == {b"one", b"two"}
+
+
+def test_sync_publisher_survives_a_fork(redis_url):
+    """A publisher made before a fork works in the child, as pre-forking servers need it."""
+    with SyncPublisher(redis_url) as events:
+        events.publish("news", "parent")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of any fork with threads; that is the point
+            child = os.fork()
+        if child == 0:
+            try:
+                events.publish("news", "child")
+                os._exit(0)
+            except BaseException:  # noqa: BLE001 - the child must not go on as a second pytest
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        events.publish("news", "parent again")
