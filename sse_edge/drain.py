@@ -41,9 +41,13 @@ class SignalChain:
         for number, handler in self._before.items():
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, handler)
-        self._before.clear()
+        self._on_signal = _nothing  # whoever came in front of us goes on calling us
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._on_signal)
         self._before[number](number, frame)
+
+
+def _nothing() -> None:
+    pass

@@ -79,12 +79,16 @@ class SSEMiddleware:
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
-        if auth is None or not hasattr(auth, "identify"):
+        if auth is None or isinstance(auth, type) or not hasattr(auth, "identify"):
             raise ConfigError("auth", "must be SignedCookie(…), Anonymous() or have an identify method", auth)
         if channels is None:
             raise ConfigError("channels", "must map paths to channels", channels)
         if limits is not None and not isinstance(limits, Limits):
             raise ConfigError("limits", "must be Limits(…)", limits)
+        if missing_origin not in ("allow", "refuse"):
+            raise ConfigError("missing_origin", 'must be "allow" or "refuse"', missing_origin)
+        if not isinstance(query_cursor, bool):
+            raise ConfigError("query_cursor", "must be True or False", query_cursor)
         if type(max_unsent) is not int or max_unsent <= 0:
             raise ConfigError("max_unsent", "must be a positive number of bytes", max_unsent)
         self.app = app
@@ -92,7 +96,7 @@ class SSEMiddleware:
         self.refusals: Counter[str] = Counter()
         self._lifetime = Lifetime(keep_alive, max_duration, retry)
         self._max_unsent = max_unsent
-        self._routes = Routes(path, channels, anonymous=auth.anonymous)
+        self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
         self._leases: Leases = self._backend.leases()
         self._gate = Gate(
@@ -133,15 +137,13 @@ class SSEMiddleware:
         backend to be there.
         """
         await self._started()
-        loop = asyncio.get_running_loop()
-        self._signals = SignalChain(loop, self._on_signal)
-        self._signals.install()
 
     async def stop(self) -> None:
         """End every stream and let go of the backend."""
         hub, self._hub = self._hub, None
-        if self._signals is not None:
-            self._signals.remove()
+        signals, self._signals = self._signals, None
+        if signals is not None:
+            signals.remove()
         if hub is not None:
             await hub.close()
         if self._backend_owned:
@@ -159,11 +161,16 @@ class SSEMiddleware:
     async def _started(self) -> Hub:
         loop = asyncio.get_running_loop()
         # A test client may use a new loop for every request; a hub lives on the one it began on.
-        if self._hub is None or self._loop is not loop:
-            self._loop = loop
-            self._hub = hub = Hub(self._backend, self._lifetime, max_unsent=self._max_unsent)
-            await hub.start()
-        return self._hub
+        if self._hub is not None and self._loop is loop:
+            return self._hub
+        self._loop = loop
+        self._hub = hub = Hub(self._backend, self._lifetime, max_unsent=self._max_unsent)
+        if self._signals is not None:
+            self._signals.remove()
+        self._signals = SignalChain(loop, self._on_signal)
+        self._signals.install()
+        await hub.start()
+        return hub
 
     def _on_signal(self) -> None:
         if self._hub is not None:
@@ -213,7 +220,9 @@ class SSEMiddleware:
         elif isinstance(verdict, Refusal):
             await self._refuse(request, send, verdict, headers)
         elif request.method == "HEAD":
-            await respond(send, 200, [*STREAM_HEADERS, *headers])
+            # Not respond(): a stream has no Content-Length, so neither has its HEAD.
+            await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             try:
                 await self._stream(hub, request, verdict, receive, send, headers)
@@ -247,7 +256,11 @@ class SSEMiddleware:
     async def _refuse(self, request: Request, send: Send, refusal: Refusal, headers: Headers) -> None:
         self.refusals[refusal.code] += 1
         access_log.info(
-            '"%s %s" refused: %s (%s)', request.method, _printable(request.path), refusal.code, refusal.detail
+            '"%s %s" refused: %s (%s)',
+            _printable(request.method),
+            _printable(request.path),
+            refusal.code,
+            _printable(refusal.detail),
         )
         await _refuse(send, refusal, headers)
 
@@ -273,6 +286,6 @@ async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
     await respond(send, refusal.status, head, refusal.body())
 
 
-def _printable(path: str) -> str:
-    """A client's path on one line of a log."""
-    return path[:200].encode("unicode_escape").decode()
+def _printable(text: str) -> str:
+    """What a client sent, on one line of a log."""
+    return text[:200].encode("unicode_escape").decode()

@@ -131,6 +131,11 @@ def _outgoing(
         raise EventError("data", "give either data or json, and only one of them", None)
     else:
         made = Event(data, event=event)
-    if dedupe_key is not None and not (isinstance(dedupe_key, str) and 0 < len(dedupe_key) <= 256):
-        raise EventError("dedupe_key", "must be 1 to 256 characters", dedupe_key)
+    if dedupe_key is not None and not _is_key(dedupe_key):
+        raise EventError("dedupe_key", "must be text of 1 to 256 characters", dedupe_key)
     return Outgoing(channel, made.encode(), dedupe_key)
+
+
+def _is_key(key: object) -> bool:
+    # A lone surrogate, which UTF-8 cannot carry, is the only text that loses something here.
+    return isinstance(key, str) and 0 < len(key) <= 256 and key == key.encode(errors="ignore").decode()

@@ -174,12 +174,19 @@ class MemorySubscriber:
             self._drain()
             return self._backend.cursor_sync() if self._backend.history else None
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether its event loop has been closed."""
+        return self._loop is None or self._loop.is_closed()
+
     async def start(self) -> None:
         """See ``Subscriber.start``."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         with self._backend._lock:
-            self._backend._subscribers.append(self)
+            # A loop that was closed without close() hears nothing more.
+            heard = [known for known in self._backend._subscribers if not known.is_deaf]
+            self._backend._subscribers = [*heard, self]
 
     async def close(self) -> None:
         """See ``Subscriber.close``."""

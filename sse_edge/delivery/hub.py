@@ -21,6 +21,9 @@ SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
 writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
 
+GOODBYE = 5.0
+"""Seconds for a client to take the last bytes of an ended stream, after which it is let go of."""
+
 KEEP_ALIVE = comment("keep-alive")
 
 
@@ -50,6 +53,7 @@ class Hub:
         self._listeners: dict[str, set[Stream]] = {}
         self._dirty: deque[Stream] = deque()
         self._flushing = False
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -65,10 +69,10 @@ class Hub:
         self._timer = self._loop.call_later(TICK, self._on_tick)
 
     async def close(self) -> None:
-        """End what is open and stop."""
-        self.draining = True
+        """End what is open and stop; the clock runs until the last stream is let go of."""
+        self.draining = self._closed = True
         self.end_all(self.streams, DRAIN)
-        if self._timer is not None:
+        if self._timer is not None and not self.streams:
             self._timer.cancel()
         await self.subscriber.close()
 
@@ -152,6 +156,8 @@ class Hub:
             stream.ending = ending
             stream.flush(self.now)
             stream.sink.finish(goodbye)
+            self._unlisten(stream)
+            self._wheel.place(stream, self.now + GOODBYE)
         else:
             stream.ending = ending
             stream.pending.clear()
@@ -185,7 +191,7 @@ class Hub:
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
-        frame = _reset_frame(reset, with_id=False)
+        frame = _reset_frame(reset)
         for stream in self._listeners.get(reset.channel, ()):
             if stream.held is None:
                 stream.queue(frame)
@@ -222,6 +228,8 @@ class Hub:
         return min(stream.last_write + stream.silence, stream.deadline)
 
     def _on_tick(self) -> None:
+        if self._closed and not self.streams:
+            return
         self._timer = self._loop.call_later(TICK, self._on_tick)
         now = self.now
         due = self._wheel.due(now)
@@ -232,6 +240,7 @@ class Hub:
         placed = KEEP_ALIVE if position is None else KEEP_ALIVE[:-1] + position.line() + b"\n"
         for stream in due:
             if stream.ending is not None:
+                stream.sink.abort()
                 continue
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
@@ -270,17 +279,17 @@ def _replay_frames(replay: Replay) -> list[bytes]:
     No reset carries an id unless it is the last thing sent: a client that is cut off in between must
     come back with a Last-Event-ID that still owes it the rest.
     """
-    frames = [_reset_frame(reset, with_id=False) for reset in replay.resets]
+    frames = [_reset_frame(reset) for reset in replay.resets]
     frames.extend(event.frame for event in replay.events)
     if replay.upto is None:
         return frames
     if replay.resets and not replay.events:
-        frames[-1] = _reset_frame(replay.resets[-1], with_id=True)
+        frames[-1] = _reset_frame(replay.resets[-1], replay.upto)
     elif not replay.events or replay.resets:
         frames.append(replay.upto.line() + b"\n")
     return frames
 
 
-def _reset_frame(reset: Reset, *, with_id: bool) -> bytes:
+def _reset_frame(reset: Reset, place: EventId | None = None) -> bytes:
     data = json.dumps({"channel": reset.channel, "reason": reset.reason}, ensure_ascii=False)
-    return Event(data, event="edge-reset", id=str(reset.head) if with_id else None).encode()
+    return Event(data, event="edge-reset", id=None if place is None else str(place)).encode()

@@ -114,7 +114,6 @@ class TaskSink:
             self._leash = None
             self._lost(error)
         finally:
-            self._leash = None
             self._forget()
             listener.cancel()
             await asyncio.wait([listener])

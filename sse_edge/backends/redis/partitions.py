@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ...errors import BackendError
 from ...event import EventId
 from ..base import Numbered, Receiver, Replay, Reset
 from .subscriber import RedisSubscriber
@@ -84,11 +83,12 @@ class PartitionedSubscriber:
         replays = await asyncio.gather(
             *(ear.replay(names, after) for ear, names in self._groups(channels).items())
         )
-        if any(replay.upto is None for replay in replays):
-            return Replay([], [reset for replay in replays for reset in replay.resets], None)
-        place = self.position
-        if place is None:
-            raise BackendError("the position is unknown")
+        resets = [reset for replay in replays for reset in replay.resets]
+        # Not the position of now: while one partition was waited for, the others' events went on.
+        places = [replay.upto for replay in replays if replay.upto is not None]
+        if len(places) < len(replays):
+            return Replay([], resets, None)
+        place = min(places)
         events = sorted((event for replay in replays for event in replay.events), key=lambda event: event.id)
         return Replay(
             # Sorted, everything before an event up to the place was sent before it; after it, not so.
@@ -96,7 +96,7 @@ class PartitionedSubscriber:
                 event if event.id <= place else Numbered(event.id, _without_id(event.frame))
                 for event in events
             ],
-            [reset for replay in replays for reset in replay.resets],
+            resets,
             place,
         )
 

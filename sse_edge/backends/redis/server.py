@@ -205,7 +205,8 @@ class SentinelServer(SingleServer):
 
 def connection_options(url: str, timeout: float) -> dict[str, Any]:
     """What redis-py needs for a connection to ``url``.  Raises ConfigError."""
-    refused = ConfigError("backend", "is no Redis URL: redis://[user:password@]host:port/db?option=…", secret=True)
+    why = "is no Redis URL: redis://[user:password@]host:port/db?option=…"
+    refused = ConfigError("backend", why, secret=True)
     try:
         options: dict[str, Any] = dict(parse_url(url))
         # Made, and not connected: it knows which options there are.

@@ -1,0 +1,1 @@
+"""Load tests, and the checker that they share with the fault tests."""
