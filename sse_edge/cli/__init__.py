@@ -1,0 +1,34 @@
+"""The command line: ``sse-edge``."""
+
+from __future__ import annotations
+
+import click
+
+from .demo import demo
+from .failure import Commands
+from .publish import publish
+from .serve import serve
+from .token import token
+
+
+@click.group(
+    cls=Commands, context_settings={"auto_envvar_prefix": "SSE_EDGE", "help_option_names": ["-h", "--help"]}
+)
+@click.version_option(package_name="sse_edge", prog_name="sse-edge")
+def main() -> None:
+    """Server-Sent Events for any ASGI app.
+
+    \b
+    See it work:        sse-edge demo
+    Run your app:       sse-edge serve myapp:app
+    Publish an event:   sse-edge publish news "Hello"
+    Make a cookie:      sse-edge token u42 --secret s3cret
+
+    Every option is also read from the environment; each command's --help names the variables.
+    """
+
+
+main.add_command(demo)
+main.add_command(serve)
+main.add_command(publish)
+main.add_command(token)

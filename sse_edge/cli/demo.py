@@ -1,0 +1,69 @@
+"""``sse-edge demo``: a page that shows it working."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from ..errors import BackendError
+from ..publisher import SyncPublisher
+from .failure import Failure
+from .listen import bind, url_of
+from .options import DEFAULT_REDIS, host_option, port_option, redis_option, without_password
+
+SHUTDOWN_SECONDS = 2
+
+
+@click.command(short_help="See it work in the browser.")
+@port_option()
+@host_option()
+@redis_option("demo", "Use this Redis instead of memory.", default=None)
+@click.option("--secret", show_envvar=True, help="Signs the cookies; a new one for every run, unless given.")
+def demo(port: int, host: str, redis: str | None, secret: str | None) -> None:
+    """Show it working: a small shop with live updates, at http://127.0.0.1:8000.
+
+    Needs nothing else: events live in this process's memory.  With --redis they go through Redis, and
+    `sse-edge publish` can send some from another terminal.
+
+    \b
+    sse-edge demo
+    sse-edge demo --port 9000
+    sse-edge demo --redis redis://127.0.0.1:6379/0
+    """
+    from ..demo.app import create_app  # noqa: PLC0415 - only what is used is imported
+    from .server import Config, run_one  # noqa: PLC0415
+
+    with bind(host, port) as sock:
+        if redis is not None:
+            _check(redis)
+        config = Config(
+            create_app(redis or "memory://", secret or secrets.token_urlsafe(32)),
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        run_one(config, sock, lambda: click.echo(_banner(url_of(sock, host), redis)))
+    click.echo("\nStopped.")
+
+
+def _check(redis: str) -> None:
+    try:
+        with SyncPublisher(redis) as events:
+            events.cursor()
+    except BackendError as error:
+        raise Failure(f"cannot use {without_password(redis)}: {error}") from error
+
+
+def _banner(url: str, redis: str | None) -> str:
+    lines = [
+        "",
+        f"  The sse_edge demo is at  {click.style(url, bold=True)}",
+        f"  Events go through        {'memory' if redis is None else without_password(redis)}",
+    ]
+    if redis is not None:
+        where = "" if redis == DEFAULT_REDIS else f" --redis {without_password(redis)}"
+        lines += [f"  From another terminal    sse-edge publish shop 'Hello'{where}"]
+    return "\n".join([*lines, "  To stop                  Ctrl-C", ""])

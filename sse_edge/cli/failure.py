@@ -1,0 +1,33 @@
+"""What goes wrong is said in one line: exit code 2 for a setting or an argument, 1 for the rest."""
+
+from __future__ import annotations
+
+import click
+
+from ..errors import EdgeError, FieldError
+
+
+class Failure(click.ClickException):
+    """Ends the command with one line on stderr and exit code 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+class Misuse(Failure):
+    """The same with exit code 2: what the user gave cannot work."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose commands may raise sse_edge's own errors."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what it raises becomes a Failure."""
+        try:
+            return super().invoke(ctx)
+        except FieldError as error:
+            raise Misuse(str(error)) from error
+        except EdgeError as error:
+            raise Failure(str(error)) from error

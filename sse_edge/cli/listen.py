@@ -1,0 +1,70 @@
+"""The socket that a server listens on, bound before anything else is started."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import stat
+from pathlib import Path
+
+from .failure import Failure
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket bound to ``host`` and ``port``; Failure, naming them, when that cannot be."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise Failure(f"--host {host} is no address of this machine: {error.strerror}") from error
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            why = f"port {port} on {host} is in use; choose another with --port"
+        elif error.errno == errno.EACCES:
+            why = f"port {port} on {host} needs more rights than this user has; choose one above 1023"
+        else:
+            why = f"cannot listen on {host} port {port}: {error.strerror}"
+        raise Failure(why) from error
+    return sock
+
+
+def bind_unix(path: str) -> socket.socket:
+    """A unix socket at ``path``, in the place of one that nobody listens on any more."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _clear(path)
+        sock.bind(path)
+        Path(path).chmod(0o666)  # the proxy in front runs as another user; the directory keeps others out
+    except OSError as error:
+        sock.close()
+        raise Failure(f"cannot listen on {path}: {error.strerror or error}") from error
+    except Failure:
+        sock.close()
+        raise
+    return sock
+
+
+def _clear(path: str) -> None:
+    file = Path(path)
+    if not file.exists():
+        return
+    if not stat.S_ISSOCK(file.stat().st_mode):
+        raise Failure(f"{path} exists and is not a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) == 0:
+            raise Failure(f"{path} is in use by another server")
+    file.unlink()
+
+
+def url_of(sock: socket.socket, host: str) -> str:
+    """The URL at which a browser on this machine reaches a bound TCP socket."""
+    port: int = sock.getsockname()[1]
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

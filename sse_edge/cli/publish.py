@@ -1,0 +1,98 @@
+"""``sse-edge publish``: one event, from the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from ..backends.redis import RedisBackend
+from ..errors import PublishError
+from ..publisher import SyncPublisher
+from .failure import Failure, Misuse
+from .options import redis_option, without_password
+
+
+@click.command(short_help="Publish an event.", epilog="If DATA begins with a dash, put -- before CHANNEL.")
+@click.argument("channel")
+@click.argument("data")
+@click.option("--event", metavar="NAME", show_envvar=True, help="Name that clients listen for.")
+@click.option(
+    "--json",
+    "is_json",
+    is_flag=True,
+    envvar="SSE_EDGE_PUBLISH_JSON",
+    show_envvar=True,
+    help="DATA has to be JSON.",
+)
+@redis_option("publish", "Where the application listens.")
+@click.option(
+    "--prefix", default="sse:", show_default=True, show_envvar=True, help="Prefix of the application's keys."
+)
+@click.option(
+    "--history", type=int, default=100, show_default=True, show_envvar=True,
+    help="Events kept per channel. As in the application, or its history is cut to this.",
+)  # fmt: skip
+@click.option(
+    "--history-ttl", type=float, default=300.0, show_default=True, show_envvar=True,
+    help="Seconds they are kept. As in the application.",
+)  # fmt: skip
+@click.option(
+    "--partitions", type=int, default=1, show_default=True, show_envvar=True,
+    help="Partitions of the channels. As in the application, or nobody hears it.",
+)  # fmt: skip
+@click.option(
+    "--dedupe-key", metavar="KEY", show_envvar=True, help="Publish only once, however often it is repeated."
+)
+def publish(
+    channel: str,
+    data: str,
+    event: str | None,
+    is_json: bool,
+    redis: str,
+    prefix: str,
+    history: int,
+    history_ttl: float,
+    partitions: int,
+    dedupe_key: str | None,
+) -> None:
+    """Publish DATA to CHANNEL through Redis and print the event's id.
+
+    With - as DATA it is read from standard input, without its last newline.
+
+    \b
+    sse-edge publish news "Hello"
+    sse-edge publish order:123 '{"status": "shipped"}' --json --event status
+    date | sse-edge publish clock -
+    """
+    text = _read_stdin() if data == "-" else data
+    backend = RedisBackend(
+        redis, prefix=prefix, history=history, history_ttl=history_ttl, partitions=partitions
+    )
+    events = SyncPublisher(backend)
+    try:
+        if is_json:
+            click.echo(events.publish(channel, json=_parse(text), event=event, dedupe_key=dedupe_key))
+        else:
+            click.echo(events.publish(channel, text, event=event, dedupe_key=dedupe_key))
+    except PublishError as error:
+        doubt = "; it may have been published" if error.may_have_happened else "; nothing was published"
+        raise Failure(f"{without_password(redis)}: {str(error).rstrip('.')}{doubt}") from error
+    finally:
+        backend.close_sync()
+
+
+def _read_stdin() -> str:
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise Misuse(f"standard input is not UTF-8: {error}") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _parse(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Misuse(f"DATA is not JSON: {error}") from error

@@ -1,0 +1,133 @@
+"""``sse-edge serve``: uvicorn, set up for many long streams."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .failure import Misuse
+from .listen import bind, bind_unix, url_of
+from .logs import log_config
+from .options import host_option, port_option
+
+logger = logging.getLogger("sse_edge")
+
+RESERVED_FILES = 200
+"""Open files that an application needs for itself, roughly: modules, logs, database connections."""
+
+IDLE_SECONDS = 75
+"""Longer than proxies keep idle connections (nginx: 60 s), so that it is they who close them."""
+
+
+@click.command(short_help="Run an ASGI app with uvicorn, tuned for streams.")
+@click.argument("app")
+@host_option()
+@port_option()
+@click.option("--uds", metavar="PATH", show_envvar=True, help="Listen on a unix socket instead.")
+@click.option(
+    "--workers", type=click.IntRange(1, 512), default=1, show_default=True, show_envvar=True,
+    help="Processes, about one per CPU core. More than one needs Redis.",
+)  # fmt: skip
+@click.option(
+    "--backlog", type=click.IntRange(1), default=4096, show_default=True, show_envvar=True,
+    help="Connections that may wait to be accepted; Linux caps it at net.core.somaxconn.",
+)  # fmt: skip
+@click.option(
+    "--app-dir", default=".", show_default=True, show_envvar=True, help="Directory to import APP from."
+)
+@click.option(
+    "--events-path", default="/events", show_default=True, show_envvar=True,
+    help="The middleware's path: streams below it are logged when they end, not when they begin.",
+)  # fmt: skip
+@click.option(
+    "--grace", type=click.IntRange(0), default=25, show_default=True, show_envvar=True,
+    help="Seconds that requests have to finish after SIGTERM. Streams are told at once.",
+)  # fmt: skip
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+    show_default=True, show_envvar=True, help="The least that is logged.",
+)  # fmt: skip
+def serve(
+    app: str,
+    host: str,
+    port: int,
+    uds: str | None,
+    workers: int,
+    backlog: int,
+    app_dir: str,
+    events_path: str,
+    grace: int,
+    log_level: str,
+) -> None:
+    """Run APP, given as module:attribute, with uvicorn tuned for streams.
+
+    Behind a proxy: SSEMiddleware reads X-Forwarded-For itself, from its trusted_proxies.  SIGTERM and
+    Ctrl-C end streams in good order and exit with 0; a second signal exits at once.
+
+    \b
+    sse-edge serve myapp:app
+    sse-edge serve myapp:app --host 0.0.0.0 --port 8080 --workers 4
+    sse-edge serve myapp:app --uds /run/myapp/myapp.sock
+    """
+    from .server import Config, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
+
+    sys.path.insert(0, str(Path(app_dir).resolve()))
+    loaded = _import(app)
+    config = Config(
+        app if workers > 1 else loaded,
+        workers=workers,
+        backlog=backlog,
+        log_config=log_config(log_level, events_path),
+        timeout_graceful_shutdown=grace,
+        timeout_keep_alive=IDLE_SECONDS,
+        proxy_headers=False,
+        server_header=False,
+    )
+    files = raise_file_limit()
+
+    def started() -> None:
+        place = f"unix socket {uds}" if uds else url_of(sock, host)
+        plural = "s" if workers > 1 else ""
+        logger.info("Serving %s on %s with %d worker%s (Ctrl-C to stop)", app, place, workers, plural)
+        streams = max(0, files - RESERVED_FILES)
+        logger.info("Open files are limited to %d: room for about %d streams in each worker", files, streams)
+
+    with bind_unix(uds) if uds else bind(host, port) as sock:
+        try:
+            (run_many if workers > 1 else run_one)(config, sock, started)
+        finally:
+            if uds:
+                Path(uds).unlink(missing_ok=True)
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit on open files to the hard one; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):  # macOS has a lower limit of its own than the hard one it tells
+        return soft
+    return hard
+
+
+def _import(app: str) -> Callable[..., Any]:
+    from uvicorn.importer import ImportFromStringError, import_from_string  # noqa: PLC0415
+
+    module = app.partition(":")[0]
+    try:
+        loaded = import_from_string(app)
+    except ImportFromStringError as error:
+        raise Misuse(f"APP {app!r}: {error}") from error
+    except ModuleNotFoundError as error:
+        # A package above the module is missing, or the module itself imports what is not installed.
+        where = "" if f"{module}.".startswith(f"{error.name}.") else f" (imported by {module})"
+        raise Misuse(f"APP {app!r}: {error}{where}") from error
+    if not callable(loaded):
+        raise Misuse(f"APP {app!r} is no ASGI app, but {type(loaded).__name__}")
+    return loaded  # type: ignore[no-any-return]

@@ -1,0 +1,99 @@
+"""uvicorn, run so that signals end it in good order and with exit code 0."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+from ..drain import SIGNALS
+from .failure import Failure
+
+try:
+    import uvicorn
+    from uvicorn.config import STARTUP_FAILURE, Config
+    from uvicorn.supervisors.multiprocess import Multiprocess
+except ImportError as missing:
+    raise Failure(f"this command needs uvicorn ({missing}): pip install 'sse_edge[server]'") from missing
+
+__all__ = ["Config", "run_many", "run_one"]
+
+FAILED = "the application did not start"
+
+
+class Server(uvicorn.Server):
+    """One worker in this process.  ``on_started`` is called once it accepts connections."""
+
+    def __init__(self, config: Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal ends everything in good order, a second one at once."""
+        if self.should_exit:
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
+
+
+class Supervisor(Multiprocess):
+    """Several workers on one socket, with uvicorn's supervision."""
+
+    def handle_int(self) -> None:
+        """See ``_stop``."""
+        self._stop(signal.SIGINT)
+
+    def handle_term(self) -> None:
+        """See ``_stop``."""
+        self._stop(signal.SIGTERM)
+
+    def _stop(self, number: int) -> None:
+        if self.should_exit.is_set():
+            self._stop_at_once(number, None)
+        self.should_exit.set()
+        for each in SIGNALS:
+            signal.signal(each, self._stop_at_once)
+
+    def _stop_at_once(self, number: int, frame: FrameType | None) -> None:
+        for process in self.processes:
+            process.process.kill()
+        os._exit(128 + number)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended because a worker could not start."""
+        return any(process.exitcode == STARTUP_FAILURE for process in self.processes)
+
+
+def run_one(config: Config, sock: socket.socket, on_started: Callable[[], None]) -> None:
+    """Serve in this process until a signal."""
+    server = Server(config, on_started)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    # uvicorn raises the signal again when it has finished, to die of it: this handler survives that.
+    for each in SIGNALS:
+        signal.signal(each, stop)
+    try:
+        server.run([sock])
+    except SystemExit as error:
+        raise Failure(FAILED) from error
+
+
+def run_many(config: Config, sock: socket.socket, on_started: Callable[[], None]) -> None:
+    """Serve in ``config.workers`` processes until a signal."""
+    sock.listen(config.backlog)
+    sock.set_inheritable(True)
+    supervisor = Supervisor(config, [sock])
+    on_started()
+    supervisor.run()
+    if supervisor.failed:
+        raise Failure(FAILED)

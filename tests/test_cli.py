@@ -1,0 +1,444 @@
+"""The command line, run as its users run it."""
+
+import asyncio
+import json
+import logging
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from servers.processes import TESTS, free_port
+from servers.sse import get
+from sse_edge import Publisher, SignedCookie
+from sse_edge.asgi import Request
+from sse_edge.cli import main
+from sse_edge.cli.logs import WithoutStreams
+from sse_edge.cli.options import without_password
+
+SSE_EDGE = Path(sys.executable).with_name("sse-edge")
+EXAMPLES = TESTS.parent / "examples"
+NOBODY = "redis://:s3cret@127.0.0.1:1/0"  # the port of tcpmux, where nothing listens
+
+
+def invoke(*arguments, **options):
+    """Run a command in this process."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+def said(result, exit_code):
+    """The one line of an error, when that is all a command wrote."""
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0].removeprefix("Error: ")
+
+
+@pytest.fixture
+def serve_example(serve):
+    """``serve_example("plain_asgi:app", …)`` runs an example with ``sse-edge serve``."""
+
+    def start(app="plain_asgi:app", *options, app_dir=EXAMPLES, unix=None):
+        port = None if unix else free_port()
+        where = ["--uds", unix] if unix else ["--port", port]
+        process = serve(
+            [SSE_EDGE, "serve", app, "--app-dir", app_dir, *where, *options], port=port, unix=unix
+        )
+        process.url = "http://localhost" if unix else f"http://127.0.0.1:{port}"
+        return process
+
+    return start
+
+
+# ---- in general
+
+
+def test_help_and_version():
+    """Every command explains itself, with examples and its environment variables."""
+    assert invoke("--version").stdout == "sse-edge, version 0.1.0\n"
+    assert "sse-edge demo" in invoke("--help").stdout
+    for name, command in main.commands.items():
+        text = invoke(name, "--help").stdout
+        assert f"\n  sse-edge {name}" in text
+        for option in command.params:
+            if option.param_type_name == "option":
+                variable = option.opts[0].removeprefix("--").replace("-", "_").upper()
+                assert f"SSE_EDGE_{name.upper()}_{variable}" in "".join(text.split()), option.opts
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:s3cret@h:1/0", "redis://:***@h:1/0"),
+        ("rediss://user:p%40ss@h/1?x=1", "rediss://user:***@h/1?x=1"),
+        ("unix://user:s3cret@/run/redis.sock?db=0", "unix://user:***@/run/redis.sock?db=0"),
+        ("redis://user@h", "redis://user@h"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    """Messages may end up in logs."""
+    assert without_password(url) == shown
+
+
+# ---- token
+
+
+def identify(value, secret, name="session"):
+    """Who a cookie signs in."""
+    request = Request("GET", "/", ((b"cookie", f"{name}={value}".encode()),))
+    return SignedCookie(secret, name=name).identify(request, time.time())
+
+
+def test_a_token_signs_its_user_in():
+    """What `token` prints is what SignedCookie takes, with the channels that were given."""
+    result = invoke("token", "u42", "--secret", "s", "--channel", "order:*", "--channel", "news")
+    identity = identify(result.stdout.strip(), "s")
+    assert (identity.user, identity.channels) == ("u42", ("order:*", "news"))
+    assert identify(result.stdout.strip(), "another") is None
+
+
+@pytest.mark.parametrize("variable", ["SSE_EDGE_SECRET", "SSE_EDGE_TOKEN_SECRET"])
+def test_the_secret_comes_from_the_environment(variable):
+    """Where the list of processes does not show it."""
+    result = invoke("token", "u42", env={variable: "from the environment"})
+    assert identify(result.stdout.strip(), "from the environment").user == "u42"
+
+
+def test_a_whole_header():
+    """--header prints the value of Set-Cookie, attributes included."""
+    result = invoke("token", "u42", "--secret", "s", "--name", "sid", "--max-age", "60", "--header")
+    pair, *attributes = result.stdout.strip().split("; ")
+    assert identify(pair.removeprefix("sid="), "s", "sid").user == "u42"
+    assert attributes == ["Max-Age=60", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["u42"], "no secret: give --secret, or set SSE_EDGE_SECRET"),
+        (["", "--secret", "s"], "user: must be text of 1 to 256"),
+        (["u", "--secret", "s", "--channel", ""], "channels: must be text of 1 to 256"),
+        (["u", "--secret", "s", "--name", "a b"], "name: must be a cookie name"),
+        (["u", "--secret", "s", "--max-age", "0"], "max_age: must be a positive number of seconds"),
+    ],
+)
+def test_a_token_that_cannot_be_made(arguments, error):
+    """Whatever is wrong is said in one line, with exit code 2."""
+    env = {"SSE_EDGE_SECRET": None, "SSE_EDGE_TOKEN_SECRET": None}
+    assert said(invoke("token", *arguments, env=env), 2).startswith(error)
+
+
+# ---- publish
+
+
+async def test_what_is_published_can_be_heard(redis_url, serve_example, connect, tmp_path):
+    """`token` opens the stream, `publish` is heard on it, and prints the id that the event has there."""
+    (tmp_path / "shop.py").write_text(
+        "from sse_edge import SSEMiddleware, SignedCookie\n"
+        f"app = SSEMiddleware(backend={redis_url!r}, auth=SignedCookie('s'),\n"
+        "                    channels={'/events/me': ['user:{user}', 'news']})\n"
+    )
+    server = serve_example("shop:app", app_dir=tmp_path)
+    cookie = invoke("token", "u42", "--secret", "s").stdout.strip()
+    stream = await connect(server.url + "/events/me", cookies={"session": cookie})
+
+    async def publish(*arguments, **options):
+        result = await asyncio.to_thread(invoke, "publish", "--redis", redis_url, *arguments, **options)
+        assert result.exit_code == 0, result.output
+        event = await stream.next()
+        assert result.stdout == f"{event.id}\n"
+        return event.event, event.data
+
+    assert await publish("news", "hello") == ("message", "hello")
+    assert await publish("user:u42", '{"a": [1, 2]}', "--json", "--event", "json") == ("json", '{"a":[1,2]}')
+    assert await publish("news", "-", input="two\nlines\n") == ("message", "two\nlines")
+    assert await publish("--event", "dash", "news", "--", "--data") == ("dash", "--data")
+
+
+def test_the_address_and_prefix_of_redis(redis_server, redis_url):
+    """The URL may come from the environment; prefix, history and dedupe key reach Redis."""
+    arguments = ["publish", "news", "x", "--prefix", "app:", "--history", "7", "--dedupe-key", "once"]
+    first = invoke(*arguments, env={"SSE_EDGE_REDIS": redis_url})
+    again = invoke(*arguments, env={"SSE_EDGE_REDIS": NOBODY, "SSE_EDGE_PUBLISH_REDIS": redis_url})
+    assert first.exit_code == 0
+    assert first.stdout == again.stdout
+    assert redis_server.client().xlen("app:history:news") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["news", "x", "--redis", "memory://"], "memory:// lives inside one process"),
+        (["news", "x", "--redis", "http://h"], "backend: "),
+        (["news", "x", "--redis", "redis://h:port"], "backend: "),
+        (["news", "{", "--json"], "DATA is not JSON: "),
+        (["news", "NaN", "--json"], "json: cannot be written as JSON"),
+        (["", "x"], "channel: must be a non-empty string"),
+        (["news", "x", "--event", "open"], "event: error and open are EventSource's own events"),
+        (["news", "x", "--prefix", ""], "prefix: must be text"),
+        (["news", "x", "--history", "-1"], "history: must be a whole number"),
+        (["news", "x", "--dedupe-key", "k" * 300], "dedupe_key: "),
+    ],
+)
+def test_what_cannot_be_published(arguments, error):
+    """Whatever is wrong is said in one line, with exit code 2, before Redis is asked."""
+    assert said(invoke("publish", *arguments, env={"SSE_EDGE_REDIS": None}), 2).startswith(error)
+
+
+def test_bytes_that_are_no_text():
+    """Standard input has to be UTF-8."""
+    assert said(invoke("publish", "news", "-", input=b"\xff"), 2).startswith("standard input is not UTF-8")
+
+
+def test_redis_is_not_there():
+    """The error names the address, never the password, and says what became of the event."""
+    line = said(invoke("publish", "news", "x", "--redis", NOBODY), 1)
+    assert line.startswith("redis://:***@127.0.0.1:1/0: ")
+    assert line.endswith("nothing was published")
+    assert "s3cret" not in line
+
+
+# ---- serve
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_streams_in_good_order(serve_example, connect, number):
+    """An open stream gets its goodbye and its last chunk, and the exit code is 0."""
+    server = serve_example()
+    stream = await connect(server.url + "/events/clock")
+    await stream.until(lambda event: event.event == "tick")
+    server.signal(number)
+    goodbye = await stream.until(lambda event: event.event == "edge-close")
+    assert json.loads(goodbye.data) == {"reason": "drain"}
+    assert await stream.ended()
+    assert await server.exited() == 0
+    assert "Traceback" not in server.log
+
+
+async def test_a_signal_ends_workers_too(serve_example, connect):
+    """With several workers it is the same."""
+    server = serve_example("plain_asgi:app", "--workers", 2)
+    streams = [await connect(server.url + "/events/clock") for _ in range(4)]
+    server.signal(signal.SIGTERM)
+    for stream in streams:
+        await stream.until(lambda event: event.event == "edge-close")
+        assert await stream.ended()
+    assert await server.exited() == 0
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_second_signal_does_not_wait(serve_example, connect, workers):
+    """A response without an end holds up the first signal, and not the second."""
+    server = serve_example("apps.hello:app", "--workers", workers, app_dir=TESTS)
+    stream = await connect(server.url + "/stream")
+    await stream.next()
+    server.signal(signal.SIGTERM)
+    server.wait_for_log("Shutting down")
+    server.signal(signal.SIGTERM)
+    assert await server.exited(5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_unix_socket(serve_example, tmp_path, workers):
+    """A socket that a dead server left behind is replaced, and removed at the end."""
+    path = tmp_path / "app.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    server = serve_example("plain_asgi:app", "--workers", workers, unix=path)
+    answer = await get(server.url + "/", unix=path)
+    assert answer.body == b"Listen at /events/clock\n"
+    assert said(invoke("serve", "os:getcwd", "--uds", path), 1) == f"{path} is in use by another server"
+    server.signal(signal.SIGTERM)
+    assert await server.exited() == 0
+    assert not path.exists()
+
+
+async def test_what_is_logged(serve_example, connect):
+    """A stream has one line, when it ends or is refused; other requests have the server's."""
+    server = serve_example()
+    stream = await connect(server.url + "/events/clock")
+    await get(server.url + "/events/none")
+    answer = await get(server.url + "/page")
+    assert answer.header("server") is None
+    await stream.aclose()
+    server.wait_for_log("client-gone")
+    lines = server.log.splitlines()
+    about = [line.split(": ", 1)[1] for line in lines if '"' in line]
+    assert about[0] == '"GET /events/none" refused: not-found (there is no stream at this path)'
+    assert about[1].endswith('"GET /page HTTP/1.1" 200')
+    assert about[2].startswith('"GET /events/clock" ended: client-gone after ')
+    assert len(about) == 3
+    assert all(line[:4].isdigit() and f"INFO    [{server.pid}]" in line for line in lines)
+
+
+async def test_forwarded_addresses_are_left_to_the_middleware(serve_example):
+    """The server believes no X-Forwarded-For, whoever sends it."""
+    server = serve_example()
+    await get(server.url + "/page", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert "192.0.2.1" not in server.log
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "logged"),
+    [
+        ("/events", "GET", False),
+        ("/events/me?last_event_id=1", "GET", False),
+        ("/%65vents/me", "GET", False),
+        ("/events/me", "POST", False),
+        ("/events/me", "OPTIONS", True),
+        ("/events/me", "HEAD", True),
+        ("/eventsource.js", "GET", True),
+        ("/?/events/me", "GET", True),
+    ],
+)
+def test_which_requests_are_streams(target, method, logged):
+    """Only what the middleware logs itself is left out of the server's access log."""
+    record = logging.makeLogRecord({"args": ("1.2.3.4:5", method, target, "1.1", 200)})
+    assert WithoutStreams("/events").filter(record) is logged
+    assert WithoutStreams("/").filter(record) is (method in ("OPTIONS", "HEAD"))
+
+
+def test_open_files(serve_example):
+    """The soft limit is raised to the hard one, and told."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = serve_example()
+    server.wait_for_log(f"Open files are limited to {hard}: room for about {hard - 200} streams")
+    assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+BROKEN = {
+    "config": ("from sse_edge import SSEMiddleware\napp = SSEMiddleware()\n", "auth: must be SignedCookie"),
+    "package": ("import no_such_package\n", "No module named 'no_such_package' (imported by package)"),
+    "text": ("app = 'text'\n", "is no ASGI app, but str"),
+    "attribute": ("", 'Attribute "app" not found in module "attribute"'),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_app_that_cannot_be_served(tmp_path, name, workers):
+    """The user's mistake is said in one line, however many workers were to run it."""
+    text, error = BROKEN[name]
+    (tmp_path / f"{name}.py").write_text(text)
+    arguments = [SSE_EDGE, "serve", f"{name}:app", "--app-dir", tmp_path, "--workers", str(workers)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert error in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("app", "error"),
+    [
+        ("no_such_module:app", 'Could not import module "no_such_module"'),
+        ("no_such.package:app", "No module named 'no_such'"),
+        ("hello", 'must be in format "<module>:<attribute>"'),
+    ],
+)
+def test_an_app_that_is_not_there(app, error):
+    """A wrong name is said in one line."""
+    line = said(invoke("serve", app), 2)
+    assert line.startswith(f"APP {app!r}: ")
+    assert error in line
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_app_that_fails_to_start(tmp_path, workers):
+    """A failed start-up ends the server with exit code 1, and says so last."""
+    (tmp_path / "late.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    )
+    arguments = [
+        SSE_EDGE,
+        "serve",
+        "late:app",
+        "--app-dir",
+        tmp_path,
+        "--port",
+        "0",
+        "--workers",
+        str(workers),
+    ]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "no database" in done.stderr
+    assert done.stderr.endswith("Error: the application did not start\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["serve", "os:getcwd"], ["demo"]])
+def test_where_one_cannot_listen(command, tmp_path):
+    """The error names the port, the address or the file."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = said(invoke(*command, "--port", port), 1)
+        assert line == f"port {port} on 127.0.0.1 is in use; choose another with --port"
+    assert said(invoke(*command, "--host", "192.0.2.1"), 1).startswith(
+        "cannot listen on 192.0.2.1 port 8000: "
+    )
+    assert said(invoke(*command, "--host", "no.such.invalid"), 1).startswith(
+        "--host no.such.invalid is no addr"
+    )
+    if command[0] == "serve":
+        file = tmp_path / "file"
+        file.touch()
+        assert said(invoke(*command, "--uds", file), 1) == f"{file} exists and is not a socket"
+        assert "No such file" in said(invoke(*command, "--uds", tmp_path / "none" / "x"), 1)
+
+
+# ---- demo
+
+
+async def test_the_demo_begins_and_ends(serve):
+    """It says where it is, answers there, and Ctrl-C ends it at once without a complaint."""
+    port = free_port()
+    demo = serve([SSE_EDGE, "demo", "--port", port], port=port)
+    demo.wait_for_log("Ctrl-C")
+    assert (await get(f"http://127.0.0.1:{port}/")).status == 200
+    demo.signal(signal.SIGINT)
+    assert await demo.exited(3) == 0
+    words = [line.split() for line in demo.log.splitlines() if line]
+    assert words[0][-1] == f"http://127.0.0.1:{port}"
+    assert words[1][-1] == "memory"
+    assert words[-1] == ["Stopped."]
+    assert len(words) == 4
+
+
+async def test_the_demo_on_redis(serve, redis_url, connect):
+    """It says how to publish from another terminal; that is heard; its cookies may be made by `token`."""
+    port = free_port()
+    demo = serve([SSE_EDGE, "demo", "--port", port, "--redis", redis_url, "--secret", "s"], port=port)
+    demo.wait_for_log(f"sse-edge publish shop 'Hello' --redis {redis_url}")
+    cookie = invoke("token", "alice", "--secret", "s").stdout.strip()
+    stream = await connect(f"http://127.0.0.1:{port}/events/me", cookies={"session": cookie})
+    async with Publisher(redis_url) as events:
+        await events.publish("shop", "Hello")
+    assert (await stream.until(lambda event: event.event == "message")).data == "Hello"
+    demo.signal(signal.SIGINT)
+    assert await stream.ended()
+    assert await demo.exited(3) == 0
+
+
+def test_the_demo_without_its_redis():
+    """A Redis that is not there is an error at the start and not later."""
+    line = said(invoke("demo", "--port", free_port(), "--redis", NOBODY), 1)
+    assert line.startswith("cannot use redis://:***@127.0.0.1:1/0: ")
+
+
+def test_without_uvicorn(monkeypatch):
+    """Commands that serve say what to install; the others work without it."""
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "sse_edge.cli.server", raising=False)
+    assert "pip install 'sse_edge[server]'" in said(invoke("demo"), 1)
+    assert invoke("token", "u42", "--secret", "s").exit_code == 0
