@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
 from .admission.address import TrustedProxies
+from .admission.backoff import Backoff
 from .admission.cookies import Authenticator
 from .admission.gate import Admission, Gate
 from .admission.limits import Limits
@@ -20,15 +23,16 @@ from .admission.routes import ChannelMap, Routes
 from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
-from .delivery.hub import Hub
+from .delivery import frames
 from .delivery.lifetime import Lifetime
-from .delivery.sink import TaskSink
 from .delivery.stream import Stream
-from .drain import SignalChain
+from .delivery.transport import open_sink
 from .errors import BackendError, ConfigError
 from .identity import Identity
 from .lifespan import Lifespan
-from .outcome import BACKEND_DOWN, CLIENT_GONE, DRAIN, ERROR, METHOD, NOT_FOUND, REVOKED, Refusal
+from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, WORKER_FULL, Refusal
+from .publisher import check_one_of
+from .worker import Worker, check_seconds
 
 logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")
@@ -50,7 +54,12 @@ class SSEMiddleware:
     Host values answered; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
     Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
     ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
-    ``keep_alive``, ``max_duration``, ``retry``: seconds; see ``Lifetime``.
+    ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
+    ``drain_window``: seconds over which SIGTERM ends the open streams.
+    ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused``
+    event, which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
+    ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
+    silent until it is back.
     ``max_unsent``: bytes that may wait for one client before its stream ends as ``slow``.
     ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
 
@@ -76,6 +85,10 @@ class SSEMiddleware:
         retry: float = 3.0,
         max_unsent: int = 1_048_576,
         query_cursor: bool = False,
+        reauthorize_every: float | None = 300.0,
+        drain_window: float = 10.0,
+        refusals: Literal["auto", "status", "stream"] = "auto",
+        on_backend_down: Literal["refuse", "accept"] = "refuse",
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
@@ -87,6 +100,10 @@ class SSEMiddleware:
             raise ConfigError("limits", "must be Limits(…)", limits)
         if missing_origin not in ("allow", "refuse"):
             raise ConfigError("missing_origin", 'must be "allow" or "refuse"', missing_origin)
+        if refusals not in ("auto", "status", "stream"):
+            raise ConfigError("refusals", 'must be "auto", "status" or "stream"', refusals)
+        if on_backend_down not in ("refuse", "accept"):
+            raise ConfigError("on_backend_down", 'must be "refuse" or "accept"', on_backend_down)
         if not isinstance(query_cursor, bool):
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
         if type(max_unsent) is not int or max_unsent <= 0:
@@ -94,7 +111,11 @@ class SSEMiddleware:
         self.app = app
         self.path = path
         self.refusals: Counter[str] = Counter()
-        self._lifetime = Lifetime(keep_alive, max_duration, retry)
+        self._lifetime = Lifetime(keep_alive, max_duration, retry, reauthorize_every)
+        self._drain_window = check_seconds("drain_window", drain_window)
+        self._said_as = refusals
+        self._accepts_blindly = on_backend_down == "accept"
+        self._backoff = Backoff(retry)
         self._max_unsent = max_unsent
         self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
@@ -108,11 +129,10 @@ class SSEMiddleware:
             leases=self._leases,
             authorize=authorize,
             query_cursor=query_cursor,
+            shared_rate=self._backend.shared_rate,
         )
         self._lifespan = Lifespan(app, self.start, self.stop)
-        self._hub: Hub | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._signals: SignalChain | None = None
+        self._worker: Worker | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""
@@ -140,14 +160,19 @@ class SSEMiddleware:
 
     async def stop(self) -> None:
         """End every stream and let go of the backend."""
-        hub, self._hub = self._hub, None
-        signals, self._signals = self._signals, None
-        if signals is not None:
-            signals.remove()
-        if hub is not None:
-            await hub.close()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.stop()
         if self._backend_owned:
             await self._backend.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new streams, end the open ones in random order over ``seconds``; return when all are gone.
+
+        What SIGTERM does by itself, over ``drain_window``.
+        """
+        worker = await self._started()
+        await worker.hub.drain(check_seconds("seconds", seconds))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -158,58 +183,71 @@ class SSEMiddleware:
     ) -> None:
         await self.stop()
 
-    async def _started(self) -> Hub:
-        loop = asyncio.get_running_loop()
-        # A test client may use a new loop for every request; a hub lives on the one it began on.
-        if self._hub is not None and self._loop is loop:
-            return self._hub
-        self._loop = loop
-        self._hub = hub = Hub(self._backend, self._lifetime, max_unsent=self._max_unsent)
-        if self._signals is not None:
-            self._signals.remove()
-        self._signals = SignalChain(loop, self._on_signal)
-        self._signals.install()
-        await hub.start()
-        return hub
-
-    def _on_signal(self) -> None:
-        if self._hub is not None:
-            self._hub.draining = True
-            self._hub.end_all(self._hub.streams, DRAIN)
+    async def _started(self) -> Worker:
+        # A test client may use a new loop for every request; a worker lives on the one it began on.
+        if self._worker is not None and self._worker.loop is asyncio.get_running_loop():
+            return self._worker
+        if self._worker is not None:
+            self._worker.forget()
+        self._worker = worker = Worker(
+            self._backend,
+            self._gate,
+            self._leases,
+            self._lifetime,
+            max_unsent=self._max_unsent,
+            drain_window=self._drain_window,
+        )
+        await worker.start()
+        return worker
 
     # What is going on
 
+    @property
+    def ready(self) -> bool:
+        """Whether new streams should be sent here: not draining, and events arrive."""
+        worker = self._worker
+        return worker is not None and not worker.hub.draining and worker.hub.subscriber.connected
+
     def figures(self) -> dict[str, object]:
-        """This worker's figures: open streams, opened ever, events written, refusals, endings."""
-        hub = self._hub
+        """This worker's figures: open streams, opened ever, events written, refusals, endings.
+
+        ``degraded`` are the limits that count in this worker alone because Redis is away.
+        """
+        hub = self._worker.hub if self._worker else None
         return {
             "connected": hub is not None and hub.subscriber.connected,
+            "ready": self.ready,
             "streams": len(hub.streams) if hub else 0,
             "opened": hub.opened if hub else 0,
             "delivered": hub.delivered if hub else 0,
             "refusals": dict(self.refusals),
             "endings": dict(hub.endings) if hub else {},
+            "degraded": [
+                name
+                for name, alone in (
+                    ("leases", self._leases.degraded),
+                    ("connect-rate", self._gate.rate.degraded),
+                )
+                if alone
+            ],
         }
 
-    def disconnect(self, *, user: str | None = None, channel: str | None = None) -> int:
-        """End this worker's streams of a user or on a channel as ``revoked``; how many there were."""
-        if (user is None) == (channel is None):
-            raise ConfigError("user", "give either user or channel", user)
-        if self._hub is None:
-            return 0
-        chosen = [
-            stream
-            for stream in self._hub.streams
-            if (user is not None and stream.user == user)
-            or (channel is not None and channel in stream.channels)
-        ]
-        self._hub.end_all(chosen, REVOKED)
-        return len(chosen)
+    def disconnect(
+        self, *, user: str | None = None, channel: str | None = None, session: str | None = None
+    ) -> int:
+        """End this worker's streams of a user, on a channel or of a session; how many there were.
+
+        ``Publisher.disconnect`` does it on every worker.
+        """
+        check_one_of(user=user, channel=channel, session=session)
+        worker = self._worker
+        return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
 
     # Requests
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hub = await self._started()
+        worker = await self._started()
+        hub = worker.hub
         request = Request.of(scope)
         headers = self._gate.headers(request)
         verdict = await self._gate.admit(
@@ -225,31 +263,49 @@ class SSEMiddleware:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             try:
-                await self._stream(hub, request, verdict, receive, send, headers)
+                await self._stream(worker, request, verdict, receive, send, headers)
             finally:
                 self._leases.release(verdict.subjects)
 
     async def _stream(
-        self, hub: Hub, request: Request, admission: Admission, receive: Receive, send: Send, headers: Headers
+        self,
+        worker: Worker,
+        request: Request,
+        admission: Admission,
+        receive: Receive,
+        send: Send,
+        headers: Headers,
     ) -> None:
-        identity = admission.identity
+        hub, identity = worker.hub, admission.identity
+        if not self._gate.has_room(len(hub.streams)):  # others were admitted while this one waited
+            await self._refuse(request, send, WORKER_FULL, headers)
+            return
         remaining = None if identity.expires is None else identity.expires - time.time()
-        sink = TaskSink(send, receive, [*STREAM_HEADERS, *headers])
+        sink = open_sink(send, receive, [*STREAM_HEADERS, *headers])
         stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
+        blind = self._accepts_blindly and not hub.subscriber.connected
         try:
-            await hub.subscribe(stream)
+            if blind:
+                hub.adopt(stream)
+            else:
+                await hub.subscribe(stream)
         except BackendError as error:
             logger.warning("a stream was refused: %s", error)
             await self._refuse(request, send, BACKEND_DOWN, headers)
             return
         ending = ERROR
         try:
+            worker.watch(stream, admission)
             # The first bytes do not wait for history, so that no proxy holds the headers back.
             await sink.start(hub.greeting())
-            await hub.catch_up(stream, admission.cursor)
+            if blind:
+                hub.catch_up_later(stream, admission.cursor)
+            else:
+                await hub.catch_up(stream, admission.cursor)
             await sink.run()
             ending = CLIENT_GONE
         finally:
+            worker.unwatch(stream)
             hub.close_stream(stream, ending)
             self._log_ending(request.path, admission, stream, hub.now - stream.opened)
 
@@ -262,7 +318,16 @@ class SSEMiddleware:
             refusal.code,
             _printable(refusal.detail),
         )
-        await _refuse(send, refusal, headers)
+        if refusal.retry_after is None:
+            await _refuse(send, refusal, headers)
+            return
+        wait = self._backoff.wait(self._gate.key(request, refusal), time.monotonic(), random.random())
+        accepts = any("text/event-stream" in accept.lower() for accept in request.all(b"accept"))
+        if request.method == "GET" and (self._said_as == "stream" or (self._said_as == "auto" and accepts)):
+            body = frames.refused(refusal, max(1, round(wait * 1000)))
+            await respond(send, 200, [*STREAM_HEADERS, *headers], body)
+        else:
+            await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
 
     def _log_ending(self, path: str, admission: Admission, stream: Stream, seconds: float) -> None:
         access_log.info(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
 from .backends import open_backend
-from .backends.base import Backend, Outgoing
+from .backends.base import CONTROL, Backend, Outgoing
 from .errors import EventError
 from .event import Event, check_channel
 
@@ -52,6 +53,33 @@ class Publisher:
         """A place after everything published so far, for a page to connect from without a hole."""
         return str(await self._backend.cursor())
 
+    async def disconnect(
+        self, *, user: str | None = None, channel: str | None = None, session: str | None = None
+    ) -> None:
+        """End every open stream of a user, on a channel, or of a session, on every worker.
+
+        They end as ``revoked``; the clients may come back if their cookie still lets them.
+        """
+        name, value = check_one_of(user=user, channel=channel, session=session)
+        await self._order({name: value})
+
+    async def revoke(self, session: str, *, max_age: float = 86_400.0) -> None:
+        """End every stream of a session, and refuse its cookie from now on.
+
+        ``max_age``: seconds for which the cookie could still be valid: what ``SignedCookie`` was given.
+        Raises PublishError or BackendError when it is not certain that it happened.
+        """
+        check_one_of(session=session)
+        if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
+            raise EventError("max_age", "must be a positive number of seconds", max_age)
+        until = time.time() + max_age
+        # First kept, then told: a worker that begins in between learns of it as well.
+        await self._backend.revoke(session, until)
+        await self._order({"session": session, "until": until})
+
+    async def _order(self, order: dict[str, object]) -> None:
+        await self._backend.publish([Outgoing(CONTROL, Event(json=order).encode())])
+
     async def aclose(self) -> None:
         """Close what this publisher opened."""
         if self._owned:
@@ -74,6 +102,7 @@ class SyncPublisher:
 
     def __init__(self, backend: str | Backend = "memory://") -> None:
         self._backend, self._owned = open_backend(backend)
+        self._events = Publisher(self._backend)
 
     def publish(
         self,
@@ -85,15 +114,27 @@ class SyncPublisher:
         dedupe_key: str | None = None,
     ) -> str:
         """See ``Publisher.publish``."""
-        return self._backend.publish_sync([_outgoing(channel, data, event, json, dedupe_key)])[0]
+        return self._backend.wait(
+            self._events.publish(channel, data, event=event, json=json, dedupe_key=dedupe_key)
+        )
 
     def publish_many(self, events: Iterable[tuple[str, str | Event]]) -> list[str]:
         """See ``Publisher.publish_many``."""
-        return self._backend.publish_sync([_outgoing(channel, data) for channel, data in events])
+        return self._backend.wait(self._events.publish_many(events))
 
     def cursor(self) -> str:
         """See ``Publisher.cursor``."""
-        return str(self._backend.cursor_sync())
+        return self._backend.wait(self._events.cursor())
+
+    def disconnect(
+        self, *, user: str | None = None, channel: str | None = None, session: str | None = None
+    ) -> None:
+        """See ``Publisher.disconnect``."""
+        self._backend.wait(self._events.disconnect(user=user, channel=channel, session=session))
+
+    def revoke(self, session: str, *, max_age: float = 86_400.0) -> None:
+        """See ``Publisher.revoke``."""
+        self._backend.wait(self._events.revoke(session, max_age=max_age))
 
     def close(self) -> None:
         """Close what this publisher opened."""
@@ -107,6 +148,17 @@ class SyncPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_one_of(**given: str | None) -> tuple[str, str]:
+    """The name and value of the one argument that was given.  Raises EventError."""
+    chosen = [(name, value) for name, value in given.items() if value is not None]
+    if len(chosen) != 1:
+        raise EventError(" or ".join(given), "must be given, and only one of them", given)
+    ((name, value),) = chosen
+    if not isinstance(value, str) or not value:
+        raise EventError(name, "must be a non-empty string", value)
+    return name, value
 
 
 def _outgoing(

@@ -65,6 +65,9 @@ class ScriptedBackend:
     async def close(self):
         pass
 
+    def want(self, channels):
+        self.counted.extend(channels)
+
     async def subscribe(self, channels):
         if self.fail:
             raise self.fail
@@ -85,6 +88,7 @@ async def make_hub(backend, *, max_unsent=1000, chance=lambda: 0.5, **times):
     """A started hub on a scripted backend."""
     hub = Hub(backend, Lifetime(**times), max_unsent=max_unsent, chance=chance)
     await hub.start()
+    backend.counted.clear()  # the control channel
     return hub
 
 

@@ -84,9 +84,10 @@ async def test_it_is_a_backend(make_backend):
         "subscriber",
         "leases",
         "publish",
-        "publish_sync",
         "cursor",
-        "cursor_sync",
+        "revoke",
+        "revoked",
+        "wait",
         "close",
         "close_sync",
     ):
@@ -280,7 +281,7 @@ async def test_a_repeated_dedupe_key_publishes_once(start):
     first = await backend.publish([out("a", "once", "k")])
     again = await backend.publish([out("a", "once", "k"), out("a", "end")])
     assert again[0] == first[0] != again[1]
-    assert backend.publish_sync([out("a", "once", "k")]) == first
+    assert backend.wait(backend.publish([out("a", "once", "k")])) == first
     await backend.publish([out("a", "last")])
     await ear.wait(3)
     assert ear.data == ["once", "end", "last"]
@@ -293,7 +294,7 @@ async def test_publishing_from_threads_keeps_each_thread_s_order(start):
 
     def work(thread):
         for n in range(50):
-            backend.publish_sync([out("a", f"{thread}-{n}")])
+            backend.wait(backend.publish([out("a", f"{thread}-{n}")]))
 
     threads = [threading.Thread(target=work, args=(thread,)) for thread in range(8)]
     for thread in threads:

@@ -13,7 +13,18 @@ ROOT = Path(sse_edge.__path__[0])
 LAYERS = [
     {"event", "outcome", "errors", "asgi", "identity"},
     {"admission", "delivery", "backends"},
-    {"middleware", "lifespan", "publisher", "drain", "status", "cookies", "htmx", "__init__", "__main__"},
+    {
+        "middleware",
+        "worker",
+        "lifespan",
+        "publisher",
+        "drain",
+        "status",
+        "cookies",
+        "htmx",
+        "__init__",
+        "__main__",
+    },
     {"cli", "demo"},
 ]
 """The first part of a module's name below sse_edge, from the bottom up."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from ..errors import BackendError
 from ..event import EventId
@@ -26,8 +27,9 @@ from ..outcome import (
     Refusal,
 )
 from .callback import callback
-from .limits import ConnectRate
+from .limits import ConnectRate, SharedConnectRate
 from .origin import own_origin
+from .revocations import Revocations
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -67,6 +69,7 @@ class Gate:
     """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async.
 
     ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``.
+    ``shared_rate`` is where connects are counted together with other workers; see ``SharedConnectRate``.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Gate:
         leases: Leases,
         authorize: Authorize | None = None,
         query_cursor: bool = False,
+        shared_rate: tuple[str, dict[str, Any]] | None = None,
     ) -> None:
         self._auth = auth
         self._routes = routes
@@ -89,7 +93,8 @@ class Gate:
         self._leases = leases
         self._authorize = None if authorize is None else callback("authorize", authorize)
         self._query_cursor = query_cursor
-        self._rate = ConnectRate(limits.connects_per_ip)
+        self.revocations = Revocations()
+        self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), shared_rate)
 
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
@@ -114,7 +119,7 @@ class Gate:
         if request.method == "OPTIONS":
             return None
         address = self._proxies.client(request)
-        refusal = self._no_room(address, streams, draining)
+        refusal = await self._no_room(address, streams, draining)
         if refusal is not None:
             return refusal
         cursor = self._cursor(request)
@@ -153,16 +158,25 @@ class Gate:
                 return FORBIDDEN.because(f"channel {channel!r} may not be read by this user")
         return None
 
+    def key(self, request: Request, refusal: Refusal) -> str:
+        """Who is refused, for counting refusals in a row: an address, and at a user's cap its cookie."""
+        cookie = request.first(b"cookie") or ""
+        return f"{refusal.code} {self._proxies.client(request)} {crc32(cookie.encode('latin-1'))}"
+
+    def has_room(self, streams: int) -> bool:
+        """Whether a worker that holds ``streams`` may hold one more."""
+        return self._limits.per_worker is None or streams < self._limits.per_worker
+
     def _own_origin(self, request: Request) -> str | None:
         hosts = request.all(b"host")
         return own_origin(self._proxies.scheme(request), hosts[0]) if len(hosts) == 1 else None
 
-    def _no_room(self, address: str, streams: int, draining: bool) -> Refusal | None:
+    async def _no_room(self, address: str, streams: int, draining: bool) -> Refusal | None:
         if draining:
             return DRAINING
-        if self._limits.per_worker is not None and streams >= self._limits.per_worker:
+        if not self.has_room(streams):
             return WORKER_FULL
-        wait = self._rate.hit(address)
+        wait = await self.rate.hit(address)
         return None if wait is None else replace(CONNECT_RATE, retry_after=max(1.0, wait))
 
     def _cursor(self, request: Request) -> EventId | Refusal | None:
@@ -191,6 +205,8 @@ class Gate:
             return BACKEND_DOWN.because("could not decide who this is")
         if identity is None or (identity.expires is not None and identity.expires <= now):
             return UNAUTHENTICATED
+        if self.revocations.covers(identity.session, now):
+            return UNAUTHENTICATED.because("this session was revoked")
         return identity
 
     async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidingWindow
+from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..errors import ConfigError
 from .settings import whole
+
+logger = logging.getLogger("sse_edge")
+
+ANSWER = 1.0
+"""Seconds that a shared storage has to answer."""
+
+AWAY = 5.0
+"""Seconds before a shared storage that failed is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Caps on open streams, and a rate for new ones; a limit that is ``None`` is off.
 
-    ``per_user`` and ``per_ip`` hold over all workers, ``per_worker`` and ``connects_per_ip`` within
-    one.  ``connects_per_ip`` reads ``<number>/<second|minute|hour|day>``, such as ``300/minute``.
-    Raises ConfigError.
+    With Redis all but ``per_worker`` hold over all workers.  ``connects_per_ip`` reads
+    ``<number>/<second|minute|hour|day>``, such as ``300/minute``.  Raises ConfigError.
     """
 
     per_user: int | None = 10
@@ -36,26 +47,96 @@ class Limits:
 
 
 class ConnectRate:
-    """Counts attempts to connect, per address, over a window that slides along."""
+    """Counts attempts to connect, per address, over a window that slides along; in this process."""
 
     def __init__(self, rate: str | None) -> None:
-        self._rate = None if rate is None else _rate(rate)
+        self.rate = None if rate is None else _rate(rate)
         self._storage = _Memory()
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
 
     def hit(self, address: str) -> float | None:
         """Count one attempt; None if it is allowed, else the seconds until one will be."""
-        if self._rate is None or self._limiter.hit(self._rate, address):
+        if self.rate is None or self._limiter.hit(self.rate, address):
             return None
-        window = self._rate.get_expiry()
-        previous, previous_left, current, current_left = self._storage.get_sliding_window(
-            self._rate.key_for(address), window
+        return _wait(
+            self.rate, self._storage.get_sliding_window(self.rate.key_for(address), self.rate.get_expiry())
         )
-        free = self._rate.amount - current
-        if previous and free > 0:
-            # What is left of the previous window weighs less by the second, until it leaves room for one.
-            return max(0.0, previous_left - free * window / previous)
-        return current_left - window
+
+
+class SharedConnectRate:
+    """A connect rate that all workers count together.
+
+    ``shared`` is where: a URI of the limits library and its options.  While that is away, and without
+    one, attempts count in this process (``degraded`` tells).
+    """
+
+    def __init__(self, local: ConnectRate, shared: tuple[str, dict[str, Any]] | None = None) -> None:
+        self._local = local
+        self._shared_at = shared
+        self._shared: _Shared | None = None
+        self._away_until = 0.0
+        self.degraded = False
+
+    async def hit(self, address: str) -> float | None:
+        """See ``ConnectRate.hit``."""
+        rate = self._local.rate
+        loop = asyncio.get_running_loop()
+        if rate is None or self._shared_at is None or loop.time() < self._away_until:
+            return self._local.hit(address)
+        if self._shared is None or self._shared.loop is not loop:
+            self._shared = _Shared(self._shared_at, loop)
+        try:
+            async with asyncio.timeout(ANSWER):
+                wait = await self._shared.hit(rate, address)
+        except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
+            if not self.degraded:
+                logger.warning("connects are counted in this worker alone while Redis is away (%s)", error)
+            self.degraded = True
+            self._away_until = loop.time() + AWAY
+            return self._local.hit(address)
+        if self.degraded:
+            self.degraded = False
+            logger.warning("Redis counts connects again")
+        return wait
+
+    async def close(self) -> None:
+        """Let go of the shared storage's connections."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            await shared.close()
+
+
+class _Shared:
+    """The storage that all workers count in, on one event loop."""
+
+    def __init__(self, at: tuple[str, dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
+        uri, options = at
+        self.loop = loop
+        self._storage: Any = storage_from_string(uri, **options)
+        self._limiter = SharedSlidingWindow(self._storage)
+
+    async def hit(self, rate: RateLimitItem, address: str) -> float | None:
+        if await self._limiter.hit(rate, address):
+            return None
+        return _wait(rate, await self._storage.get_sliding_window(rate.key_for(address), rate.get_expiry()))
+
+    async def close(self) -> None:
+        # limits has no way to say this; what it holds is a redis-py client.
+        client = getattr(getattr(self._storage, "bridge", None), "storage", None)
+        if client is not None:
+            await client.aclose()
+
+
+def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:
+    """Seconds until one more attempt fits: what ``get_window_stats`` says is too little when the
+    current window is full."""
+    previous, previous_left, current, current_left = window
+    free = rate.amount - current
+    length = rate.get_expiry()
+    if previous and free > 0:
+        # What is left of the previous window weighs less by the second, until it leaves room for one.
+        return max(0.0, previous_left - free * length / previous)
+    return current_left - length
 
 
 class _Memory(MemoryStorage):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..errors import EventError
 from ..event import EventId
+
+T = TypeVar("T")
+
+CONTROL = "\x01control"
+"""The channel on which workers are told to end streams; no application's channel can be called so."""
 
 
 class Numbered(NamedTuple):
@@ -66,6 +71,9 @@ class Subscriber(Protocol):
     async def close(self) -> None:
         """Stop, and let go of every channel."""
 
+    def want(self, channels: Sequence[str]) -> None:
+        """Begin to hear ``channels`` as soon as the backend is there; undone by ``unsubscribe``."""
+
     async def subscribe(self, channels: Sequence[str]) -> None:
         """Return once every one of ``channels`` is being heard.
 
@@ -86,10 +94,20 @@ class Subscriber(Protocol):
 class Leases(Protocol):
     """Counted slots per subject (``user:u42``, ``ip:192.0.2.1``)."""
 
+    @property
+    def degraded(self) -> bool:
+        """Whether slots count in this worker alone, because the backend is away."""
+
+    async def start(self) -> None:
+        """Begin; does not wait for the backend to be there."""
+
+    async def close(self) -> None:
+        """Give everything back."""
+
     async def acquire(self, caps: Sequence[tuple[str, int]]) -> str | None:
         """Take one slot of every ``(subject, cap)``, or none: then the subject that is full.
 
-        Raises BackendError.  When cancelled, nothing is held.
+        When cancelled, nothing is held.
         """
 
     def release(self, subjects: Sequence[str]) -> None:
@@ -102,6 +120,10 @@ class Backend(Protocol):
     def subscriber(self, receiver: Receiver) -> Subscriber:
         """A new ear for one worker."""
 
+    @property
+    def shared_rate(self) -> tuple[str, dict[str, Any]] | None:
+        """Where the limits library counts for all workers, if not in each: a URI and its options."""
+
     def leases(self) -> Leases:
         """The slots this worker shares with all others of the same backend."""
 
@@ -111,20 +133,23 @@ class Backend(Protocol):
         Raises PublishError; what it says holds for the first event that has no id.
         """
 
-    def publish_sync(self, events: Sequence[Outgoing]) -> list[str]:
-        """The same from a thread without an event loop."""
-
     async def cursor(self) -> EventId:
         """A place after everything published so far.  Raises BackendError."""
 
-    def cursor_sync(self) -> EventId:
-        """The same from a thread without an event loop."""
+    async def revoke(self, session: str, until: float) -> None:
+        """Remember that ``session`` is revoked until then, in Unix seconds.  Raises BackendError."""
+
+    async def revoked(self) -> dict[str, float]:
+        """Every session that is revoked, and until when.  Raises BackendError."""
 
     async def close(self) -> None:
         """Let go of connections that publishing opened."""
 
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of work with this backend, for a thread without an event loop."""
+
     def close_sync(self) -> None:
-        """The same from a thread without an event loop."""
+        """Let go of the connections that ``wait`` opened."""
 
 
 class Outgoing(NamedTuple):

@@ -9,8 +9,16 @@ from collections.abc import Sequence
 class LocalLeases:
     """Slots counted in this process's memory."""
 
+    degraded = False
+
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to give back: other workers of this process may hold some."""
 
     async def acquire(self, caps: Sequence[tuple[str, int]]) -> str | None:
         """See ``Leases.acquire``."""

@@ -6,11 +6,12 @@ import asyncio
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, cast
 
 from ..errors import ConfigError
 from ..event import EventId
-from .base import Numbered, Outgoing, Receiver, Replay, Reset, check_keys
+from .base import Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
 from .leases import LocalLeases
 from .log import Log
 
@@ -41,6 +42,7 @@ class MemoryBackend:
         self._birth = self._last
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._keys: OrderedDict[str, EventId] = OrderedDict()
+        self._revoked: dict[str, float] = {}
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
 
@@ -54,28 +56,48 @@ class MemoryBackend:
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""
-        return self.publish_sync(events)
-
-    def publish_sync(self, events: Sequence[Outgoing]) -> list[str]:
-        """See ``Backend.publish_sync``."""
         check_keys(events, self.history)
         with self._lock:
             return [self._publish(event) for event in events]
 
     async def cursor(self) -> EventId:
         """See ``Backend.cursor``."""
-        return self.cursor_sync()
+        return self.now()
 
-    def cursor_sync(self) -> EventId:
-        """See ``Backend.cursor_sync``."""
+    def now(self) -> EventId:
+        """A place after every event so far; see ``Backend.cursor``."""
         with self._lock:
             now = int(self._clock() * 1000)
             if now > self._last.ms:
                 self._last = EventId(now, 0)
             return self._last
 
+    @property
+    def shared_rate(self) -> None:
+        """See ``Backend.shared_rate``: there is one process only."""
+        return None
+
+    async def revoke(self, session: str, until: float) -> None:
+        """See ``Backend.revoke``."""
+        with self._lock:
+            self._revoked = {known: end for known, end in self._revoked.items() if end > self._clock()}
+            self._revoked[session] = until
+
+    async def revoked(self) -> dict[str, float]:
+        """See ``Backend.revoked``."""
+        with self._lock:
+            return dict(self._revoked)
+
     async def close(self) -> None:
         """Nothing to close."""
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """See ``Backend.wait``."""
+        try:
+            work.send(None)
+        except StopIteration as done:
+            return cast("T", done.value)
+        raise RuntimeError("work with memory never waits")
 
     def close_sync(self) -> None:
         """Nothing to close."""
@@ -128,7 +150,7 @@ class MemoryBackend:
     def read(self, channels: Sequence[str], after: EventId | None) -> Replay:
         """The history of ``channels`` after an id, as one consistent cut."""
         with self._lock:
-            upto = self.cursor_sync()
+            upto = self.now()
             if not self.history:
                 lost = [] if after is None else [Reset(channel, "unknown-id", upto) for channel in channels]
                 return Replay([], lost, None)
@@ -172,7 +194,7 @@ class MemorySubscriber:
         """See ``Subscriber.position``."""
         with self._backend._lock:
             self._drain()
-            return self._backend.cursor_sync() if self._backend.history else None
+            return self._backend.now() if self._backend.history else None
 
     @property
     def is_deaf(self) -> bool:
@@ -196,10 +218,14 @@ class MemorySubscriber:
         self._loop = None
         self._wanted.clear()
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
-        """See ``Subscriber.subscribe``."""
+    def want(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.want``."""
         with self._backend._lock:
             self._wanted.update(channels)
+
+    async def subscribe(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.subscribe``."""
+        self.want(channels)
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""

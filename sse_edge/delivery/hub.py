@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
-from ..backends.base import Backend, Replay, Reset
+from ..backends.base import CONTROL, Backend, Replay, Reset
 from ..errors import BackendError
-from ..event import Event, EventId, comment
-from ..outcome import BACKEND_LOST, DRAIN, SLOW, Ending
-from .lifetime import Lifetime
+from ..event import EventId
+from ..outcome import BACKEND_LOST, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
+from . import frames
+from .lifetime import NEVER, Lifetime
 from .sink import Sink
 from .stream import Stream
 from .wheel import TICK, Wheel
@@ -21,16 +22,22 @@ SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
 writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
 
+HERD = 100
+"""Streams that may come back in one second without being a herd."""
+
+AGAIN = 0.2
+"""Seconds before a stream that was taken while the backend was away asks again."""
+
 GOODBYE = 5.0
 """Seconds for a client to take the last bytes of an ended stream, after which it is let go of."""
-
-KEEP_ALIVE = comment("keep-alive")
 
 
 class Hub:
     """Delivers a backend's events to the streams of one worker.
 
     ``max_unsent`` is how many bytes may wait for one client before its stream ends as ``slow``.
+    ``on_recheck`` is called with a stream whose right to its channels is to be asked again, and
+    ``on_control`` with each message to all workers, or None when some may have been lost.
     """
 
     def __init__(
@@ -40,7 +47,11 @@ class Hub:
         *,
         max_unsent: int,
         chance: Callable[[], float] = random.random,
+        on_recheck: Callable[[Stream], None] | None = None,
+        on_control: Callable[[bytes | None], None] | None = None,
     ) -> None:
+        self._on_recheck = on_recheck
+        self._on_control = on_control
         self.lifetime = lifetime
         self.max_unsent = max_unsent
         self.draining = False
@@ -54,6 +65,8 @@ class Hub:
         self._dirty: deque[Stream] = deque()
         self._flushing = False
         self._closed = False
+        self._hurry = asyncio.Event()
+        self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -66,6 +79,7 @@ class Hub:
     async def start(self) -> None:
         """Begin to listen and to watch the clock."""
         await self.subscriber.start()
+        self.subscriber.want([CONTROL])
         self._timer = self._loop.call_later(TICK, self._on_tick)
 
     async def close(self) -> None:
@@ -105,20 +119,40 @@ class Hub:
 
         To be undone by ``close_stream``, unless it raises.
         """
-        for channel in stream.channels:
-            self._listeners.setdefault(channel, set()).add(stream)
+        self._listen(stream)
         try:
             await self.subscriber.subscribe(stream.channels)
         except BaseException:
-            self._unlisten(stream)
+            self._leave(stream)
             raise
-        self.opened += 1
+        self._opened(stream)
+
+    def adopt(self, stream: Stream) -> None:
+        """Like ``subscribe``, for as soon as the backend is there."""
+        self._listen(stream)
+        self.subscriber.want(stream.channels)
+        self._opened(stream)
+
+    def _listen(self, stream: Stream) -> None:
         self.streams.add(stream)
-        self._wheel.place(stream, self._due(stream))
+        self._empty.clear()
+        for channel in stream.channels:
+            self._listeners.setdefault(channel, set()).add(stream)
+
+    def _leave(self, stream: Stream) -> None:
+        self.streams.discard(stream)
+        if not self.streams:
+            self._empty.set()
+        self._unlisten(stream)
+
+    def _opened(self, stream: Stream) -> None:
+        self.opened += 1
+        if stream.ending is None:
+            self._wheel.place(stream, self._due(stream))
 
     def greeting(self) -> bytes:
-        """A stream's first bytes: a comment, and how long to wait before coming back."""
-        return b"%sretry: %d\n\n" % (comment("stream open"), self._retry_ms())
+        """A stream's first bytes."""
+        return frames.greeting(self._retry_ms())
 
     async def catch_up(self, stream: Stream, after: EventId | None) -> None:
         """Give ``stream`` what it missed after ``after``, then let it go live."""
@@ -127,7 +161,28 @@ class Hub:
         except BackendError:
             self.end(stream, BACKEND_LOST)
             return
-        for frame in _replay_frames(replay):
+        self._give(stream, replay)
+
+    def catch_up_later(self, stream: Stream, after: EventId | None) -> None:
+        """The same once the backend is there; until then the stream is open and silent."""
+        stream.waiting = asyncio.create_task(self._catch_up_later(stream, after))
+
+    async def _catch_up_later(self, stream: Stream, after: EventId | None) -> None:
+        while stream.ending is None:
+            try:
+                replay = await self.subscriber.replay(stream.channels, after)
+            except BackendError:
+                await asyncio.sleep(AGAIN)
+                continue
+            if after is None and replay.upto is not None:
+                # It was promised everything from a moment on that nobody can name any more.
+                upto = replay.upto
+                replay = Replay([], [Reset(channel, "gap", upto) for channel in stream.channels], upto)
+            self._give(stream, replay)
+            return
+
+    def _give(self, stream: Stream, replay: Replay) -> None:
+        for frame in frames.replay(replay):
             stream.queue(frame)
         stream.events = len(replay.events)  # what only says where the stream is does not count
         stream.go_live(replay.upto)
@@ -140,8 +195,10 @@ class Hub:
         if stream.ending is None:
             stream.ending = ending
         self.endings[stream.ending.reason] += 1
-        self.streams.discard(stream)
+        self._leave(stream)
         self._wheel.remove(stream)
+        if stream.waiting is not None:
+            stream.waiting.cancel()
         stream.pending.clear()
         self._unlisten(stream)
         self.subscriber.unsubscribe(stream.channels)
@@ -168,18 +225,67 @@ class Hub:
         for stream in list(streams):
             self.end(stream, ending)
 
+    async def drain(self, seconds: float) -> None:
+        """Take no more streams, and end all in random order over ``seconds``; return when they are gone.
+
+        A few streams are no herd: they are ended at ``HERD`` a second, whatever the window.
+        """
+        self.draining = True
+        streams = list(self.streams)
+        random.shuffle(streams)
+        began = self.now
+        pace = max(HERD, len(streams) / seconds if seconds > 0 else NEVER)
+        for number, stream in enumerate(streams):
+            while (wait := began + number / pace - self.now) > 0 and not self._hurry.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._hurry.wait()
+            self.end(stream, DRAIN)
+        while self.streams:
+            await self._empty.wait()
+
+    def hurry(self) -> None:
+        """End at once what a drain has not ended yet."""
+        self._hurry.set()
+
+    def drop_channel(self, stream: Stream, channel: str) -> None:
+        """Let a stream go on without a channel that it may not read any more."""
+        if stream.ending is not None or channel not in stream.channels:
+            return
+        if len(stream.channels) == 1:
+            self.end(stream, FORBIDDEN_SINCE)
+            return
+        stream.channels = tuple(other for other in stream.channels if other != channel)
+        self._ignore(stream, channel)
+        self.subscriber.unsubscribe([channel])
+        stream.queue(frames.dropped(channel, FORBIDDEN_SINCE))
+        self._mark(stream)
+
+    def recheck_at(self, stream: Stream, seconds: float) -> None:
+        """Ask again in so many seconds whether ``stream`` may go on."""
+        stream.recheck = self.now + seconds
+        if stream.ending is None and stream in self.streams:
+            self._wheel.place(stream, self._due(stream))
+
     def _unlisten(self, stream: Stream) -> None:
         for channel in stream.channels:
-            listeners = self._listeners.get(channel)
-            if listeners is not None:
-                listeners.discard(stream)
-                if not listeners:
-                    del self._listeners[channel]
+            self._ignore(stream, channel)
+
+    def _ignore(self, stream: Stream, channel: str) -> None:
+        listeners = self._listeners.get(channel)
+        if listeners is not None:
+            listeners.discard(stream)
+            if not listeners:
+                del self._listeners[channel]
 
     # Events: the backend's Receiver
 
     def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
         """See ``Receiver.deliver``."""
+        if channel == CONTROL:
+            if self._on_control is not None:
+                self._on_control(frame)
+            return
         for stream in self._listeners.get(channel, ()):
             clean = not stream.pending
             if stream.held is None:
@@ -191,7 +297,11 @@ class Hub:
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
-        frame = _reset_frame(reset)
+        if reset.channel == CONTROL:
+            if self._on_control is not None:
+                self._on_control(None)
+            return
+        frame = frames.reset(reset)
         for stream in self._listeners.get(reset.channel, ()):
             if stream.held is None:
                 stream.queue(frame)
@@ -225,7 +335,7 @@ class Hub:
     # Time
 
     def _due(self, stream: Stream) -> float:
-        return min(stream.last_write + stream.silence, stream.deadline)
+        return min(stream.last_write + stream.silence, stream.deadline, stream.recheck)
 
     def _on_tick(self) -> None:
         if self._closed and not self.streams:
@@ -237,7 +347,7 @@ class Hub:
             return
         position = self.subscriber.position
         # With the position in it a quiet client resumes from here and not from its last event.
-        placed = KEEP_ALIVE if position is None else KEEP_ALIVE[:-1] + position.line() + b"\n"
+        placed = frames.keep_alive(position)
         for stream in due:
             if stream.ending is not None:
                 stream.sink.abort()
@@ -245,9 +355,13 @@ class Hub:
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
                 continue
+            if now >= stream.recheck:
+                stream.recheck = NEVER
+                if self._on_recheck is not None:
+                    self._on_recheck(stream)
             if now >= stream.last_write + stream.silence and not stream.pending:
                 proven = position is not None and stream.upto is not None and position > stream.upto
-                self._write(stream, placed if proven else KEEP_ALIVE)
+                self._write(stream, placed if proven else frames.KEEP_ALIVE)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
@@ -264,32 +378,4 @@ class Hub:
     def _goodbye(self, stream: Stream, ending: Ending) -> bytes:
         position = self.subscriber.position
         proven = position is not None and stream.upto is not None and position > stream.upto
-        goodbye = Event(
-            json.dumps({"reason": ending.reason}),
-            event="edge-close",
-            id=str(position) if proven else None,
-            retry=self._retry_ms(),
-        )
-        return goodbye.encode()
-
-
-def _replay_frames(replay: Replay) -> list[bytes]:
-    """Resets, then events, then the place they lead to.
-
-    No reset carries an id unless it is the last thing sent: a client that is cut off in between must
-    come back with a Last-Event-ID that still owes it the rest.
-    """
-    frames = [_reset_frame(reset) for reset in replay.resets]
-    frames.extend(event.frame for event in replay.events)
-    if replay.upto is None:
-        return frames
-    if replay.resets and not replay.events:
-        frames[-1] = _reset_frame(replay.resets[-1], replay.upto)
-    elif not replay.events or replay.resets:
-        frames.append(replay.upto.line() + b"\n")
-    return frames
-
-
-def _reset_frame(reset: Reset, place: EventId | None = None) -> bytes:
-    data = json.dumps({"channel": reset.channel, "reason": reset.reason}, ensure_ascii=False)
-    return Event(data, event="edge-reset", id=None if place is None else str(place)).encode()
+        return frames.goodbye(ending, position if proven else None, self._retry_ms())

@@ -18,15 +18,17 @@ class Lifetime:
 
     ``keep_alive``: a comment is sent when nothing else was for this long (None: never).
     ``max_duration``: the longest life of a stream (None: as long as its session).  ``retry``: how
-    long clients wait before they reconnect, on average.
+    long clients wait before they reconnect, on average.  ``reauthorize_every``: how often a stream's
+    right to its channels is asked again (None: never).
     """
 
     keep_alive: float | None = 15.0
     max_duration: float | None = 1800.0
     retry: float = 3.0
+    reauthorize_every: float | None = 300.0
 
     def __post_init__(self) -> None:
-        for field in ("keep_alive", "max_duration", "retry"):
+        for field in ("keep_alive", "max_duration", "retry", "reauthorize_every"):
             value: object = getattr(self, field)
             if value is None and field != "retry":
                 continue
@@ -52,6 +54,12 @@ class Lifetime:
         from falling into one moment too.
         """
         return NEVER if self.keep_alive is None else self.keep_alive * (0.8 + 0.2 * chance)
+
+    def recheck(self, chance: float) -> float:
+        """Seconds until a stream's right is asked again: 80 to 100 % of the setting, so that streams
+        that began together do not ask together.
+        """
+        return NEVER if self.reauthorize_every is None else self.reauthorize_every * (0.8 + 0.2 * chance)
 
     def retry_ms(self, chance: float) -> int:
         """Milliseconds for a ``retry:`` line: 50 to 150 % of the setting, never 0.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ..event import EventId
 from ..outcome import Ending
+from .lifetime import NEVER
 from .sink import Sink
 
 
@@ -11,8 +14,9 @@ class Stream:
     """One open response.
 
     ``held`` collects live events while the stream is still owed history, and until the first of them
-    is newer than ``upto``; None once it is live.  ``pending`` waits for the next flush.  Times are
-    the hub's clock, in seconds.
+    is newer than ``upto``; None once it is live.  ``pending`` waits for the next flush, ``waiting`` for
+    a backend that is away.  ``recheck`` is when its right to its channels is asked again.  Times are the
+    hub's clock, in seconds.
     """
 
     __slots__ = (
@@ -27,6 +31,7 @@ class Stream:
         "owed",
         "pending",
         "pending_bytes",
+        "recheck",
         "session",
         "silence",
         "sink",
@@ -34,6 +39,7 @@ class Stream:
         "tick",
         "upto",
         "user",
+        "waiting",
     )
 
     def __init__(
@@ -66,6 +72,8 @@ class Stream:
         self.events = 0
         self.size = 0
         self.tick = 0
+        self.recheck = NEVER
+        self.waiting: asyncio.Task[None] | None = None
 
     def hold(self, id: EventId | None, frame: bytes) -> None:
         """Take a live event while not live yet."""

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zlib import crc32
 
 from ...errors import ConfigError, PublishError
 from ...event import EventId
-from ..base import Outgoing, Receiver, Subscriber, check_keys
-from ..leases import LocalLeases
+from ..base import Outgoing, Receiver, Subscriber, T, check_keys
 from .background import BackgroundLoop
 from .cluster import ClusterServer
 from .history import Cut, parse_cut
+from .leases import RedisLeases
 from .names import Names
 from .partitions import PartitionedSubscriber
-from .scripts import ANNOUNCE, PUBLISH, READ, TICK, Script
-from .server import Argument, CommandError, SentinelServer, Server, SingleServer
+from .scripts import ANNOUNCE, PUBLISH, READ, REVOKE, TICK, Script
+from .server import Argument, CommandError, SentinelServer, Server, SingleServer, rate_storage
 from .subscriber import RedisSubscriber
 
 BATCH = 500
@@ -76,7 +76,7 @@ class RedisBackend:
             Partition(self.server, Names(f"{prefix}{{{number}}}:" if tagged else prefix), self.settings)
             for number in range(partitions)
         ]
-        self._leases = LocalLeases()
+        self._url, self._prefix = url, prefix
         self._background = BackgroundLoop()
 
     def partition(self, channel: str) -> Partition:
@@ -91,9 +91,25 @@ class RedisBackend:
             return RedisSubscriber(self.partitions[0], receiver)
         return PartitionedSubscriber(self.partitions, self.partition, receiver)
 
-    def leases(self) -> LocalLeases:
+    def leases(self) -> RedisLeases:
         """See ``Backend.leases``."""
-        return self._leases
+        return RedisLeases(self.server, self._prefix)
+
+    @property
+    def shared_rate(self) -> tuple[str, dict[str, Any]]:
+        """See ``Backend.shared_rate``."""
+        return rate_storage(self._url, {"key_prefix": f"{self._prefix}rate", "socket_timeout": None})
+
+    async def revoke(self, session: str, until: float) -> None:
+        """See ``Backend.revoke``."""
+        home = self.partitions[0].names.revoked
+        await self.server.run(REVOKE, [home], [session, f"{until:.0f}"], home)
+
+    async def revoked(self) -> dict[str, float]:
+        """See ``Backend.revoked``."""
+        home = self.partitions[0].names.revoked
+        answer = await self.server.run(REVOKE, [home], [], home)
+        return {name.decode(): float(until) for name, until in zip(answer[::2], answer[1::2], strict=True)}
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""
@@ -116,18 +132,14 @@ class RedisBackend:
                     ids[place] = id
         return [id or "" for id in ids]
 
-    def publish_sync(self, events: Sequence[Outgoing]) -> list[str]:
-        """See ``Backend.publish_sync``."""
-        return self._background.run(self.publish(events))
-
     async def cursor(self) -> EventId:
         """See ``Backend.cursor``."""
         cuts = await asyncio.gather(*(partition.read([], []) for partition in self.partitions))
         return min(cut.upto for cut in cuts)
 
-    def cursor_sync(self) -> EventId:
-        """See ``Backend.cursor_sync``."""
-        return self._background.run(self.cursor())
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """See ``Backend.wait``."""
+        return self._background.run(work)
 
     async def close(self) -> None:
         """See ``Backend.close``."""

@@ -32,7 +32,7 @@ class ClusterServer:
         scheme = parts.scheme.removesuffix("+cluster")
         self._options = connection_options(f"{scheme}://{user}{_host(self._seeds[0])}?{parts.query}", timeout)
         self._timeout = timeout
-        self._maps = PerLoop(lambda: SlotMap(self._seeds, self._options))
+        self._maps = PerLoop(lambda: SlotMap(self._seeds, self._options, timeout))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """See ``Server.run``; waits while the slot is being moved or has no primary, up to the timeout."""
@@ -75,8 +75,9 @@ class ClusterServer:
 class SlotMap:
     """Which primary serves which slot, and the connections to each, on one event loop."""
 
-    def __init__(self, seeds: Sequence[Node], options: dict[str, Any]) -> None:
+    def __init__(self, seeds: Sequence[Node], options: dict[str, Any], timeout: float) -> None:
         self._known = list(seeds)
+        self._timeout = timeout
         self._options = options
         self._pools: dict[Node, Pool] = {}
         self._ranges: list[tuple[int, int, Node]] = []
@@ -87,7 +88,7 @@ class SlotMap:
         if node not in self._pools:
             host, port = node
             self._pools[node] = Pool(
-                redis.asyncio.ConnectionPool(**{**self._options, "host": host, "port": port})
+                redis.asyncio.ConnectionPool(**{**self._options, "host": host, "port": port}), self._timeout
             )
         return self._pools[node]
 
@@ -109,13 +110,14 @@ class SlotMap:
         error: Exception = BackendError("no node of the cluster is known")
         for node in list(self._known):
             try:
-                connections = self.pool(node).connections
-                connection = await connections.get_connection()
-                try:
-                    await connection.send_command("CLUSTER SLOTS")
-                    answer = await connection.read_response()
-                finally:
-                    await connections.release(connection)
+                async with asyncio.timeout(self._timeout):
+                    connections = self.pool(node).connections
+                    connection = await connections.get_connection()
+                    try:
+                        await connection.send_command("CLUSTER SLOTS")
+                        answer = await connection.read_response()
+                    finally:
+                        await connections.release(connection)
             except (RedisError, OSError, TimeoutError) as failed:
                 error = failed
                 continue

@@ -15,6 +15,11 @@ class Names(NamedTuple):
         """The hash that holds the order of events."""
         return f"{self.prefix}clock"
 
+    @property
+    def revoked(self) -> str:
+        """The sorted set of revoked sessions."""
+        return f"{self.prefix}revoked"
+
     def stream(self, channel: str) -> str:
         """The stream that holds a channel's history."""
         return f"{self.prefix}history:{channel}"

@@ -60,6 +60,11 @@ class PartitionedSubscriber:
         for ear in self._ears.values():
             await ear.close()
 
+    def want(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.want``."""
+        for ear, names in self._groups(channels).items():
+            ear.want(names)
+
     async def subscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.subscribe``."""
         groups = self._groups(channels)

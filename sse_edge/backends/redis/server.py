@@ -45,7 +45,7 @@ class CommandError(BackendError):
     def __init__(self, error: BaseException, *, sent: bool) -> None:
         # An error that Redis answers with is raised before a script's first write.
         self.sent = sent and not isinstance(error, ResponseError)
-        super().__init__(f"Redis: {str(error) or type(error).__name__}")
+        super().__init__(f"Redis: {str(error) or 'no answer in time'}")
 
 
 class Server(Protocol):
@@ -90,8 +90,9 @@ class PerLoop(Generic[T]):
 class Pool:
     """Connections to one server, on one event loop."""
 
-    def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:
+    def __init__(self, connections: redis.asyncio.ConnectionPool, timeout: float) -> None:
         self.connections: Any = connections
+        self._timeout = timeout
         self._free = asyncio.Semaphore(CONNECTIONS)
 
     async def run(
@@ -100,7 +101,7 @@ class Pool:
         """Run a script.  Raises CommandError."""
         sent = False
         try:
-            async with self._free:
+            async with asyncio.timeout(self._timeout), self._free:
                 connection = await self.connections.get_connection()
                 try:
                     sent = True
@@ -111,10 +112,8 @@ class Pool:
             raise CommandError(error, sent=sent) from error
 
     def listener(self) -> Any:
-        """A new connection that no timeout ends, not connected yet."""
-        return self.connections.connection_class(
-            **{**self.connections.connection_kwargs, "socket_timeout": None}
-        )
+        """A new connection, not connected yet, which belongs to the caller."""
+        return self.connections.make_connection()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -144,7 +143,7 @@ class SingleServer:
 
     def __init__(self, url: str, timeout: float) -> None:
         options = connection_options(url, timeout)
-        self._pools = PerLoop(lambda: Pool(redis.asyncio.ConnectionPool(**options)))
+        self._pools = PerLoop(lambda: Pool(redis.asyncio.ConnectionPool(**options), timeout))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """See ``Server.run``."""
@@ -186,11 +185,12 @@ class SentinelServer(SingleServer):
         for key in ("host", "port"):
             options.pop(key, None)
         tls = options.pop("connection_class", None) is not None
-        asked = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **own}
+        asked = {"socket_timeout": None, "socket_connect_timeout": timeout, **own}
 
         def make() -> Pool:
             sentinel: Any = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
-            return Pool(SentinelConnectionPool(service, sentinel, ssl=tls, **options))  # type: ignore[no-untyped-call]
+            connections: Any = SentinelConnectionPool(service, sentinel, ssl=tls, **options)  # type: ignore[no-untyped-call]
+            return Pool(connections, timeout)
 
         self._pools = PerLoop(make)
 
@@ -218,7 +218,9 @@ def connection_options(url: str, timeout: float) -> dict[str, Any]:
         raise refused from None
     return {
         "protocol": 2,  # a third cheaper to read than RESP3 (measured)
-        "socket_timeout": timeout,
+        # No timeout of redis-py's own: it uses asyncio.wait_for, which on Python 3.11 can swallow a
+        # cancellation (bpo-37658), and a task that was to end would go on.  See Pool.run.
+        "socket_timeout": None,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),  # a publish is never sent twice behind our back
         **options,
@@ -235,3 +237,13 @@ def split_nodes(url: str) -> tuple[str, list[tuple[str, int]]]:
             raise ConfigError("backend", "needs host:port, or several with commas between", secret=True)
         nodes.append((name.strip("[]"), int(port)))
     return user + at, nodes
+
+
+def rate_storage(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same Redis as the limits library calls it: ``async+redis…`` and the options it takes."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "unix":
+        scheme = "redis+unix"
+    if scheme.startswith("rediss+"):
+        scheme, options = scheme.replace("rediss", "redis", 1), {**options, "ssl": True}
+    return f"async+{scheme}://{rest}", {"implementation": "redispy", **options}

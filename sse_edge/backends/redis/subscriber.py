@@ -113,6 +113,11 @@ class RedisSubscriber:
 
     # What the hub asks
 
+    def want(self, channels: Sequence[str]) -> None:
+        """See ``Subscriber.want``."""
+        for name in channels:
+            self._want(name)
+
     async def subscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.subscribe``."""
         wanted = [self._want(name) for name in channels]
@@ -229,7 +234,7 @@ class RedisSubscriber:
                     )
             attempt = 0 if self.generation > generation else attempt + 1
             least, most = BACK_OFF
-            await asyncio.sleep(min(most, least * 2.0**attempt) * random.uniform(0.5, 1.5))  # noqa: S311
+            await asyncio.sleep(min(most, least * 2.0**attempt) * random.uniform(0.5, 1.5))
 
     async def _session(self) -> None:
         """Connect, take up every channel again, catch up, and listen until something fails."""
@@ -402,7 +407,9 @@ class RedisSubscriber:
         waiters = self._tick_waiters + (self._ticking.waiters if self._ticking else [])
         self._tick_waiters, self._ticking = [], None
         for waiter in waiters:
-            waiter.cancel()
+            # Not cancel(): the request that waits would take it for a cancellation of its own.
+            if not waiter.done():
+                waiter.set_exception(BackendError("the connection to Redis was lost"))
 
     # Catching up
 

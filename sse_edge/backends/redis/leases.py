@@ -1,0 +1,220 @@
+"""Slots counted over all workers, in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...errors import BackendError
+from .scripts import LEASES
+from .server import Argument, Server
+
+logger = logging.getLogger("sse_edge")
+
+HEARTBEAT = 5.0
+"""Seconds between a worker's heartbeats.  The slots of a worker that was killed are free again within
+twice this time."""
+
+ANSWER = 1.0
+"""Seconds that Redis has to answer before slots count in this worker alone."""
+
+BATCH = 200
+"""Requests per script call at most."""
+
+REFRESH = 60
+"""Heartbeats within which every subject is written again; its key lives twice as long."""
+
+
+class Request(NamedTuple):
+    """Somebody waits for slots."""
+
+    caps: Sequence[tuple[str, int]]
+    granted: asyncio.Future[str | None]
+
+
+class RedisLeases:
+    """See ``Leases``.
+
+    Each subject is a hash of worker → count, and each worker has a heartbeat.  A worker writes its own
+    counts as they are, so everything in Redis can be lost and comes back.  All that is asked for in one
+    turn of the event loop, or while a call is under way, travels in one call.
+
+    While Redis is away caps count within this worker (``degraded`` is True), and what was granted then
+    is counted when it is back.
+    """
+
+    def __init__(self, server: Server, prefix: str, *, heartbeat: float = HEARTBEAT) -> None:
+        self._server = server
+        self._prefix = f"{prefix}{{leases}}:"
+        self._workers = f"{self._prefix}workers"
+        self._worker = secrets.token_hex(8)
+        self._heartbeat = heartbeat
+        self._held: Counter[str] = Counter()
+        self._requests: list[Request] = []
+        self._unwritten: set[str] = set()
+        self._refresh: OrderedDict[str, None] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.degraded = False
+        self.calls = 0
+
+    async def start(self) -> None:
+        """Begin to beat, on the running event loop."""
+        if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
+            self._held.clear()  # whoever held these was on a loop that is gone
+            self._requests.clear()
+            self._wake = asyncio.Event()
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Give everything back and stop."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            self._unwritten.update(self._held)
+            self._held.clear()
+            # Where this fails, the heartbeat ends with us all the same, and with it the slots.
+            with contextlib.suppress(BackendError, TimeoutError):
+                async with asyncio.timeout(ANSWER):
+                    while self._unwritten:
+                        await self._call([])
+        for request in self._requests:
+            request.granted.cancel()
+        self._requests.clear()
+
+    async def acquire(self, caps: Sequence[tuple[str, int]]) -> str | None:
+        """See ``Leases.acquire``."""
+        for subject, cap in caps:
+            if self._held[subject] >= cap:  # full by this worker alone: no need to ask
+                return subject
+        if self.degraded or self._task is None:
+            return self._take(caps)
+        request = Request(caps, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._wake.set()
+        try:
+            return await request.granted
+        except asyncio.CancelledError:
+            if (
+                request.granted.done()
+                and not request.granted.cancelled()
+                and request.granted.result() is None
+            ):
+                self.release([subject for subject, _ in caps])
+            raise
+
+    def release(self, subjects: Sequence[str]) -> None:
+        """See ``Leases.release``."""
+        for subject in subjects:
+            self._held[subject] -= 1
+            if self._held[subject] <= 0:
+                del self._held[subject]
+        self._unwritten.update(subjects)
+        self._wake.set()
+
+    def count(self, subject: str) -> int:
+        """How many slots of ``subject`` this worker holds."""
+        return self._held.get(subject, 0)
+
+    def _take(self, caps: Sequence[tuple[str, int]]) -> str | None:
+        for subject, cap in caps:
+            if self._held.get(subject, 0) >= cap:
+                return subject
+        for subject, _ in caps:
+            self._held[subject] += 1
+            self._unwritten.add(subject)
+        return None
+
+    async def _run(self) -> None:
+        """Send what is asked for, and a heartbeat when nothing is."""
+        loop = asyncio.get_running_loop()
+        beat = loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, beat - loop.time())):
+                    await self._wake.wait()
+            self._wake.clear()
+            if loop.time() >= beat:
+                beat = loop.time() + self._heartbeat
+                self._choose_for_refresh()
+            elif self.degraded:
+                continue  # the next heartbeat tries again
+            await self._turn()
+            if self._requests or (self._unwritten and not self.degraded):
+                self._wake.set()
+
+    async def _turn(self) -> None:
+        batch, self._requests = self._requests[:BATCH], self._requests[BATCH:]
+        try:
+            async with asyncio.timeout(ANSWER):
+                known = await self._call(batch)
+        except (BackendError, TimeoutError) as error:
+            self._degrade(batch, error)
+            return
+        if self.degraded:
+            self.degraded = False
+            logger.warning("Redis counts leases again")
+        if not known:  # its data was lost, or we stood still for longer than a heartbeat lives
+            self._unwritten.update(self._held)
+            self._wake.set()
+
+    def _degrade(self, batch: list[Request], error: Exception) -> None:
+        if not self.degraded:
+            self.degraded = True
+            logger.warning(
+                "leases are counted in this worker alone while Redis is away (%s)", error or "no answer"
+            )
+        for request in [*batch, *self._requests]:
+            if not request.granted.done():
+                request.granted.set_result(self._take(request.caps))
+        self._requests.clear()
+        self._unwritten.update(self._held)
+
+    def _choose_for_refresh(self) -> None:
+        """Write some subjects again, in turn, before their keys expire."""
+        for subject in self._held:
+            self._refresh.setdefault(subject)
+        for _ in range(-(-len(self._refresh) // REFRESH)):
+            subject, _ = self._refresh.popitem(last=False)
+            if self._held.get(subject):
+                self._unwritten.add(subject)
+
+    async def _call(self, batch: list[Request]) -> bool:
+        written = [self._unwritten.pop() for _ in range(min(len(self._unwritten), 2 * BATCH))]
+        places: dict[str, int] = {}
+        for subject in [*written, *(subject for request in batch for subject, _ in request.caps)]:
+            places.setdefault(subject, len(places) + 1)
+        asked: list[Argument] = []
+        for request in batch:
+            asked.append(len(request.caps))
+            for subject, cap in request.caps:
+                asked += [places[subject], cap]
+        before = {subject: self._held.get(subject, 0) for subject in places}
+        life = round(2000 * self._heartbeat)
+        head: list[Argument] = [self._worker, life, len(places), *before.values()]
+        keys = [self._workers, *(f"{self._prefix}{subject}" for subject in places)]
+        self.calls += 1
+        try:
+            answer = await self._server.run(LEASES, keys, [*head, *asked], self._workers)
+        except BaseException:
+            self._unwritten.update(places)  # whatever was counted there, our own counts are what is true
+            raise
+        names = list(places)
+        for request, full in zip(batch, answer[1:], strict=True):
+            self._answer(request, names[full - 1] if full else None)
+        return bool(answer[0])
+
+    def _answer(self, request: Request, full: str | None) -> None:
+        if full is None:
+            for subject, _ in request.caps:
+                self._held[subject] += 1
+        if not request.granted.done():
+            request.granted.set_result(full)
+        elif full is None:  # it left while it waited
+            self.release([subject for subject, _ in request.caps])

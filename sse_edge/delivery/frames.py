@@ -1,0 +1,64 @@
+"""What the edge itself says on a stream, as bytes."""
+
+from __future__ import annotations
+
+import json
+
+from ..backends.base import Replay, Reset
+from ..event import Event, EventId, comment
+from ..outcome import Ending, Refusal
+
+KEEP_ALIVE = comment("keep-alive")
+
+
+def greeting(retry_ms: int) -> bytes:
+    """The first bytes of a stream: a comment, and how long to wait before coming back."""
+    return b"%sretry: %d\n\n" % (comment("stream open"), retry_ms)
+
+
+def keep_alive(position: EventId | None) -> bytes:
+    """A comment; with a position in it a quiet client resumes from here and not from its last event."""
+    return KEEP_ALIVE if position is None else KEEP_ALIVE[:-1] + position.line() + b"\n"
+
+
+def goodbye(ending: Ending, position: EventId | None, retry_ms: int) -> bytes:
+    """The last event of a stream."""
+    id = None if position is None else str(position)
+    return Event(json.dumps({"reason": ending.reason}), event="edge-close", id=id, retry=retry_ms).encode()
+
+
+def refused(refusal: Refusal, retry_ms: int) -> bytes:
+    """All that a stream says which is none, for clients that give up for good on a status but 200."""
+    return Event(refusal.body().decode(), event="edge-refused", retry=retry_ms).encode()
+
+
+def dropped(channel: str, ending: Ending) -> bytes:
+    """The stream goes on without a channel."""
+    return Event(_named(channel, ending.reason), event="edge-dropped").encode()
+
+
+def reset(reset: Reset, place: EventId | None = None) -> bytes:
+    """Something of a channel is missing for good."""
+    id = None if place is None else str(place)
+    return Event(_named(reset.channel, reset.reason), event="edge-reset", id=id).encode()
+
+
+def replay(replay: Replay) -> list[bytes]:
+    """Resets, then events, then the place they lead to.
+
+    No reset carries an id unless it is the last thing sent: a client that is cut off in between must
+    come back with a Last-Event-ID that still owes it the rest.
+    """
+    said = [reset(one) for one in replay.resets]
+    said.extend(event.frame for event in replay.events)
+    if replay.upto is None:
+        return said
+    if replay.resets and not replay.events:
+        said[-1] = reset(replay.resets[-1], replay.upto)
+    elif not replay.events or replay.resets:
+        said.append(replay.upto.line() + b"\n")
+    return said
+
+
+def _named(channel: str, reason: str) -> str:
+    return json.dumps({"channel": channel, "reason": reason}, ensure_ascii=False)

@@ -1,0 +1,163 @@
+"""Writing straight to uvicorn's transport, where the server is recognisably uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from ..asgi import Headers, Receive, Send
+from .sink import START, Sink, TaskSink
+
+logger = logging.getLogger("sse_edge")
+
+DEAD_MS = 60_000
+"""Milliseconds after which the kernel drops a peer that acknowledges nothing, or reads nothing
+(TCP_USER_TIMEOUT).  TCP alone would wait a quarter of an hour."""
+
+_CYCLE = ("transport", "flow", "message_event", "chunked_encoding", "response_complete", "disconnected")
+_TRANSPORT = ("write", "abort", "is_closing", "get_write_buffer_size", "get_extra_info")
+
+
+def open_sink(send: Send, receive: Receive, headers: Headers) -> Sink:
+    """The best sink for what the server gave."""
+    cycle = getattr(send, "__self__", None)
+    if cycle is not None and getattr(receive, "__self__", None) is cycle and _is_uvicorn(cycle):
+        return UvicornSink(cycle, send, receive, headers)
+    return TaskSink(send, receive, headers)
+
+
+class UvicornSink:
+    """Writes chunks to uvicorn's transport, without a task or a queue of its own.
+
+    uvicorn's ``send`` does the response's start and its end; in between its state is not touched, as
+    nothing in it changes while a body goes on.  The request's task waits in ``receive``.
+    """
+
+    __slots__ = ("_cycle", "_early", "_finishing", "_headers", "_over", "_receive", "_send", "_transport")
+
+    def __init__(self, cycle: Any, send: Send, receive: Receive, headers: Headers) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._send = send
+        self._receive = receive
+        self._headers: Headers | None = headers
+        self._early: list[bytes] | None = []
+        self._finishing = False
+        self._over = False
+
+    @property
+    def unsent(self) -> int:
+        """See ``Sink.unsent``: what the transport holds; the kernel's own buffer is not counted."""
+        if self._over:
+            return 0
+        size: int = self._transport.get_write_buffer_size()
+        return size + sum(map(len, self._early or ()))
+
+    def write(self, data: bytes) -> None:
+        """See ``Sink.write``."""
+        if self._over or self._finishing:
+            return
+        if self._early is not None:
+            self._early.append(data)
+            return
+        transport = self._transport
+        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
+        if transport.is_closing():
+            self._let_go()
+            return
+        try:
+            transport.write(_chunk(data))
+        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
+            logger.debug("a write failed, so the client counts as gone: %r", error)
+            self._let_go()
+
+    def finish(self, data: bytes) -> None:
+        """See ``Sink.finish``."""
+        self.write(data)
+        self._finishing = True
+        self._cycle.message_event.set()
+
+    def abort(self) -> None:
+        """See ``Sink.abort``: the connection is reset, and what it holds is freed at once."""
+        self._let_go()
+        self._transport.abort()
+
+    async def start(self, first: bytes) -> None:
+        """See ``Sink.start``."""
+        headers, self._headers = self._headers, None
+        early: list[bytes] = []
+        try:
+            async with asyncio.timeout(START):
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            if self._cycle.chunked_encoding is not True:
+                raise RuntimeError("the response is not chunked")
+            early, self._early = self._early or [], None
+            self._watch_peer()
+        except Exception as error:  # noqa: BLE001
+            logger.debug("a response could not be started: %r", error)
+            self.abort()
+            return
+        finishing, self._finishing = self._finishing, False
+        self.write(b"".join([first, *early]))
+        self._finishing = finishing
+
+    async def run(self) -> None:
+        """See ``Sink.run``."""
+        try:
+            while not self._over:
+                if self._finishing:
+                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
+                message = await self._receive()
+                if message["type"] == "http.disconnect":
+                    return
+        except Exception as error:  # noqa: BLE001
+            logger.debug("a send or receive failed, so the client counts as gone: %r", error)
+        finally:
+            self._over = True
+            if not self._cycle.response_complete and not self._transport.is_closing():
+                # Cut, not ended: uvicorn would wait for the client to take what is left.
+                self._transport.abort()
+
+    def _watch_peer(self) -> None:
+        sock = self._transport.get_extra_info("socket")
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+        if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
+
+    def _let_go(self) -> None:
+        self._over = True
+        self._early = None
+        self._cycle.message_event.set()
+
+
+_last: tuple[bytes, bytes] = (b"", b"")
+
+
+def _chunk(data: bytes) -> bytes:
+    """``data`` as one HTTP/1.1 chunk; streams that are written the same bytes share it."""
+    global _last  # noqa: PLW0603 - one entry, so that a fan-out frames an event once
+    known, chunk = _last
+    if known is not data:
+        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        _last = (data, chunk)
+    return chunk
+
+
+_told = False
+
+
+def _is_uvicorn(cycle: Any) -> bool:
+    global _told  # noqa: PLW0603
+    if not type(cycle).__module__.startswith("uvicorn."):
+        return False
+    if all(hasattr(cycle, name) for name in _CYCLE) and all(
+        hasattr(cycle.transport, name) for name in _TRANSPORT
+    ):
+        return True
+    if not _told:
+        _told = True
+        logger.info("this uvicorn is not written to directly (%s)", type(cycle).__module__)
+    return False

@@ -1,0 +1,52 @@
+"""An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
+
+``BACKEND`` is the backend's URL and ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds; ``ORIGINS`` are
+separated by commas.  Users are let in by ``AUTH``'s cookies.
+"""
+
+import json
+import logging
+import os
+
+from sse_edge import Limits, Publisher, SignedCookie, SSEMiddleware
+
+AUTH = SignedCookie("a secret of the tests", secure=False)
+CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
+BACKEND = os.environ.get("BACKEND", "memory://")
+PAGE = b"<!doctype html><title>page</title>"
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+
+
+async def inner(scope, receive, send):
+    """``/figures``, ``POST /publish/<channel>``, and a page for browsers at ``/``."""
+    if scope["type"] != "http":
+        raise ValueError(f"only http is served, and this is {scope['type']}")
+    path, status = scope["path"], 200
+    if path == "/":
+        kind, body = b"text/html", PAGE
+    elif path == "/figures":
+        kind, body = b"application/json", json.dumps({**edge.figures(), "pid": os.getpid()}).encode()
+    elif path.startswith("/publish/"):
+        message = await receive()
+        id = await publisher.publish(path.removeprefix("/publish/"), message["body"].decode())
+        kind, body = b"text/plain", id.encode()
+    else:
+        status, kind, body = 404, b"text/plain", b"not found"
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+publisher = Publisher(BACKEND)
+edge = SSEMiddleware(
+    inner,
+    backend=BACKEND,
+    auth=AUTH,
+    channels=CHANNELS,
+    origins=[origin for origin in os.environ.get("ORIGINS", "").split(",") if origin],
+    limits=Limits(per_user=1000, per_ip=1000, connects_per_ip=None),
+    keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
+    max_duration=float(os.environ.get("MAX_DURATION", "1800")),
+    retry=float(os.environ.get("RETRY", "3")),
+)

@@ -1,0 +1,169 @@
+"""Hearing that the process is to stop: the chain of handlers, and real servers with open streams."""
+
+import asyncio
+import json
+import signal
+import threading
+import time
+
+import pytest
+
+from apps.edge import AUTH
+from servers.sse import get
+from sse_edge.drain import SignalChain
+
+COOKIES = {"session": AUTH.issue("u42")}
+
+
+@pytest.fixture
+def handlers():
+    """Notes which handlers are called; puts those from before back."""
+    calls = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda number, frame: calls.append(("server", number)))
+    yield calls
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def current():
+    return signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_chain(handlers, number):
+    """A signal is heard on the event loop, and by the handler that was there before."""
+    heard = asyncio.Event()
+    chain = SignalChain(asyncio.get_running_loop(), heard.set)
+    before = current()
+    chain.install()
+    signal.raise_signal(number)
+    assert handlers == [("server", number)]
+    assert not heard.is_set()  # not inside the handler, which interrupts anything
+    await asyncio.wait_for(heard.wait(), 5)
+    chain.remove()
+    assert current() == before
+
+
+async def test_removed(handlers):
+    """After the removal only the server's handler is called."""
+    chain = SignalChain(asyncio.get_running_loop(), lambda: handlers.append("ours"))
+    chain.install()
+    chain.remove()
+    chain.remove()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert handlers == [("server", signal.SIGTERM)]
+
+
+async def test_someone_in_front(handlers):
+    """A handler that came in front of ours stays at the removal, and can go on calling the one behind."""
+    chain = SignalChain(asyncio.get_running_loop(), lambda: handlers.append("ours"))
+    chain.install()
+    ours = signal.getsignal(signal.SIGTERM)
+
+    def front(number, frame):
+        handlers.append("front")
+        ours(number, frame)
+
+    signal.signal(signal.SIGTERM, front)
+    chain.remove()
+    assert signal.getsignal(signal.SIGTERM) is front
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert handlers == ["front", ("server", signal.SIGTERM)]
+
+
+async def test_two_chains(handlers):
+    """Two apps in one process both hear the signal, and the server once."""
+    first, second = (SignalChain(asyncio.get_running_loop(), lambda n=n: handlers.append(n)) for n in (1, 2))
+    before = current()
+    first.install()
+    second.install()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(0)
+    assert handlers in ([("server", signal.SIGTERM), 2, 1], [("server", signal.SIGTERM), 1, 2])
+    second.remove()
+    first.remove()
+    assert current() == before
+
+
+async def test_default_action(handlers):
+    """Where no server set a handler, none is put in front: the signal does what it always did."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    chain = SignalChain(asyncio.get_running_loop(), lambda: None)
+    chain.install()
+    assert current() == (signal.SIG_DFL, signal.SIG_IGN)
+
+
+async def test_other_thread(handlers):
+    """In another thread, where Python allows no handlers, nothing is installed and nothing raises."""
+    loop = asyncio.get_running_loop()
+    before = current()
+    threads = []
+
+    def work():
+        chain = SignalChain(loop, lambda: None)
+        chain.install()
+        threads.append((threading.current_thread(), current()))
+        chain.remove()
+
+    await asyncio.to_thread(work)
+    assert threads[0][0] is not threading.main_thread()
+    assert threads[0][1] == before
+
+
+def test_closed_loop(handlers):
+    """A signal after the event loop was closed goes to the server's handler alone."""
+    loop = asyncio.new_event_loop()
+    chain = SignalChain(loop, lambda: handlers.append("ours"))
+    chain.install()
+    loop.close()
+    signal.raise_signal(signal.SIGTERM)
+    chain.remove()
+    assert handlers == [("server", signal.SIGTERM)]
+
+
+SERVERS = [
+    pytest.param({"server": "uvicorn"}, id="uvicorn"),
+    pytest.param({"server": "uvicorn", "options": ["--http", "h11", "--loop", "asyncio"]}, id="h11"),
+    pytest.param({"server": "uvicorn", "options": ["--lifespan", "off"]}, id="no lifespan"),
+    pytest.param({"server": "uvicorn", "workers": 2}, id="2 workers"),
+    pytest.param({"server": "granian"}, id="granian"),
+]
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_sigterm(serve_app, connect, server):
+    """At SIGTERM a server's streams end with a goodbye and the final chunk, and it exits soon and quietly."""
+    process = serve_app("apps.edge:edge", **server)
+    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(8)]
+    for client in clients:
+        await client.comment() if not client.comments else None
+    process.signal(signal.SIGTERM)
+    started = time.monotonic()
+    for client in clients:
+        goodbye = await client.next()
+        assert (goodbye.event, goodbye.data) == ("edge-close", '{"reason": "drain"}')
+        assert await client.ended()
+        assert 1500 <= client.retry <= 4500
+    await process.exited(10)
+    assert time.monotonic() - started < 3
+    assert "Traceback" not in process.log
+    assert "ERROR" not in process.log
+
+
+async def test_sigterm_after_a_client_that_did_not_read(serve_app, connect):
+    """A client that was let go of as slow does not keep the process from exiting."""
+    process = serve_app("apps.edge:edge")
+    stuck = await connect(f"{process.url}/events/me", cookies=COOKIES, receive_buffer=4096)
+    stuck.stop_reading()
+    figures = {"endings": {}}
+    while not figures["endings"]:
+        await get(f"{process.url}/publish/news", method="POST", body=b"x" * 200_000)
+        figures = json.loads((await get(f"{process.url}/figures")).body)
+    assert figures["endings"] == {"slow": 1}
+    process.signal(signal.SIGTERM)
+    await process.exited(4)

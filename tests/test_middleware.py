@@ -1,0 +1,1205 @@
+"""The door, in one process: what it answers, what it passes on, and that nothing is ever left behind."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+import traceback
+import uuid
+
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from servers.asgi import ASGIClient
+from servers.sse import Decoder
+from sse_edge import (
+    Anonymous,
+    ConfigError,
+    Event,
+    Identity,
+    Limits,
+    MemoryBackend,
+    Publisher,
+    RedisBackend,
+    SignedCookie,
+    SSEMiddleware,
+    SyncPublisher,
+)
+from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.errors import EventError
+
+AUTH = SignedCookie("a secret of the tests")
+CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
+ORIGIN = "http://testserver"
+EVENT_STREAM = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-accel-buffering", b"no"),
+    (b"vary", b"Origin"),
+]
+
+
+def cookie(user="u42", channels=(), **options):
+    """Headers with a cookie that lets ``user`` in."""
+    return {"cookie": f"session={AUTH.issue(user, channels, **options)}"}
+
+
+def decoded(client):
+    """What a browser makes of a client's body so far: a Decoder and the events."""
+    decoder = Decoder()
+    return decoder, decoder.feed(client.body())
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
+def url(request):
+    """The URL of an empty backend, one of each kind."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_url")
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def edge():
+    """``edge(app, backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients."""
+    made = []
+
+    def make(app=None, **settings):
+        settings = {"backend": f"memory://{uuid.uuid4().hex}", "auth": AUTH, "channels": CHANNELS, **settings}
+        made.append(SSEMiddleware(app, **settings))
+        return made[-1]
+
+    yield make
+    for middleware in made:
+        await middleware.stop()
+        await middleware._backend.close()  # also the backend objects that tests made for it
+
+
+@pytest.fixture
+async def publisher(url):
+    async with Publisher(url) as publisher:
+        yield publisher
+
+
+def holds(edge):
+    """What an edge still holds of streams, for a comparison with NOTHING."""
+    hub = edge._worker.hub if edge._worker else None
+    if hub is None:
+        return NOTHING
+    subscriber = hub.subscriber
+    if isinstance(subscriber, MemorySubscriber):
+        wanted = list(subscriber._wanted)
+    else:
+        wanted = [channel.name for channel in subscriber._channels.values() if channel.count]
+    return {
+        "streams": edge.figures()["streams"],
+        "leases": [edge._leases.count(subject) for subject in ("user:u42", "ip:127.0.0.1")],
+        "listeners": dict(hub._listeners),
+        "timed": dict(hub._wheel._buckets),
+        "subscribed": [name for name in wanted if name >= " "],  # the worker's own begin with a control
+    }
+
+
+NOTHING = {"streams": 0, "leases": [0, 0], "listeners": {}, "timed": {}, "subscribed": []}
+
+
+class Recorder:
+    """An inner app that notes what it was called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    async def __call__(self, scope, receive, send):
+        self.calls.append((scope, receive, send))
+
+
+# ---- What is answered and what is passed on
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"type": "http", "path": "/"},
+        {"type": "http", "path": "/eventsx"},
+        {"type": "http", "path": "/event"},
+        {"type": "http", "path": "/Events/me"},
+        {"type": "http", "path": "//events/me"},
+        {"type": "websocket", "path": "/events/me"},
+        {"type": "websocket", "path": "/"},
+        {"type": "mqtt"},
+    ],
+    ids=lambda scope: f"{scope['type']} {scope.get('path')}",
+)
+async def test_passes_through(edge, scope):
+    """Everything that is no request for a stream reaches the app with the very same three objects."""
+
+    async def receive():
+        raise AssertionError("the middleware reads nothing of it")
+
+    async def send(message):
+        raise AssertionError("the middleware sends nothing of its own")
+
+    app = Recorder()
+    await edge(app)(scope, receive, send)
+    assert len(app.calls) == 1
+    assert [a is b for a, b in zip(app.calls[0], (scope, receive, send), strict=True)] == [True] * 3
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/", "/events/me", "/events/nowhere"])
+async def test_answers_everything_under_its_path(edge, asgi, path):
+    """The app never sees a request under the path, whether there is a route for it or not."""
+    app = Recorder()
+    client = asgi(edge(app), path, headers=cookie())
+    status, _ = await client.start()
+    assert status == (200 if path == "/events/me" else 404)
+    assert app.calls == []
+
+
+async def test_stream(edge, asgi, url, publisher):
+    """A matched route streams the events of all its channels, and of no others, in their order."""
+    client = asgi(edge(backend=url), "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")  # from here on everything published is heard
+    ids = [
+        await publisher.publish("user:u42", "mine", event="status"),
+        await publisher.publish("user:u43", "not mine"),
+        await publisher.publish("news", json={"for": "all"}),
+    ]
+    await client.wait_for(b"all")
+    assert decoded(client)[1] == [("status", "mine", ids[0]), ("message", '{"for":"all"}', ids[2])]
+
+
+async def test_resume(edge, asgi, url, publisher):
+    """With Last-Event-ID a stream begins with exactly what was published after it."""
+    middleware = edge(backend=url)
+    ids = [await publisher.publish("news", f"n{number}") for number in range(4)]
+    client = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": ids[1]})
+    await client.wait_for(b"n3\n\n")
+    assert [event.id for event in decoded(client)[1]] == ids[2:]
+
+
+async def test_events_during_the_replay_come_once(edge, asgi):
+    """What is published while a stream reads its history comes after it, once and in order."""
+    backend = MemoryBackend()
+    publisher = Publisher(backend)
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    subscriber = backend.subscriber
+
+    class SlowSubscriber(MemorySubscriber):
+        async def replay(self, channels, after):
+            reading.set()
+            replay = await super().replay(channels, after)
+            await go_on.wait()
+            return replay
+
+    backend.subscriber = lambda receiver: SlowSubscriber(backend, receiver)
+    assert subscriber != backend.subscriber
+    start = await publisher.cursor()
+    first = await publisher.publish("news", "first")
+    client = asgi(edge(backend=backend), "/events/me", headers={**cookie(), "last-event-id": start})
+    await client.start()
+    await reading.wait()
+    second = await publisher.publish("news", "second")
+    go_on.set()
+    await client.wait_for(b"second")
+    third = await publisher.publish("news", "third")
+    await client.wait_for(b"third")
+    assert [event.id for event in decoded(client)[1]] == [first, second, third]
+
+
+async def test_stands_alone(edge, asgi):
+    """Without an app other paths get a JSON 404, and websockets are closed."""
+    middleware = edge(None)
+    client = asgi(middleware, "/elsewhere")
+    body = json.loads(await client.whole())
+    assert (client.status, body["error"]) == (404, "not-found")
+    assert client.header("content-type") == "application/json"
+    assert client.header("cache-control") == "no-store, no-transform"
+    sent = []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await middleware({"type": "websocket", "path": "/"}, None, send)
+    assert sent == ["websocket.close"]
+
+
+async def test_mounted(edge, asgi):
+    """Below a mount point the path is taken from below it."""
+    own = Route("/events/me", lambda request: PlainTextResponse("app"))
+    app = Starlette(routes=[Mount("/live", edge(None)), own])
+    stream = asgi(app, "/live/events/me", headers=cookie())
+    assert (await stream.start())[0] == 200
+    assert await asgi(app, "/events/me").whole() == b"app"
+
+
+async def test_root_path(edge, asgi):
+    """A server's own root_path, as a proxy's prefix, is no part of the path either."""
+    client = asgi(edge(Recorder()), "/events/me", root_path="/prefix", headers=cookie())
+    assert (await client.start())[0] == 200
+
+
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+async def test_add_middleware(asgi, framework):
+    """``add_middleware`` puts it into a framework's stack, among the framework's own routes."""
+    backend = MemoryBackend()
+    app = framework()
+    app.add_route("/page", lambda request: PlainTextResponse("page"))
+    app.add_middleware(SSEMiddleware, backend=backend, auth=AUTH, channels=CHANNELS)
+    assert await asgi(app, "/page").whole() == b"page"
+    client = asgi(app, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    await Publisher(backend).publish("news", "hello")
+    await client.wait_for(b"data: hello\n\n")
+    client.disconnect()
+    await client.ended()
+
+
+async def test_below_other_middleware(edge, asgi):
+    """Below middleware that wraps and changes every message, streams work and end with their client."""
+    backend = MemoryBackend()
+    middleware = edge(backend=backend, limits=Limits(per_user=1))
+
+    async def dispatch(request, call_next):
+        response = await call_next(request)
+        response.headers["x-outer"] = "yes"
+        return response
+
+    app = GZipMiddleware(BaseHTTPMiddleware(middleware, dispatch=dispatch), minimum_size=1)
+    for number in range(2):
+        client = asgi(app, "/events/me", headers={**cookie(), "accept-encoding": "gzip"})
+        await client.wait_for(b"\nid: ")
+        assert client.header("x-outer") == "yes"
+        await Publisher(backend).publish("news", f"hello {number}")
+        await client.wait_for(b"data: hello %d\n\n" % number)
+        client.disconnect()
+        await client.ended()
+        assert holds(middleware) == NOTHING
+
+
+# ---- The response
+
+
+async def test_first_bytes(edge, asgi):
+    """Headers, a comment and the retry time are there at once, while history is still being read."""
+    backend = MemoryBackend()
+
+    class Stuck(MemorySubscriber):
+        async def replay(self, channels, after):
+            await asyncio.Event().wait()
+
+    backend.subscriber = lambda receiver: Stuck(backend, receiver)
+    client = asgi(edge(backend=backend), "/events/me", headers=cookie())
+    body = await client.wait_for(b"\n\n")
+    assert body.startswith(b": ")
+    assert b"\nretry: " in body
+    assert body.endswith(b"\n\n")
+
+
+async def test_retry_is_spread(edge, asgi):
+    """Every stream has a retry time of its own, 50 to 150 % of the setting."""
+    middleware = edge(retry=2.0, limits=Limits(per_user=None, per_ip=None, connects_per_ip=None))
+    times = []
+    for _ in range(30):
+        client = asgi(middleware, "/events/me", headers=cookie())
+        await client.wait_for(b"retry: ")
+        times.append(decoded(client)[0].retry)
+    assert all(1000 <= time <= 3000 for time in times)
+    assert len(set(times)) > 5
+    assert max(times) - min(times) > 500
+
+
+async def test_smallest_retry(edge, asgi):
+    """However small the setting, retry is never 0, which browsers take at its word."""
+    middleware = edge(retry=0.0001)
+    for _ in range(10):
+        client = asgi(middleware, "/events/me", headers=cookie())
+        await client.wait_for(b"retry: ")
+        assert decoded(client)[0].retry == 1
+
+
+async def test_headers(edge, asgi):
+    """A stream's headers are exactly the documented ones."""
+    client = asgi(edge(), "/events/me", headers=cookie())
+    assert await client.start() == (200, EVENT_STREAM)
+
+
+async def test_headers_with_origin(edge, asgi):
+    """With an allowed Origin there are the CORS headers too, with that very origin."""
+    client = asgi(
+        edge(origins=["https://app.example.com"]),
+        "/events/me",
+        headers={**cookie(), "origin": "https://app.example.com"},
+    )
+    assert await client.start() == (
+        200,
+        [
+            *EVENT_STREAM,
+            (b"access-control-allow-origin", b"https://app.example.com"),
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", b"retry-after"),
+        ],
+    )
+
+
+async def test_nothing_is_shared(edge, asgi, url, publisher):
+    """No two connections, and no two sends, get the same message or header list object."""
+    middleware = edge(backend=url)
+    clients = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(3)]
+    clients += [asgi(middleware, "/events/orders/1", headers=cookie()) for _ in range(3)]
+    clients += [asgi(middleware, "/events/me", method="OPTIONS") for _ in range(2)]
+    clients += [asgi(middleware, "/events/me", method="HEAD", headers=cookie()) for _ in range(2)]
+    for client in clients:
+        await client.start()
+    for client in clients[:3]:
+        await client.wait_for(b"\nid: ")
+    await publisher.publish("news", "hello")
+    for client in clients[:3]:
+        await client.wait_for(b"hello")
+    middleware.disconnect(channel="news")
+    for client in clients:
+        await client.whole()  # the fixture's ledger has raised for any object that came twice
+
+
+async def test_head(edge, asgi):
+    """HEAD gets a stream's headers, even beyond every cap, and holds nothing."""
+    middleware = edge(limits=Limits(per_user=1, per_ip=1))
+    for _ in range(3):
+        client = asgi(middleware, "/events/me", method="HEAD", headers=cookie())
+        assert await client.whole() == b""
+        assert (client.status, client.headers) == (200, EVENT_STREAM)
+        assert holds(middleware) == NOTHING
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_head_is_checked_like_get(edge, asgi, method):
+    """HEAD is refused what GET is refused."""
+    client = asgi(edge(), "/events/orders/1", method=method, headers=cookie())
+    await client.whole()
+    assert client.status == 403
+
+
+async def test_preflight(edge, asgi):
+    """A preflight is answered without a cookie: 204, CORS, nothing to cache and nothing held."""
+    middleware = edge(origins=["https://app.example.com"])
+    client = asgi(
+        middleware,
+        "/events/me",
+        method="OPTIONS",
+        headers={"origin": "https://app.example.com", "access-control-request-method": "GET"},
+    )
+    assert await client.whole() == b""
+    assert client.status == 204
+    assert {name: value for name, value in client.headers if name != b"access-control-max-age"} == {
+        b"access-control-allow-origin": b"https://app.example.com",
+        b"access-control-allow-credentials": b"true",
+        b"access-control-allow-methods": b"GET, HEAD",
+        b"access-control-allow-headers": b"last-event-id, cache-control",
+        b"access-control-expose-headers": b"retry-after",
+        b"cache-control": b"no-store, no-transform",
+        b"x-content-type-options": b"nosniff",
+        b"vary": b"Origin",
+    }
+    assert holds(middleware) == NOTHING
+
+
+# ---- Refusals
+
+
+def many_channels(request):
+    return [f"c{number}" for number in range(65)]
+
+
+def refusing(code, status, *, id=None, path="/events/me", method="GET", headers=(), **settings):
+    return pytest.param(code, status, path, method, headers, settings, id=id or code)
+
+
+def at_cap(**limits):
+    """A limit that one open stream has used up."""
+    return {"limits": Limits(**limits), "others": 1}
+
+
+def says_no(identity, channel):
+    return False
+
+
+def fails(identity, channel):
+    raise OSError("the database is away")
+
+
+EXPIRED = cookie(now=time.time() - 86400 - 5)
+TAMPERED = {"cookie": cookie()["cookie"][:-3] + "AAA"}
+
+REFUSED = [
+    refusing("bad-request", 400, id="cursor", headers={**cookie(), "last-event-id": "junk"}),
+    refusing("bad-request", 400, id="long cursor", headers={**cookie(), "last-event-id": "1" * 4000}),
+    refusing("bad-request", 400, id="channels", headers=cookie(), channels=many_channels),
+    refusing("bad-request", 400, id="origins", headers=[("origin", ORIGIN), ("origin", ORIGIN)]),
+    refusing("unauthenticated", 401, id="no cookie"),
+    refusing("unauthenticated", 401, id="tampered", headers=TAMPERED),
+    refusing("unauthenticated", 401, id="expired", headers=EXPIRED),
+    refusing("origin", 403, headers={**cookie(), "origin": "https://evil.example"}),
+    refusing("origin", 403, id="null", headers={**cookie(), "origin": "null"}),
+    refusing("origin", 403, id="sec-fetch-site", headers={**cookie(), "sec-fetch-site": "cross-site"}),
+    refusing("origin", 403, id="host", headers=cookie(), hosts=["app.example.com"]),
+    refusing("forbidden", 403, path="/events/orders/7", headers=cookie("u42", ["order:8"])),
+    refusing("forbidden", 403, id="no", path="/events/orders/7", headers=cookie(), authorize=says_no),
+    refusing("not-found", 404, path="/events/nowhere", headers=cookie()),
+    refusing("method", 405, method="POST", headers=cookie()),
+    refusing("method", 405, id="DELETE", method="DELETE", headers=cookie()),
+    refusing("user-limit", 429, headers=cookie(), **at_cap(per_user=1)),
+    refusing("ip-limit", 429, headers=cookie(), **at_cap(per_ip=1)),
+    refusing("connect-rate", 429, headers=cookie(), **at_cap(connects_per_ip="1/hour")),
+    refusing("worker-full", 503, headers=cookie(), **at_cap(per_worker=1)),
+    refusing("draining", 503, headers=cookie(), draining=True),
+    refusing("backend-down", 503, headers=cookie(), backend="nowhere"),
+    refusing("backend-down", 503, id="fails", path="/events/orders/7", headers=cookie(), authorize=fails),
+]
+
+
+@pytest.mark.parametrize("own_origin", [False, True], ids=["", "cors"])
+@pytest.mark.parametrize(("code", "status", "path", "method", "headers", "settings"), REFUSED)
+async def test_refusals(
+    edge, asgi, caplog, terminated, code, status, path, method, headers, settings, own_origin
+):
+    """Each row of the table: its status, its code in JSON, its headers, counted once, nothing held."""
+    settings = dict(settings)
+    others, draining = settings.pop("others", 0), settings.pop("draining", False)
+    if settings.get("backend") == "nowhere":
+        settings["backend"] = RedisBackend("redis://127.0.0.1:1/0", timeout=0.2)
+    middleware = edge(Recorder(), **settings)
+    for _ in range(others):
+        await asgi(middleware, "/events/me", headers=cookie()).start()
+    if draining:
+        await terminated(middleware)
+    before = holds(middleware) if others or draining else NOTHING
+    pairs = list(headers.items()) if isinstance(headers, dict) else list(headers)
+    given = {name for name, _ in pairs}
+    own_origin = own_origin and given.isdisjoint({"origin", "sec-fetch-site"})
+    if own_origin:
+        pairs.append(("origin", ORIGIN))
+    client = asgi(middleware, path, method=method, headers=pairs)
+    body = json.loads(await client.whole())
+    assert (client.status, body["error"]) == (status, code)
+    assert set(body) == {"error", "detail"}
+    assert body["detail"]
+    assert client.header("content-type") == "application/json"
+    assert client.header("cache-control") == "no-store, no-transform"
+    assert client.header("x-content-type-options") == "nosniff"
+    assert client.header("vary") == "Origin"
+    assert client.header("www-authenticate") is None
+    assert client.header("allow") == ("GET, HEAD, OPTIONS" if status == 405 else None)
+    assert int(client.header("content-length")) == len(client.body())
+    if status in (429, 503):
+        assert int(client.header("retry-after")) >= 1
+    else:
+        assert client.header("retry-after") is None
+    assert client.header("access-control-allow-origin") == (ORIGIN if own_origin else None)
+    assert middleware.figures()["refusals"] == {code: 1}
+    assert middleware.app.calls == []
+    assert holds(middleware) == before
+    if settings.get("authorize") is not fails:  # which is no fault of the client's
+        assert [record for record in caplog.records if record.exc_info] == []
+
+
+@pytest.fixture
+async def terminated():
+    """``await terminated(edge)`` starts an edge and sends this process a SIGTERM that only it minds."""
+    heard = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: loop.call_soon_threadsafe(heard.set))
+
+    async def terminate(middleware):
+        await middleware.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(heard.wait(), 5)
+
+    yield terminate
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_refusals_are_counted_by_code(edge, asgi):
+    """Figures count each code by itself."""
+    middleware = edge()
+    for path, headers in [("/events/x", {}), ("/events/me", {}), ("/events/me", TAMPERED), ("/events/y", {})]:
+        await asgi(middleware, path, headers=headers).whole()
+    assert middleware.figures()["refusals"] == {"not-found": 2, "unauthenticated": 2}
+
+
+# ---- Keep-alive
+
+
+async def test_keep_alive(edge, asgi):
+    """A quiet stream gets a comment within the setting, again and again, and no event."""
+    client = asgi(edge(keep_alive=0.2), "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    started = time.monotonic()
+    await eventually(lambda: client.body().count(b": keep-alive\n") == 3, "three keep-alives")
+    assert 3 * 0.16 - 0.05 <= time.monotonic() - started <= 2
+    assert decoded(client)[1] == []
+
+
+async def test_no_keep_alive_on_a_busy_stream(edge, asgi):
+    """A stream that gets events often enough gets no keep-alives, until it is quiet."""
+    backend = MemoryBackend()
+    publisher = Publisher(backend)
+    client = asgi(edge(backend=backend, keep_alive=0.5), "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    for number in range(20):
+        await publisher.publish("news", f"event {number}")
+        await asyncio.sleep(0.05)
+    assert b"keep-alive" not in client.body()
+    await client.wait_for(b": keep-alive\n")
+    assert len(decoded(client)[1]) == 20
+
+
+async def test_keep_alive_moves_the_cursor(edge, asgi):
+    """A keep-alive has the present place as its id, so that a quiet client need not resume from long ago."""
+    backend = MemoryBackend()
+    publisher = Publisher(backend)
+    client = asgi(edge(backend=backend, keep_alive=0.1), "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    last = await publisher.publish("elsewhere", "x")
+    ms, n = map(int, last.split("-"))
+    await client.wait_for(b": keep-alive\nid: ")
+    await client.wait_for(b": keep-alive\nid: ")
+    commits = [tuple(map(int, id.split("-"))) for id in decoded(client)[0].commits]
+    assert commits == sorted(commits)
+    assert commits[-1] >= (ms, n)
+
+
+# ---- Endings
+
+
+def goodbye(client):
+    """The reason in the last event, after checks that the response ended as a clean end should."""
+    assert client.messages[-1]["more_body"] is False
+    decoder, events = decoded(client)
+    assert not decoder.pending
+    assert [event.event for event in events].count("edge-close") == 1
+    last = events[-1]
+    assert last.event == "edge-close"
+    body = client.body()
+    at = body.index(b"event: edge-close")
+    assert b"retry: " in body[at:]
+    assert decoder.retry >= 1
+    return json.loads(last.data)
+
+
+async def test_max_duration(edge, asgi):
+    """A stream ends by itself within 80 to 100 % of the maximum, each in its own time."""
+    middleware = edge(max_duration=1.0, limits=Limits(per_user=None, connects_per_ip=None))
+    clients = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(20)]
+    started = time.monotonic()
+    lives, ends = set(), []
+
+    async def last(client):
+        await client.start()
+        lives.update(stream.deadline - stream.opened for stream in middleware._worker.hub.streams)
+        await client.whole()
+        ends.append(time.monotonic() - started)
+
+    await asyncio.gather(*(last(client) for client in clients))
+    assert [goodbye(client) for client in clients] == [{"reason": "max-duration"}] * 20
+    assert len(lives) == 20
+    assert 0.8 <= min(lives) < max(lives) <= 1.0
+    assert max(lives) - min(lives) > 0.05
+    assert 0.8 <= min(ends) <= max(ends) <= 1.5  # a tick, and a slow machine
+    assert holds(middleware) == NOTHING
+    assert middleware.figures()["endings"] == {"max-duration": 20}
+
+
+class Until:
+    """An authenticator of an application's own, whose sessions end ``seconds`` from now."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def identify(self, request, now):
+        return Identity("u42", expires=now + self.seconds)
+
+
+async def test_session_expires(edge, asgi):
+    """A session that ends before the maximum duration ends its stream, at its own time."""
+    middleware = edge(auth=Until(0.4), max_duration=60)
+    client = asgi(middleware, "/events/me")
+    started = time.monotonic()
+    await client.start()
+    await client.whole()
+    assert 0.4 <= time.monotonic() - started + 0.01 <= 1.0
+    assert goodbye(client) == {"reason": "session-expired"}
+    assert middleware.figures()["endings"] == {"session-expired": 1}
+    assert holds(middleware) == NOTHING
+
+
+async def test_cookie_expires(edge, asgi):
+    """The stream of a signed cookie ends when the cookie does."""
+    client = asgi(edge(), "/events/me", headers=cookie(now=time.time() - 86400 + 1.6))
+    await client.start()
+    await client.whole()
+    assert goodbye(client) == {"reason": "session-expired"}
+
+
+async def test_drain(edge, asgi, terminated):
+    """When the process is to stop, open streams end as drained and new ones are refused."""
+    middleware = edge()
+    clients = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(3)]
+    for client in clients:
+        await client.wait_for(b"\nid: ")
+    await terminated(middleware)
+    for client in clients:
+        await client.whole()
+    assert [goodbye(client) for client in clients] == [{"reason": "drain"}] * 3
+    late = asgi(middleware, "/events/me", headers=cookie())
+    assert json.loads(await late.whole())["error"] == "draining"
+    assert holds(middleware) == NOTHING
+    assert middleware.figures()["endings"] == {"drain": 3}
+
+
+async def test_stop(edge, asgi, url):
+    """``stop`` ends open streams as drained, and their slots are released."""
+    middleware = edge(backend=url)
+    client = asgi(middleware, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    hub = middleware._worker.hub
+    await middleware.stop()
+    await client.whole()
+    assert goodbye(client) == {"reason": "drain"}
+    assert hub.streams == set()
+    assert middleware._leases.count("user:u42") == 0
+
+
+@pytest.mark.parametrize("by", [{"user": "u42"}, {"channel": "user:u42"}])
+async def test_disconnect(edge, asgi, url, publisher, by):
+    """``disconnect`` ends a user's or a channel's streams as revoked, and nobody else's."""
+    middleware = edge(backend=url)
+    chosen = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(2)]
+    other = asgi(middleware, "/events/me", headers=cookie("u43"))
+    for client in [*chosen, other]:
+        await client.wait_for(b"\nid: ")
+    assert middleware.disconnect(**by) == 2
+    assert middleware.disconnect(user="nobody") == 0
+    for client in chosen:
+        await client.whole()
+        assert goodbye(client) == {"reason": "revoked"}
+    await publisher.publish("news", "still here")
+    await other.wait_for(b"still here")
+    assert middleware.figures()["endings"] == {"revoked": 2}
+    assert middleware.figures()["streams"] == 1
+
+
+async def test_disconnect_before_the_first_request(edge):
+    """``disconnect`` with nothing open ends nothing; it needs exactly one of user and channel."""
+    assert edge().disconnect(user="u42") == 0
+    for wrong in ({}, {"user": "u", "channel": "c"}):
+        with pytest.raises(EventError):
+            edge().disconnect(**wrong)
+
+
+async def test_pending_events_come_before_the_goodbye(edge, asgi):
+    """What was published before an ending is sent before the goodbye."""
+    backend = MemoryBackend()
+    middleware = edge(backend=backend)
+    client = asgi(middleware, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    await Publisher(backend).publish_many([("news", "1"), ("news", "2")])
+    middleware.disconnect(user="u42")  # in the same turn of the loop, before anything was flushed
+    await client.whole()
+    assert [event.data for event in decoded(client)[1]] == ["1", "2", '{"reason": "revoked"}']
+
+
+async def test_slow(edge, asgi):
+    """A client that does not read ends as slow, without a goodbye, and the others notice nothing."""
+    backend = MemoryBackend()
+    publisher = Publisher(backend)
+    middleware = edge(backend=backend, max_unsent=1000)
+    slow, other = (asgi(middleware, "/events/me", headers=cookie(user)) for user in ("u42", "u43"))
+    await slow.wait_for(b"\nid: ")
+    await other.wait_for(b"\nid: ")
+    slow.block_send()
+    for number in range(4):
+        await publisher.publish("news", f"{number} " + "x" * 600)
+        await other.wait_for(b"data: %d " % number)
+    await slow.ended()
+    assert not slow.complete
+    assert holds(middleware)["leases"][0] == 0
+    assert middleware.figures()["endings"] == {"slow": 1}
+    assert middleware.figures()["streams"] == 1
+
+
+async def test_an_ending_nobody_reads(edge, asgi, monkeypatch):
+    """A client that does not read its goodbye is let go of soon, and hears nothing in between."""
+    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.2)
+    backend = MemoryBackend()
+    publisher = Publisher(backend)
+    middleware = edge(backend=backend)
+    client = asgi(middleware, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    client.block_send()
+    await publisher.publish("news", "never read")
+    (stream,) = middleware._worker.hub.streams
+    assert middleware.disconnect(user="u42") == 1
+    await publisher.publish("news", "too late")
+    assert stream.unsent < 300
+    assert stream.pending == []
+    await client.ended()
+    assert middleware.figures()["endings"] == {"revoked": 1}
+    assert holds(middleware) == NOTHING
+
+
+# ---- Nothing is left behind
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+@pytest.mark.parametrize("repeats", [True, False])
+async def test_client_gone(edge, asgi, url, spec_version, repeats):
+    """When the client leaves, everything is released, however the server tells of it."""
+    middleware = edge(backend=url)
+    client = asgi(
+        middleware, "/events/me", headers=cookie(), spec_version=spec_version, repeats_disconnect=repeats
+    )
+    await client.wait_for(b"\nid: ")
+    assert middleware.figures()["streams"] == 1
+    assert holds(middleware)["leases"] == [1, 1]
+    client.disconnect()
+    await client.ended()
+    assert holds(middleware) == NOTHING
+    assert middleware.figures()["endings"] == {"client-gone": 1}
+
+
+async def test_client_gone_before_the_first_byte(edge, asgi, url):
+    """A client that has left before it is answered leaves nothing behind."""
+    middleware = edge(backend=url)
+    for spec_version in ("2.3", "2.4"):
+        client = asgi(middleware, "/events/me", headers=cookie(), spec_version=spec_version)
+        client.disconnect()
+        client.open()
+        await client.ended()
+        assert holds(middleware) == NOTHING
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("unable to perform operation")])
+async def test_send_raises(edge, asgi, caplog, error, after):
+    """A send that raises, at whatever point, is a client that has left: released, and no traceback."""
+    caplog.set_level(logging.DEBUG)
+    backend = MemoryBackend()
+    middleware = edge(backend=backend)
+    sends = 0
+
+    async def app(scope, receive, send):
+        async def failing(message):
+            nonlocal sends
+            sends += 1
+            if sends >= after:
+                raise error
+            await send(message)
+
+        await middleware(scope, receive, failing)
+
+    client = asgi(app, "/events/me", headers=cookie()).open()
+    while not client.task.done():
+        await Publisher(backend).publish("news", "hello")
+        await asyncio.sleep(0)
+    await client.ended()
+    assert sends == after
+    assert holds(middleware) == NOTHING
+    assert middleware.figures()["endings"] == {"client-gone": 1}
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_receive_raises(edge, asgi, caplog):
+    """A receive that raises is a client that has left."""
+    middleware = edge()
+    leave = asyncio.Event()
+
+    async def app(scope, receive, send):
+        async def failing():
+            await leave.wait()
+            raise ConnectionResetError
+
+        await middleware(scope, failing, send)
+
+    client = asgi(app, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    leave.set()
+    await client.ended()
+    assert holds(middleware) == NOTHING
+    assert middleware.figures()["endings"] == {"client-gone": 1}
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+ODD_REQUESTS = {
+    "no headers": {"headers": []},
+    "binary cookie": {"headers": [(b"cookie", b"session=\xff\x00\xfe; =; ;;=x")]},
+    "long cookie": {"headers": [("cookie", "session=" + "x" * 60_000)]},
+    "many cookies": {"headers": [("cookie", "session=a; " * 3000)]},
+    "binary origin": {"headers": [(b"origin", b"\xff\x00://")]},
+    "empty host": {"headers": [("host", "")]},
+    "binary host": {"headers": [(b"host", b"\xff:\xff"), ("origin", "http://x")]},
+    "binary cursor": {"headers": [(b"last-event-id", b"\xe2\x80\xa8-1")]},
+    "superscript cursor": {"headers": [(b"last-event-id", "²-1".encode())]},
+    "binary query": {"query": b"last_event_id=%ff%00&" * 300},
+    "forwarded": {"headers": [("x-forwarded-for", "unknown, _obf, [::1, %00, 1.2.3.4.5")]},
+    "no client": {"client": None},
+    "odd client": {"client": ("not an address", "80")},
+    "odd path": {"path": "/events/orders/\udcff\n\r\x00é"},
+    "braces": {"path": "/events/orders/{user}"},
+    "percent": {"path": "/events/orders/%(x)s%"},
+    "long path": {"path": "/events/orders/" + "x" * 60_000},
+    "odd method": {"method": "BREW\n"},
+}
+
+
+@pytest.mark.parametrize("name", ODD_REQUESTS)
+async def test_client_faults_are_no_errors(edge, asgi, caplog, name):
+    """No request, however odd, makes the app raise or log anything above info, or more than one line."""
+    caplog.set_level(logging.DEBUG)
+    middleware = edge(query_cursor=True, trusted_proxies=["127.0.0.0/8", "unix"])
+    options = dict(ODD_REQUESTS[name])
+    path = options.pop("path", "/events/me")
+    client = ASGIClient(middleware, "/", **options)
+    client.scope["path"] = path
+    await client.whole()
+    assert 400 <= client.status < 500
+    assert json.loads(client.body())["error"]
+    edges = [record for record in caplog.records if record.name.startswith("sse_edge")]
+    assert [record for record in edges if record.exc_info or record.levelno > logging.INFO] == []
+    assert all("\n" not in record.getMessage() and "\r" not in record.getMessage() for record in edges)
+    assert len(edges) == 1
+
+
+async def test_log_lines(edge, asgi, caplog):
+    """One line per ending and per refusal, with its code."""
+    caplog.set_level(logging.INFO, "sse_edge.access")
+    middleware = edge()
+    await asgi(middleware, "/events/me").whole()
+    client = asgi(middleware, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    client.disconnect()
+    await client.ended()
+    refused, ended = [record.getMessage() for record in caplog.records if record.name == "sse_edge.access"]
+    assert '"GET /events/me" refused: unauthenticated' in refused
+    assert '"GET /events/me" ended: client-gone after 0.0 s, 0 events' in ended
+    assert ended.endswith("user=u42 address=127.0.0.1")
+
+
+async def eventually(condition, what):
+    """Wait until a condition holds that nothing announces."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+class CancelledAt:
+    """Awaits something, and cancels the task that does so at its ``n``-th suspension."""
+
+    def __init__(self, awaitable, n):
+        self.awaitable = awaitable
+        self.n = n
+        self.suspensions = 0
+
+    def __await__(self):
+        inner = self.awaitable.__await__()
+        error = None
+        while True:
+            try:
+                waited = inner.send(None) if error is None else inner.throw(error)
+            except StopIteration as done:
+                return done.value
+            self.suspensions += 1
+            if self.suspensions == self.n:
+                asyncio.current_task().cancel()
+            try:
+                error = None
+                yield waited
+            except BaseException as thrown:  # noqa: BLE001 - to be thrown into what is awaited
+                error = thrown
+
+
+async def may_read(identity, channel):
+    """An ``authorize`` that takes its time."""
+    await asyncio.sleep(0)
+    return True
+
+
+async def test_cancelled_at_every_await(edge, url, publisher):
+    """A request that is cancelled at whichever of its awaits leaves nothing behind."""
+    middleware = edge(backend=url, authorize=may_read, limits=Limits(1, 1, connects_per_ip=None))
+    start = await publisher.cursor()
+    assert not await cancelled_at(middleware, publisher, 0, start)  # after this one all that stays is there
+    tasks = asyncio.all_tasks()
+    n = 1
+    while await cancelled_at(middleware, publisher, n, start):
+        assert holds(middleware) == NOTHING, f"after a cancellation at the suspension no. {n}"
+        await eventually(lambda: asyncio.all_tasks() == tasks, f"tasks after a cancellation at no. {n}")
+        n += 1
+    assert holds(middleware) == NOTHING
+    assert n > 6  # authorize, two sends, history, receive, more sends
+
+
+async def cancelled_at(middleware, publisher, n, start):
+    """One request (history, an event, an ending); whether it was cancelled at its ``n``-th suspension."""
+    # A channel of its own each time, so that Redis has to be asked for it.
+    headers = {**cookie(), "last-event-id": start}
+    client = ASGIClient(middleware, f"/events/orders/{n}", headers=headers)
+
+    async def send(message):
+        await asyncio.sleep(0)
+        await client._send(message)
+        await asyncio.sleep(0)
+
+    await publisher.publish(f"order:{n}", "history")
+    request = CancelledAt(middleware(client.scope, client._receive, send), n)
+
+    async def serve():
+        return await request
+
+    task = asyncio.ensure_future(serve())
+
+    async def events():
+        await client.wait_for(b"data: history")
+        await publisher.publish(f"order:{n}", "live")
+        await client.wait_for(b"data: live")
+        middleware.disconnect(user="u42")
+
+    client.task = task
+    task.add_done_callback(client._done)
+    script = asyncio.ensure_future(events())
+    await asyncio.wait([task], timeout=10)
+    assert task.done()
+    script.cancel()
+    await asyncio.wait([script])
+    if not script.cancelled():
+        script.exception()
+    client.check()
+    if not task.cancelled():
+        assert task.exception() is None
+        assert goodbye(client) == {"reason": "revoked"}
+    return task.cancelled()
+
+
+@pytest.mark.live
+async def test_cancelled_requests_leave_redis_connections_usable(edge, redis_url):
+    """After requests cancelled while Redis answers, later commands get their own answers."""
+    backend = RedisBackend(redis_url)
+    middleware = edge(backend=backend)
+    publisher = Publisher(backend)
+    start = await publisher.cursor()
+    for turn in range(30):
+        client = ASGIClient(middleware, "/events/me", headers={**cookie(), "last-event-id": start}).open()
+        publish = asyncio.ensure_future(publisher.publish("news", f"cancelled {turn}"))
+        for _ in range(turn % 10):
+            await asyncio.sleep(0)
+        publish.cancel()
+        client.disconnect()
+        await client.cancel()
+        await asyncio.wait([publish])
+        assert holds(middleware) == NOTHING
+        ids = [await publisher.publish("news", f"{turn}"), await publisher.cursor()]
+        assert [tuple(map(int, id.split("-"))) for id in ids] == sorted(
+            tuple(map(int, id.split("-"))) for id in ids
+        )
+    client = ASGIClient(middleware, "/events/me", headers={**cookie(), "last-event-id": start})
+    await client.wait_for(b"data: 29\n\n")
+    data = [event.data for event in decoded(client)[1] if not event.data.startswith("cancelled")]
+    assert data == [str(turn) for turn in range(30)]
+    await client.close()
+    await backend.close()
+
+
+async def test_figures(edge, asgi):
+    """Figures say what is open, what was opened, delivered, refused and how it ended."""
+    backend = MemoryBackend()
+    middleware = edge(backend=backend)
+    assert middleware.figures() == {
+        "connected": False,
+        "ready": False,
+        "streams": 0,
+        "opened": 0,
+        "delivered": 0,
+        "refusals": {},
+        "endings": {},
+        "degraded": [],
+    }
+    client = asgi(middleware, "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    await Publisher(backend).publish("news", "hello")
+    await client.wait_for(b"hello")
+    figures = middleware.figures()
+    assert figures["connected"] is True
+    assert (figures["streams"], figures["opened"]) == (1, 1)
+    assert figures["delivered"] >= 1
+    client.disconnect()
+    await client.ended()
+    assert middleware.figures()["endings"] == {"client-gone": 1}
+    assert (middleware.figures()["streams"], middleware.figures()["opened"]) == (0, 1)
+
+
+# ---- Settings
+
+
+def bad(field, shown, **settings):
+    return pytest.param(field, shown, settings, id=f"{field}={shown}")
+
+
+BAD_SETTINGS = [
+    bad("app", "5", app=5),
+    bad("auth", "None", auth=None),
+    bad("auth", "'secret'", auth="secret"),
+    bad("auth", "SignedCookie", auth=SignedCookie),
+    bad("channels", "None", channels=None),
+    bad("channels", "{}", channels={}),
+    bad("channels", "5", channels=5),
+    bad("channels", "'/other/x'", channels={"/other/x": "a"}),
+    bad("channels", "'a:{nothing}'", channels={"/events/{x}": "a:{nothing}"}),
+    bad("channels", "'/events/{user}'", channels={"/events/{user}": "a"}),
+    bad("channels", "5", channels={"/events/x": 5}),
+    bad("channels", "[]", channels={"/events/x": []}),
+    bad("channels", "'u:{user}'", channels={"/events/x": "u:{user}"}, auth=Anonymous()),
+    bad("path", "'events'", path="events"),
+    bad("path", "'/events/'", path="/events/"),
+    bad("path", "None", path=None),
+    bad("backend", "None", backend=None),
+    bad("backend", "'kafka://broker'", backend="kafka://broker"),
+    bad("backend", "''", backend=""),
+    bad("authorize", "True", authorize=True),
+    bad("origins", "'app.example.com'", origins=["app.example.com"]),
+    bad("origins", "'https://app.example.com/'", origins=["https://app.example.com/"]),
+    bad("origins", "'*'", origins=["*"]),
+    bad("origins", "'https://app.example.com'", origins="https://app.example.com"),
+    bad("hosts", "[]", hosts=[]),
+    bad("hosts", "'a:80'", hosts=["a:80"]),
+    bad("missing_origin", "'maybe'", missing_origin="maybe"),
+    bad("limits", "5", limits=5),
+    bad("trusted_proxies", "'10.0.0.0/40'", trusted_proxies=["10.0.0.0/40"]),
+    bad("trusted_proxies", "'proxy'", trusted_proxies=["proxy"]),
+    bad("trusted_proxies", "'0.0.0.0/0'", trusted_proxies=["0.0.0.0/0"]),
+    bad("trusted_proxies", "'10.0.0.1'", trusted_proxies="10.0.0.1"),
+    bad("keep_alive", "-1", keep_alive=-1),
+    bad("keep_alive", "0", keep_alive=0),
+    bad("keep_alive", "True", keep_alive=True),
+    bad("keep_alive", "'15'", keep_alive="15"),
+    bad("keep_alive", "nan", keep_alive=float("nan")),
+    bad("max_duration", "-0.5", max_duration=-0.5),
+    bad("max_duration", "False", max_duration=False),
+    bad("max_duration", "inf", max_duration=float("inf")),
+    bad("retry", "0", retry=0),
+    bad("retry", "None", retry=None),
+    bad("max_unsent", "0", max_unsent=0),
+    bad("max_unsent", "True", max_unsent=True),
+    bad("max_unsent", "1.5", max_unsent=1.5),
+    bad("query_cursor", "'yes'", query_cursor="yes"),
+]
+
+
+@pytest.mark.parametrize(("field", "shown", "settings"), BAD_SETTINGS)
+def test_bad_settings(field, shown, settings):
+    """A setting it cannot work with raises at construction, naming the field and showing the value."""
+    settings = {"auth": AUTH, "channels": CHANNELS, **settings}
+    with pytest.raises(ConfigError) as caught:
+        SSEMiddleware(settings.pop("app", None), **settings)
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"{field}: ")
+    assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""], ["  "], None, 5])
+def test_bad_secret(secret):
+    """A bad secret is refused without being shown."""
+    with pytest.raises(ConfigError) as caught:
+        SignedCookie(secret)
+    assert (caught.value.field, caught.value.value) == ("secret", None)
+    assert "got" not in str(caught.value)
+    assert "good" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [
+        ("per_user", {"per_user": 0}),
+        ("per_user", {"per_user": True}),
+        ("per_ip", {"per_ip": -1}),
+        ("per_worker", {"per_worker": "many"}),
+        ("per_worker", {"per_worker": 1.0}),
+        ("connects_per_ip", {"connects_per_ip": "often"}),
+        ("connects_per_ip", {"connects_per_ip": "0/minute"}),
+    ],
+)
+def test_bad_limits(field, settings):
+    """A limit that is none is refused, naming it and showing the value."""
+    with pytest.raises(ConfigError) as caught:
+        Limits(**settings)
+    assert caught.value.field == field
+    assert repr(settings[field]) in str(caught.value)
+
+
+def middleware_on(url):
+    return SSEMiddleware(auth=AUTH, channels=CHANNELS, backend=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kafka://user:s3cr3t@broker/0",
+        "redis://:s3cr3t@127.0.0.1:notaport/0",
+        "redis://:s3cr3t/x@127.0.0.1/0",
+        "redis://:s3cr3t@127.0.0.1:99999/0",
+        "redis://:s3cr3t@127.0.0.1/0?db=x",
+        "redis://:s3cr3t@127.0.0.1/0?nonsense=1",
+        "redis://127.0.0.1/0?password=s3cr3t&nonsense=1",
+        "redis://:s3cr3t@[::1/0",
+        "redis://:s3cr3t\u2100@127.0.0.1/0",
+        "redis+sentinel://:s3cr3t@127.0.0.1:26379",
+        "redis+sentinel://:s3cr3t@127.0.0.1/service",
+        "redis+sentinel://127.0.0.1:26379/service?password=s3cr3t&nonsense=1",
+        "redis+cluster://:s3cr3t/x@127.0.0.1:7000",
+    ],
+)
+@pytest.mark.parametrize("make", [Publisher, SyncPublisher, middleware_on])
+def test_bad_backend_url(url, make):
+    """A bad backend URL is refused without its password in the traceback, message and causes included."""
+    with pytest.raises(ConfigError) as caught:
+        make(url)
+    assert caught.value.field == "backend"
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "s3cr3t" not in shown
+    assert "s3cr3t" not in repr(caught.value.value)
+
+
+async def test_event_objects(edge, asgi, url, publisher):
+    """An Event travels with its name and retry, line by line."""
+    client = asgi(edge(backend=url), "/events/me", headers=cookie())
+    await client.wait_for(b"\nid: ")
+    await publisher.publish("news", Event("one\ntwo", event="lines", retry=1234))
+    await client.wait_for(b"two\n\n")
+    decoder, events = decoded(client)
+    assert (events[0].event, events[0].data, decoder.retry) == ("lines", "one\ntwo", 1234)
+
+
+async def test_redis_lost_while_a_place_is_checked(edge, asgi, private_redis, caplog):
+    """A stream that waits for Redis when the connection dies ends as backend-lost, and is not cancelled."""
+    server = private_redis()
+    middleware = edge(backend=RedisBackend(server.url, timeout=5))
+    first = asgi(middleware, "/events/me", headers=cookie())
+    await first.wait_for(b"\nid: ")
+    server.pause()
+    # Its cursor is ahead of everything this worker has heard, so that Redis is asked what the time is.
+    ahead = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": "99999999999999-1"})
+    await ahead.wait_for(b"retry: ")
+    subscriber = middleware._worker.hub.subscriber
+    await eventually(lambda: subscriber._tick_waiters or subscriber._ticking.waiters, "a waiting tick")
+    server.kill()
+    await ahead.whole()
+    assert goodbye(ahead) == {"reason": "backend-lost"}
+    assert middleware.figures()["endings"] == {"backend-lost": 1}
+    assert not first.task.done()
+    assert [record for record in caplog.records if record.exc_info] == []

@@ -1,0 +1,487 @@
+"""Publishing: what goes in, what comes out, and what is refused before anything goes anywhere."""
+
+import asyncio
+import json
+import logging
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from servers.processes import free_port
+from servers.sse import Decoder
+from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend, SyncPublisher
+from sse_edge.errors import EventError
+from sse_edge.event import MAX_EVENT_BYTES
+
+
+class Listener:
+    """A receiver that keeps what it hears, on its own thread only."""
+
+    def __init__(self):
+        self._thread = threading.get_ident()
+        self.heard = []
+        self._changed = asyncio.Event()
+
+    def deliver(self, channel, id, frame):
+        assert threading.get_ident() == self._thread
+        self.heard.append((channel, id, frame))
+        self._changed.set()
+
+    def reset(self, reset):
+        raise AssertionError(f"nothing was lost, but {reset}")
+
+    async def wait(self, count):
+        """Wait for ``count`` events in all: (channel, name, data, id as in the stream) of each."""
+        async with asyncio.timeout(10):
+            while len(self.heard) < count:
+                self._changed.clear()
+                await self._changed.wait()
+        return self.events
+
+    @property
+    def events(self):
+        seen = []
+        for channel, _, frame in self.heard:
+            (event,) = Decoder().feed(frame)
+            seen.append((channel, *event))
+        return seen
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
+def url(request):
+    """The URL of an empty backend, one of each kind."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_url")
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def listen():
+    """``await listen(backend, *channels)`` is a Listener and its subscriber, on a backend of this process."""
+    subscribers = []
+
+    async def start(backend, *channels):
+        listener = Listener()
+        subscribers.append(backend.subscriber(listener))
+        await subscribers[-1].start()
+        await subscribers[-1].subscribe(channels)
+        return listener, subscribers[-1]
+
+    yield start
+    for subscriber in subscribers:
+        await subscriber.close()
+
+
+@pytest.fixture
+async def backend(url):
+    """A backend object, the same for publisher and listener."""
+    backend = RedisBackend(url) if url.startswith("redis") else MemoryBackend()
+    yield backend
+    await backend.close()
+
+
+class InThread:
+    """A SyncPublisher whose calls run in a thread, with Publisher's face."""
+
+    def __init__(self, backend):
+        self._publisher = SyncPublisher(backend)
+
+    def __getattr__(self, name):
+        method = getattr(self._publisher, name)
+
+        async def call(*args, **options):
+            return await asyncio.to_thread(method, *args, **options)
+
+        return call
+
+
+@pytest.fixture(params=[Publisher, InThread], ids=["async", "sync"])
+def publisher(request, backend):
+    """Both publishers, on both backends."""
+    return request.param(backend)
+
+
+PUBLISHED = [
+    (("hello",), {}, ("message", "hello")),
+    (("hello",), {"event": "greeting"}, ("greeting", "hello")),
+    (("",), {}, ("message", "")),
+    (("a\r\nb\rc\nd",), {}, ("message", "a\nb\nc\nd")),
+    ((" \u2028é😀 ",), {}, ("message", " \u2028é😀 ")),
+    ((), {"json": {"a": [1, None, "é"]}}, ("message", '{"a":[1,null,"é"]}')),
+    ((), {"json": None}, ("message", "null")),
+    ((), {"json": "text", "event": "j"}, ("j", '"text"')),
+    ((Event("e", event="named"),), {}, ("named", "e")),
+    ((Event(json=[1]),), {}, ("message", "[1]")),
+    (("x" * (MAX_EVENT_BYTES - 10),), {}, ("message", "x" * (MAX_EVENT_BYTES - 10))),
+]
+
+
+@pytest.mark.parametrize(("args", "options", "expected"), PUBLISHED, ids=range(len(PUBLISHED)))
+async def test_publish(publisher, backend, listen, args, options, expected):
+    """Text, JSON and events arrive as a browser would dispatch them, with the id that publish returned."""
+    listener, _ = await listen(backend, "c", "other")
+    id = await publisher.publish("c", *args, **options)
+    assert await listener.wait(1) == [("c", *expected, id)]
+
+
+@pytest.mark.parametrize("channel", ["c", "order:1", "é{x}*[", "with space", "x" * 256])
+async def test_channels(publisher, backend, listen, channel):
+    """Any name of up to 256 characters works as a channel, literally."""
+    listener, _ = await listen(backend, channel)
+    await publisher.publish(channel, "x")
+    assert [event[0] for event in await listener.wait(1)] == [channel]
+
+
+async def test_retry_of_an_event(publisher, backend, listen):
+    """The retry of an Event is sent with it."""
+    listener, _ = await listen(backend, "c")
+    await publisher.publish("c", Event("x", retry=1234))
+    await listener.wait(1)
+    assert b"retry: 1234\n" in listener.heard[0][2]
+
+
+async def test_publish_many(publisher, backend, listen):
+    """Several events arrive in the order given, over all channels, with rising ids."""
+    listener, _ = await listen(backend, "a", "b")
+    pairs = [("a" if n % 3 else "b", Event(str(n), event="n") if n % 2 else str(n)) for n in range(1200)]
+    ids = await publisher.publish_many(pairs)
+    heard = await listener.wait(1200)
+    assert [(channel, data, id) for channel, _, data, id in heard] == [
+        (channel, str(n), id) for n, ((channel, _), id) in enumerate(zip(pairs, ids, strict=True))
+    ]
+    places = [tuple(map(int, id.split("-"))) for id in ids]
+    assert places == sorted(set(places))
+
+
+async def test_publish_nothing(publisher):
+    """Publishing no events is fine, and says so with no ids."""
+    assert await publisher.publish_many([]) == []
+
+
+async def test_publish_many_is_one_round_trip(private_redis):
+    """Many events cost Redis one command."""
+    server = private_redis()
+    async with Publisher(server.url) as publisher:
+        await publisher.publish("c", "loads the script")
+        before = server.client().info("commandstats")["cmdstat_evalsha"]["calls"]
+        await publisher.publish_many([(f"c{n}", "x") for n in range(100)])
+        stats = server.client().info("commandstats")
+    assert stats["cmdstat_evalsha"]["calls"] == before + 1
+
+
+async def test_cursor(publisher, backend):
+    """A cursor lies after everything published before it, and before everything after it."""
+    places = [
+        await publisher.publish("c", "1"),
+        await publisher.cursor(),
+        await publisher.publish("d", "2"),
+        await publisher.cursor(),
+    ]
+    numbers = [tuple(map(int, place.split("-"))) for place in places]
+    assert numbers == sorted(numbers)
+    assert numbers[0] != numbers[2]
+    assert numbers[1] < numbers[2]
+
+
+async def test_dedupe_key(publisher, backend, listen):
+    """A repeated key publishes nothing and returns the first id, on any channel; another key publishes."""
+    listener, _ = await listen(backend, "c")
+    first = await publisher.publish("c", "once", dedupe_key="k")
+    assert await publisher.publish("c", "twice", dedupe_key="k") == first
+    second = await publisher.publish("c", "other", dedupe_key="k2")
+    assert [event[2:] for event in await listener.wait(2)] == [("once", first), ("other", second)]
+    await publisher.publish("c", "last")
+    assert len(await listener.wait(3)) == 3
+
+
+BAD = [
+    ("data", ("c",), {}),
+    ("data", ("c", 5), {}),
+    ("data", ("c", b"bytes"), {}),
+    ("data", ("c", None), {}),
+    ("data", ("c", "\ud800"), {}),
+    ("data", ("c", "x" * MAX_EVENT_BYTES), {}),
+    ("data", ("c", "text"), {"json": 1}),
+    ("data", ("c", Event("x")), {"event": "e"}),
+    ("data", ("c", Event("x")), {"json": 1}),
+    ("id", ("c", Event("x", id="7")), {}),
+    ("json", ("c",), {"json": {1, 2}}),
+    ("json", ("c",), {"json": float("nan")}),
+    ("event", ("c", "x"), {"event": "a\rb"}),
+    ("event", ("c", "x"), {"event": "a\nb"}),
+    ("event", ("c", "x"), {"event": "a\0b"}),
+    ("event", ("c", "x"), {"event": "error"}),
+    ("event", ("c", "x"), {"event": "open"}),
+    ("event", ("c", "x"), {"event": 5}),
+    ("event", ("c", "x"), {"event": "\udfff"}),
+    ("channel", ("", "x"), {}),
+    ("channel", (None, "x"), {}),
+    ("channel", (b"c", "x"), {}),
+    ("channel", ("a\nb", "x"), {}),
+    ("channel", ("a\x01", "x"), {}),
+    ("channel", ("\ud800", "x"), {}),
+    ("channel", ("x" * 257, "x"), {}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": ""}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": 5}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": "k" * 257}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": "\ud800"}),
+]
+
+
+async def test_bad_input(publisher, backend, listen):
+    """Every bad argument raises EventError with the field's name, and nothing is published."""
+    listener, _ = await listen(backend, "c")
+    for field, args, options in BAD:
+        with pytest.raises(EventError) as caught:
+            await publisher.publish(*args, **options)
+        assert caught.value.field == field, (args, options)
+    assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
+
+
+async def test_bad_input_among_good(publisher, backend, listen):
+    """Of several events none is published when one of them is bad."""
+    listener, _ = await listen(backend, "c")
+    for bad in [("c", 5), ("", "x"), ("c", Event("x", id="7"))]:
+        with pytest.raises(EventError):
+            await publisher.publish_many([("c", "good"), bad, ("c", "good too")])
+    assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
+
+
+async def after_a_last_event(publisher, listener):
+    """Publish one more event, and return everything heard up to it."""
+    id = await publisher.publish("c", "last")
+    async with asyncio.timeout(10):
+        while not listener.heard or listener.events[-1][3] != id:
+            await listener.wait(len(listener.heard) + 1)
+    return listener.events
+
+
+# ---- From threads, and from several event loops
+
+THREADS, EACH = 8, 200
+
+
+async def test_from_threads(url, backend, listen):
+    """Eight threads that share a publisher lose nothing, and each one's events keep their order."""
+    listener, _ = await listen(backend, "c")
+    publisher = SyncPublisher(backend)
+    ready = threading.Barrier(THREADS)
+
+    def work(thread):
+        ready.wait(10)
+        return [publisher.publish("c", f"{thread} {n}") for n in range(EACH)]
+
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(THREADS) as threads:
+        ids = await asyncio.gather(*(loop.run_in_executor(threads, work, n) for n in range(THREADS)))
+    heard = await listener.wait(THREADS * EACH)
+    for thread in range(THREADS):
+        mine = [(data, id) for _, _, data, id in heard if data.startswith(f"{thread} ")]
+        assert mine == [(f"{thread} {n}", id) for n, id in zip(range(EACH), ids[thread], strict=True)]
+    places = [id for _, id, _ in listener.heard]
+    assert places == sorted(set(places))
+
+
+async def test_one_order_with_the_loop_itself(listen):
+    """What the event loop publishes while threads do is heard in the order of the ids as well."""
+    backend = MemoryBackend()
+    listener, _ = await listen(backend, "c")
+    sync, own = SyncPublisher(backend), Publisher(backend)
+    work = [asyncio.to_thread(lambda: [sync.publish("c", "t") for _ in range(EACH)]) for _ in range(2)]
+    threads = asyncio.gather(*work)
+    mine = 0
+    while not threads.done():
+        await own.publish("c", "l")
+        mine += 1
+        await asyncio.sleep(0)
+    await listener.wait(2 * EACH + mine)
+    places = [id for _, id, _ in listener.heard]
+    assert places == sorted(set(places))
+
+
+def test_on_several_event_loops(url):
+    """One publisher works on one event loop after the other, and closes what it opened on each."""
+    publisher = Publisher(url)
+
+    async def publish():
+        async with publisher:
+            return [await publisher.publish("c", "x"), await publisher.publish("c", "y")]
+
+    ids = [id for _ in range(3) for id in asyncio.run(publish())]
+    assert len(set(ids)) == 6
+
+
+def test_in_a_with_block(url):
+    """``with`` and ``async with`` close what was opened; the publisher may be used again."""
+    with SyncPublisher(url) as publisher:
+        publisher.publish("c", "x")
+    publisher.publish("c", "y")
+    publisher.close()
+
+    async def publish():
+        async with Publisher(url) as events:
+            await events.publish("c", "x")
+
+    asyncio.run(publish())
+
+
+# ---- Redis away
+
+PUBLISHERS = pytest.mark.parametrize("kind", [Publisher, InThread], ids=["async", "sync"])
+
+
+@PUBLISHERS
+async def test_redis_unreachable(kind):
+    """Without Redis publishing raises PublishError, which knows that nothing happened and says where."""
+    port = free_port()
+    publisher = kind(RedisBackend(f"redis://:s3cr3t@127.0.0.1:{port}/0", timeout=1))
+    with pytest.raises(PublishError, match=str(port)) as caught:
+        await publisher.publish("c", "x")
+    assert caught.value.may_have_happened is False
+    assert caught.value.published == []
+    assert "s3cr3t" not in str(caught.value)
+
+
+@PUBLISHERS
+@pytest.mark.live
+async def test_redis_does_not_answer(kind, private_redis):
+    """When Redis does not answer any more, a publish may have happened, and the error says so."""
+    server = private_redis()
+    backend = RedisBackend(server.url, timeout=0.3)
+    publisher = kind(backend)
+    await publisher.publish("c", "x")
+    server.pause()
+    with pytest.raises(PublishError) as caught:
+        await publisher.publish("c", "y")
+    assert caught.value.may_have_happened is True
+    server.resume()
+    await publisher.publish("c", "z")
+    await backend.close()
+
+
+@PUBLISHERS
+async def test_redis_restarted(kind, private_redis):
+    """After Redis was restarted, publishing works again, without a failure first."""
+    server = private_redis()
+    backend = RedisBackend(server.url)
+    publisher = kind(backend)
+    await publisher.publish("c", "x")
+    await asyncio.to_thread(server.restart, keep_data=True)  # the loop sees the connection's end
+    await publisher.publish("c", "y")
+    await backend.close()
+
+
+# ---- A plain PUBLISH by anybody
+
+PLAIN = [
+    ({"data": "text"}, ("message", "text")),
+    ({"event": "status", "data": "text"}, ("status", "text")),
+    ({"event_type": "status", "data": "text"}, ("status", "text")),
+    ({"event": "first", "event_type": "second", "data": "x"}, ("first", "x")),
+    ({"event": None, "data": "x"}, ("message", "x")),
+    ({"data": {"a": [1, "é"]}}, ("message", '{"a":[1,"é"]}')),
+    ({"data": None}, ("message", "null")),
+    ({"data": 5, "more": "ignored"}, ("message", "5")),
+    ({"data": "a\r\nb\rc"}, ("message", "a\nb\nc")),
+    ({"data": ""}, ("message", "")),
+]
+
+
+@pytest.fixture
+async def plain(redis_server, redis_url, listen):
+    """``publish(payload)`` by redis-cli or a client, a listener on channel ``c``, and its subscriber."""
+    backend = RedisBackend(redis_url)
+    listener, subscriber = await listen(backend, "c")
+    client = redis_server.client(decode_responses=False)
+
+    def publish(payload, *, cli=False):
+        if cli:
+            assert redis_server.cli("PUBLISH", "sse:c", payload) == "1"
+        else:
+            assert client.publish("sse:c", payload) == 1
+
+    yield publish, listener, subscriber, Publisher(backend)
+    await subscriber.close()
+    await backend.close()
+
+
+@pytest.mark.live
+async def test_plain_publish(plain):
+    """JSON that any Redis client publishes arrives as a live-only event."""
+    publish, listener, subscriber, _ = plain
+    for payload, _ in PLAIN:
+        publish(json.dumps(payload), cli=True)
+    heard = await listener.wait(len(PLAIN))
+    assert heard == [("c", *expected, "") for _, expected in PLAIN]
+    assert {id for _, id, _ in listener.heard} == {None}
+    assert subscriber.malformed == 0
+
+
+BIG = MAX_EVENT_BYTES
+MALFORMED = {
+    "bad JSON": b'{"data": ',
+    "not JSON": b"hello",
+    "empty": b"",
+    "JSON list": b'["data"]',
+    "JSON text": b'"data"',
+    "no data": b'{"event": "x"}',
+    "empty object": b"{}",
+    "CR in name": b'{"event": "a\\rb", "data": "x"}',
+    "LF in name": b'{"event": "a\\nid: 1", "data": "x"}',
+    "NUL in name": b'{"event_type": "a\\u0000", "data": "x"}',
+    "reserved name": b'{"event": "error", "data": "x"}',
+    "number as name": b'{"event": 5, "data": "x"}',
+    "object as name": b'{"event": {}, "data": "x"}',
+    "surrogate": b'{"data": "\\ud800"}',
+    "surrogate in JSON": b'{"data": {"a": "\\ud800"}}',
+    "infinite": b'{"data": 1e999}',
+    "NaN": b'{"data": NaN}',
+    "not UTF-8": b'{"data": "\xff"}',
+    "deep": b'{"data": ' + b"[" * 100_000,
+    "too large": b'{"data": "' + b"x" * BIG + b'"}',
+    "far too large": b'{"data": "' + b"x" * 3 * BIG + b'"}',
+    "many digits": b'{"data": ' + b"9" * 5000 + b"}",
+    "id without body": b"1-1 -",
+    "no blank line": b"1-1 -\ndata: x\n",
+    "no id": b"\ndata: x\n\n",
+    "words for ids": b"now then\ndata: x\n\n",
+    "id out of range": b"99999999999999999999-1 -\ndata: x\n\n",
+    "negative id": b"-1--1 -\ndata: x\n\n",
+    "bad previous id": b"1-1 x\ndata: x\n\n",
+    "id with a line": b"1\r-1 -\ndata: x\n\n",
+    "spaced id": b" 1 - 1  -\ndata: x\n\n",
+    "underscored id": b"1_0-1 -\ndata: x\n\n",
+    "not our bytes": bytes(range(256)),
+}
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_malformed(plain, caplog, name):
+    """What is no event is counted and logged in one line, and nobody gets it; the next event arrives."""
+    publish, listener, subscriber, publisher = plain
+    caplog.set_level(logging.DEBUG, "sse_edge")
+    publish(MALFORMED[name])
+    assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
+    assert subscriber.malformed == 1
+    records = [record for record in caplog.records if record.name == "sse_edge"]
+    assert [record.levelno for record in records] == [logging.WARNING]
+    assert records[0].exc_info is None
+    line = records[0].getMessage()
+    assert "'c'" in line
+    assert "\n" not in line
+    assert "\r" not in line
+    assert len(line) < 500
+
+
+@pytest.mark.live
+async def test_a_flood_of_malformed_messages(plain):
+    """Malformed messages by the thousand are each counted, and the connection survives them."""
+    publish, listener, subscriber, publisher = plain
+    for _ in range(2000):
+        publish(b"garbage")
+    await after_a_last_event(publisher, listener)
+    assert subscriber.malformed == 2000
+    assert subscriber.generation == 1
