@@ -135,10 +135,21 @@ class Ear:
         """The client was told that something may be missing from here on."""
         self.resets.append(ResetSeen(reason, self.high, 0, at, connection))
 
+    def begin(self, numbering: Numbering) -> int:
+        """The first number it is owed."""
+        return self.after + 1 if self.after is not None else numbering.first_after(self.since)
+
+    def level(self, numbering: Numbering) -> bool:
+        """Whether it got the newest event, or is owed none, or was just told that it missed it."""
+        last = numbering.last
+        if max(self.high, self.begin(numbering) - 1) >= last:
+            return True
+        told = self.resets[-1] if self.resets else None
+        return told is not None and not told.until and numbering.first_after(told.at) > last
+
     def lost(self, numbering: Numbering) -> list[Place]:
         """What it was owed, did not get, and was not told of."""
-        begin = self.after + 1 if self.after is not None else numbering.first_after(self.since)
-        holes = _without([(begin, numbering.last)], self._have)
+        holes = _without([(self.begin(numbering), numbering.last)], self._have)
         excuses = []
         for reset in self.resets:
             # What was published after the client had its reset is no part of what the reset is about.
@@ -306,8 +317,8 @@ class Checker:
         return self.clients.setdefault(name, Client())
 
     def level(self, client: Client) -> bool:
-        """Whether ``client`` got the newest event of each of its channels."""
-        return all(ear.high >= self.numbering(channel).last for channel, ear in client.ears.items())
+        """Whether ``client`` waits for nothing: see ``Ear.level``."""
+        return all(ear.level(self.numbering(channel)) for channel, ear in client.ears.items())
 
     def report(self, *, overlap: bool = False) -> Report:
         """The verdict; with ``overlap`` an event may come again, and after newer ones."""
@@ -367,9 +378,7 @@ def _extend(places: list[Place], place: Place) -> None:
     places.append(place)
 
 
-def _without(
-    ranges: list[tuple[int, int]], removed: list[tuple[int, int]]
-) -> list[tuple[int, int]]:
+def _without(ranges: list[tuple[int, int]], removed: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """``ranges`` without every number in ``removed``; both from ``first`` to ``last``, inclusive."""
     rest = [range_ for range_ in ranges if range_[0] <= range_[1]]
     for gone in removed:

@@ -170,6 +170,24 @@ def test_level_is_the_newest_event_of_every_channel():
     assert checker.level(client)
 
 
+@pytest.mark.parametrize(
+    ("script", "after", "level"),
+    [
+        ("1 2 4", 0, True),  # what is missing before the newest will not come any more
+        ("1 2 3", 0, False),
+        ("1 R4", 0, True),  # told of all that there is
+        ("1 R3", 0, False),
+        ("1 R4 2", 0, False),  # it goes on after the reset
+        ("", 4, True),
+        ("", 3, False),
+    ],
+)
+def test_level_is_to_wait_for_nothing(script, after, level):
+    """A client that was told, or is owed nothing, is level with four published events."""
+    checker = play(script, 4, after=after)
+    assert checker.level(checker.client("c")) is level
+
+
 def test_the_report_names_clients_channels_and_places():
     """The text says who lost what, where, and which resets there were."""
     checker = play("1 2 R2 | 4", 5)

@@ -13,8 +13,8 @@ def entry(id, previous):
     return [id.encode(), [b"p", previous.encode(), b"b", b"data: x\n\n"]]
 
 
-def log_of(asked, entries, *, exists=1, epoch="1-0", ttl=b"300000"):
-    answer = [b"10000000-0", epoch.encode(), ttl, [exists, entries]]
+def log_of(asked, entries, *, exists=1, epoch="1-0", ttl=b"300000", stuck=b"0-0"):
+    answer = [b"10000000-0", epoch.encode(), ttl, stuck, [exists, entries]]
     (log,) = parse_cut(answer, [asked], TTL).logs
     return log
 
@@ -65,3 +65,19 @@ def test_the_shortest_ttl_counts():
 def test_without_any_ttl_the_own_setting_counts():
     """Before anybody published with history, the worker's own setting is all there is."""
     assert log_of(ZERO, [], exists=0, ttl=b"-").floor == EventId(9_700_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("stuck", "entries", "floor"),
+    [
+        (b"9990000-7", [], EventId(9_990_000, 7)),
+        (b"9000000-7", [], EventId(9_700_000, 0)),
+        (b"9990000-7", [("9990000-5", "-")], EventId(9_990_000, 4)),
+        (b"9890000-7", [("9900000-1", "-")], EventId(9_890_000, 7)),
+        (b"9990000-7", [("9990000-5", "9990000-3")], EventId(9_990_000, 3)),
+    ],
+)
+def test_ids_that_stood_still_prove_nothing_by_their_age(stuck, entries, floor):
+    """While the clock was behind the ids, events expired sooner than their ids say."""
+    log = log_of(ZERO, [entry(*given) for given in entries], exists=bool(entries), stuck=stuck)
+    assert (log.floor, log.reason) == (floor, "trimmed" if log.floor.n == 3 else "expired")

@@ -485,3 +485,20 @@ async def test_a_flood_of_malformed_messages(plain):
     await after_a_last_event(publisher, listener)
     assert subscriber.malformed == 2000
     assert subscriber.generation == 1
+
+
+@pytest.mark.parametrize(
+    ("order", "answer"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), "maxmemory"),
+        (("REPLICAOF", "127.0.0.1", "1"), "READONLY|read only"),
+    ],
+)
+async def test_redis_refuses_to_write(private_redis, order, answer):
+    """Without memory, or on a replica, the event is certainly not out, and the error says why."""
+    server = private_redis()
+    server.cli(*order)
+    async with Publisher(server.url) as publisher:
+        with pytest.raises(PublishError, match=answer) as caught:
+            await publisher.publish("news", "x")
+    assert caught.value.may_have_happened is False

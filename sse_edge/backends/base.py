@@ -42,10 +42,13 @@ class Replay(NamedTuple):
 
 
 class Receiver(Protocol):
-    """Where a subscriber puts what it hears; the hub of one worker.  Both calls never wait."""
+    """Where a subscriber puts what it hears; the hub of one worker.  No call waits."""
 
     def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
         """An event on ``channel``; without an id it is live-only and in no history."""
+
+    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+        """An event that went missing; newer ones of other channels went out before it."""
 
     def reset(self, reset: Reset) -> None:
         """Something on a channel was lost for good."""

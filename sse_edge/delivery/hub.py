@@ -161,7 +161,7 @@ class Hub:
         except BackendError:
             self.end(stream, BACKEND_LOST)
             return
-        self._give(stream, replay)
+        self._give(stream, replay, after)
 
     def catch_up_later(self, stream: Stream, after: EventId | None) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
@@ -178,14 +178,14 @@ class Hub:
                 # It was promised everything from a moment on that nobody can name any more.
                 upto = replay.upto
                 replay = Replay([], [Reset(channel, "gap", upto) for channel in stream.channels], upto)
-            self._give(stream, replay)
+            self._give(stream, replay, after)
             return
 
-    def _give(self, stream: Stream, replay: Replay) -> None:
+    def _give(self, stream: Stream, replay: Replay, after: EventId | None) -> None:
         for frame in frames.replay(replay):
             stream.queue(frame)
         stream.events = len(replay.events)  # what only says where the stream is does not count
-        stream.go_live(replay.upto)
+        stream.go_live(replay.upto, after)
         self._mark(stream)
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
@@ -295,6 +295,16 @@ class Hub:
             if clean and stream.pending:
                 self._mark(stream)
 
+    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+        """See ``Receiver.deliver_late``."""
+        if channel == CONTROL:
+            self.deliver(channel, id, frame)
+            return
+        for stream in self._listeners.get(channel, ()):
+            if stream.lacks(id):
+                stream.queue(frame)
+                self._mark(stream)
+
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
         if reset.channel == CONTROL:
@@ -303,10 +313,7 @@ class Hub:
             return
         frame = frames.reset(reset)
         for stream in self._listeners.get(reset.channel, ()):
-            if stream.held is None:
-                stream.queue(frame)
-            else:
-                stream.hold(reset.head, frame)
+            stream.restart(reset.head, frame)
             self._mark(stream)
 
     def _mark(self, stream: Stream) -> None:

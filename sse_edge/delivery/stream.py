@@ -14,12 +14,13 @@ class Stream:
     """One open response.
 
     ``held`` collects live events while the stream is still owed history, and until the first of them
-    is newer than ``upto``; None once it is live.  ``pending`` waits for the next flush, ``waiting`` for
-    a backend that is away.  ``recheck`` is when its right to its channels is asked again.  Times are the
-    hub's clock, in seconds.
+    is newer than ``upto``; None once it is live.  ``after`` is what its history began after.
+    ``pending`` waits for the next flush, ``waiting`` for a backend that is away.  ``recheck`` is when
+    its right to its channels is asked again.  Times are the hub's clock, in seconds.
     """
 
     __slots__ = (
+        "after",
         "channels",
         "deadline",
         "ending",
@@ -66,6 +67,7 @@ class Stream:
         self.ending: Ending | None = None
         self.owed = True
         self.upto: EventId | None = None
+        self.after: EventId | None = None
         self.held: list[tuple[EventId | None, bytes]] | None = []
         self.pending: list[bytes] = []
         self.pending_bytes = 0
@@ -89,8 +91,10 @@ class Stream:
             self.held = None
             self.queue(frame)
 
-    def go_live(self, upto: EventId | None) -> None:
-        """History up to ``upto`` is queued (None: there is none): let the newer held events follow."""
+    def go_live(self, upto: EventId | None, after: EventId | None = None) -> None:
+        """History from ``after`` up to ``upto`` is queued (None: there is none): let the newer held
+        events follow."""
+        self.after = upto if after is None else after
         held, self.held = self.held or [], None if upto is None else []
         self.owed = False
         self.upto = upto
@@ -99,6 +103,24 @@ class Stream:
                 self.queue(frame)
             else:
                 self.hold(id, frame)
+
+    def lacks(self, id: EventId) -> bool:
+        """Whether an event that went missing, and is in no log that it was given, is owed to it.
+
+        While it is still owed history, that will bring it.
+        """
+        return not self.owed and (self.after is None or id > self.after)
+
+    def restart(self, head: EventId, frame: bytes) -> None:
+        """Take a reset; what comes after it may have ids below what came before."""
+        if self.owed and self.held is not None:
+            self.held.append((head, frame))
+            return
+        if self.upto is not None and head < self.upto:
+            self.held, self.upto = None, head
+        if self.held is not None and self.upto is not None and head > self.upto:
+            self.held = None
+        self.queue(frame)
 
     def queue(self, frame: bytes) -> None:
         """Add an event to the next flush."""

@@ -2,7 +2,8 @@
 --
 -- KEYS[1] is the clock, a hash: `last` is the newest id given out, `epoch` the id before which this
 -- data set knows nothing, `run` the server process that `epoch` was judged for, `ttl` the shortest
--- history_ttl in use, in milliseconds.
+-- history_ttl in use, in milliseconds, `stuck` the newest id given out while this server's clock was
+-- behind the ids.
 --
 -- Ids are <ms>-<n> of this server's time and rise over all channels, also when its clock steps back:
 -- then the newest millisecond goes on being used.  n is 0 for a cursor, and 1 or more for an event.
@@ -38,6 +39,9 @@ local function next_id()
         last_ms, last_n = now_ms, 1
     else
         last_n = last_n + 1
+        if now_ms < last_ms then
+            redis.call('HSET', clock, 'stuck', id())
+        end
     end
     return id()
 end

@@ -116,6 +116,10 @@ class PartitionedSubscriber:
         body = _without_id(frame)
         self._receiver.deliver(channel, id, body if place is None else place.line() + body)
 
+    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+        """See ``Receiver.deliver_late``."""
+        self._receiver.deliver_late(channel, id, frame)
+
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
         self._receiver.reset(reset)

@@ -3,7 +3,8 @@
 -- KEYS  clock, then streams
 -- ARGV  '1' if a restart of this server loses nothing (appendfsync always), else '0';
 --       then, for each stream, the id after which to read
--- Returns {cursor, epoch, shortest history_ttl (ms, or '-'), {exists, {{id, {fields}}, …}}, …}
+-- Returns {cursor, epoch, shortest history_ttl (ms, or '-'), newest id while the clock was behind (or '0-0'),
+--          {exists, {{id, {fields}}, …}}, …}
 
 local upto = cursor()
 
@@ -16,7 +17,8 @@ if redis.call('HGET', clock, 'run') ~= run then
     end
 end
 
-local answer = { upto, redis.call('HGET', clock, 'epoch'), redis.call('HGET', clock, 'ttl') or '-' }
+local answer = redis.call('HMGET', clock, 'epoch', 'ttl', 'stuck')
+answer = { upto, answer[1], answer[2] or '-', answer[3] or '0-0' }
 for at = 2, #KEYS do
     local entries = redis.call('XRANGE', KEYS[at], '(' .. ARGV[at], '+')
     local exists = 1

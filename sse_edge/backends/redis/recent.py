@@ -23,7 +23,7 @@ class Channel:
 
     ``log`` holds its recent events, complete from the floor on once the channel is settled.  ``head``
     is the newest id heard, or known to be before all that will be.  ``ready`` is done once it is
-    settled; ``gap`` is the head at which an announcement went missing.
+    settled; ``gap`` is the head at which an announcement went missing, and the id of the newest that did.
     """
 
     __slots__ = ("confirmed", "count", "gap", "head", "idle_since", "log", "name", "reading", "ready", "wire")
@@ -36,7 +36,7 @@ class Channel:
         self.idle_since = 0.0
         self.confirmed = False
         self.head = ZERO
-        self.gap: EventId | None = None
+        self.gap: tuple[EventId, EventId] | None = None
         self.log = Log(ZERO, UNREAD)
         self.reading: asyncio.Task[None] | None = None
 
@@ -48,7 +48,7 @@ class Channel:
     def restart(self, floor: EventId) -> None:
         """Know nothing before ``floor``, and everything after it."""
         self.log = Log(floor, UNREAD)
-        self.head = max(self.head, floor)
+        self.head = floor
 
 
 class Recent:
@@ -82,7 +82,7 @@ class Recent:
         if channel in self._order:
             del self._order[channel]
             self._size -= channel.log.size
-        channel.restart(channel.log.head)
+        channel.log = Log(channel.log.head, UNREAD)
 
     def lacking(self, channels: Sequence[Channel], after: EventId) -> list[Channel]:
         """Those whose logs cannot say what was published after ``after``, while Redis may."""
@@ -110,7 +110,9 @@ class Recent:
         try:
             cut = await self._read([channel.name for channel in channels], [ZERO] * len(channels))
             for channel, log in zip(channels, cut.logs, strict=True):
-                self._prepend(channel, log)
+                # Not if it was let go of meanwhile: then what came after the read is missing.
+                if channel.log.floor <= cut.upto:
+                    self._prepend(channel, log)
         finally:
             for channel in channels:
                 channel.reading = None

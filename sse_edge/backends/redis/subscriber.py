@@ -70,6 +70,7 @@ class RedisSubscriber:
         self._channels: dict[str, Channel] = {}
         self._wires: dict[bytes, Channel] = {}
         self._idle: set[Channel] = set()
+        self._leaving: set[bytes] = set()
         self._unsent: set[Channel] = set()
         self._unconfirmed: set[bytes] = set()
         self._unsettled: list[Channel] = []
@@ -105,8 +106,9 @@ class RedisSubscriber:
     async def close(self) -> None:
         """See ``Subscriber.close``."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            while not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=0.1)
             self._task = None
         self._channels.clear()
         self._wires.clear()
@@ -189,6 +191,8 @@ class RedisSubscriber:
                 if apart
                 else None
             )
+            if set(self._recent.lacking(channels, after)) - set(apart):
+                continue  # another was let go of meanwhile
             if self._live.is_set() and generation == self.generation:
                 return self._cut(channels, after, dict(zip(apart, cut.logs, strict=True)) if cut else {}, cut)
 
@@ -234,7 +238,7 @@ class RedisSubscriber:
                     )
             attempt = 0 if self.generation > generation else attempt + 1
             least, most = BACK_OFF
-            await asyncio.sleep(min(most, least * 2.0**attempt) * random.uniform(0.5, 1.5))
+            await asyncio.sleep(min(most, least * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.5))
 
     async def _session(self) -> None:
         """Connect, take up every channel again, catch up, and listen until something fails."""
@@ -249,6 +253,7 @@ class RedisSubscriber:
             self._unsent = set(self._channels.values())
             self._unconfirmed = {self._own}
             self._unsettled = []
+            self._leaving = set()
             self._confirmed.clear()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
@@ -269,6 +274,7 @@ class RedisSubscriber:
                 self._unconfirmed.update(channel.wire for channel in batch)
                 await connection.send_command(self._verbs.subscribe, *(channel.wire for channel in batch))
             gone = self._drop_idle(LINGER)
+            self._leaving.update(gone)
             for at in range(0, len(gone), BATCH):
                 await connection.send_command(self._verbs.unsubscribe, *gone[at : at + BATCH])
             self._wake.clear()
@@ -302,6 +308,8 @@ class RedisSubscriber:
                     self._on_message(wire, payload)
                 elif kind == verbs.subscribed:
                     self._on_confirmed(wire)
+                elif wire in self._leaving:
+                    self._leaving.discard(wire)
                 elif wire in self._wires or wire == self._own:
                     # Not asked for: a Cluster moved the slot, and other servers announce from now on.
                     raise BackendError("the subscription was ended by the server")
@@ -347,7 +355,7 @@ class RedisSubscriber:
             return  # known from history
         if previous is not None and previous > channel.head and channel.settled:
             logger.warning("announcements on channel %r went missing; reading history", channel.name)
-            channel.gap = channel.head
+            channel.gap = (channel.head, previous)
             self._held = [(channel, heard)]
             self._gap.set()
             return
@@ -387,7 +395,7 @@ class RedisSubscriber:
                 await tick.arrived.wait()
 
     def _on_tick(self, payload: bytes) -> None:
-        place, _, mark = payload.decode().partition(" ")
+        place, _, mark = payload.decode("latin-1").partition(" ")
         tick = self._ticking
         if tick is None or tick.mark != mark:
             return  # one that was given up
@@ -396,6 +404,7 @@ class RedisSubscriber:
         if self._held is None:
             self._advance(id)
         for channel in tick.settling:
+            self._recent.forget(channel)
             channel.restart(id)
             channel.ready.set_result(None)
         for waiter in tick.waiters:
@@ -433,22 +442,16 @@ class RedisSubscriber:
 
         Everything that is heard meanwhile is held, so that each stream gets events in their order.
         """
-        lost = self._position or ZERO
+        lost = self._position
         upto = await self._tick()
+        resets: list[tuple[Reset, Channel]]
         missed: list[tuple[Numbered, Channel]] = []
-        resets: list[tuple[Reset, Channel]] = []
-        for at in range(0, len(channels), BATCH):
-            batch = channels[at : at + BATCH]
-            after = [lost if channel.gap is None else channel.gap for channel in batch]
-            cut = await self._read_history([channel.name for channel in batch], after)
-            for channel, asked, log in zip(batch, after, cut.logs, strict=True):
-                if not self._history:
-                    resets.append((Reset(channel.name, "gap", cut.upto), channel))
-                elif log.covers(asked):
-                    # What is newer than the tick is announced to us: every channel was confirmed before.
-                    missed += [(event, channel) for event in log.events if event.id <= upto]
-                else:
-                    resets.append((Reset(channel.name, log.reason, cut.upto), channel))
+        if lost is not None and upto < lost:
+            # Another data set, with a clock behind the old one's: its ids are no newer than those.
+            self._position = None
+            resets = [(Reset(channel.name, "epoch", upto), channel) for channel in channels]
+        else:
+            resets, missed = await self._read_missed(channels, upto)
         # Nothing is awaited from here on.
         for reset, channel in resets:
             self._recent.forget(channel)
@@ -456,9 +459,9 @@ class RedisSubscriber:
             self._receiver.reset(reset)
         missed.sort(key=lambda pair: pair[0].id)
         for event, channel in missed:
-            self._pass_on_late(channel, event, lost)
+            self._pass_on_missed(channel, event, lost)
         for channel in channels:
-            channel.head = max(channel.head, upto)
+            channel.head = max(channel.head, upto if channel.gap is None else channel.gap[1])
             channel.gap = None
         self._advance(upto)
         held, self._held = self._held or [], None
@@ -468,17 +471,44 @@ class RedisSubscriber:
             else:
                 self._held.append((channel, heard))
 
-    def _pass_on_late(self, channel: Channel, event: Numbered, lost: EventId) -> None:
+    async def _read_missed(
+        self, channels: Sequence[Channel], upto: EventId
+    ) -> tuple[list[tuple[Reset, Channel]], list[tuple[Numbered, Channel]]]:
+        """What history has of the time in which it was not heard, up to the tick ``upto``.
+
+        What is newer is announced to us, because every channel was confirmed before the tick; after a
+        gap, so is everything but what went missing.
+        """
+        resets: list[tuple[Reset, Channel]] = []
+        missed: list[tuple[Numbered, Channel]] = []
+        for at in range(0, len(channels), BATCH):
+            batch = channels[at : at + BATCH]
+            # Before there was a position, a channel was heard from its own beginning.
+            after = [
+                channel.gap[0] if channel.gap else self._position or channel.log.floor for channel in batch
+            ]
+            cut = await self._read_history([channel.name for channel in batch], after)
+            for channel, asked, log in zip(batch, after, cut.logs, strict=True):
+                if not self._history:
+                    resets.append((Reset(channel.name, "gap", upto), channel))
+                elif log.covers(asked):
+                    last = channel.gap[1] if channel.gap else upto
+                    missed += [(event, channel) for event in log.events if event.id <= last]
+                else:
+                    resets.append((Reset(channel.name, log.reason, upto), channel))
+        return resets, missed
+
+    def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
         if event.id <= channel.head:
             return
-        if event.id > lost:
+        if lost is None or event.id > lost:
             self._pass_on(channel, event)
             return
         # Newer events of other channels went out before it.  Without its id line it cannot take a
         # client's Last-Event-ID back to a place before them.
         channel.head = event.id
         self._recent.append(channel, event)
-        self._receiver.deliver(channel.name, event.id, event.frame.partition(b"\n")[2])
+        self._receiver.deliver_late(channel.name, event.id, event.frame.partition(b"\n")[2])
 
 
 class Tick:

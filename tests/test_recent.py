@@ -1,0 +1,338 @@
+"""The recent events of a worker's channels: one read for many, bounded memory, no hole in between."""
+
+import asyncio
+import random
+
+import pytest
+
+from sse_edge.backends.base import Numbered
+from sse_edge.backends.log import Log
+from sse_edge.backends.redis.history import Cut
+from sse_edge.backends.redis.recent import UNREAD, Channel, Recent
+from sse_edge.errors import BackendError
+from sse_edge.event import ZERO, EventId
+
+
+def at(n):
+    return EventId(n, 1)
+
+
+def event(n, size=10):
+    """The event of the n-th millisecond; all frames are equally long."""
+    return Numbered(at(n), (b"%d" % n).rjust(size, b"."))
+
+
+class History:
+    """A fake Redis: what it keeps per channel, and how often it was read.
+
+    While ``open`` is cleared a read has taken its answer and does not give it.
+    """
+
+    def __init__(self):
+        self.kept = {}
+        self.now = 0
+        self.reads = []
+        self.fail = None
+        self.open = asyncio.Event()
+        self.open.set()
+
+    def publish(self, name, n, size=10):
+        self.now = n
+        log = self.kept.setdefault(name, Log(ZERO, "epoch"))
+        log.append(event(n, size))
+        return log.events[-1]
+
+    async def read(self, names, after):
+        assert list(after) == [ZERO] * len(names)
+        self.reads.append(list(names))
+        logs = []
+        for name in names:
+            kept = self.kept.get(name, Log(ZERO, "epoch"))
+            log = Log(kept.floor, kept.reason)
+            for each in kept.events:
+                log.append(each)
+            logs.append(log)
+        cut = Cut(at(self.now), logs)
+        await self.open.wait()
+        if self.fail:
+            raise self.fail
+        return cut
+
+
+@pytest.fixture
+def history():
+    return History()
+
+
+def settled(name, floor=ZERO):
+    """A channel that has been heard since ``floor``."""
+    channel = Channel(name, name.encode(), asyncio.get_running_loop().create_future())
+    channel.restart(floor)
+    channel.ready.set_result(None)
+    return channel
+
+
+def hear(recent, channel, each):
+    """An announcement arrives."""
+    channel.head = each.id
+    recent.append(channel, each)
+
+
+def numbers(log, after=ZERO):
+    return [each.id.ms for each in log.since(after)]
+
+
+async def test_many_ask_and_one_reads(history):
+    """However many streams ask for a channel at the same time, it is read once."""
+    recent = Recent(history.read, 100)
+    for n in (1, 2, 3):
+        history.publish("a", n)
+    channel = settled("a", at(3))
+    assert recent.lacking([channel], at(1)) == [channel]
+    history.open.clear()
+    tasks = [asyncio.create_task(recent.complete([channel])) for _ in range(50)]
+    await asyncio.sleep(0)
+    history.open.set()
+    await asyncio.gather(*tasks)
+    assert history.reads == [["a"]]
+    assert recent.lacking([channel], at(1)) == []
+    assert numbers(channel.log) == [1, 2, 3]
+
+
+async def test_what_is_being_read_is_not_read_again(history):
+    """A stream that needs two channels waits for the read that is under way, and reads the other."""
+    recent = Recent(history.read, 100)
+    one, two = settled("a", at(1)), settled("b", at(2))
+    history.publish("a", 1)
+    history.publish("b", 2)
+    history.open.clear()
+    first = asyncio.create_task(recent.complete([one]))
+    await asyncio.sleep(0)
+    both = asyncio.create_task(recent.complete([one, two]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    history.open.set()
+    await asyncio.gather(first, both)
+    assert history.reads == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+async def test_a_stream_that_leaves_takes_nobody_along(history, gone):
+    """Whoever of those that wait is cancelled, the read goes on for the others."""
+    recent = Recent(history.read, 100)
+    history.publish("a", 1)
+    channel = settled("a", at(1))
+    history.open.clear()
+    tasks = [asyncio.create_task(recent.complete([channel])) for _ in range(3)]
+    await asyncio.sleep(0)
+    tasks[gone].cancel()
+    await asyncio.sleep(0)
+    history.open.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(outcome, asyncio.CancelledError) for outcome in outcomes] == [
+        n == gone for n in range(3)
+    ]
+    assert history.reads == [["a"]]
+    assert numbers(channel.log) == [1]
+
+
+async def test_everybody_left_before_the_answer(history):
+    """The answer of a read that nobody waits for any more is kept for the next, and fails nobody."""
+    recent = Recent(history.read, 100)
+    history.publish("a", 1)
+    channel = settled("a", at(1))
+    history.open.clear()
+    task = asyncio.create_task(recent.complete([channel]))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    history.open.set()
+    await asyncio.wait([channel.reading])
+    assert recent.lacking([channel], ZERO) == []
+
+
+async def test_a_failed_read_fails_all_who_wait_and_is_tried_again(history):
+    """Everybody gets the BackendError; the next one reads anew."""
+    recent = Recent(history.read, 100)
+    history.publish("a", 1)
+    channel = settled("a", at(1))
+    history.fail = BackendError("down")
+    history.open.clear()
+    tasks = [asyncio.create_task(recent.complete([channel])) for _ in range(3)]
+    await asyncio.sleep(0)
+    history.open.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["down"] * 3
+    history.fail = None
+    await recent.complete([channel])
+    assert numbers(channel.log) == [1]
+
+
+async def test_a_failed_read_that_nobody_waits_for(history):
+    """It complains to nobody (an exception never retrieved would fail this test) and blocks nothing."""
+    recent = Recent(history.read, 100)
+    channel = settled("a")
+    history.fail = BackendError("down")
+    history.open.clear()
+    task = asyncio.create_task(recent.complete([channel]))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    history.open.set()
+    await asyncio.wait([channel.reading])
+    assert channel.reading is None
+
+
+async def test_what_is_heard_meanwhile_is_neither_lost_nor_doubled(history):
+    """Events that are announced while the read is under way are in the log once, in order."""
+    recent = Recent(history.read, 100)
+    for n in (1, 2):
+        history.publish("a", n)
+    channel = settled("a", at(2))
+    for n in (3, 4):  # heard, and in the answer too
+        hear(recent, channel, history.publish("a", n))
+    history.open.clear()
+    task = asyncio.create_task(recent.complete([channel]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for n in (5, 6):  # heard, and not in the answer
+        hear(recent, channel, history.publish("a", n))
+    history.open.set()
+    await task
+    assert numbers(channel.log) == [1, 2, 3, 4, 5, 6]
+    assert channel.log.size == recent._size == 60
+
+
+async def test_what_was_let_go_of_while_it_was_read_is_no_hole(history):
+    """A channel's events, heard after the read and evicted before its answer, are not passed over."""
+    recent = Recent(history.read, 100)
+    history.publish("a", 1)
+    channel = settled("a", at(1))
+    history.open.clear()
+    task = asyncio.create_task(recent.complete([channel]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    hear(recent, channel, history.publish("a", 2))
+    recent.forget(channel)  # as _grown does when another channel needs the room
+    history.open.set()
+    await task
+    if recent.lacking([channel], ZERO):
+        await recent.complete([channel])
+    assert numbers(channel.log) == [1, 2]
+
+
+async def test_the_floor_and_the_reason_are_those_of_history(history):
+    """Below what history proves, the log says why it cannot say."""
+    recent = Recent(history.read, 100)
+    for n in range(1, 6):
+        history.publish("a", n)
+    history.kept["a"].trim(2, 1000)
+    channel = settled("a", at(5))
+    await recent.complete([channel])
+    assert (channel.log.floor, channel.log.reason) == (at(3), "trimmed")
+    assert recent.lacking([channel], at(1)) == []  # Redis has been asked, and cannot help
+    assert not channel.log.covers(at(1))
+
+
+async def test_trimmed_below_what_was_heard(history):
+    """Where history begins later than what was heard, what was heard stays, and the reason is given."""
+    recent = Recent(history.read, 100)
+    channel = settled("a", at(1))
+    for n in range(2, 6):
+        hear(recent, channel, history.publish("a", n))
+    history.kept["a"].trim(2, 1000)
+    await recent.complete([channel])
+    assert numbers(channel.log) == [2, 3, 4, 5]
+    assert (channel.log.floor, channel.log.reason) == (at(1), "trimmed")
+
+
+async def test_a_channel_keeps_its_newest(history):
+    """More than ``count`` events of one channel are not kept; Redis may still have the others."""
+    recent = Recent(history.read, 3)
+    channel = settled("a")
+    for n in range(1, 6):
+        hear(recent, channel, event(n))
+    assert numbers(channel.log) == [3, 4, 5]
+    assert (channel.log.floor, channel.log.reason) == (at(2), UNREAD)
+    assert recent.lacking([channel], at(1)) == [channel]
+    assert recent.lacking([channel], at(2)) == []
+    assert recent._size == 30
+
+
+async def test_the_channels_share_their_bytes(history):
+    """Beyond ``size`` bytes the channels that heard nothing for longest are let go of, whole."""
+    recent = Recent(history.read, 100, 60)
+    channels = [settled(name) for name in "abc"]
+    for n in range(1, 7):
+        hear(recent, channels[n % 3], event(n))
+    hear(recent, channels[0], event(7))
+    assert [numbers(channel.log) for channel in channels] == [[3, 6, 7], [], [2, 5]]
+    assert recent.lacking(channels, ZERO) == [channels[1]]
+    assert recent.lacking(channels, at(4)) == []
+    assert recent._size == 50
+
+
+async def test_what_is_read_counts_as_well(history):
+    """A read that brings more than there is room for leaves no more than the bound."""
+    recent = Recent(history.read, 100, 100)
+    for name in "ab":
+        for n in range(1, 9):
+            history.publish(name, n)
+    channels = [settled(name, at(8)) for name in "ab"]
+    await recent.complete(channels)
+    assert sum(channel.log.size for channel in channels) == recent._size <= 100
+    for channel in channels:
+        assert channel in recent.lacking(channels, ZERO) or numbers(channel.log) == list(range(1, 9))
+
+
+async def test_an_event_larger_than_all_room(history):
+    """It is delivered to whoever is there, and not kept."""
+    recent = Recent(history.read, 100, 50)
+    channel = settled("a")
+    hear(recent, channel, event(1, size=51))
+    assert (recent._size, numbers(channel.log)) == (0, [])
+    assert recent.lacking([channel], ZERO) == [channel]
+    hear(recent, channel, event(2))
+    assert numbers(channel.log) == [2]
+
+
+async def test_a_channel_that_settles_again_frees_its_bytes(history):
+    """Events heard before a channel is settled are forgotten then, and their bytes with them."""
+    recent = Recent(history.read, 100, 100)
+    for n in range(1, 40):
+        channel = settled(f"c{n}")
+        hear(recent, channel, event(n))
+        recent.forget(channel)
+        channel.restart(at(n))
+    assert recent._size == 0
+    assert len(recent._order) == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_at_random(history, seed):
+    """Whatever is heard, read, evicted and asked: what the logs cover is what was published."""
+    rng = random.Random(seed)
+    recent = Recent(history.read, 8, 200)
+    channels = [settled(name) for name in "abcd"]
+    published = {channel: [] for channel in channels}
+    tasks = []
+    for n in range(1, 300):
+        channel = rng.choice(channels)
+        hear(recent, channel, history.publish(channel.name, n, rng.randrange(5, 40)))
+        history.kept[channel.name].trim(8, 10_000)
+        published[channel].append(n)
+        if rng.random() < 0.3:
+            history.open.clear() if rng.random() < 0.5 else history.open.set()
+        if rng.random() < 0.4:
+            tasks.append(asyncio.create_task(recent.complete(rng.sample(channels, 2))))
+        if tasks and rng.random() < 0.1:
+            rng.choice(tasks).cancel()
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+        assert recent._size == sum(each.log.size for each in channels) <= 200
+        for each in channels:
+            after = EventId(rng.randrange(n), 1)
+            if each.log.covers(after):
+                assert numbers(each.log, after) == [m for m in published[each] if m > after.ms]
+    history.open.set()
+    await asyncio.gather(*tasks, return_exceptions=True)

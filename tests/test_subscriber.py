@@ -1,0 +1,596 @@
+"""The Redis subscriber's own edges, against a real Redis: churn, batches, ticks, gaps, bad messages."""
+
+import asyncio
+import contextlib
+import json
+import random
+
+import pytest
+
+from servers.processes import free_port
+from sse_edge import RedisBackend
+from sse_edge.backends.base import Outgoing
+from sse_edge.backends.redis import subscriber as module
+from sse_edge.errors import BackendError
+from sse_edge.event import EventId
+
+
+class Ear:
+    """A receiver that keeps what it is given."""
+
+    def __init__(self):
+        self.heard = []
+        self.resets = []
+        self._changed = asyncio.Event()
+
+    def deliver(self, channel, id, frame):
+        self.heard.append((channel, id, frame))
+        self._changed.set()
+
+    def reset(self, reset):
+        self.resets.append(reset)
+        self._changed.set()
+
+    async def until(self, condition, timeout=10):
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def wait(self, count):
+        """Until ``count`` events were heard."""
+        await self.until(lambda: len(self.heard) >= count)
+
+    @property
+    def data(self):
+        return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in self.heard]
+
+
+def out(channel, text):
+    return Outgoing(channel, b"data: %s\n\n" % str(text).encode())
+
+
+def said(replay):
+    return [event.frame.partition(b"data: ")[2].strip().decode() for event in replay.events]
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Reconnect soon."""
+    monkeypatch.setattr(module, "BACK_OFF", (0.01, 0.2))
+
+
+@pytest.fixture
+async def start(redis_url):
+    """``await start(url=…, **settings)``: a backend, its subscriber, and the ear that it speaks to."""
+    started = []
+
+    async def begin(url=redis_url, **settings):
+        backend = RedisBackend(url, **{"timeout": 5.0, **settings})
+        ear = Ear()
+        subscriber = backend.subscriber(ear)
+        await subscriber.start()
+        started.append((backend, subscriber))
+        return backend, subscriber, ear
+
+    yield begin
+    for backend, subscriber in started:
+        await closed(subscriber)
+        await backend.close()
+
+
+async def closed(subscriber):
+    """Close it; when that hangs, end it by force, and fail instead of hanging the whole run."""
+    closing = asyncio.create_task(subscriber.close())
+    _, hangs = await asyncio.wait([closing], timeout=5)
+    while hangs and not closing.done():
+        for task in asyncio.all_tasks() - {asyncio.current_task(), closing}:
+            task.cancel()
+        await asyncio.wait([closing], timeout=0.1)
+    assert not hangs, "close() hangs"
+
+
+async def until(condition, timeout=10):
+    """Wait for what nothing announces."""
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_channels_that_come_and_go(start, redis_server, monkeypatch):
+    """Whatever was left and taken up again in between: who is subscribed hears."""
+    monkeypatch.setattr(module, "LINGER", 0.004)
+    backend, subscriber, ear = await start()
+    rng = random.Random(1)
+    channels = [f"c{n}" for n in range(12)]
+    open_ = []
+    for n in range(300):
+        if open_ and rng.random() < 0.5:
+            subscriber.unsubscribe(open_.pop(rng.randrange(len(open_))))
+        chosen = rng.sample(channels, rng.randrange(1, 5))
+        await subscriber.subscribe(chosen)
+        open_.append(chosen)
+        name = rng.choice(chosen)
+        await backend.publish([out(name, n)])
+        await ear.until(lambda n=n: ear.data and ear.data[-1] == str(n))
+        if rng.random() < 0.2:
+            await asyncio.sleep(rng.choice([0.002, 0.005, 0.01]))
+    assert ear.data == [str(n) for n in range(300)]
+    assert ear.resets == []
+    assert subscriber.generation == 1  # no reconnect for what it did itself
+    for chosen in open_:
+        subscriber.unsubscribe(chosen)
+    client = redis_server.client()
+    await until(lambda: not [name for name in client.pubsub_channels() if name.startswith("sse:c")])
+    assert not [name for name in subscriber._channels if name in channels]
+
+
+async def test_churn_in_parallel(start, monkeypatch):
+    """The same with many at once, some of whom leave while they still wait."""
+    monkeypatch.setattr(module, "LINGER", 0.004)
+    backend, subscriber, ear = await start()
+    rng = random.Random(2)
+
+    async def visit(number):
+        for round in range(20):
+            chosen = rng.sample([f"c{n}" for n in range(10)], 3)
+            task = asyncio.create_task(subscriber.subscribe(chosen))
+            if rng.random() < 0.3:
+                for _ in range(rng.randrange(5)):
+                    await asyncio.sleep(0)
+                task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                continue
+            text = f"{number}-{round}"
+            await backend.publish([out(chosen[0], text)])
+            await ear.until(lambda text=text: text in ear.data)
+            subscriber.unsubscribe(chosen)
+            await asyncio.sleep(rng.choice([0, 0, 0.003, 0.01]))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(12):
+            group.create_task(visit(number))
+    assert len(ear.data) == len(set(ear.data))
+    await until(lambda: not [name for name in subscriber._channels if name.startswith("c")])
+    assert ear.resets == []
+    assert subscriber.generation == 1
+
+
+async def test_thousands_of_channels(start, redis_server):
+    """They are subscribed and read in batches, and all of them are level again after a lost connection."""
+    backend, subscriber, ear = await start()
+    channels = [f"c{n}" for n in range(3000)]
+    await subscriber.subscribe(channels)
+    await backend.publish([out(channel, channel) for channel in channels])
+    await ear.wait(3000)
+    assert ear.data == channels
+    client = redis_server.client()
+    reads = subscriber.reads
+    generation = subscriber.generation
+    client.config_resetstat()
+    client.client_kill_filter(_type="pubsub")
+    ids = await backend.publish([out(channel, f"again {channel}") for channel in channels])
+    await ear.wait(6000)
+    assert ear.data[3000:] == [f"again {channel}" for channel in channels]
+    assert [str(id) for _, id, _ in ear.heard[3000:]] == ids
+    assert subscriber.generation == generation + 1
+    assert subscriber.reads - reads <= 1 + 3000 // module.BATCH
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] <= 2 + 3000 // module.BATCH
+    assert ear.resets == []
+
+
+async def test_a_channel_that_is_joined_again_at_once(start, monkeypatch):
+    """The answer to the worker's own UNSUBSCRIBE is not taken for the end of the next subscription."""
+    monkeypatch.setattr(module, "LINGER", 0.002)
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    drop = subscriber._drop_idle
+    again = []
+
+    def noting(linger):
+        gone = drop(linger)
+        if b"sse:a" in gone:  # wanted again before Redis has answered
+            again.append(asyncio.create_task(subscriber.subscribe(["a"])))
+        return gone
+
+    monkeypatch.setattr(subscriber, "_drop_idle", noting)
+    for n in range(20):
+        await until(lambda: subscriber.connected)
+        subscriber.unsubscribe(["a"])
+        await until(lambda n=n: len(again) == n + 1)
+        await again[n]
+        await backend.publish([out("a", n)])
+        await ear.wait(n + 1)
+    assert ear.data == [str(n) for n in range(20)]
+    assert subscriber.generation == 1
+
+
+async def test_the_first_connection_is_lost_at_once(start, redis_server, monkeypatch):
+    """Before anything was delivered nothing can be missing: no reset."""
+    backend, subscriber, ear = await start()
+    await backend.publish([out("a", "before")])
+    partition, client = subscriber._partition, redis_server.client()
+    tick, ticks = partition.tick, 0
+
+    async def cut_off(worker, mark):
+        nonlocal ticks
+        ticks += 1
+        if ticks == 2:  # the channel is settled, and the subscriber not yet live
+            client.client_kill_filter(_type="pubsub")
+        await tick(worker, mark)
+
+    monkeypatch.setattr(partition, "tick", cut_off)
+    await subscriber.subscribe(["a"])
+    await until(lambda: subscriber.connected)
+    assert ticks > 2
+    await backend.publish([out("a", "after")])
+    await ear.until(lambda: "after" in ear.data)
+    assert ear.resets == []
+
+
+@pytest.mark.parametrize("early", [False, True])
+async def test_a_command_that_is_cancelled_ends(start, early):
+    """At whatever step a command is cancelled, its task ends as cancelled (asyncio.wait_for of Python
+    3.11, which redis-py sends with if it has a timeout, may return instead)."""
+    backend, _, _ = await start()
+    await backend.partitions[0].read([], [])
+    ignored = [steps for steps in range(40) if not await _cancelled(backend.partitions[0], steps, early)]
+    assert ignored == []
+
+
+async def _cancelled(partition, steps, early):
+    """Whether a read ends as cancelled that is cancelled after so many steps, unless it was done by then."""
+    loop = asyncio.get_running_loop()
+    late = False
+
+    def cancel(left):
+        nonlocal late
+        if left:
+            loop.call_soon(cancel, left - 1)
+        else:
+            late = task.done()
+            task.cancel()
+
+    if early:
+        loop.call_soon(cancel, steps + 1)
+    task = asyncio.create_task(partition.read([], []))
+    if not early:
+        loop.call_soon(cancel, steps)
+    await asyncio.wait([task])
+    for _ in range(steps + 2):
+        await asyncio.sleep(0)
+    return task.cancelled() or late
+
+
+async def test_closing_while_a_session_ends(start, redis_server, monkeypatch):
+    """Closing ends the subscriber at any moment, also while a lost connection is being cleared away."""
+    _, subscriber, _ = await start()
+    ending = asyncio.Event()
+    ticks = subscriber._ticks
+
+    async def slow_to_end():
+        try:
+            await ticks()
+        finally:
+            ending.set()
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(subscriber, "_ticks", slow_to_end)
+    await until(lambda: subscriber.connected)
+    redis_server.client().client_kill_filter(_type="pubsub")
+    await ending.wait()
+    await closed(subscriber)
+
+
+async def test_generations_count_connections(start, redis_server):
+    """Each connection is a generation of its own, and the position never goes back."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    client = redis_server.client()
+    positions = []
+    for n in range(1, 6):
+        await until(lambda n=n: subscriber.generation == n)
+        await backend.publish([out("a", n)])
+        await ear.wait(n)
+        positions.append(subscriber.position)
+        client.client_kill_filter(_type="pubsub")
+        await until(lambda: not subscriber.connected)
+        positions.append(subscriber.position)
+    assert positions == sorted(positions)
+    assert ear.data == ["1", "2", "3", "4", "5"]
+
+
+async def test_the_position_is_what_was_delivered(start):
+    """At any moment, everything up to the position has been delivered already."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    seen = []
+    deliver = ear.deliver
+
+    def noting(channel, id, frame):
+        deliver(channel, id, frame)
+        seen.append((id, subscriber.position))
+
+    ear.deliver = noting
+    for n in range(30):
+        await backend.publish([out("ab"[n % 2], n), out("a", n)])
+        place = subscriber.position
+        later = [id for _, id, _ in ear.heard]
+        await ear.wait(2 * n + 2)
+        assert all(id > place for _, id, _ in ear.heard[len(later) :])
+    assert all(position == id for id, position in seen)
+
+
+async def test_a_tick_that_is_not_awaited_is_ignored(start, redis_server):
+    """A tick of an earlier connection, or anybody's message on the worker's channel, moves nothing."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    await until(lambda: subscriber.connected)
+    client = redis_server.client()
+    ahead = 99_999_999_999_999
+    for payload in (f"{ahead}-0 00000000", f"{ahead}-0", f"{ahead}-0 ", "", "x", b"\xff\xfe", "- -\n"):
+        client.publish(subscriber._own, payload)
+    await backend.publish([out("a", "on")])
+    await ear.wait(1)
+    assert subscriber.position.ms < ahead
+    assert subscriber.generation == 1
+
+
+BAD = [
+    b"",
+    b"x",
+    b"- -",
+    b"- -\n",
+    b"1-1 -\ndata: x\n",
+    b"1 -\ndata: x\n\n",
+    b"1-1\ndata: x\n\n",
+    b"-1-1 -\ndata: x\n\n",
+    b"1-1 1\ndata: x\n\n",
+    b"9" * 5000 + b"-1 -\ndata: x\n\n",
+    b"9999999999999999-1 -\ndata: x\n\n",
+    b"\xff\xfe -\ndata: x\n\n",
+    b"{",
+    b"{}",
+    b'{"data": NaN}',
+    b'{"data": "x", "event": 5}',
+    b'{"data": "x", "event": "a\\nb"}',
+    b'{"data": "x", "event": "error"}',
+    b'{"data": "\\ud800"}',
+    b'{"data": "\xff"}',
+    b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    b'{"data": "' + b"x" * 300_000 + b'"}',
+    b"[1]",
+    b'"data"',
+]
+
+
+async def test_malformed_messages_are_counted_and_dropped(start, redis_server):
+    """Whatever anybody publishes on a channel, the worker goes on, and says how much it dropped."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    client = redis_server.client()
+    for n, payload in enumerate(BAD):
+        client.publish("sse:a", payload)
+        client.publish("sse:a", json.dumps({"data": f"good {n}"}))
+    await backend.publish([out("a", "end")])
+    await ear.until(lambda: ear.data and ear.data[-1] == "end")
+    assert ear.data[:-1] == [f"good {n}" for n in range(len(BAD))]
+    assert subscriber.malformed == len(BAD)
+    assert subscriber.generation == 1
+    assert ear.resets == []
+
+
+def announce(client, channel, id, previous, text):
+    """What publish.lua announces."""
+    client.publish(f"sse:{channel}", f"{id} {previous}\ndata: {text}\n\n")
+
+
+async def test_a_gap_is_read_from_history(start, redis_server):
+    """An announcement whose previous one was not heard makes the worker read that channel, once."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    (first,) = await backend.publish([out("a", 1)])
+    await ear.wait(1)
+    reads = subscriber.reads
+    client = redis_server.client()
+    ms = EventId.parse(first).ms + 1000  # ahead of the clock, which then goes on from here
+    second, third = f"{ms}-1", f"{ms}-2"
+    for id, previous, text in ((second, first, 2), (third, second, 3)):
+        client.xadd("sse:history:a", {"p": previous, "b": f"data: {text}\n\n"}, id=id)
+    client.hset("sse:clock", "last", third)
+    announce(client, "a", third, second, 3)
+    await ear.wait(3)
+    assert ear.data == ["1", "2", "3"]
+    assert [str(id) for _, id, _ in ear.heard] == [first, second, third]
+    assert subscriber.reads == reads + 1
+    await backend.publish([out("b", 4), out("a", 5)])
+    await ear.wait(5)
+    assert ear.data == ["1", "2", "3", "4", "5"]
+    assert (subscriber.generation, ear.resets) == (1, [])
+
+
+async def test_a_gap_that_history_cannot_fill(start, redis_server):
+    """What is missing and no longer kept is a reset of that channel, and of no other."""
+    backend, subscriber, ear = await start(history=2)
+    await subscriber.subscribe(["a", "b"])
+    (first,) = await backend.publish([out("a", 1)])
+    await ear.wait(1)
+    client = redis_server.client()
+    ms = EventId.parse(first).ms + 1000
+    client.xadd("sse:history:a", {"p": f"{ms}-3", "b": "data: 4\n\n"}, id=f"{ms}-4")
+    client.xtrim("sse:history:a", maxlen=1)
+    client.hset("sse:clock", "last", f"{ms}-4")
+    announce(client, "a", f"{ms}-4", f"{ms}-3", 4)
+    await ear.until(lambda: ear.resets)
+    await backend.publish([out("b", 5), out("a", 6)])
+    await ear.until(lambda: ear.data[-1] == "6")
+    assert [(reset.channel, reset.reason) for reset in ear.resets] == [("a", "trimmed")]
+
+
+async def test_repeated_announcements_are_heard_once(start, redis_server):
+    """The same announcement again, or an older one, is nothing new."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    first, second = await backend.publish([out("a", 1), out("a", 2)])
+    await ear.wait(2)
+    client = redis_server.client()
+    for _ in range(3):
+        announce(client, "a", first, "-", 1)
+        announce(client, "a", second, first, 2)
+    await backend.publish([out("a", 3)])
+    await ear.wait(3)
+    assert ear.data == ["1", "2", "3"]
+
+
+async def test_a_fresh_subscriber_reads_nothing(start):
+    """Streams that begin anew cost no read of history, however many channels they have."""
+    _, subscriber, _ = await start()
+    channels = [f"c{n}" for n in range(64)]
+    await subscriber.subscribe(channels)
+    reads = subscriber.reads
+    for _ in range(100):
+        await subscriber.replay(channels, None)
+    assert subscriber.reads == reads
+
+
+async def test_resuming_streams_share_a_read(start):
+    """A hundred streams that resume at once on the same channels cost one read."""
+    backend, subscriber, _ = await start()
+    ids = await backend.publish([out(f"c{n % 8}", n) for n in range(80)])
+    channels = [f"c{n}" for n in range(8)]
+    await subscriber.subscribe(channels)
+    reads = subscriber.reads
+    replays = await asyncio.gather(
+        *(subscriber.replay(channels, EventId.parse(ids[n % 80])) for n in range(100))
+    )
+    for n, replay in enumerate(replays):
+        assert said(replay) == [str(m) for m in range(n % 80 + 1, 80)]
+        assert replay.resets == []
+    assert subscriber.reads == reads + 1
+
+
+async def test_a_channel_that_is_trimmed_while_another_is_read(start, redis_server):
+    """While one channel is read apart, another's ring moves on: that is no reason for a reset."""
+    backend, subscriber, ear = await start(history=50)
+    cursor = await backend.cursor()
+    await subscriber.subscribe(["small", "large"])
+    await backend.publish([out("small", n) for n in range(5)])
+    await backend.publish([Outgoing("large", b"data: %s\n\n" % (b"x" * 500)) for _ in range(20)])
+    await ear.wait(25)
+    recent = subscriber._recent
+    recent._size_limit = 1000  # "large" never fits
+    recent.forget(subscriber._channels["large"])
+    read = subscriber._recent._read
+
+    busy = 3
+
+    async def slow(names, after):
+        nonlocal busy
+        busy -= 1
+        if busy > 0:  # what other channels bring pushes these two out of the ring
+            for name in ("small", "large"):
+                recent.forget(subscriber._channels[name])
+        return await read(names, after)
+
+    subscriber._read_history = slow
+    replay = await subscriber.replay(["small", "large"], cursor)
+    assert replay.resets == []
+    assert len(replay.events) == 25
+
+
+async def test_events_before_the_channel_is_settled_leave_nothing_behind(start, monkeypatch):
+    """Busy channels that are joined and left for days do not use up the room for recent events."""
+    monkeypatch.setattr(module, "LINGER", 0.004)
+    backend, subscriber, _ = await start()
+    await subscriber.subscribe(["keep"])
+
+    async def noise(stop):
+        while not stop.is_set():
+            await backend.publish([out("busy", n) for n in range(20)])
+
+    stop = asyncio.Event()
+    task = asyncio.create_task(noise(stop))
+    for _ in range(40):
+        await subscriber.subscribe(["busy"])
+        subscriber.unsubscribe(["busy"])
+        await until(lambda: "busy" not in subscriber._channels)
+    stop.set()
+    await task
+    assert subscriber._recent._size == sum(channel.log.size for channel in subscriber._channels.values())
+
+
+async def test_a_redis_that_is_away_for_hours(start, monkeypatch):
+    """The subscriber goes on trying, however many attempts have failed."""
+    monkeypatch.setattr(module, "BACK_OFF", (0.0, 0.0))
+    _, subscriber, _ = await start(f"redis://127.0.0.1:{free_port()}/0")
+    attempts = 0
+    session = subscriber._session
+
+    async def counted():
+        nonlocal attempts
+        attempts += 1
+        if attempts > 5:  # the first are real
+            raise OSError("away")
+        await session()
+
+    monkeypatch.setattr(subscriber, "_session", counted)
+    await until(lambda: attempts > 3000 or subscriber._task.done())
+    assert not subscriber._task.done()
+
+
+async def test_subscribing_without_redis(start):
+    """It fails in time as a BackendError and leaves no count behind."""
+    _, subscriber, _ = await start(f"redis://127.0.0.1:{free_port()}/0", timeout=0.1)
+    for _ in range(3):
+        with pytest.raises(BackendError):
+            await subscriber.subscribe(["a", "b"])
+    assert all(channel.count == 0 for channel in subscriber._channels.values())
+    assert not subscriber.connected
+    assert subscriber.position is None
+
+
+async def test_too_much_while_history_is_read(start, redis_server, monkeypatch):
+    """When more arrives than may be held, the connection is begun anew, and nothing is lost."""
+    monkeypatch.setattr(module, "HELD", 50)
+    backend, subscriber, ear = await start(history=5000)
+    await subscriber.subscribe(["a"])
+    await until(lambda: subscriber.connected)
+    read = subscriber._partition.read
+    delay = asyncio.Event()
+
+    async def slow(names, after):
+        await delay.wait()
+        return await read(names, after)
+
+    monkeypatch.setattr(subscriber._partition, "read", slow)
+    generation = subscriber.generation
+    redis_server.client().client_kill_filter(_type="pubsub")
+    await until(lambda: not subscriber.connected)
+    await until(lambda: redis_server.client().pubsub_numsub("sse:a")[0][1] == 1)
+    await backend.publish([out("a", n) for n in range(200)])
+    delay.set()
+    await ear.wait(200)
+    await until(lambda: subscriber.connected)
+    assert subscriber.generation > generation
+    assert ear.data == [str(n) for n in range(200)]
+    assert ear.resets == []
+
+
+async def test_a_subscriber_that_is_closed_while_streams_wait(start):
+    """Closing ends what waits, one way or another, and leaves no task behind."""
+    backend, subscriber, _ = await start(timeout=0.3)
+    await subscriber.subscribe(["a"])
+    (id,) = await backend.publish([out("a", 1)])
+    tasks = [
+        asyncio.create_task(subscriber.replay(["a"], EventId.parse(id))),
+        asyncio.create_task(subscriber.subscribe(["b"])),
+    ]
+    await asyncio.sleep(0)
+    await subscriber.close()
+    _, pending = await asyncio.wait(tasks, timeout=5)
+    assert not pending
+    for task in tasks:
+        with contextlib.suppress(BackendError):
+            task.result()
