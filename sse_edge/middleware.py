@@ -30,8 +30,9 @@ from .delivery.transport import open_sink
 from .errors import BackendError, ConfigError
 from .identity import Identity
 from .lifespan import Lifespan
-from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, WORKER_FULL, Refusal
+from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, Refusal
 from .publisher import check_one_of
+from .status import Status
 from .worker import Worker, check_seconds
 
 logger = logging.getLogger("sse_edge")
@@ -56,6 +57,8 @@ class SSEMiddleware:
     ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
     ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
     ``drain_window``: seconds over which SIGTERM ends the open streams.
+    ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
+    ``status_allow``; see ``Status``.
     ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused``
     event, which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
     ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
@@ -89,6 +92,8 @@ class SSEMiddleware:
         drain_window: float = 10.0,
         refusals: Literal["auto", "status", "stream"] = "auto",
         on_backend_down: Literal["refuse", "accept"] = "refuse",
+        status_path: str | None = None,
+        status_allow: Sequence[str] = ("127.0.0.0/8", "::1", "unix"),
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
@@ -132,6 +137,7 @@ class SSEMiddleware:
             shared_rate=self._backend.shared_rate,
         )
         self._lifespan = Lifespan(app, self.start, self.stop)
+        self._status = None if status_path is None else Status(status_path, status_allow)
         self._worker: Worker | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,6 +145,9 @@ class SSEMiddleware:
         kind = scope["type"]
         if kind == "http" and self._routes.under(route_path(scope)):
             await self._answer(scope, receive, send)
+        elif kind == "http" and self._status is not None and self._status.under(route_path(scope)):
+            await self._started()
+            await self._status.answer(self, Request.of(scope), send)
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif self.app is not None:
@@ -247,6 +256,7 @@ class SSEMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         worker = await self._started()
+        await worker.informed()
         hub = worker.hub
         request = Request.of(scope)
         headers = self._gate.headers(request)
@@ -277,22 +287,26 @@ class SSEMiddleware:
         headers: Headers,
     ) -> None:
         hub, identity = worker.hub, admission.identity
-        if not self._gate.has_room(len(hub.streams)):  # others were admitted while this one waited
-            await self._refuse(request, send, WORKER_FULL, headers)
+        now = time.time()
+        refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
+        if refusal is not None:
+            await self._refuse(request, send, refusal, headers)
             return
-        remaining = None if identity.expires is None else identity.expires - time.time()
+        remaining = None if identity.expires is None else identity.expires - now
         sink = open_sink(send, receive, [*STREAM_HEADERS, *headers])
         stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
         blind = self._accepts_blindly and not hub.subscriber.connected
         try:
-            if blind:
-                hub.adopt(stream)
-            else:
+            if not blind:
                 await hub.subscribe(stream)
         except BackendError as error:
-            logger.warning("a stream was refused: %s", error)
-            await self._refuse(request, send, BACKEND_DOWN, headers)
-            return
+            if not self._accepts_blindly:
+                logger.warning("a stream was refused: %s", error)
+                await self._refuse(request, send, BACKEND_DOWN, headers)
+                return
+            blind = True  # it was not known yet that the backend is away
+        if blind:
+            hub.adopt(stream)
         ending = ERROR
         try:
             worker.watch(stream, admission)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import Coroutine
 
 from .admission.gate import Admission, Gate
-from .backends.base import Backend, Leases
+from .backends.base import CONTROL, Backend, Leases
 from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
 from .delivery.stream import Stream
@@ -25,6 +27,9 @@ ASKING = 32
 
 AGAIN = 1.0
 """Seconds before the revoked sessions are asked for again, when they could not be read."""
+
+INFORMED = 1.0
+"""Seconds that the first requests wait at most for the revoked sessions."""
 
 
 class Worker:
@@ -56,13 +61,14 @@ class Worker:
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._informed = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to listen; does not wait for the backend to be there."""
         self._signals.install()
         await self._leases.start()
         await self.hub.start()
-        self._spawn(self._learn_revoked())
+        self._spawn(self._begin())
 
     async def stop(self) -> None:
         """End every stream and let go of everything."""
@@ -101,6 +107,8 @@ class Worker:
             for channel in admission.guarded:
                 if stream.ending is not None:
                     return
+                if channel not in stream.channels:  # lost before
+                    continue
                 refusal = await self._gate.ask(admission.identity, [channel])
                 # A failing authorize is no answer: it is asked again, and ends nobody.
                 if refusal is not None and refusal.code != BACKEND_DOWN.code:
@@ -128,19 +136,40 @@ class Worker:
             self._spawn(self._learn_revoked())
             return
         try:
-            message = json.loads(frame.partition(b"data: ")[2])
-            order = {key: value for key, value in message.items() if key in ("user", "channel", "session")}
-            if "until" in message:
-                self._gate.revocations.add(message["session"], float(message["until"]), time.time())
-            self.disconnect(**order)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            name, value, until = _order(frame)
+        except (ValueError, OverflowError, RecursionError) as error:  # anybody on Redis can PUBLISH
             logger.warning("a malformed order to all workers was dropped: %r", error)
+            return
+        if until is not None:
+            self._gate.revocations.add(value, until, time.time())
+        self.disconnect(**{name: value})
+
+    async def informed(self) -> None:
+        """Wait until the revoked sessions are known, or cannot be read for the moment."""
+        if not self._informed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(INFORMED):
+                    await self._informed.wait()
+
+    async def _begin(self) -> None:
+        await self._learn_revoked()
+        # What was revoked before the first order could be heard is in neither: ask again.
+        while True:
+            try:
+                await self.hub.subscriber.subscribe([CONTROL])
+            except BackendError:
+                await asyncio.sleep(AGAIN)
+                continue
+            self.hub.subscriber.unsubscribe([CONTROL])  # the hub goes on wanting it
+            break
+        await self._learn_revoked()
 
     async def _learn_revoked(self) -> None:
         while True:
             try:
                 revoked = await self._backend.revoked()
             except BackendError:
+                self._informed.set()
                 await asyncio.sleep(AGAIN)
                 continue
             break
@@ -148,6 +177,7 @@ class Worker:
         self._gate.revocations.merge(revoked, now)
         for session in revoked:
             self.disconnect(session=session)
+        self._informed.set()
 
     # The end
 
@@ -166,6 +196,23 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a background task failed", exc_info=error)
+
+
+def _order(frame: bytes) -> tuple[str, str, float | None]:
+    """Whom an order to all workers is about, and until when a session is revoked."""
+    message = json.loads(frame.partition(b"data: ")[2])
+    if not isinstance(message, dict):
+        raise ValueError("not an object")
+    given = [(key, message[key]) for key in ("user", "channel", "session") if key in message]
+    if len(given) != 1 or not isinstance(given[0][1], str):
+        raise ValueError("not one user, channel or session")
+    ((name, value),) = given
+    if "until" not in message:
+        return name, value, None
+    until = message["until"]
+    if name != "session" or type(until) not in (int, float) or not math.isfinite(until):
+        raise ValueError("not a session until a time")
+    return name, value, float(until)
 
 
 def check_seconds(field: str, value: object) -> float:

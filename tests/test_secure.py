@@ -9,7 +9,15 @@ import pytest
 import redis
 
 from servers.processes import free_port
-from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
+from sse_edge import (
+    Limits,
+    Publisher,
+    PublishError,
+    RedisBackend,
+    SignedCookie,
+    SSEMiddleware,
+    SyncPublisher,
+)
 from sse_edge.errors import EdgeError
 from sse_edge.event import EventId
 
@@ -18,6 +26,11 @@ MINIMAL_ACL = (
     "+xadd +xrange +xrevrange"
 )
 """The permissions that README gives for a Redis user."""
+
+LIMITS_ACL = (
+    "+hdel +hgetall +zadd +zscore +zremrangebyscore +zrangebyscore +script|load +pttl +incrby +rename"
+)
+"""What limits over all workers and revocation need besides, as README gives it."""
 
 
 def user(permissions):
@@ -125,10 +138,34 @@ async def test_every_permission_is_needed(private_redis, permission):
             await round_trip(backend)
 
 
-def test_the_readme_gives_the_same_permissions():
+async def test_limits_and_revocation_with_their_permissions(private_redis, asgi, caplog):
+    """With the further permissions limits count over all workers and sessions can be revoked."""
+    server = private_redis(config=[user(f"{MINIMAL_ACL} {LIMITS_ACL}")])
+    url = f"redis://edge:hunter2@127.0.0.1:{server.port}/0"
+    auth = SignedCookie("a secret of the tests")
+    limits = Limits(per_user=2, connects_per_ip="3/second")
+    async with (
+        SSEMiddleware(backend=url, auth=auth, channels={"/events/me": "user:{user}"}, limits=limits) as edge,
+        Publisher(url) as events,
+    ):
+        cookie = {"cookie": f"session={auth.issue('u42', session='s1')}"}
+        stream = asgi(edge, "/events/me", headers=cookie)
+        await stream.wait_for(b"\nid: ")
+        for _ in range(4):  # to go over both the current and the previous second's allowance
+            await asgi(edge, "/events/me").whole()
+        assert edge.figures()["refusals"]["connect-rate"] >= 1
+        await events.revoke("s1")
+        await stream.whole()
+        assert b"revoked" in stream.body()
+        assert edge.figures()["degraded"] == []
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+@pytest.mark.parametrize("permissions", [MINIMAL_ACL, LIMITS_ACL])
+def test_the_readme_gives_the_same_permissions(permissions):
     """What operators copy is what was tested."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert MINIMAL_ACL in " ".join(readme.split())
+    assert permissions in " ".join(readme.replace("`", "").split())
 
 
 async def test_a_wrong_password_is_said(private_redis):

@@ -55,7 +55,7 @@ class TrustedProxies:
         What is no address ends the walk, and the hop before it is the client.
         """
         hop = _address(request.peer or "")
-        if self._trusts_peer(request):
+        if self.trusts_peer(request):
             forwarded = ",".join(request.all(b"x-forwarded-for")).rsplit(",", _MAX_HOPS)
             for entry in reversed(forwarded[-_MAX_HOPS:]):
                 before = _address(entry)
@@ -73,13 +73,14 @@ class TrustedProxies:
 
     def scheme(self, request: Request) -> str:
         """``https`` or ``http`` as the client used it."""
-        if self._trusts_peer(request):
+        if self.trusts_peer(request):
             said = ",".join(request.all(b"x-forwarded-proto")).rpartition(",")[2].strip().lower()
             if said in ("http", "https"):
                 return said
         return request.scheme
 
-    def _trusts_peer(self, request: Request) -> bool:
+    def trusts_peer(self, request: Request) -> bool:
+        """Whether the other end of the socket is in one of the networks."""
         return self._trusts(_address(request.peer)) if request.peer else self._unix
 
     def _trusts(self, hop: IPv4Address | IPv6Address | None) -> bool:

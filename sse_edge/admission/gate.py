@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     Authorize = Callable[[Identity, str], bool | Awaitable[bool]]
 
 log = logging.getLogger("sse_edge")
+REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
 _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
 
 
@@ -143,6 +144,16 @@ class Gate:
         # No await from here on: who holds leases must learn of them.
         return Admission(identity, resolved.channels, cursor, address, subjects, guarded)
 
+    def changed(self, admission: Admission, now: float, *, streams: int, draining: bool) -> Refusal | None:
+        """Why an admitted stream may not open after all: much can happen while ``authorize`` is asked."""
+        if draining:
+            return DRAINING
+        if not self._has_room(streams):
+            return WORKER_FULL
+        if self.revocations.covers(admission.identity.session, now):
+            return REVOKED_SESSION
+        return None
+
     async def ask(self, identity: Identity, channels: Sequence[str]) -> Refusal | None:
         """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
 
@@ -163,8 +174,7 @@ class Gate:
         cookie = request.first(b"cookie") or ""
         return f"{refusal.code} {self._proxies.client(request)} {crc32(cookie.encode('latin-1'))}"
 
-    def has_room(self, streams: int) -> bool:
-        """Whether a worker that holds ``streams`` may hold one more."""
+    def _has_room(self, streams: int) -> bool:
         return self._limits.per_worker is None or streams < self._limits.per_worker
 
     def _own_origin(self, request: Request) -> str | None:
@@ -174,7 +184,7 @@ class Gate:
     async def _no_room(self, address: str, streams: int, draining: bool) -> Refusal | None:
         if draining:
             return DRAINING
-        if not self.has_room(streams):
+        if not self._has_room(streams):
             return WORKER_FULL
         wait = await self.rate.hit(address)
         return None if wait is None else replace(CONNECT_RATE, retry_after=max(1.0, wait))
@@ -206,7 +216,7 @@ class Gate:
         if identity is None or (identity.expires is not None and identity.expires <= now):
             return UNAUTHENTICATED
         if self.revocations.covers(identity.session, now):
-            return UNAUTHENTICATED.because("this session was revoked")
+            return REVOKED_SESSION
         return identity
 
     async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:

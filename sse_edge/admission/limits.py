@@ -21,6 +21,9 @@ logger = logging.getLogger("sse_edge")
 ANSWER = 1.0
 """Seconds that a shared storage has to answer."""
 
+AT_ONCE = 32
+"""Questions to a shared storage at the same time; more wait for their turn."""
+
 AWAY = 5.0
 """Seconds before a shared storage that failed is asked again."""
 
@@ -83,21 +86,26 @@ class SharedConnectRate:
         loop = asyncio.get_running_loop()
         if rate is None or self._shared_at is None or loop.time() < self._away_until:
             return self._local.hit(address)
-        if self._shared is None or self._shared.loop is not loop:
-            self._shared = _Shared(self._shared_at, loop)
-        try:
-            async with asyncio.timeout(ANSWER):
-                wait = await self._shared.hit(rate, address)
-        except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
-            if not self.degraded:
-                logger.warning("connects are counted in this worker alone while Redis is away (%s)", error)
-            self.degraded = True
-            self._away_until = loop.time() + AWAY
-            return self._local.hit(address)
-        if self.degraded:
-            self.degraded = False
-            logger.warning("Redis counts connects again")
-        return wait
+        shared = self._shared
+        if shared is None or shared.loop is not loop:
+            shared = self._shared = _Shared(self._shared_at, loop)
+        async with shared.turn:
+            if loop.time() < self._away_until:  # found out while this one waited
+                return self._local.hit(address)
+            try:
+                async with asyncio.timeout(ANSWER):
+                    wait = await shared.hit(rate, address)
+            except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
+                self._away_until = loop.time() + AWAY
+                if not self.degraded:
+                    self.degraded = True
+                    why = str(error) or "no answer"
+                    logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
+                return self._local.hit(address)
+            if self.degraded and loop.time() >= self._away_until:
+                self.degraded = False
+                logger.warning("Redis counts connects again")
+            return wait
 
     async def close(self) -> None:
         """Let go of the shared storage's connections."""
@@ -112,6 +120,7 @@ class _Shared:
     def __init__(self, at: tuple[str, dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
         uri, options = at
         self.loop = loop
+        self.turn = asyncio.Semaphore(AT_ONCE)
         self._storage: Any = storage_from_string(uri, **options)
         self._limiter = SharedSlidingWindow(self._storage)
 

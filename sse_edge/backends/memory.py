@@ -81,12 +81,12 @@ class MemoryBackend:
         """See ``Backend.revoke``."""
         with self._lock:
             self._revoked = {known: end for known, end in self._revoked.items() if end > self._clock()}
-            self._revoked[session] = until
+            self._revoked[session] = max(until, self._revoked.get(session, 0.0))
 
     async def revoked(self) -> dict[str, float]:
         """See ``Backend.revoked``."""
         with self._lock:
-            return dict(self._revoked)
+            return {known: end for known, end in self._revoked.items() if end > self._clock()}
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -169,15 +169,19 @@ class Hub:
 
     async def _catch_up_later(self, stream: Stream, after: EventId | None) -> None:
         while stream.ending is None:
+            channels = stream.channels
             try:
-                replay = await self.subscriber.replay(stream.channels, after)
+                # Heard first: what is published between the reading and that would be lost.
+                await self.subscriber.subscribe(channels)
+                self.subscriber.unsubscribe(channels)  # counted when the stream was adopted
+                replay = await self.subscriber.replay(channels, after)
             except BackendError:
                 await asyncio.sleep(AGAIN)
                 continue
             if after is None and replay.upto is not None:
                 # It was promised everything from a moment on that nobody can name any more.
                 upto = replay.upto
-                replay = Replay([], [Reset(channel, "gap", upto) for channel in stream.channels], upto)
+                replay = Replay([], [Reset(channel, "gap", upto) for channel in channels], upto)
             self._give(stream, replay, after)
             return
 

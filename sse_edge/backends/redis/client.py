@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -103,7 +104,7 @@ class RedisBackend:
     async def revoke(self, session: str, until: float) -> None:
         """See ``Backend.revoke``."""
         home = self.partitions[0].names.revoked
-        await self.server.run(REVOKE, [home], [session, f"{until:.0f}"], home)
+        await self.server.run(REVOKE, [home], [session, math.ceil(until)], home)
 
     async def revoked(self) -> dict[str, float]:
         """See ``Backend.revoked``."""

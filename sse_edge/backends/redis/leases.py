@@ -56,8 +56,10 @@ class RedisLeases:
         self._heartbeat = heartbeat
         self._held: Counter[str] = Counter()
         self._requests: list[Request] = []
+        self._asked: list[Request] = []
         self._unwritten: set[str] = set()
-        self._refresh: OrderedDict[str, None] = OrderedDict()
+        self._refresh: OrderedDict[str, int] = OrderedDict()
+        self._beats = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.degraded = False
@@ -68,6 +70,7 @@ class RedisLeases:
         if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
             self._held.clear()  # whoever held these was on a loop that is gone
             self._requests.clear()
+            self._asked.clear()
             self._wake = asyncio.Event()
             self._task = asyncio.create_task(self._run())
 
@@ -84,8 +87,10 @@ class RedisLeases:
                 async with asyncio.timeout(ANSWER):
                     while self._unwritten:
                         await self._call([])
-        for request in self._requests:
-            request.granted.cancel()
+        for request in [*self._asked, *self._requests]:
+            # Not cancel(): the stream that waits would take it for a cancellation of its own.
+            if not request.granted.done():
+                request.granted.set_exception(BackendError("this worker counts no more leases"))
         self._requests.clear()
 
     async def acquire(self, caps: Sequence[tuple[str, int]]) -> str | None:
@@ -150,12 +155,14 @@ class RedisLeases:
                 self._wake.set()
 
     async def _turn(self) -> None:
-        batch, self._requests = self._requests[:BATCH], self._requests[BATCH:]
+        self._asked, self._requests = self._requests[:BATCH], self._requests[BATCH:]
         try:
             async with asyncio.timeout(ANSWER):
-                known = await self._call(batch)
-        except (BackendError, TimeoutError) as error:
-            self._degrade(batch, error)
+                known = await self._call(self._asked)
+        except Exception as error:
+            if not isinstance(error, (BackendError, TimeoutError)):
+                logger.exception("counting leases in Redis failed")
+            self._degrade(error)
             return
         if self.degraded:
             self.degraded = False
@@ -164,13 +171,13 @@ class RedisLeases:
             self._unwritten.update(self._held)
             self._wake.set()
 
-    def _degrade(self, batch: list[Request], error: Exception) -> None:
+    def _degrade(self, error: Exception) -> None:
         if not self.degraded:
             self.degraded = True
             logger.warning(
-                "leases are counted in this worker alone while Redis is away (%s)", error or "no answer"
+                "leases are counted in this worker alone while Redis is away (%s)", str(error) or "no answer"
             )
-        for request in [*batch, *self._requests]:
+        for request in [*self._asked, *self._requests]:
             if not request.granted.done():
                 request.granted.set_result(self._take(request.caps))
         self._requests.clear()
@@ -178,10 +185,16 @@ class RedisLeases:
 
     def _choose_for_refresh(self) -> None:
         """Write some subjects again, in turn, before their keys expire."""
+        self._beats += 1
         for subject in self._held:
-            self._refresh.setdefault(subject)
-        for _ in range(-(-len(self._refresh) // REFRESH)):
-            subject, _ = self._refresh.popitem(last=False)
+            self._refresh.setdefault(subject, self._beats)
+        share = -(-len(self._refresh) // REFRESH)
+        while self._refresh:
+            subject, since = next(iter(self._refresh.items()))
+            if share <= 0 and self._beats - since < REFRESH:
+                break
+            share -= 1
+            del self._refresh[subject]
             if self._held.get(subject):
                 self._unwritten.add(subject)
 
@@ -198,16 +211,18 @@ class RedisLeases:
         before = {subject: self._held.get(subject, 0) for subject in places}
         life = round(2000 * self._heartbeat)
         head: list[Argument] = [self._worker, life, len(places), *before.values()]
-        keys = [self._workers, *(f"{self._prefix}{subject}" for subject in places)]
+        # A user's name from an application's own sessions may be what UTF-8 cannot carry.
+        names = [subject.encode(errors="backslashreplace").decode() for subject in places]
+        keys = [self._workers, *(f"{self._prefix}{name}" for name in names)]
         self.calls += 1
         try:
             answer = await self._server.run(LEASES, keys, [*head, *asked], self._workers)
         except BaseException:
             self._unwritten.update(places)  # whatever was counted there, our own counts are what is true
             raise
-        names = list(places)
+        subjects = list(places)
         for request, full in zip(batch, answer[1:], strict=True):
-            self._answer(request, names[full - 1] if full else None)
+            self._answer(request, subjects[full - 1] if full else None)
         return bool(answer[0])
 
     def _answer(self, request: Request, full: str | None) -> None:

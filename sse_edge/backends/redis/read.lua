@@ -17,8 +17,11 @@ if redis.call('HGET', clock, 'run') ~= run then
     end
 end
 
-local answer = redis.call('HMGET', clock, 'epoch', 'ttl', 'stuck')
-answer = { upto, answer[1], answer[2] or '-', answer[3] or '0-0' }
+local function known_of(field, default)
+    return redis.call('HGET', clock, field) or default
+end
+
+local answer = { upto, known_of('epoch'), known_of('ttl', '-'), known_of('stuck', '0-0') }
 for at = 2, #KEYS do
     local entries = redis.call('XRANGE', KEYS[at], '(' .. ARGV[at], '+')
     local exists = 1

@@ -1,0 +1,101 @@
+"""What a load balancer, an orchestrator and Prometheus are told, on allowed networks only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .admission.address import TrustedProxies
+from .asgi import Headers, Request, Send, respond
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .middleware import SSEMiddleware
+
+TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+
+
+class Status:
+    """Answers ``<path>/live``, ``<path>/ready`` and ``<path>/metrics`` for one worker.
+
+    ``live`` is 200 while the process answers.  ``ready`` is 200 while new streams should be sent here,
+    and 503 while it drains or the backend is away.  ``metrics`` is the Prometheus text format, and needs
+    ``sse_edge[metrics]``.  Peers outside ``allow`` (networks, or ``"unix"``) get 404 as if there were
+    nothing, and so does what came through a proxy (X-Forwarded-For): a proxy on this machine has an
+    allowed address, and whoever is behind it has not.
+    """
+
+    def __init__(self, path: str, allow: Sequence[str]) -> None:
+        if not isinstance(path, str) or not path.startswith("/") or path.endswith("/"):
+            raise ConfigError("status_path", "must begin with / and not end with it", path)
+        self._path = path
+        try:
+            self._allowed = TrustedProxies(allow)
+        except ConfigError as error:
+            raise ConfigError("status_allow", "must be a list of networks, or unix", error.value) from error
+
+    def under(self, path: str) -> bool:
+        """Whether ``path`` is answered here."""
+        return path.startswith(self._path + "/")
+
+    async def answer(self, edge: SSEMiddleware, request: Request, send: Send) -> None:
+        """Answer one request."""
+        asked = request.path.removeprefix(self._path)
+        allowed = self._allowed.trusts_peer(request) and request.first(b"x-forwarded-for") is None
+        if not allowed or asked not in ("/live", "/ready", "/metrics"):
+            await respond(send, 404, TEXT, b"not found\n")
+        elif asked == "/live":
+            await respond(send, 200, TEXT, b"live\n")
+        elif asked == "/ready":
+            await respond(
+                send, 200 if edge.ready else 503, TEXT, b"ready\n" if edge.ready else b"not ready\n"
+            )
+        else:
+            await _metrics(edge, send)
+
+
+async def _metrics(edge: SSEMiddleware, send: Send) -> None:
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - an extra
+        from prometheus_client.exposition import CONTENT_TYPE_LATEST  # noqa: PLC0415
+    except ImportError:
+        await respond(send, 501, TEXT, b"metrics need: pip install 'sse_edge[metrics]'\n")
+        return
+    registry = CollectorRegistry()
+    registry.register(_Collector(edge.figures()))
+    headers: Headers = [(b"content-type", CONTENT_TYPE_LATEST.encode()), (b"cache-control", b"no-store")]
+    await respond(send, 200, headers, generate_latest(registry))
+
+
+class _Collector:
+    """One worker's figures as metric families."""
+
+    def __init__(self, figures: dict[str, Any]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Any]:
+        """See prometheus_client."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+
+        figures = self._figures
+        for name, help in (
+            ("streams", "Open streams"),
+            ("connected", "1 while events arrive from the backend"),
+            ("ready", "1 while new streams should be sent here"),
+        ):
+            yield GaugeMetricFamily(f"sse_edge_{name}", help, value=float(figures[name]))
+        yield CounterMetricFamily("sse_edge_streams_opened", "Streams opened", value=figures["opened"])
+        yield CounterMetricFamily("sse_edge_events_delivered", "Events written", value=figures["delivered"])
+        for name, label in (("refusals", "code"), ("endings", "reason")):
+            family = CounterMetricFamily(
+                f"sse_edge_{name}", f"Requests or streams by {label}", labels=[label]
+            )
+            for value, count in figures[name].items():
+                family.add_metric([value], count)
+            yield family
+        alone = GaugeMetricFamily(
+            "sse_edge_degraded", "1 while a limit counts in this worker alone", labels=["limit"]
+        )
+        for limit in ("leases", "connect-rate"):
+            alone.add_metric([limit], float(limit in figures["degraded"]))
+        yield alone
