@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
 from .admission.backoff import Backoff
@@ -147,7 +147,7 @@ class SSEMiddleware:
             await self._answer(scope, receive, send)
         elif kind == "http" and self._status is not None and self._status.under(route_path(scope)):
             await self._started()
-            await self._status.answer(self, Request.of(scope), send)
+            await self._status.answer(Request.of(scope), send, self.figures())
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif self.app is not None:
@@ -217,7 +217,7 @@ class SSEMiddleware:
         worker = self._worker
         return worker is not None and not worker.hub.draining and worker.hub.subscriber.connected
 
-    def figures(self) -> dict[str, object]:
+    def figures(self) -> dict[str, Any]:
         """This worker's figures: open streams, opened ever, events written, refusals, endings.
 
         ``degraded`` are the limits that count in this worker alone because Redis is away.

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .admission.address import TrustedProxies
 from .asgi import Headers, Request, Send, respond
 from .errors import ConfigError
-
-if TYPE_CHECKING:
-    from .middleware import SSEMiddleware
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 
@@ -38,8 +35,8 @@ class Status:
         """Whether ``path`` is answered here."""
         return path.startswith(self._path + "/")
 
-    async def answer(self, edge: SSEMiddleware, request: Request, send: Send) -> None:
-        """Answer one request."""
+    async def answer(self, request: Request, send: Send, figures: dict[str, Any]) -> None:
+        """Answer one request about a worker's ``figures``."""
         asked = request.path.removeprefix(self._path)
         allowed = self._allowed.trusts_peer(request) and request.first(b"x-forwarded-for") is None
         if not allowed or asked not in ("/live", "/ready", "/metrics"):
@@ -47,14 +44,13 @@ class Status:
         elif asked == "/live":
             await respond(send, 200, TEXT, b"live\n")
         elif asked == "/ready":
-            await respond(
-                send, 200 if edge.ready else 503, TEXT, b"ready\n" if edge.ready else b"not ready\n"
-            )
+            ready = bool(figures["ready"])
+            await respond(send, 200 if ready else 503, TEXT, b"ready\n" if ready else b"not ready\n")
         else:
-            await _metrics(edge, send)
+            await _metrics(figures, send)
 
 
-async def _metrics(edge: SSEMiddleware, send: Send) -> None:
+async def _metrics(figures: dict[str, Any], send: Send) -> None:
     try:
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import CONTENT_TYPE_LATEST  # noqa: PLC0415
@@ -62,7 +58,7 @@ async def _metrics(edge: SSEMiddleware, send: Send) -> None:
         await respond(send, 501, TEXT, b"metrics need: pip install 'sse_edge[metrics]'\n")
         return
     registry = CollectorRegistry()
-    registry.register(_Collector(edge.figures()))
+    registry.register(_Collector(figures))
     headers: Headers = [(b"content-type", CONTENT_TYPE_LATEST.encode()), (b"cache-control", b"no-store")]
     await respond(send, 200, headers, generate_latest(registry))
 

@@ -1196,7 +1196,7 @@ async def test_redis_lost_while_a_place_is_checked(edge, asgi, private_redis, ca
     ahead = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": "99999999999999-1"})
     await ahead.wait_for(b"retry: ")
     subscriber = middleware._worker.hub.subscriber
-    await eventually(lambda: subscriber._tick_waiters or subscriber._ticking.waiters, "a waiting tick")
+    await eventually(lambda: subscriber._ticks.waiting, "a waiting tick")
     server.kill()
     await ahead.whole()
     assert goodbye(ahead) == {"reason": "backend-lost"}

@@ -268,7 +268,7 @@ async def test_closing_while_a_session_ends(start, redis_server, monkeypatch):
     """Closing ends the subscriber at any moment, also while a lost connection is being cleared away."""
     _, subscriber, _ = await start()
     ending = asyncio.Event()
-    ticks = subscriber._ticks
+    ticks = subscriber._tick_on
 
     async def slow_to_end():
         try:
@@ -277,7 +277,7 @@ async def test_closing_while_a_session_ends(start, redis_server, monkeypatch):
             ending.set()
             await asyncio.sleep(0.05)
 
-    monkeypatch.setattr(subscriber, "_ticks", slow_to_end)
+    monkeypatch.setattr(subscriber, "_tick_on", slow_to_end)
     await until(lambda: subscriber.connected)
     redis_server.client().client_kill_filter(_type="pubsub")
     await ending.wait()

@@ -11,7 +11,7 @@ from ..base import Numbered, Receiver, Replay, Reset
 from .subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
-    from .client import Partition
+    from .partition import Partition
 
 WATCH = 1.0
 """Seconds between ticks.  A client's place is the one of the slowest partition, so this is how far a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import secrets
@@ -20,9 +19,10 @@ from . import announcement
 from .announcement import Announcement
 from .history import Cut
 from .recent import Channel, Recent
+from .ticks import Ticks
 
 if TYPE_CHECKING:
-    from .client import Partition
+    from .partition import Partition
 
 logger = logging.getLogger("sse_edge")
 
@@ -64,7 +64,6 @@ class RedisSubscriber:
         self._timeout = partition.settings.timeout
         self._history = partition.settings.history
         self._receiver = receiver
-        self._watch = watch
         self._worker = secrets.token_hex(8)
         self._own = partition.names.worker(self._worker).encode()
         self._channels: dict[str, Channel] = {}
@@ -73,7 +72,7 @@ class RedisSubscriber:
         self._leaving: set[bytes] = set()
         self._unsent: set[Channel] = set()
         self._unconfirmed: set[bytes] = set()
-        self._unsettled: list[Channel] = []
+        self._ticks = Ticks(self._send_tick, self._on_tick, every=watch, timeout=self._timeout)
         self._recent = Recent(self._read_history, self._history)
         self._position: EventId | None = None
         self._held: list[tuple[Channel, Announcement]] | None = []
@@ -81,9 +80,6 @@ class RedisSubscriber:
         self._live = asyncio.Event()
         self._wake = asyncio.Event()
         self._confirmed = asyncio.Event()
-        self._tick_wanted = asyncio.Event()
-        self._tick_waiters: list[asyncio.Future[EventId]] = []
-        self._ticking: Tick | None = None
         self._task: asyncio.Task[None] | None = None
         self.generation = 0
         self.malformed = 0
@@ -181,7 +177,7 @@ class RedisSubscriber:
                 return Replay([], [], position)
             generation = self.generation
             if after > position:  # from a worker that is ahead of this one, if from any at all
-                await self._tick()
+                await self._ticks.next()
             channels = [self._channels[name] for name in names]
             if lacking := self._recent.lacking(channels, after):
                 await self._recent.complete(lacking)
@@ -252,18 +248,25 @@ class RedisSubscriber:
             self._held = []
             self._unsent = set(self._channels.values())
             self._unconfirmed = {self._own}
-            self._unsettled = []
+            self._ticks.settling.clear()
             self._leaving = set()
             self._confirmed.clear()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
                 group.create_task(self._reconcile(connection))
-                group.create_task(self._ticks())
+                group.create_task(self._tick_on())
                 group.create_task(self._recoveries())
         finally:
             self._live.clear()
-            self._fail_ticks()
+            self._ticks.fail()
             await connection.disconnect(nowait=True)
+
+    async def _tick_on(self) -> None:
+        await self._confirmed.wait()
+        await self._ticks.run()
+
+    async def _send_tick(self, mark: str) -> None:
+        await self._partition.tick(self._worker, mark)
 
     async def _reconcile(self, connection: Any) -> None:
         """Make what is subscribed what is wanted."""
@@ -320,15 +323,15 @@ class RedisSubscriber:
         if channel is not None:
             channel.confirmed = True
             if not channel.settled:
-                self._unsettled.append(channel)
+                self._ticks.settling.append(channel)
         self._unconfirmed.discard(wire)
         if not self._unconfirmed and not self._unsent:
             self._confirmed.set()
-            self._tick_wanted.set()
+            self._ticks.want()
 
     def _on_message(self, wire: bytes, payload: bytes) -> None:
         if wire == self._own:
-            self._on_tick(payload)
+            self._ticks.arrived(payload)
             return
         channel = self._wires.get(wire)
         if channel is None:
@@ -371,54 +374,13 @@ class RedisSubscriber:
         if self._position is None or id > self._position:
             self._position = id
 
-    # Ticks: what the position is
-
-    async def _tick(self) -> EventId:
-        """The place of a tick that begins after this call."""
-        waiter: asyncio.Future[EventId] = asyncio.get_running_loop().create_future()
-        self._tick_waiters.append(waiter)
-        self._tick_wanted.set()
-        return await waiter
-
-    async def _ticks(self) -> None:
-        """Send ticks: when something waits for one, and every few seconds to see that all is well."""
-        await self._confirmed.wait()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._watch):
-                    await self._tick_wanted.wait()
-            self._tick_wanted.clear()
-            self._ticking = tick = Tick(secrets.token_hex(4), self._unsettled, self._tick_waiters)
-            self._unsettled, self._tick_waiters = [], []
-            async with asyncio.timeout(self._timeout):
-                await self._partition.tick(self._worker, tick.mark)
-                await tick.arrived.wait()
-
-    def _on_tick(self, payload: bytes) -> None:
-        place, _, mark = payload.decode("latin-1").partition(" ")
-        tick = self._ticking
-        if tick is None or tick.mark != mark:
-            return  # one that was given up
-        # At once, before the next message is read: what was heard until now is all up to this place.
-        id = EventId.parse(place)
+    def _on_tick(self, id: EventId, settling: Sequence[Channel]) -> None:
         if self._held is None:
             self._advance(id)
-        for channel in tick.settling:
+        for channel in settling:
             self._recent.forget(channel)
             channel.restart(id)
             channel.ready.set_result(None)
-        for waiter in tick.waiters:
-            if not waiter.done():
-                waiter.set_result(id)
-        tick.arrived.set()
-
-    def _fail_ticks(self) -> None:
-        waiters = self._tick_waiters + (self._ticking.waiters if self._ticking else [])
-        self._tick_waiters, self._ticking = [], None
-        for waiter in waiters:
-            # Not cancel(): the request that waits would take it for a cancellation of its own.
-            if not waiter.done():
-                waiter.set_exception(BackendError("the connection to Redis was lost"))
 
     # Catching up
 
@@ -443,7 +405,7 @@ class RedisSubscriber:
         Everything that is heard meanwhile is held, so that each stream gets events in their order.
         """
         lost = self._position
-        upto = await self._tick()
+        upto = await self._ticks.next()
         resets: list[tuple[Reset, Channel]]
         missed: list[tuple[Numbered, Channel]] = []
         if lost is not None and upto < lost:
@@ -509,18 +471,6 @@ class RedisSubscriber:
         channel.head = event.id
         self._recent.append(channel, event)
         self._receiver.deliver_late(channel.name, event.id, event.frame.partition(b"\n")[2])
-
-
-class Tick:
-    """A tick on its way: what settles and who waits when it arrives."""
-
-    __slots__ = ("arrived", "mark", "settling", "waiters")
-
-    def __init__(self, mark: str, settling: list[Channel], waiters: list[asyncio.Future[EventId]]) -> None:
-        self.mark = mark
-        self.settling = settling
-        self.waiters = waiters
-        self.arrived = asyncio.Event()
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -1,0 +1,105 @@
+"""Ticks: cursors that a worker announces to itself, to know what it has heard everything up to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+from ...errors import BackendError
+from ...event import EventId
+from .recent import Channel
+
+
+class Tick:
+    """A tick on its way: what settles and who waits when it arrives."""
+
+    __slots__ = ("arrived", "mark", "settling", "waiters")
+
+    def __init__(self, settling: list[Channel], waiters: list[asyncio.Future[EventId]]) -> None:
+        self.mark = secrets.token_hex(4)
+        self.settling = settling
+        self.waiters = waiters
+        self.arrived = asyncio.Event()
+
+
+class Ticks:
+    """One tick at a time: when something waits for one, and ``every`` so many seconds to see that the
+    connection is alive.
+
+    ``send`` announces a cursor and a mark.  ``on_arrival`` is told the place, and the channels that
+    were confirmed before the tick was sent (put into ``settling``).
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str], Awaitable[None]],
+        on_arrival: Callable[[EventId, Sequence[Channel]], None],
+        *,
+        every: float,
+        timeout: float,
+    ) -> None:
+        self._send = send
+        self._on_arrival = on_arrival
+        self._every = every
+        self._timeout = timeout
+        self._wanted = asyncio.Event()
+        self._waiters: list[asyncio.Future[EventId]] = []
+        self._under_way: Tick | None = None
+        self.settling: list[Channel] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a tick."""
+        return len(self._waiters) + (len(self._under_way.waiters) if self._under_way else 0)
+
+    def want(self) -> None:
+        """Send one soon."""
+        self._wanted.set()
+
+    async def next(self) -> EventId:
+        """The place of a tick that is sent after this call.  Raises BackendError."""
+        waiter: asyncio.Future[EventId] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wanted.set()
+        return await waiter
+
+    async def run(self) -> None:
+        """Send ticks until one does not come back in time, which raises TimeoutError."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            self._under_way = tick = Tick(self.settling, self._waiters)
+            self.settling, self._waiters = [], []
+            async with asyncio.timeout(self._timeout):
+                await self._send(tick.mark)
+                await tick.arrived.wait()
+
+    def arrived(self, payload: bytes) -> None:
+        """A tick came back.
+
+        To be called before the next message is read: what was heard until now is all up to its place.
+        """
+        place, _, mark = payload.decode("latin-1").partition(" ")
+        tick = self._under_way
+        if tick is None or tick.mark != mark:
+            return  # one that was given up
+        id = EventId.parse(place)
+        self._under_way = None
+        self._on_arrival(id, tick.settling)
+        for waiter in tick.waiters:
+            if not waiter.done():
+                waiter.set_result(id)
+        tick.arrived.set()
+
+    def fail(self) -> None:
+        """Tell those who wait that no tick will come."""
+        waiters = self._waiters + (self._under_way.waiters if self._under_way else [])
+        self._waiters, self._under_way = [], None
+        for waiter in waiters:
+            # Not cancel(): the request that waits would take it for a cancellation of its own.
+            if not waiter.done():
+                waiter.set_exception(BackendError("the connection to Redis was lost"))
