@@ -131,9 +131,11 @@ class _Shared:
 
     async def close(self) -> None:
         # limits has no way to say this; what it holds is a redis-py client.
-        client = getattr(getattr(self._storage, "bridge", None), "storage", None)
-        if client is not None:
-            await client.aclose()
+        bridge = getattr(self._storage, "bridge", None)
+        sentinel = getattr(bridge, "sentinel", None)
+        for client in (getattr(bridge, "storage", None), *getattr(sentinel, "sentinels", ())):
+            if client is not None:
+                await client.aclose()
 
 
 def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:

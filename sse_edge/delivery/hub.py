@@ -240,6 +240,8 @@ class Hub:
         began = self.now
         pace = max(HERD, len(streams) / seconds if seconds > 0 else NEVER)
         for number, stream in enumerate(streams):
+            if stream.ending is not None:  # it left, or another drain was faster
+                continue
             while (wait := began + number / pace - self.now) > 0 and not self._hurry.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):

@@ -90,7 +90,7 @@ class RedisBackend:
     @property
     def shared_rate(self) -> tuple[str, dict[str, Any]]:
         """See ``Backend.shared_rate``."""
-        return rate_storage(self._url, {"key_prefix": f"{self._prefix}rate", "socket_timeout": None})
+        return rate_storage(self._url, f"{self._prefix}rate", self.settings.timeout)
 
     async def revoke(self, session: str, until: float) -> None:
         """See ``Backend.revoke``."""

@@ -167,29 +167,11 @@ class SentinelServer(SingleServer):
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        user, nodes = split_nodes(url)
-        service, _, db = parts.path.strip("/").partition("/")
-        if not service:
-            raise ConfigError(
-                "backend", "names no service: redis+sentinel://host:port,…/service", secret=True
-            )
-        query = dict(parse_qsl(parts.query))
-        own = {
-            key.removeprefix("sentinel_"): query.pop(key)
-            for key in list(query)
-            if key.startswith("sentinel_")
-        }
-        scheme = parts.scheme.removesuffix("+sentinel")
-        options = connection_options(f"{scheme}://{user}ignored:0/{db}?{urlencode(query)}", timeout)
-        for key in ("host", "port"):
-            options.pop(key, None)
-        tls = options.pop("connection_class", None) is not None
-        asked = {"socket_timeout": None, "socket_connect_timeout": timeout, **own}
+        nodes, service, options, asked = _sentinel(url, timeout)
 
         def make() -> Pool:
             sentinel: Any = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
-            connections: Any = SentinelConnectionPool(service, sentinel, ssl=tls, **options)  # type: ignore[no-untyped-call]
+            connections: Any = SentinelConnectionPool(service, sentinel, **options)  # type: ignore[no-untyped-call]
             return Pool(connections, timeout)
 
         self._pools = PerLoop(make)
@@ -239,11 +221,48 @@ def split_nodes(url: str) -> tuple[str, list[tuple[str, int]]]:
     return user + at, nodes
 
 
-def rate_storage(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _sentinel(url: str, timeout: float) -> tuple[list[tuple[str, int]], str, dict[str, Any], dict[str, Any]]:
+    """The sentinels, the service, and the options for its connections and for those to the sentinels."""
+    parts = urlsplit(url)
+    user, nodes = split_nodes(url)
+    service, _, db = parts.path.strip("/").partition("/")
+    if not service:
+        raise ConfigError("backend", "names no service: redis+sentinel://host:port,…/service", secret=True)
+    query = dict(parse_qsl(parts.query))
+    own = {
+        key.removeprefix("sentinel_"): query.pop(key) for key in list(query) if key.startswith("sentinel_")
+    }
+    scheme = parts.scheme.removesuffix("+sentinel")
+    options = connection_options(f"{scheme}://{user}ignored:0/{db}?{urlencode(query)}", timeout)
+    for key in ("host", "port"):
+        options.pop(key, None)
+    options["ssl"] = options.pop("connection_class", None) is not None
+    return nodes, service, options, {"socket_timeout": None, "socket_connect_timeout": timeout, **own}
+
+
+def rate_storage(url: str, key_prefix: str, timeout: float) -> tuple[str, dict[str, Any]]:
     """The same Redis as the limits library calls it: ``async+redis…`` and the options it takes."""
     scheme, _, rest = url.partition("://")
-    if scheme == "unix":
-        scheme = "redis+unix"
-    if scheme.startswith("rediss+"):
-        scheme, options = scheme.replace("rediss", "redis", 1), {**options, "ssl": True}
-    return f"async+{scheme}://{rest}", {"implementation": "redispy", **options}
+    ours: dict[str, Any] = {"implementation": "redispy", "key_prefix": key_prefix}
+    if scheme.endswith("+sentinel"):
+        # limits takes the db for a part of the service's name, and tells the sentinels Redis's password.
+        nodes, service, options, asked = _sentinel(url, timeout)
+        asked = {"username": None, "password": None, **asked}
+        options.update(sentinel_kwargs=asked, use_replicas=False)
+        return f"async+redis+sentinel://{_netloc(nodes)}/{service}", {**ours, **options}
+    if scheme.endswith("+cluster"):
+        user, nodes = split_nodes(url)
+        plain = scheme.removesuffix("+cluster")
+        options = connection_options(f"{plain}://{user}ignored:0?{urlsplit(url).query}", timeout)
+        options["ssl"] = options.pop("connection_class", None) is not None
+        for key in ("host", "port"):
+            options.pop(key, None)
+        return f"async+redis+cluster://{_netloc(nodes)}", {**ours, **options}
+    options = connection_options(url, timeout)
+    known = ("protocol", "socket_timeout", "socket_connect_timeout", "retry")
+    ours.update((key, options[key]) for key in known)
+    return f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}", ours
+
+
+def _netloc(nodes: list[tuple[str, int]]) -> str:
+    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in nodes)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -102,9 +102,7 @@ class RedisSubscriber:
     async def close(self) -> None:
         """See ``Subscriber.close``."""
         if self._task is not None:
-            while not self._task.done():
-                self._task.cancel()
-                await asyncio.wait([self._task], timeout=0.1)
+            await end(self._task)
             self._task = None
         self._channels.clear()
         self._wires.clear()
@@ -223,14 +221,16 @@ class RedisSubscriber:
         while True:
             generation = self.generation
             try:
-                await self._session()
+                # In a task of its own: until Python 3.11.3 a failed TaskGroup leaves its task counted as
+                # being cancelled, and every later asyncio.timeout in it raises CancelledError.
+                await _apart(self._session())
             except Exception as error:
                 causes = list(_leaves(error))
                 if not all(isinstance(cause, _LOST) for cause in causes):
                     logger.exception("the Redis subscriber failed; reconnecting")
                 elif self.generation > generation or attempt == 0:
                     logger.warning(
-                        "no connection to Redis (%s); reconnecting", causes[0] or type(causes[0]).__name__
+                        "no connection to Redis (%s); reconnecting", str(causes[0]) or "no answer in time"
                     )
             attempt = 0 if self.generation > generation else attempt + 1
             least, most = BACK_OFF
@@ -240,8 +240,9 @@ class RedisSubscriber:
         """Connect, take up every channel again, catch up, and listen until something fails."""
         async with asyncio.timeout(self._timeout):
             connection = await self._partition.listener()
-            await connection.connect()
         try:
+            async with asyncio.timeout(self._timeout):
+                await connection.connect()
             self._drop_idle(0.0)
             for channel in self._channels.values():
                 channel.confirmed = False
@@ -262,7 +263,8 @@ class RedisSubscriber:
             await connection.disconnect(nowait=True)
 
     async def _tick_on(self) -> None:
-        await self._confirmed.wait()
+        async with asyncio.timeout(self._timeout):
+            await self._confirmed.wait()
         await self._ticks.run()
 
     async def _send_tick(self, mark: str) -> None:
@@ -272,6 +274,7 @@ class RedisSubscriber:
         """Make what is subscribed what is wanted."""
         await connection.send_command(self._verbs.subscribe, self._own)
         while True:
+            self._wake.clear()
             while self._unsent:
                 batch = [self._unsent.pop() for _ in range(min(BATCH, len(self._unsent)))]
                 self._unconfirmed.update(channel.wire for channel in batch)
@@ -280,7 +283,6 @@ class RedisSubscriber:
             self._leaving.update(gone)
             for at in range(0, len(gone), BATCH):
                 await connection.send_command(self._verbs.unsubscribe, *gone[at : at + BATCH])
-            self._wake.clear()
             try:
                 async with asyncio.timeout(LINGER / 2):
                     await self._wake.wait()
@@ -471,6 +473,25 @@ class RedisSubscriber:
         channel.head = event.id
         self._recent.append(channel, event)
         self._receiver.deliver_late(channel.name, event.id, event.frame.partition(b"\n")[2])
+
+
+async def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` in a task of its own, which ends with this call whatever happens."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    finally:
+        await end(task)
+    if task.cancelled():
+        raise BackendError("the session was cancelled")
+    task.result()
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it is done: on Python 3.11 a TaskGroup can drop a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
