@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from ...event import ZERO, EventId
 from ..base import Numbered
@@ -18,15 +19,35 @@ UNREAD = "unread"
 """A log's reason for its floor: what is below was not read here; Redis may still have it."""
 
 
+class Gone(NamedTuple):
+    """The floor below which Redis has nothing any more, and why."""
+
+    floor: EventId
+    reason: str
+
+
 class Channel:
     """A channel that streams of this worker listen to.
 
     ``log`` holds its recent events, complete from the floor on once the channel is settled.  ``head``
     is the newest id heard, or known to be before all that will be.  ``ready`` is done once it is
-    settled; ``gap`` is the head at which an announcement went missing, and the id of the newest that did.
+    settled.  ``gone`` has the floor below which Redis itself has nothing any more, as far as it was
+    read.  ``gap`` is the head at which an announcement went missing, and the id of the newest that did.
     """
 
-    __slots__ = ("confirmed", "count", "gap", "head", "idle_since", "log", "name", "reading", "ready", "wire")
+    __slots__ = (
+        "confirmed",
+        "count",
+        "gap",
+        "gone",
+        "head",
+        "idle_since",
+        "log",
+        "name",
+        "reading",
+        "ready",
+        "wire",
+    )
 
     def __init__(self, name: str, wire: bytes, ready: asyncio.Future[None]) -> None:
         self.name = name
@@ -39,6 +60,7 @@ class Channel:
         self.gap: tuple[EventId, EventId] | None = None
         self.log = Log(ZERO, UNREAD)
         self.reading: asyncio.Task[None] | None = None
+        self.gone = Gone(ZERO, UNREAD)
 
     @property
     def settled(self) -> bool:
@@ -49,6 +71,8 @@ class Channel:
         """Know nothing before ``floor``, and everything after it."""
         self.log = Log(floor, UNREAD)
         self.head = floor
+        if floor < self.gone.floor:  # another data set, with a clock behind
+            self.gone = Gone(ZERO, UNREAD)
 
 
 class Recent:
@@ -87,7 +111,9 @@ class Recent:
     def lacking(self, channels: Sequence[Channel], after: EventId) -> list[Channel]:
         """Those whose logs cannot say what was published after ``after``, while Redis may."""
         return [
-            channel for channel in channels if channel.log.reason == UNREAD and not channel.log.covers(after)
+            channel
+            for channel in channels
+            if channel.log.reason == UNREAD and after < channel.log.floor and after >= channel.gone.floor
         ]
 
     async def complete(self, channels: Sequence[Channel]) -> None:
@@ -110,6 +136,7 @@ class Recent:
         try:
             cut = await self._read([channel.name for channel in channels], [ZERO] * len(channels))
             for channel, log in zip(channels, cut.logs, strict=True):
+                channel.gone = Gone(log.floor, log.reason)
                 # Not if it was let go of meanwhile: then what came after the read is missing.
                 if channel.log.floor <= cut.upto:
                     self._prepend(channel, log)

@@ -18,7 +18,7 @@ from ..log import Log
 from . import announcement
 from .announcement import Announcement
 from .history import Cut
-from .recent import Channel, Recent
+from .recent import UNREAD, Channel, Recent
 from .ticks import Ticks
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ class RedisSubscriber:
             if log.covers(after):
                 events += [event for event in log.since(after) if event.id <= upto]
             else:
-                resets.append(Reset(channel.name, log.reason, upto))
+                reason = channel.gone.reason if log.reason == UNREAD else log.reason
+                resets.append(Reset(channel.name, reason, upto))
         events.sort(key=lambda event: event.id)
         return Replay(events, resets, upto)
 
@@ -492,6 +493,8 @@ async def end(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
+    if not task.cancelled():
+        task.exception()  # seen, also where nobody asks: asyncio would log it as never retrieved
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
