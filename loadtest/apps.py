@@ -1,0 +1,41 @@
+"""What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
+
+``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``DRAIN_WINDOW`` is in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sse_edge import Limits, SignedCookie, SSEMiddleware
+from sse_edge.asgi import Receive, Scope, Send
+
+AUTH = SignedCookie("a secret of the load tests", secure=False)
+
+HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """One chunk, then silence until the client leaves."""
+    if scope["type"] != "http":
+        raise ValueError("only http is served")
+    await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+    chunk = b": stream open\nretry: 3000\n\nid: 1-1\n\n"
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _limits() -> Limits:
+    if os.environ.get("CAPS") == "0":
+        return Limits(per_user=None, per_ip=None, connects_per_ip=None)
+    return Limits(per_user=6, per_ip=100_000, per_worker=100_000, connects_per_ip="1000000/minute")
+
+
+edge = SSEMiddleware(
+    backend=os.environ.get("BACKEND", "memory://"),
+    auth=AUTH,
+    channels={"/events/rooms/{room}": "room:{room}", "/events/me": "user:{user}"},
+    limits=_limits(),
+    drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),
+)

@@ -1,0 +1,107 @@
+"""The programs under load, started on loopback and ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+READY = 20.0
+"""Seconds for a program to accept connections."""
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Program:
+    """A child, its output in a file."""
+
+    def __init__(self, arguments: Sequence[str], port: int, env: Mapping[str, str]) -> None:
+        self.port = port
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
+        self._child = subprocess.Popen(  # noqa: S603 - our own arguments
+            arguments, stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, **env}
+        )
+        deadline = time.monotonic() + READY
+        while not self._accepts():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                self.end()
+                raise RuntimeError(f"{arguments[0]} did not start:\n{self.log}")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._child.poll()
+
+    @property
+    def log(self) -> str:
+        """What it has written."""
+        self._output.seek(0)
+        return self._output.read().decode(errors="replace")
+
+    def cpu_seconds(self) -> float:
+        """Seconds of CPU it has used so far, by the kernel's account."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._child.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """SIGKILL, if it still runs."""
+        self._child.kill()
+        self._child.wait()
+
+    def _accepts(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@contextlib.contextmanager
+def running(arguments: Sequence[str], port: int, **env: str) -> Iterator[Program]:
+    """A program that listens on ``port``, until the end of the block."""
+    program = Program(arguments, port, env)
+    try:
+        yield program
+    finally:
+        program.end()
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """A Redis that keeps nothing on disk; its URL."""
+    server = shutil.which("redis-server")
+    if server is None:
+        raise RuntimeError("redis-server is not installed (Debian package redis-server)")
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with tempfile.TemporaryDirectory() as directory, running([server, *options, "--dir", directory], port):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+def edge(app: str, backend: str, **env: str) -> contextlib.AbstractContextManager[Program]:
+    """An app under ``sse-edge serve``, one worker, its log at warnings."""
+    port = free_port()
+    command = str(Path(sys.executable).with_name("sse-edge"))
+    arguments = [command, "serve", app, "--port", str(port), "--log-level", "warning"]
+    return running(arguments, port, BACKEND=backend, **env)

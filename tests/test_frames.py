@@ -1,0 +1,108 @@
+import json
+
+import pytest
+
+from servers.sse import Decoder
+from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.delivery import frames
+from sse_edge.event import EventId
+from sse_edge.outcome import ENDINGS, FORBIDDEN_SINCE, REFUSALS
+
+
+def read(data, last_event_id=""):
+    """What a browser makes of some bytes: its decoder, and the events; nothing may be left unfinished."""
+    decoder = Decoder(last_event_id)
+    events = decoder.feed(data)
+    assert not decoder.pending
+    return decoder, events
+
+
+def numbered(n):
+    return Numbered(EventId(5, n), b"id: 5-%d\ndata: e%d\n\n" % (n, n))
+
+
+def test_greeting():
+    """The first bytes say how long to wait before coming back, and dispatch nothing."""
+    decoder, events = read(frames.greeting(1234))
+    assert (decoder.retry, decoder.comments, events) == (1234, ["stream open"], [])
+
+
+@pytest.mark.parametrize("place", [None, EventId(5, 0)])
+def test_keep_alive(place):
+    """A keep-alive dispatches nothing; with a place it moves the client's cursor there."""
+    decoder, events = read(frames.keep_alive(place), "1-1")
+    assert (decoder.comments, events) == (["keep-alive"], [])
+    assert decoder.last_event_id == ("1-1" if place is None else "5-0")
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.reason)
+def test_goodbye(ending):
+    """The last event says why, and how long to wait."""
+    decoder, events = read(frames.goodbye(ending, EventId(5, 1), 77))
+    assert [(event.event, json.loads(event.data), event.id) for event in events] == [
+        ("edge-close", {"reason": ending.reason}, "5-1")
+    ]
+    assert decoder.retry == 77
+
+
+def test_goodbye_without_a_place():
+    """A client whose place cannot be proven keeps the one it has."""
+    assert read(frames.goodbye(FORBIDDEN_SINCE, None, 1), "3-3")[0].last_event_id == "3-3"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.code)
+def test_refused(refusal):
+    """A refusal as a stream says what its JSON body would, and when to come back, and moves no cursor."""
+    decoder, events = read(frames.refused(refusal, 4321), "3-3")
+    ((name, data, id),) = events
+    assert (name, json.loads(data), id) == ("edge-refused", json.loads(refusal.body()), "3-3")
+    assert decoder.retry == 4321
+
+
+@pytest.mark.parametrize("channel", ["order:7", "ü😀", 'with "quotes" \\', "a b"])
+def test_dropped(channel):
+    """A dropped channel is named, whatever it is called; the cursor stays."""
+    _, ((name, data, id),) = read(frames.dropped(channel, FORBIDDEN_SINCE), "3-3")
+    assert (name, json.loads(data), id) == (
+        "edge-dropped",
+        {"channel": channel, "reason": "forbidden"},
+        "3-3",
+    )
+
+
+@pytest.mark.parametrize("place", [None, EventId(5, 0)])
+def test_reset(place):
+    """A reset names the channel and the reason, and moves the cursor only where it is told to."""
+    _, ((name, data, id),) = read(frames.reset(Reset("news", "trimmed", EventId(9, 9)), place), "3-3")
+    assert (name, json.loads(data)) == ("edge-reset", {"channel": "news", "reason": "trimmed"})
+    assert id == ("3-3" if place is None else "5-0")
+
+
+A, B = Reset("a", "trimmed", EventId(4, 0)), Reset("b", "expired", EventId(4, 0))
+
+
+@pytest.mark.parametrize(
+    ("resets", "events", "upto", "ids"),
+    [
+        ([], [], EventId(6, 0), []),
+        ([], [1, 2], EventId(6, 0), ["5-1", "5-2"]),
+        ([A], [], EventId(6, 0), ["6-0"]),
+        ([A, B], [], EventId(6, 0), ["3-3", "6-0"]),
+        ([A, B], [1, 2], EventId(6, 0), ["3-3", "3-3", "5-1", "5-2"]),
+        ([], [], None, []),
+        ([A], [], None, ["3-3"]),
+    ],
+)
+def test_replay(resets, events, upto, ids):
+    """Resets, then events; wherever the bytes are cut, the cursor still owes everything after the cut."""
+    said = frames.replay(Replay([numbered(n) for n in events], resets, upto))
+    _, heard = read(b"".join(said), "3-3")
+    assert [event.id for event in heard] == ids
+    assert [event.event for event in heard] == ["edge-reset"] * len(resets) + ["message"] * len(events)
+    for cut in range(len(said)):
+        decoder, heard = read(b"".join(said[:cut]), "3-3")
+        given = [event.id for event in heard if event.event == "message"]
+        assert decoder.last_event_id == (given[-1] if given else "3-3")
+    decoder, _ = read(b"".join(said), "3-3")
+    if upto is not None and (resets or not events):
+        assert decoder.last_event_id == "6-0"
