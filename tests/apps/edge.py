@@ -1,7 +1,8 @@
 """An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
 
-``BACKEND`` is the backend's URL and ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds; ``ORIGINS`` are
-separated by commas.  Users are let in by ``AUTH``'s cookies.
+``BACKEND`` is the backend's URL, ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds, ``ORIGINS`` are
+separated by commas, ``PER_USER`` is a cap and ``REFUSALS`` the setting of that name.  Users are let in
+by ``AUTH``'s cookies.
 """
 
 import json
@@ -45,7 +46,8 @@ edge = SSEMiddleware(
     auth=AUTH,
     channels=CHANNELS,
     origins=[origin for origin in os.environ.get("ORIGINS", "").split(",") if origin],
-    limits=Limits(per_user=1000, per_ip=1000, connects_per_ip=None),
+    limits=Limits(per_user=int(os.environ.get("PER_USER", "1000")), per_ip=1000, connects_per_ip=None),
+    refusals=os.environ.get("REFUSALS", "auto"),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     max_duration=float(os.environ.get("MAX_DURATION", "1800")),
     retry=float(os.environ.get("RETRY", "3")),
