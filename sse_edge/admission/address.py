@@ -7,6 +7,7 @@ Forwarded as well would let a client choose which of the two a proxy did not ove
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -90,8 +91,11 @@ class TrustedProxies:
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """The address in one entry, without quotes and port; None if there is none."""
     text = text.strip().strip('"')
-    if len(text) > _MAX_ENTRY:
-        return None
+    return None if len(text) > _MAX_ENTRY else _parsed(text)
+
+
+@lru_cache(maxsize=4096)  # one request asks for its peer's three times
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     if match := _WITH_PORT.fullmatch(text):
         text = match[1] or match[2]
     try:

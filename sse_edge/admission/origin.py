@@ -9,6 +9,7 @@ Sources: RFC 6454 (Origin), W3C Fetch Metadata (Sec-Fetch-Site), WHATWG Fetch (C
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError
@@ -41,7 +42,14 @@ _MAX_ORIGIN = 300  # characters; a DNS name has at most 253
 
 def own_origin(scheme: str, host: str | None) -> str | None:
     """The origin that a Host header names, ``scheme://host[:port]``; None if it names none."""
-    return None if host is None else _canonical(f"{scheme}://{host}")
+    if host is None or len(host) > _MAX_ORIGIN:
+        return None
+    return _named(scheme, host)
+
+
+@lru_cache(maxsize=256)  # a server has few names
+def _named(scheme: str, host: str) -> str | None:
+    return _canonical(f"{scheme}://{host}")
 
 
 def is_preflight(request: Request) -> bool:
