@@ -54,7 +54,8 @@ class SSEMiddleware:
     ``origins``: origins that may connect besides the request's own; ``hosts``: if given, the only
     Host values answered; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
     Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
-    ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
+    ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed;
+    ``ipv6_prefix``: how many bits of an IPv6 address make one client.
     ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
     ``drain_window``: seconds over which SIGTERM ends the open streams.
     ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
@@ -83,6 +84,7 @@ class SSEMiddleware:
         missing_origin: Literal["allow", "refuse"] = "allow",
         limits: Limits | None = None,
         trusted_proxies: Sequence[str] = (),
+        ipv6_prefix: int = 64,
         keep_alive: float | None = 15.0,
         max_duration: float | None = 1800.0,
         retry: float = 3.0,
@@ -129,7 +131,7 @@ class SSEMiddleware:
             auth=auth,
             routes=self._routes,
             origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin),
-            proxies=TrustedProxies(trusted_proxies),
+            proxies=TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix),
             limits=limits or Limits(),
             leases=self._leases,
             authorize=authorize,

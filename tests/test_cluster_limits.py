@@ -191,7 +191,7 @@ async def test_shared_rate_with_many_at_once(edge, ask, redis_url, caplog):
     answers = await asyncio.gather(*(ask(workers[n % 2]) for n in range(600)))
     assert tally(answers) == {200: 100, "connect-rate": 500}
     assert [middleware.figures()["degraded"] for middleware in workers] == [[], []]
-    assert caplog.records == []
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []
 
 
 async def test_ipv6(edge, ask, redis_url):

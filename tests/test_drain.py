@@ -9,7 +9,8 @@ import time
 import pytest
 
 from apps.edge import AUTH
-from servers.sse import get
+from servers.browser import wait_for
+from servers.sse import ResponseReader, get
 from sse_edge.drain import SignalChain
 
 COOKIES = {"session": AUTH.issue("u42")}
@@ -130,7 +131,7 @@ SERVERS = [
     pytest.param({"server": "uvicorn"}, id="uvicorn"),
     pytest.param({"server": "uvicorn", "options": ["--http", "h11", "--loop", "asyncio"]}, id="h11"),
     pytest.param({"server": "uvicorn", "options": ["--lifespan", "off"]}, id="no lifespan"),
-    pytest.param({"server": "uvicorn", "workers": 2}, id="2 workers"),
+    pytest.param({"server": "uvicorn", "workers": 3}, id="3 workers"),
     pytest.param({"server": "granian"}, id="granian"),
 ]
 
@@ -167,3 +168,112 @@ async def test_sigterm_after_a_client_that_did_not_read(serve_app, connect):
     assert figures["endings"] == {"slow": 1}
     process.signal(signal.SIGTERM)
     await process.exited(4)
+
+
+class KeptAlive:
+    """A connection for one request after the other."""
+
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    async def get(self, path):
+        """The body of the answer."""
+        cookie = f"session={COOKIES['session']}"
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nCookie: {cookie}\r\n\r\n"
+        )
+        self.writer.write(head.encode())
+        response, body = ResponseReader(), b""
+        async with asyncio.timeout(5):
+            while not response.complete:
+                data = await self.reader.read(65536)
+                assert data, "the connection was closed"
+                body += response.feed(data)
+        return body.decode()
+
+
+@pytest.fixture
+async def kept_alive():
+    """``await kept_alive(process)``: a connection of its own that is closed at the end."""
+    opened = []
+
+    async def connect(process):
+        opened.append(KeptAlive(*await asyncio.open_connection("127.0.0.1", process.port)))
+        return opened[-1]
+
+    yield connect
+    for one in opened:
+        one.writer.close()
+        await one.writer.wait_closed()
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian", "hypercorn"])
+async def test_drained_by_a_hook(serve_app, connect, kept_alive, server):
+    """On any server ``edge.drain`` ends streams in good order, is not ready at once, and refuses new ones."""
+    process = serve_app("apps.draining:app", server=server)
+    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(30)]
+    connection = await kept_alive(process)
+    assert json.loads(await connection.get("/figures"))["ready"] is True
+    await connection.get("/drain")
+    assert json.loads(await connection.get("/figures"))["ready"] is False
+    refused = await connection.get("/events/me")
+    assert "event: edge-refused" in refused
+    assert '"error": "draining"' in refused
+    for client in clients:
+        goodbye = await client.until(lambda event: event.event == "edge-close")
+        assert goodbye.data == '{"reason": "drain"}'
+        assert await client.ended()
+    async with asyncio.timeout(5):  # a client sees the end a moment before the worker counts it
+        while (figures := json.loads(await connection.get("/figures")))["streams"]:
+            pass
+    assert figures["endings"] == {"drain": 30}
+    assert "Traceback" not in process.log
+
+
+def test_a_tab_outlives_a_draining_worker(serve_app, page):
+    """A native EventSource whose worker drains asks again, is refused, and stays: the next worker has it."""
+    process = serve_app("apps.draining:app", env={"RETRY": "0.2"})
+    page.get(process.url)
+    page.add_cookie({"name": "session", "value": COOKIES["session"]})
+    page.execute_script(
+        """
+        window.refused = 0; window.states = new Set(); window.opened = 0
+        window.source = new EventSource("/events/me")
+        source.addEventListener("edge-refused", () => refused++)
+        source.onopen = () => opened++
+        source.onerror = () => states.add(source.readyState)
+        """
+    )
+    wait_for(page, "opened === 1")
+    page.execute_script("fetch('/drain')")
+    wait_for(page, "refused >= 2")
+    process.kill()
+    other = serve_app("apps.edge:edge", port=process.port, env={"RETRY": "0.2"})
+    while json.loads(page.execute_async_script(FIGURES))["streams"] == 0:
+        assert other.alive
+    assert page.execute_script("return [...states]") == [0]  # CONNECTING, never CLOSED
+
+
+FIGURES = """
+const done = arguments[0]
+fetch("/figures").then(answer => answer.text()).then(done, () => done('{"streams": 0}'))
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "code"),
+    [
+        ({"server": "uvicorn"}, -signal.SIGTERM),
+        ({"server": "uvicorn", "workers": 3}, 0),
+        ({"server": "granian"}, 0),
+    ],
+)
+async def test_exit_codes(serve_app, connect, server, code):
+    """uvicorn dies of the signal after its clean exit; its supervisor, and granian, exit with 0."""
+    process = serve_app("apps.edge:edge", **server)
+    client = await connect(f"{process.url}/events/me", cookies=COOKIES)
+    process.signal(signal.SIGTERM)
+    assert await client.ended()
+    assert await process.exited(10) == code
+    assert "Traceback" not in process.log

@@ -1053,6 +1053,7 @@ def bad(field, shown, **settings):
 
 BAD_SETTINGS = [
     bad("app", "5", app=5),
+    bad("ipv6_prefix", "129", ipv6_prefix=129),
     bad("auth", "None", auth=None),
     bad("auth", "'secret'", auth="secret"),
     bad("auth", "SignedCookie", auth=SignedCookie),

@@ -1,0 +1,18 @@
+"""``apps.edge`` with a hook that drains, for servers whose workers hear no signal: ``/drain``."""
+
+import asyncio
+
+from sse_edge.asgi import respond
+
+from .edge import edge
+
+tasks = set()
+
+
+async def app(scope, receive, send):
+    """``/drain`` begins to end all streams within half a second; everything else is ``edge``'s."""
+    if scope["type"] == "http" and scope["path"] == "/drain":
+        tasks.add(asyncio.create_task(edge.drain(0.5)))
+        await respond(send, 202, [])
+    else:
+        await edge(scope, receive, send)
