@@ -107,10 +107,10 @@ async def test_exactly_six(serve_app, redis_server, redis_url, crowd, kind):
 
 
 async def test_a_killed_workers_leases(serve_app, redis_url, crowd):
-    """kill -9 of a worker that holds 300 leases: all are free within twice the heartbeat."""
+    """kill -9 of a worker that holds 1,000 leases: all are free within twice the heartbeat."""
     env = {"BACKEND": redis_url, "PER_USER": "1", "HEARTBEAT": "1"}
     doomed, other = (serve_app("apps.capped:edge", env=env) for _ in range(2))
-    cookies = [session(f"u{n}")["cookie"] for n in range(300)]
+    cookies = [session(f"u{n}")["cookie"] for n in range(1000)]
     assert set(await asyncio.gather(*(crowd.attempt(doomed.url, one) for one in cookies))) == {"open"}
     assert set(await asyncio.gather(*(crowd.attempt(other.url, one) for one in cookies))) == {"user-limit"}
     killed = time.monotonic()
