@@ -103,7 +103,9 @@ async def test_redis_is_killed_and_comes_back_empty(private_redis, make_fleet):
     await traffic.reach(200)
     async with traffic.lock:  # a publish of unknown outcome could be repeated by an empty Redis
         await asyncio.to_thread(server.kill)
-    await traffic.until(lambda: traffic.errors)
+    # The first may be written into a connection whose end has not been noticed yet: outcome unknown.
+    # Whoever finds nobody to connect to knows that nothing happened.
+    await traffic.until(lambda: any(not error.may_have_happened for error in traffic.errors))
     await keep_alives(listeners)
     await asyncio.to_thread(server.start)
     await traffic.reach(200)
@@ -112,7 +114,6 @@ async def test_redis_is_killed_and_comes_back_empty(private_redis, make_fleet):
     for listener in listeners:
         assert sorted(listener.resets) == [(channel, "epoch") for channel in sorted(listener.channels)]
     assert set(report.resets) == {"epoch"}
-    assert not any(error.may_have_happened for error in traffic.errors)
 
 
 async def test_a_client_from_before_an_empty_restart(private_redis, make_fleet):
