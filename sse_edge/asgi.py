@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -35,6 +35,7 @@ class Request:
     peer: str | None = None
     params: Mapping[str, str] | None = None
     identity: Identity | None = None
+    _once: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, scope: Scope) -> Request:
@@ -51,14 +52,18 @@ class Request:
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header, in order; ``name`` in lower case."""
+        once = self._once
+        if once is None:
+            once = dict(self.headers)
+            object.__setattr__(self, "_once", once)
+        if len(once) == len(self.headers):  # none is repeated, as in almost every request
+            return [once[name].decode("latin-1")] if name in once else []
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
     def first(self, name: bytes) -> str | None:
         """The first value of a header, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        values = self.all(name)
+        return values[0] if values else None
 
     @property
     def query(self) -> dict[str, list[str]]:

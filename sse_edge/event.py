@@ -18,6 +18,7 @@ MAX_EVENT_BYTES = 262_144
 RESERVED_NAMES = frozenset({"error", "open"})
 """Names that EventSource dispatches itself; a handler could not tell them apart."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 _UNSET = object()
@@ -134,7 +135,7 @@ def check_channel(channel: object) -> str:
     """
     if not isinstance(channel, str) or not channel:
         raise EventError("channel", "must be a non-empty string", channel)
-    if len(channel) > 256 or any(c < " " or c == "\x7f" for c in channel):
+    if len(channel) > 256 or _CONTROL.search(channel):
         raise EventError("channel", "has at most 256 characters and no control characters", channel)
     try:
         channel.encode()

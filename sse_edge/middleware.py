@@ -346,6 +346,8 @@ class SSEMiddleware:
             await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
 
     def _log_ending(self, path: str, admission: Admission, stream: Stream, seconds: float) -> None:
+        if not access_log.isEnabledFor(logging.INFO):
+            return
         access_log.info(
             '"GET %s" ended: %s after %.1f s, %d events, %d bytes, user=%s address=%s',
             _printable(path),

@@ -333,3 +333,23 @@ def test_bad_anonymous(channels):
     """Patterns that are none are refused."""
     with pytest.raises(ConfigError, match="channels"):
         Anonymous(channels)
+
+
+def test_a_verified_cookie_still_expires():
+    """That a cookie was verified is remembered, never that it was in time."""
+    auth = SignedCookie("secret", max_age=100)
+    value = auth.issue("u42", now=1000)
+    assert auth.identify(asking(value), 1050).user == "u42"
+    assert auth.identify(asking(value), 1100) is None
+    assert auth.identify(asking(value), 900) is None
+    assert auth.identify(asking(value), 1050).user == "u42"
+
+
+def test_garbage_pushes_no_verified_cookie_out():
+    """Thousands of forged cookies cost each their check and nothing that was known."""
+    auth = SignedCookie("secret", max_age=100)
+    value = auth.issue("u42", now=1000)
+    auth.identify(asking(value), 1001)
+    for n in range(5000):
+        assert auth.identify(asking(f"{value}{n}"), 1001) is None
+    assert auth._known.cache_info().currsize == 1

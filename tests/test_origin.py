@@ -1,6 +1,6 @@
 import pytest
 
-from sse_edge.admission.origin import PREFLIGHT, OriginPolicy, is_preflight, own_origin
+from sse_edge.admission.origin import PREFLIGHT, OriginPolicy, own_origin
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError
 
@@ -218,20 +218,6 @@ def test_host_is_checked_first():
 def test_own_origin(scheme, host, expected):
     """The request's own origin comes from its Host, normalised, and odd Hosts give none."""
     assert own_origin(scheme, host) == expected
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "expected"),
-    [
-        ("OPTIONS", ["origin", "access-control-request-method"], True),
-        ("OPTIONS", ["origin"], False),
-        ("OPTIONS", ["access-control-request-method"], False),
-        ("GET", ["origin", "access-control-request-method"], False),
-    ],
-)
-def test_is_preflight(method, headers, expected):
-    """A preflight is OPTIONS with both of its headers."""
-    assert is_preflight(request(*((name, "x") for name in headers), method=method)) is expected
 
 
 def test_preflight_headers():

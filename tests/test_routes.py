@@ -15,7 +15,7 @@ async def resolve(routes, path, identity=USER):
     """What a request for ``path`` is resolved to."""
     match = routes.match(path)
     assert match is not None
-    return await routes.resolve(match, Request("GET", path, params=match.params, identity=identity))
+    return await routes.resolve(match, Request("GET", path), identity)
 
 
 @pytest.mark.parametrize(

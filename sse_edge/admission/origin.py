@@ -52,15 +52,6 @@ def _named(scheme: str, host: str) -> str | None:
     return _canonical(f"{scheme}://{host}")
 
 
-def is_preflight(request: Request) -> bool:
-    """Whether a browser asks beforehand if a cross-origin request may be made."""
-    return (
-        request.method == "OPTIONS"
-        and request.first(b"origin") is not None
-        and request.first(b"access-control-request-method") is not None
-    )
-
-
 class OriginPolicy:
     """Decides by Origin, Sec-Fetch-Site and Host.
 

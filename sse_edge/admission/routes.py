@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, EventError
@@ -16,6 +16,7 @@ from .settings import matching, strings, whole
 
 if TYPE_CHECKING:
     from ..asgi import Request
+    from ..identity import Identity
 
 ChannelsFor = str | Sequence[str] | Callable[["Request"], Any]
 """Channel templates, or a function (sync or async) of the request that returns a list of channels."""
@@ -101,12 +102,12 @@ class Routes:
             return Match({}, self._everywhere)
         return None
 
-    async def resolve(self, match: Match, request: Request) -> Resolved | Refusal:
-        """The channels of a matched request, whose ``params`` and ``identity`` are filled in."""
+    async def resolve(self, match: Match, request: Request, identity: Identity) -> Resolved | Refusal:
+        """The channels of a request of ``identity`` that matched; a function for them is told both."""
         if isinstance(match.source, tuple):
-            return _fill(match.source, match.params, request.identity.user if request.identity else None)
+            return _fill(match.source, match.params, identity.user)
         try:
-            answer = await match.source(request)
+            answer = await match.source(replace(request, params=match.params, identity=identity))
             if answer is not None and not isinstance(answer, list | tuple):
                 raise TypeError(f"channels: must return a list, not {type(answer).__name__}")
         except (LookupError, ValueError) as error:

@@ -9,11 +9,12 @@ from ..event import Event, EventId, comment
 from ..outcome import Ending, Refusal
 
 KEEP_ALIVE = comment("keep-alive")
+_OPEN = comment("stream open")
 
 
 def greeting(retry_ms: int) -> bytes:
     """The first bytes of a stream: a comment, and how long to wait before coming back."""
-    return b"%sretry: %d\n\n" % (comment("stream open"), retry_ms)
+    return b"%sretry: %d\n\n" % (_OPEN, retry_ms)
 
 
 def keep_alive(position: EventId | None) -> bytes:

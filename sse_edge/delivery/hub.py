@@ -137,7 +137,11 @@ class Hub:
         self.streams.add(stream)
         self._empty.clear()
         for channel in stream.channels:
-            self._listeners.setdefault(channel, set()).add(stream)
+            listeners = self._listeners.get(channel)
+            if listeners is None:
+                self._listeners[channel] = {stream}
+            else:
+                listeners.add(stream)
 
     def _leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
@@ -190,7 +194,8 @@ class Hub:
             stream.queue(frame)
         stream.events = len(replay.events)  # what only says where the stream is does not count
         stream.go_live(replay.upto, after)
-        self._mark(stream)
+        # At once: it leaves the machine together with the first bytes, where history was at hand.
+        self._flush_one(stream, self.now)
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -204,7 +209,6 @@ class Hub:
         if stream.waiting is not None:
             stream.waiting.cancel()
         stream.pending.clear()
-        self._unlisten(stream)
         self.subscriber.unsubscribe(stream.channels)
 
     def end(self, stream: Stream, ending: Ending) -> None:
@@ -329,21 +333,23 @@ class Hub:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        dirty, now, limit = self._dirty, self.now, self.max_unsent
+        dirty, now = self._dirty, self.now
         for _ in range(min(SLICE, len(dirty))):
-            stream = dirty.popleft()
-            if stream.ending is not None or not stream.pending:
-                continue
-            # What waited before counts, not what is new: one large replay makes no client slow.
-            if stream.sink.unsent > limit:
-                self.end(stream, SLOW)
-                continue
-            self.delivered += len(stream.pending)
-            stream.flush(now)
+            self._flush_one(dirty.popleft(), now)
         if dirty:
             self._loop.call_soon(self._flush)
         else:
             self._flushing = False
+
+    def _flush_one(self, stream: Stream, now: float) -> None:
+        if stream.ending is not None or not stream.pending:
+            return
+        # What waited before counts, not what is new: one large replay makes no client slow.
+        if stream.sink.unsent > self.max_unsent:
+            self.end(stream, SLOW)
+        else:
+            self.delivered += len(stream.pending)
+            stream.flush(now)
 
     # Time
 

@@ -89,8 +89,12 @@ class UvicornSink:
         headers, self._headers = self._headers, None
         early: list[bytes] = []
         try:
-            async with asyncio.timeout(START):
-                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            head = {"type": "http.response.start", "status": 200, "headers": headers}
+            if self._cycle.flow.write_paused:  # behind a response on this connection that nobody reads
+                async with asyncio.timeout(START):
+                    await self._send(head)
+            else:
+                await self._send(head)
             if self._cycle.chunked_encoding is not True:
                 raise RuntimeError("the response is not chunked")
             early, self._early = self._early or [], None
@@ -146,18 +150,22 @@ def _chunk(data: bytes) -> bytes:
     return chunk
 
 
-_told = False
+_judged: dict[tuple[type, type], bool] = {}
 
 
 def _is_uvicorn(cycle: Any) -> bool:
-    global _told  # noqa: PLW0603
-    if not type(cycle).__module__.startswith("uvicorn."):
+    kind = type(cycle)
+    if not kind.__module__.startswith("uvicorn."):
         return False
-    if all(hasattr(cycle, name) for name in _CYCLE) and all(
-        hasattr(cycle.transport, name) for name in _TRANSPORT
-    ):
-        return True
-    if not _told:
-        _told = True
-        logger.info("this uvicorn is not written to directly (%s)", type(cycle).__module__)
-    return False
+    transport = getattr(cycle, "transport", None)
+    kinds = (kind, type(transport))
+    known = _judged.get(kinds)
+    if known is None:
+        known = _judged[kinds] = (
+            all(hasattr(cycle, name) for name in _CYCLE)
+            and all(hasattr(transport, name) for name in _TRANSPORT)
+            and hasattr(cycle.flow, "write_paused")
+        )
+        if not known:
+            logger.info("this uvicorn is not written to directly (%s)", kind.__module__)
+    return known

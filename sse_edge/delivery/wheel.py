@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from .lifetime import NEVER
 from .stream import Stream
 
 TICK = 0.05
@@ -20,10 +21,14 @@ class Wheel:
     def place(self, stream: Stream, due: float) -> None:
         """Make ``stream`` due at ``due``, and no longer when it was due before."""
         self.remove(stream)
-        if due == float("inf"):
+        if due == NEVER:
             return
-        stream.tick = max(self._next, ceil(due / TICK))
-        self._buckets.setdefault(stream.tick, set()).add(stream)
+        tick = stream.tick = max(self._next, ceil(due / TICK))
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            self._buckets[tick] = {stream}
+        else:
+            bucket.add(stream)
 
     def remove(self, stream: Stream) -> None:
         """Forget ``stream``."""
