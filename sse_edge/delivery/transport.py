@@ -7,7 +7,7 @@ import logging
 import socket
 from typing import Any
 
-from ..asgi import Headers, Receive, Send
+from ..asgi import Headers, Message, Receive, Send
 from .sink import START, Sink, TaskSink
 
 logger = logging.getLogger("sse_edge")
@@ -53,25 +53,16 @@ class UvicornSink:
         if self._over:
             return 0
         size: int = self._transport.get_write_buffer_size()
-        return size + sum(map(len, self._early or ()))
+        return size + sum(map(len, self._early)) if self._early else size
 
     def write(self, data: bytes) -> None:
         """See ``Sink.write``."""
         if self._over or self._finishing:
             return
-        if self._early is not None:
-            self._early.append(data)
-            return
-        transport = self._transport
-        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
-        if transport.is_closing():
-            self._let_go()
-            return
-        try:
-            transport.write(_chunk(data))
-        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
-            logger.debug("a write failed, so the client counts as gone: %r", error)
-            self._let_go()
+        if self._early is None:
+            self._pass_on(_chunk(data))
+        else:
+            self._early.append(_chunk(data))
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""
@@ -85,33 +76,30 @@ class UvicornSink:
         self._transport.abort()
 
     async def start(self, first: bytes) -> None:
-        """See ``Sink.start``."""
+        """See ``Sink.start``.
+
+        What is written before the event loop turns leaves in one piece with the head.
+        """
         headers, self._headers = self._headers, None
-        early: list[bytes] = []
         try:
-            head = {"type": "http.response.start", "status": 200, "headers": headers}
-            if self._cycle.flow.write_paused:  # behind a response on this connection that nobody reads
-                async with asyncio.timeout(START):
-                    await self._send(head)
-            else:
-                await self._send(head)
+            head = await self._head({"type": "http.response.start", "status": 200, "headers": headers})
             if self._cycle.chunked_encoding is not True:
                 raise RuntimeError("the response is not chunked")
-            early, self._early = self._early or [], None
             self._watch_peer()
         except Exception as error:  # noqa: BLE001
             logger.debug("a response could not be started: %r", error)
             self.abort()
             return
-        finishing, self._finishing = self._finishing, False
-        self.write(b"".join([first, *early]))
-        self._finishing = finishing
+        if self._early is not None:
+            self._early[:0] = [head, _chunk(first)]
+            asyncio.get_running_loop().call_soon(self._send_early)
 
     async def run(self) -> None:
         """See ``Sink.run``."""
         try:
             while not self._over:
                 if self._finishing:
+                    self._send_early()
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
                 message = await self._receive()
@@ -125,6 +113,37 @@ class UvicornSink:
                 # Cut, not ended: uvicorn would wait for the client to take what is left.
                 self._transport.abort()
 
+    async def _head(self, message: Message) -> bytes:
+        """The response's head as uvicorn writes it, which goes out with the first bytes."""
+        cycle = self._cycle
+        if cycle.flow.write_paused:  # behind a response on this connection that nobody reads
+            async with asyncio.timeout(START):
+                await self._send(message)
+            return b""
+        cycle.transport = kept = _Kept(self._transport)
+        try:
+            await self._send(message)  # does not wait
+        finally:
+            cycle.transport = self._transport
+        return kept.data
+
+    def _send_early(self) -> None:
+        early, self._early = self._early, None
+        if early and not self._over:
+            self._pass_on(b"".join(early))
+
+    def _pass_on(self, data: bytes) -> None:
+        transport = self._transport
+        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
+        if transport.is_closing():
+            self._let_go()
+            return
+        try:
+            transport.write(data)
+        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
+            logger.debug("a write failed, so the client counts as gone: %r", error)
+            self._let_go()
+
     def _watch_peer(self) -> None:
         sock = self._transport.get_extra_info("socket")
         option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
@@ -135,6 +154,22 @@ class UvicornSink:
         self._over = True
         self._early = None
         self._cycle.message_event.set()
+
+
+class _Kept:
+    """Stands in for a transport while uvicorn writes a head."""
+
+    __slots__ = ("_transport", "data")
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.data = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.data += data
 
 
 _last: tuple[bytes, bytes] = (b"", b"")
