@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from .admission.address import TrustedProxies
 from .admission.backoff import Backoff
@@ -24,7 +24,9 @@ from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, respond, rout
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
+from .delivery.backlog import Bounds
 from .delivery.lifetime import Lifetime
+from .delivery.sink import Sink
 from .delivery.stream import Stream
 from .delivery.transport import open_sink
 from .errors import BackendError, ConfigError
@@ -40,6 +42,16 @@ access_log = logging.getLogger("sse_edge.access")
 
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
+
+
+class Opened(NamedTuple):
+    """A stream that hears its channels, before its first byte; ``blind`` while the backend is away."""
+
+    worker: Worker
+    admission: Admission
+    stream: Stream
+    path: str
+    blind: bool
 
 
 class SSEMiddleware:
@@ -64,7 +76,8 @@ class SSEMiddleware:
     event, which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
     ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
     silent until it is back.
-    ``max_unsent``: bytes that may wait for one client before its stream ends as ``slow``.
+    ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
+    before its stream ends as ``slow``; see ``Bounds``.
     ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
 
     Raises ConfigError, naming field and value, for any setting it cannot work with.
@@ -89,6 +102,7 @@ class SSEMiddleware:
         max_duration: float | None = 1800.0,
         retry: float = 3.0,
         max_unsent: int = 1_048_576,
+        max_unsent_age: float | None = 30.0,
         query_cursor: bool = False,
         reauthorize_every: float | None = 300.0,
         drain_window: float = 10.0,
@@ -113,8 +127,6 @@ class SSEMiddleware:
             raise ConfigError("on_backend_down", 'must be "refuse" or "accept"', on_backend_down)
         if not isinstance(query_cursor, bool):
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
-        if type(max_unsent) is not int or max_unsent <= 0:
-            raise ConfigError("max_unsent", "must be a positive number of bytes", max_unsent)
         self.app = app
         self.path = path
         self.refusals: Counter[str] = Counter()
@@ -123,7 +135,7 @@ class SSEMiddleware:
         self._said_as = refusals
         self._accepts_blindly = on_backend_down == "accept"
         self._backoff = Backoff(retry)
-        self._max_unsent = max_unsent
+        self._bounds = Bounds(max_unsent, max_unsent_age)
         self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
         self._leases: Leases = self._backend.leases()
@@ -146,7 +158,10 @@ class SSEMiddleware:
         """Answer streams, pass everything else on."""
         kind = scope["type"]
         if kind == "http" and self._routes.under(route_path(scope)):
-            await self._answer(scope, receive, send)
+            opened = await self._answer(scope, receive, send)
+            if opened is not None:
+                # Out here the request, its headers and what decided about it are gone already.
+                await self._hold(*opened)
         elif kind == "http" and self._status is not None and self._status.under(route_path(scope)):
             await self._started()
             await self._status.answer(Request.of(scope), send, self.figures())
@@ -205,7 +220,7 @@ class SSEMiddleware:
             self._gate,
             self._leases,
             self._lifetime,
-            max_unsent=self._max_unsent,
+            bounds=self._bounds,
             drain_window=self._drain_window,
         )
         await worker.start()
@@ -256,7 +271,7 @@ class SSEMiddleware:
 
     # Requests
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Opened | None:
         worker = await self._started()
         await worker.informed()
         hub = worker.hub
@@ -274,28 +289,25 @@ class SSEMiddleware:
             await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
+            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers])
+            opened = None
             try:
-                await self._stream(worker, request, verdict, receive, send, headers)
+                opened = await self._open(worker, verdict, sink, request.path)
             finally:
-                self._leases.release(verdict.subjects)
+                if not isinstance(opened, Opened):
+                    self._leases.release(verdict.subjects)
+            if isinstance(opened, Opened):
+                return opened
+            await self._refuse(request, send, opened, headers)
+        return None
 
-    async def _stream(
-        self,
-        worker: Worker,
-        request: Request,
-        admission: Admission,
-        receive: Receive,
-        send: Send,
-        headers: Headers,
-    ) -> None:
+    async def _open(self, worker: Worker, admission: Admission, sink: Sink, path: str) -> Opened | Refusal:
         hub, identity = worker.hub, admission.identity
         now = time.time()
         refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
         if refusal is not None:
-            await self._refuse(request, send, refusal, headers)
-            return
+            return refusal
         remaining = None if identity.expires is None else identity.expires - now
-        sink = open_sink(send, receive, [*STREAM_HEADERS, *headers])
         stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
         blind = self._accepts_blindly and not hub.subscriber.connected
         try:
@@ -304,26 +316,32 @@ class SSEMiddleware:
         except BackendError as error:
             if not self._accepts_blindly:
                 logger.warning("a stream was refused: %s", error)
-                await self._refuse(request, send, BACKEND_DOWN, headers)
-                return
+                return BACKEND_DOWN
             blind = True  # it was not known yet that the backend is away
         if blind:
             hub.adopt(stream)
+        return Opened(worker, admission, stream, path, blind)
+
+    async def _hold(
+        self, worker: Worker, admission: Admission, stream: Stream, path: str, blind: bool
+    ) -> None:
+        hub = worker.hub
         ending = ERROR
         try:
             worker.watch(stream, admission)
             # The first bytes do not wait for history, so that no proxy holds the headers back.
-            await sink.start(hub.greeting())
+            await stream.sink.start(hub.greeting())
             if blind:
                 hub.catch_up_later(stream, admission.cursor)
             else:
                 await hub.catch_up(stream, admission.cursor)
-            await sink.run()
+            await stream.sink.run()
             ending = CLIENT_GONE
         finally:
             worker.unwatch(stream)
             hub.close_stream(stream, ending)
-            self._log_ending(request.path, admission, stream, hub.now - stream.opened)
+            self._leases.release(admission.subjects)
+            self._log_ending(path, admission, stream, hub.now - stream.opened)
 
     async def _refuse(self, request: Request, send: Send, refusal: Refusal, headers: Headers) -> None:
         self.refusals[refusal.code] += 1

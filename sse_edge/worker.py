@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 
 from .admission.gate import Admission, Gate
 from .backends.base import CONTROL, Backend, Leases
+from .delivery.backlog import Bounds
 from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
 from .delivery.stream import Stream
@@ -42,14 +43,14 @@ class Worker:
         leases: Leases,
         lifetime: Lifetime,
         *,
-        max_unsent: int,
+        bounds: Bounds,
         drain_window: float,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.hub = Hub(
             backend,
             lifetime,
-            max_unsent=max_unsent,
+            bounds=bounds,
             on_recheck=self._on_recheck,
             on_control=self._on_control,
         )

@@ -1,6 +1,7 @@
 """Parts for tests of the delivery wing: a sink that keeps what it is given, a subscriber on strings."""
 
 from sse_edge.backends.base import Replay
+from sse_edge.delivery.backlog import Bounds
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
 from sse_edge.event import EventId
@@ -17,16 +18,17 @@ def frame(n, channel="c"):
 
 
 class ListSink:
-    """Keeps what is written; ``stuck`` counts all of it as unsent."""
+    """Keeps what is written; ``stuck`` counts all of it as unsent, otherwise ``lag`` bytes are."""
 
     def __init__(self, stuck=False):
         self.writes = []
         self.stuck = stuck
+        self.lag = 0
         self.finished = self.aborted = False
 
     @property
     def unsent(self):
-        return sum(map(len, self.writes)) if self.stuck else 0
+        return sum(map(len, self.writes)) if self.stuck else self.lag
 
     @property
     def data(self):
@@ -34,6 +36,7 @@ class ListSink:
 
     def write(self, data):
         self.writes.append(data)
+        return self.unsent
 
     def finish(self, data):
         self.writes.append(data)
@@ -84,9 +87,9 @@ class ScriptedBackend:
         return self.answers
 
 
-async def make_hub(backend, *, max_unsent=1000, chance=lambda: 0.5, **times):
+async def make_hub(backend, *, max_unsent=1000, max_unsent_age=None, chance=lambda: 0.5, **times):
     """A started hub on a scripted backend."""
-    hub = Hub(backend, Lifetime(**times), max_unsent=max_unsent, chance=chance)
+    hub = Hub(backend, Lifetime(**times), bounds=Bounds(max_unsent, max_unsent_age), chance=chance)
     await hub.start()
     backend.counted.clear()  # the control channel
     return hub

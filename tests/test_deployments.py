@@ -98,7 +98,7 @@ class Scene:
         self.backends = [RedisBackend(self.url, timeout=2.0, **self.settings) for _ in range(3)]
         self.hubs = []
         for backend in self.backends[:2]:
-            self.hubs.append(Hub(backend, Lifetime(keep_alive=0.5), max_unsent=10_000_000))
+            self.hubs.append(Hub(backend, Lifetime(keep_alive=0.5)))
             await self.hubs[-1].start()
         self.steady, self.mover = Reader("steady", self.checker), Reader("mover", self.checker)
         await self.steady.join(self.hubs[0])

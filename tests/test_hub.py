@@ -213,13 +213,54 @@ async def test_a_stuck_client_ends_as_slow(hub):
     assert well.sink.data.count(big) == 3
 
 
+async def test_what_waits_too_long_ends_the_stream_as_slow(backend):
+    """A few bytes that a client never takes end its stream after max_unsent_age, without another event."""
+    hub = await make_hub(backend, max_unsent_age=0.4)
+    stuck, well = await join(hub, sink=ListSink(stuck=True)), await join(hub)
+    hub.deliver("c", at(1), frame(1))
+    async with asyncio.timeout(5):
+        while stuck.ending is None:
+            await asyncio.sleep(0.02)
+    assert stuck.ending is SLOW
+    assert stuck.sink.aborted
+    await asyncio.sleep(0.5)
+    assert well.ending is None
+    await hub.close()
+
+
+async def test_a_client_that_goes_on_reading_is_not_slow(backend):
+    """However long there is always something unsent, it matters only how long each byte waits."""
+    hub = await make_hub(backend, max_unsent_age=0.4)
+    sink = ListSink()
+    stream = await join(hub, sink=sink)
+    loop = asyncio.get_running_loop()
+    end, n = loop.time() + 1.5, 0
+    while loop.time() < end:
+        n += 1
+        hub.deliver("c", at(n), frame(n))
+        sink.lag = len(frame(n))  # all but the newest event has left
+        await asyncio.sleep(0.02)
+    assert stream.ending is None
+    await hub.close()
+
+
 async def test_one_large_replay_makes_nobody_slow(hub, backend):
     """History larger than max_unsent is written to a client that reads."""
     backend.answers = Replay([Numbered(at(n), frame(n) * 100) for n in range(1, 9)], [], at(9))
     stream = await join(hub, sink=ListSink(stuck=True), after=at(0))
     await settle()
     assert stream.ending is None
-    assert len(stream.sink.data) > hub.max_unsent
+    assert len(stream.sink.data) > hub.bounds.max_unsent
+    hub.deliver("c", at(10), frame(10))
+    await settle()
+    hub.deliver("c", at(11), frame(11))
+    await settle()
+    assert stream.ending is None  # the replay does not count while it is being read
+    assert stream.sink.data.endswith(frame(11))
+    for n in range(12, 20):
+        hub.deliver("c", at(n), frame(n) * 20)
+        await settle()
+    assert stream.ending is SLOW
 
 
 async def test_a_refused_subscription_leaves_nothing(hub, backend):

@@ -746,7 +746,7 @@ async def test_an_ending_nobody_reads(edge, asgi, monkeypatch):
     (stream,) = middleware._worker.hub.streams
     assert middleware.disconnect(user="u42") == 1
     await publisher.publish("news", "too late")
-    assert stream.unsent < 300
+    assert stream.sink.unsent < 300
     assert stream.pending == []
     await client.ended()
     assert middleware.figures()["endings"] == {"revoked": 1}
@@ -1098,6 +1098,10 @@ BAD_SETTINGS = [
     bad("max_unsent", "0", max_unsent=0),
     bad("max_unsent", "True", max_unsent=True),
     bad("max_unsent", "1.5", max_unsent=1.5),
+    bad("max_unsent_age", "0", max_unsent_age=0),
+    bad("max_unsent_age", "True", max_unsent_age=True),
+    bad("max_unsent_age", "'30'", max_unsent_age="30"),
+    bad("max_unsent_age", "inf", max_unsent_age=float("inf")),
     bad("query_cursor", "'yes'", query_cursor="yes"),
 ]
 

@@ -61,8 +61,25 @@ def test_flush_writes_once():
     it = stream()
     it.queue(b"a")
     it.queue(b"b")
-    assert it.unsent == 2
     it.flush(3.0)
     it.flush(4.0)
     assert it.sink.writes == [b"ab"]
-    assert (it.last_write, it.unsent, it.events, it.size) == (3.0, 0, 2, 2)
+    assert (it.last_write, it.events, it.size) == (3.0, 2, 2)
+
+
+def test_the_same_burst_is_joined_once():
+    """Streams that wait for the same events are written the same bytes object."""
+    frames = [b"a" * 100, b"b" * 100]
+    streams = [stream() for _ in range(3)]
+    for it in streams:
+        for each in frames:
+            it.queue(each)
+        it.flush(1.0)
+    other = stream()
+    other.queue(frames[1])
+    other.queue(frames[0])
+    other.flush(1.0)
+    (first,), (second,), (third,) = (it.sink.writes for it in streams)
+    assert first == b"".join(frames)
+    assert first is second is third
+    assert other.sink.writes == [frames[1] + frames[0]]

@@ -13,6 +13,7 @@ from ..errors import BackendError
 from ..event import EventId
 from ..outcome import BACKEND_LOST, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
+from .backlog import Backlog, Bounds
 from .lifetime import NEVER, Lifetime
 from .sink import Sink
 from .stream import Stream
@@ -35,9 +36,9 @@ GOODBYE = 5.0
 class Hub:
     """Delivers a backend's events to the streams of one worker.
 
-    ``max_unsent`` is how many bytes may wait for one client before its stream ends as ``slow``.
-    ``on_recheck`` is called with a stream whose right to its channels is to be asked again, and
-    ``on_control`` with each message to all workers, or None when some may have been lost.
+    ``bounds`` are on what may wait for one client before its stream ends as ``slow``.  ``on_recheck`` is
+    called with a stream whose right to its channels is to be asked again, and ``on_control`` with each
+    message to all workers, or None when some may have been lost.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Hub:
         backend: Backend,
         lifetime: Lifetime,
         *,
-        max_unsent: int,
+        bounds: Bounds | None = None,
         chance: Callable[[], float] = random.random,
         on_recheck: Callable[[Stream], None] | None = None,
         on_control: Callable[[bytes | None], None] | None = None,
@@ -53,7 +54,7 @@ class Hub:
         self._on_recheck = on_recheck
         self._on_control = on_control
         self.lifetime = lifetime
-        self.max_unsent = max_unsent
+        self.bounds = bounds or Bounds()
         self.draining = False
         self.streams: set[Stream] = set()
         self.opened = 0
@@ -190,12 +191,19 @@ class Hub:
             return
 
     def _give(self, stream: Stream, replay: Replay, after: EventId | None) -> None:
-        for frame in frames.replay(replay):
+        said = frames.replay(replay)
+        for frame in said:
             stream.queue(frame)
-        stream.events = len(replay.events)  # what only says where the stream is does not count
+        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
         stream.go_live(replay.upto, after)
+        if stream.ending is not None:
+            return
         # At once: it leaves the machine together with the first bytes, where history was at hand.
-        self._flush_one(stream, self.now)
+        self.delivered += len(stream.pending)
+        before, now = stream.size, self.now
+        stream.flush(now)
+        if stream.behind:
+            stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -296,14 +304,23 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(frame)
             return
-        for stream in self._listeners.get(channel, ()):
-            clean = not stream.pending
+        listeners = self._listeners.get(channel)
+        if listeners is None:
+            return
+        # The two loops that a broadcast to thousands spends its time in are this one and _flush.
+        dirty = self._dirty
+        for stream in listeners:
+            pending = stream.pending
             if stream.held is None:
-                stream.queue(frame)
+                if not pending:
+                    dirty.append(stream)
+                pending.append(frame)
             else:
+                clean = not pending
                 stream.hold(id, frame)
-            if clean and stream.pending:
-                self._mark(stream)
+                if clean and pending:
+                    dirty.append(stream)
+        self._flush_soon()
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
@@ -328,33 +345,44 @@ class Hub:
 
     def _mark(self, stream: Stream) -> None:
         self._dirty.append(stream)
-        if not self._flushing:
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._dirty and not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         dirty, now = self._dirty, self.now
         for _ in range(min(SLICE, len(dirty))):
-            self._flush_one(dirty.popleft(), now)
+            stream = dirty.popleft()
+            if stream.ending is not None or not stream.pending:
+                continue
+            # What waited before counts, not what is new.
+            if stream.behind and self._is_slow(stream, now):
+                self.end(stream, SLOW)
+                continue
+            self.delivered += len(stream.pending)
+            stream.flush(now)
         if dirty:
             self._loop.call_soon(self._flush)
         else:
             self._flushing = False
 
-    def _flush_one(self, stream: Stream, now: float) -> None:
-        if stream.ending is not None or not stream.pending:
-            return
-        # What waited before counts, not what is new: one large replay makes no client slow.
-        if stream.sink.unsent > self.max_unsent:
-            self.end(stream, SLOW)
-        else:
-            self.delivered += len(stream.pending)
-            stream.flush(now)
+    def _is_slow(self, stream: Stream, now: float) -> bool:
+        unsent = stream.sink.unsent
+        if not unsent:
+            stream.backlog = None
+            return False
+        if stream.backlog is None:
+            stream.backlog = Backlog(stream.size, now)
+        return stream.backlog.exceeds(self.bounds, stream.size, unsent, now)
 
     # Time
 
     def _due(self, stream: Stream) -> float:
-        return min(stream.last_write + stream.silence, stream.deadline, stream.recheck)
+        look = self.now + self.bounds.age / 2  # at what waits
+        return min(stream.last_write + stream.silence, stream.deadline, stream.recheck, look)
 
     def _on_tick(self) -> None:
         if self._closed and not self.streams:
@@ -374,22 +402,19 @@ class Hub:
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
                 continue
+            if self._is_slow(stream, now):
+                self.end(stream, SLOW)
+                continue
             if now >= stream.recheck:
                 stream.recheck = NEVER
                 if self._on_recheck is not None:
                     self._on_recheck(stream)
             if now >= stream.last_write + stream.silence and not stream.pending:
                 proven = position is not None and stream.upto is not None and position > stream.upto
-                self._write(stream, placed if proven else frames.KEEP_ALIVE)
+                stream.write(placed if proven else frames.KEEP_ALIVE, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
-
-    def _write(self, stream: Stream, data: bytes) -> None:
-        if stream.sink.unsent > self.max_unsent:
-            self.end(stream, SLOW)
-        else:
-            stream.write(data, self.now)
 
     def _retry_ms(self) -> int:
         return self.lifetime.retry_ms(self._chance())

@@ -19,10 +19,10 @@ class Sink(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes taken and not yet passed on."""
+        """Bytes taken that have not left this machine, as far as can be known."""
 
-    def write(self, data: bytes) -> None:
-        """Send ``data`` after everything before it."""
+    def write(self, data: bytes) -> int:
+        """Send ``data`` after everything before it; how many bytes now wait, at a glance."""
 
     def finish(self, data: bytes) -> None:
         """Send ``data``, then end the response cleanly."""
@@ -72,12 +72,13 @@ class TaskSink:
         """See ``Sink.unsent``."""
         return self._unsent
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         """See ``Sink.write``."""
         if not (self._over or self._finishing):
             self._queue.append(data)
             self._unsent += len(data)
             self._wake.set()
+        return self._unsent
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""

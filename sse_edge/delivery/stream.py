@@ -6,6 +6,7 @@ import asyncio
 
 from ..event import EventId
 from ..outcome import Ending
+from .backlog import Backlog
 from .lifetime import NEVER
 from .sink import Sink
 
@@ -15,12 +16,15 @@ class Stream:
 
     ``held`` collects live events while the stream is still owed history, and until the first of them
     is newer than ``upto``; None once it is live.  ``after`` is what its history began after.
-    ``pending`` waits for the next flush, ``waiting`` for a backend that is away.  ``recheck`` is when
+    ``pending`` waits for the next flush, ``waiting`` for a backend that is away.  ``behind`` is whether
+    the last write did not leave at once, and ``backlog`` watches what has not left.  ``recheck`` is when
     its right to its channels is asked again.  Times are the hub's clock, in seconds.
     """
 
     __slots__ = (
         "after",
+        "backlog",
+        "behind",
         "channels",
         "deadline",
         "ending",
@@ -31,7 +35,6 @@ class Stream:
         "opened",
         "owed",
         "pending",
-        "pending_bytes",
         "recheck",
         "session",
         "silence",
@@ -70,7 +73,8 @@ class Stream:
         self.after: EventId | None = None
         self.held: list[tuple[EventId | None, bytes]] | None = []
         self.pending: list[bytes] = []
-        self.pending_bytes = 0
+        self.behind = False
+        self.backlog: Backlog | None = None
         self.events = 0
         self.size = 0
         self.tick = 0
@@ -125,25 +129,36 @@ class Stream:
     def queue(self, frame: bytes) -> None:
         """Add an event to the next flush."""
         self.pending.append(frame)
-        self.pending_bytes += len(frame)
-        self.events += 1
 
     def flush(self, now: float) -> None:
         """Pass everything pending to the sink."""
         pending = self.pending
         if pending:
-            data = pending[0] if len(pending) == 1 else b"".join(pending)
+            self.events += len(pending)
+            data = pending[0] if len(pending) == 1 else _join(pending)
             pending.clear()
-            self.pending_bytes = 0
-            self.write(data, now)
+            self.last_write = now
+            self.size += len(data)
+            self.behind = self.sink.write(data) > 0
 
     def write(self, data: bytes, now: float) -> None:
-        """Pass bytes to the sink at once."""
+        """Pass bytes that are no event to the sink at once."""
         self.last_write = now
         self.size += len(data)
-        self.sink.write(data)
+        self.behind = self.sink.write(data) > 0
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that wait for this client, here or in its sink."""
-        return self.pending_bytes + self.sink.unsent
+
+_joined: tuple[list[bytes], bytes] = ([], b"")
+
+
+def _join(pending: list[bytes]) -> bytes:
+    """All of ``pending`` as one; streams that wait for the same events share it.
+
+    Comparing lists of the same objects looks at no byte of them.
+    """
+    global _joined  # noqa: PLW0603 - one entry, so that a burst to all streams is joined once
+    known, data = _joined
+    if known != pending:
+        data = b"".join(pending)
+        _joined = (pending.copy(), data)
+    return data

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import logging
 import socket
+import struct
+import sys
+import termios
 from typing import Any
 
 from ..asgi import Headers, Message, Receive, Send
@@ -16,6 +21,8 @@ DEAD_MS = 60_000
 """Milliseconds after which the kernel drops a peer that acknowledges nothing, or reads nothing
 (TCP_USER_TIMEOUT).  TCP alone would wait a quarter of an hour."""
 
+_RESET = struct.pack("ii", 1, 0)
+_SIOCOUTQ: int | None = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
 _CYCLE = ("transport", "flow", "message_event", "chunked_encoding", "response_complete", "disconnected")
 _TRANSPORT = ("write", "abort", "is_closing", "get_write_buffer_size", "get_extra_info")
 
@@ -35,7 +42,17 @@ class UvicornSink:
     nothing in it changes while a body goes on.  The request's task waits in ``receive``.
     """
 
-    __slots__ = ("_cycle", "_early", "_finishing", "_headers", "_over", "_receive", "_send", "_transport")
+    __slots__ = (
+        "_cycle",
+        "_early",
+        "_finishing",
+        "_headers",
+        "_open",
+        "_over",
+        "_receive",
+        "_send",
+        "_transport",
+    )
 
     def __init__(self, cycle: Any, send: Send, receive: Receive, headers: Headers) -> None:
         self._cycle = cycle
@@ -43,36 +60,40 @@ class UvicornSink:
         self._send = send
         self._receive = receive
         self._headers: Headers | None = headers
-        self._early: list[bytes] | None = []
+        self._early: list[bytes] = []
+        self._open = False  # between the first bytes and the last
         self._finishing = False
         self._over = False
 
     @property
     def unsent(self) -> int:
-        """See ``Sink.unsent``: what the transport holds; the kernel's own buffer is not counted."""
+        """See ``Sink.unsent``: what the transport holds, and on Linux what the kernel still holds."""
         if self._over:
             return 0
-        size: int = self._transport.get_write_buffer_size()
-        return size + sum(map(len, self._early)) if self._early else size
+        held: int = self._transport.get_write_buffer_size()
+        return held + sum(map(len, self._early)) + self._in_kernel()
 
-    def write(self, data: bytes) -> None:
-        """See ``Sink.write``."""
-        if self._over or self._finishing:
-            return
-        if self._early is None:
-            self._pass_on(_chunk(data))
-        else:
+    def write(self, data: bytes) -> int:
+        """See ``Sink.write``: what the transport holds; the kernel is not asked."""
+        if self._open:
+            return self._pass_on(_chunk(data))
+        if not (self._over or self._finishing):
             self._early.append(_chunk(data))
+        return 0
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""
         self.write(data)
-        self._finishing = True
+        self._finishing, self._open = True, False
         self._cycle.message_event.set()
 
     def abort(self) -> None:
-        """See ``Sink.abort``: the connection is reset, and what it holds is freed at once."""
+        """See ``Sink.abort``: the connection is reset, and all that is held for it is freed at once."""
         self._let_go()
+        if (sock := self._socket()) is not None:
+            with contextlib.suppress(OSError):  # gone already
+                # Without it the kernel would go on offering what it holds, for a minute.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     async def start(self, first: bytes) -> None:
@@ -90,16 +111,16 @@ class UvicornSink:
             logger.debug("a response could not be started: %r", error)
             self.abort()
             return
-        if self._early is not None:
+        if not self._over:
             self._early[:0] = [head, _chunk(first)]
-            asyncio.get_running_loop().call_soon(self._send_early)
+            asyncio.get_running_loop().call_soon(self._begin)
 
     async def run(self) -> None:
         """See ``Sink.run``."""
         try:
             while not self._over:
                 if self._finishing:
-                    self._send_early()
+                    self._begin()
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
                 message = await self._receive()
@@ -108,7 +129,7 @@ class UvicornSink:
         except Exception as error:  # noqa: BLE001
             logger.debug("a send or receive failed, so the client counts as gone: %r", error)
         finally:
-            self._over = True
+            self._over, self._open = True, False
             if not self._cycle.response_complete and not self._transport.is_closing():
                 # Cut, not ended: uvicorn would wait for the client to take what is left.
                 self._transport.abort()
@@ -127,32 +148,52 @@ class UvicornSink:
             cycle.transport = self._transport
         return kept.data
 
-    def _send_early(self) -> None:
-        early, self._early = self._early, None
+    def _begin(self) -> None:
+        """Pass on what was written so far; from here on nothing waits."""
+        early, self._early = self._early, []
+        self._open = not (self._over or self._finishing)
         if early and not self._over:
             self._pass_on(b"".join(early))
 
-    def _pass_on(self, data: bytes) -> None:
+    def _pass_on(self, data: bytes) -> int:
         transport = self._transport
         # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
         if transport.is_closing():
             self._let_go()
-            return
+            return 0
         try:
             transport.write(data)
         except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
             logger.debug("a write failed, so the client counts as gone: %r", error)
             self._let_go()
+            return 0
+        held: int = transport.get_write_buffer_size()
+        return held
+
+    def _in_kernel(self) -> int:
+        """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
+        sock = self._socket()
+        if sock is None or _SIOCOUTQ is None:
+            return 0
+        try:
+            return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, ValueError):  # gone already
+            return 0
 
     def _watch_peer(self) -> None:
-        sock = self._transport.get_extra_info("socket")
         option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
-        if option is not None and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock = self._socket()
+        if option is not None and sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
 
+    def _socket(self) -> Any:
+        """The connection's socket, if it is TCP."""
+        sock = self._transport.get_extra_info("socket")
+        return sock if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) else None
+
     def _let_go(self) -> None:
-        self._over = True
-        self._early = None
+        self._over, self._open = True, False
+        self._early.clear()
         self._cycle.message_event.set()
 
 
