@@ -7,7 +7,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast format packages clean
+.PHONY: help demo test lint types unit fast bench format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ unit: .venv/.dev packages  ## all tests (ARGS="-k origin -x")
 
 fast: .venv/.dev  ## only the tests that start no server and no browser
 	.venv/bin/pytest -m "not live" $(ARGS)
+
+bench: .venv/.bench  ## what delivering costs beside nchan and others, 12 minutes (ARGS="--quick", "--help")
+	@tests/debian-packages bench
+	.venv/bin/python -m loadtest.bench $(ARGS)
 
 format: .venv/.dev  ## let ruff format and fix what it can
 	.venv/bin/ruff format .
@@ -56,4 +60,9 @@ clean:  ## remove what the targets made
 .venv/.dev: .venv/.made pyproject.toml
 	@echo "Installing sse_edge and its development tools into .venv"
 	@$(PIP) -e '.[dev]'
+	@touch $@ .venv/.server
+
+.venv/.bench: .venv/.made pyproject.toml
+	@echo "Installing sse_edge and what it is compared with into .venv"
+	@$(PIP) -e '.[bench]'
 	@touch $@ .venv/.server

@@ -26,6 +26,14 @@ def free_port() -> int:
         return port
 
 
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that a process has used so far, by the kernel's account, to the nanosecond.
+
+    Linux makes such a clock's id of the process id (clock_getcpuclockid in its C library does).
+    """
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 class Program:
     """A child, its output in a file."""
 
@@ -60,8 +68,7 @@ class Program:
 
     def cpu_seconds(self) -> float:
         """Seconds of CPU it has used so far, by the kernel's account."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -1,0 +1,181 @@
+"""What it costs to deliver events to many streams, as ratios in one run.
+
+    python -m loadtest.bench [--save]
+
+Compares the edge under plain uvicorn, on each of its sinks, with a bare loop of ``socket.send()`` (the
+floor), with sse-starlette and its usual Redis fan-out, and with nginx and nchan.  Starts everything
+itself: each server on one core, and its clients, the publisher and Redis on another.  CPU is each
+process's own, by the kernel's account.  Exits with 1 when a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import programs
+from . import machine, plot, table
+from .contenders import CONTENDERS, Arena
+from .measure import Plan, Run
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+MEMORY = 60_000
+"""Bytes that a stream takes on all sides, the kernel's included."""
+
+OPTIONAL = ("nchan", "sse-starlette", "TaskSink")
+
+
+class Progress:
+    """Says on one line how far the run is; on lines of their own where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._last = ""
+
+    def __call__(self, what: str) -> None:
+        """Now this is done."""
+        seconds = int(time.monotonic() - self._began)
+        text = f"{seconds // 60}:{seconds % 60:02d}  {what}"
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """No more."""
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with a message when it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
+    parser.add_argument(
+        "--only",
+        type=_groups,
+        default=list(table.GROUPS),
+        metavar="ROWS",
+        help=f"some of {','.join(table.GROUPS)}",
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], choices=OPTIONAL, help="leave a contender out"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer streams, sizes and rounds: a first impression"
+    )
+    parser.add_argument("--no-plot", action="store_true", help="with --save: no picture")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}/bench.json, .txt and .svg")
+    found = parser.parse_args(given)
+    found.streams = found.streams or (3000 if found.quick else 15_000)
+    return found
+
+
+def _streams(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive number of streams: {value!r}")
+    return int(value)
+
+
+def _groups(value: str) -> list[str]:
+    groups = value.split(",")
+    for group in groups:
+        if group not in table.GROUPS:
+            raise argparse.ArgumentTypeError(f"{group!r} is none of {', '.join(table.GROUPS)}")
+    return groups
+
+
+def check(given: argparse.Namespace) -> None:
+    """RuntimeError when the run could not be finished on this machine."""
+    names = set(CONTENDERS) - set(given.without)
+    lacks = machine.missing(names, plot=given.save and not given.no_plot)
+    if lacks:
+        raise RuntimeError("missing: " + "; ".join(lacks))
+    machine.raise_descriptors(given.streams)
+    needed, available = given.streams * len(names) * MEMORY, machine.available_memory()
+    if available < needed:
+        raise RuntimeError(
+            f"--streams {given.streams} takes about {needed >> 20} MiB of memory, and {available >> 20} MiB "
+            "are available: give fewer streams, or leave contenders out with --without"
+        )
+
+
+def run(plan: Plan, names: Sequence[str], groups: Sequence[str], progress: Progress) -> Run:
+    """Start Redis, and measure."""
+    server, rest = machine.cores()
+    with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
+        made = Run(plan, Arena(url, runner, server, rest), names, progress)
+        made.measure(groups)
+        return made
+
+
+def report(made: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
+    """The results for people and for programs."""
+    rows = table.judge(made.samples)
+    wire = ", ".join(f"{name} {size:.0f}" for name, size in made.wire_bytes.items())
+    lines = [table.verdicts(rows), "", "Medians:", table.figures(made.samples), ""]
+    if wire:
+        lines.append(f"bytes per event on the wire: {wire}")
+    lines += [f"{name}: {value}" for name, value in facts.items()]
+    lines.append(f"command: {command}")
+    whole = {
+        "command": command,
+        "machine": facts,
+        "wire_bytes": made.wire_bytes,
+        "rows": table.as_json(rows),
+        "samples": made.samples,
+    }
+    return "\n".join(lines), whole
+
+
+def main() -> int:
+    """Run it; 1 when a target is missed, 2 when it cannot begin or go on."""
+    given = arguments()
+    try:
+        check(given)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    names = [name for name in CONTENDERS if name not in given.without]
+    facts = machine.facts()
+    command = shlex.join(["python", "-m", "loadtest.bench", *sys.argv[1:]])
+    progress = Progress()
+    began = time.monotonic()
+    try:
+        made = run(Plan.of(given.streams, quick=given.quick), names, given.only, progress)
+    except KeyboardInterrupt:
+        progress.clear()
+        print("interrupted; everything it started is stopped", file=sys.stderr)
+        return 130
+    except RuntimeError as error:
+        progress.clear()
+        print(f"the benchmark could not be finished: {error}", file=sys.stderr)
+        return 2
+    progress.clear()
+    facts["took"] = f"{time.monotonic() - began:.0f} s"
+    text, whole = report(made, facts, command)
+    print(text)
+    if given.save:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "bench.txt").write_text(text + "\n")
+        (RESULTS / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
+        if not given.no_plot:
+            plot.draw(made.samples, RESULTS / "bench.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
+    missed = [row["what"] for row in whole["rows"] if row["verdict"] == "MISSED"]
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The apps that run under uvicorn, each with two more paths for the benchmark itself.
+
+``/bench/collect`` collects garbage, so that memory is compared without it; ``/bench/sinks`` counts the
+sinks in use; ``/bench/probe`` starts and stops the measurement of how long the event loop is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from redis.asyncio import Redis
+
+from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send
+
+from .. import apps
+
+CHANNEL = "bench"
+"""The Redis channel of the sse-starlette app."""
+
+WAITING = 1000
+"""Events that may wait for one client of the sse-starlette app."""
+
+
+class Probe:
+    """Asks for a turn of the event loop again and again; ``longest`` is the longest wait, in seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self.turns = 0
+        self._last = 0.0
+        self._on = False
+
+    def start(self) -> None:
+        """From now on."""
+        self.longest, self.turns, self._on = 0.0, 0, True
+        self._last = time.monotonic()
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def stop(self) -> None:
+        """Until now."""
+        self._on = False
+
+    def _turn(self) -> None:
+        if not self._on:
+            return
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self._last)
+        self._last = now
+        self.turns += 1
+        asyncio.get_running_loop().call_soon(self._turn)
+
+
+class Measured:
+    """An app, and the benchmark's own paths beside it.  Calls of the app have no frame more."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._probe = Probe()
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        """uvicorn awaits what this returns."""
+        if scope["type"] == "http" and scope["path"].startswith("/bench/"):
+            return self._answer(scope["path"], send)
+        return self._app(scope, receive, send)
+
+    async def _answer(self, path: str, send: Send) -> None:
+        said: dict[str, Any] = {}
+        if path == "/bench/collect":
+            gc.collect()
+        elif path == "/bench/sinks":
+            names = (type(one).__name__ for one in gc.get_objects())
+            said = Counter(name for name in names if name.endswith("Sink"))
+        elif path == "/bench/probe/start":
+            self._probe.start()
+        elif path == "/bench/probe/stop":
+            self._probe.stop()
+            said = {"longest": self._probe.longest, "turns": self._probe.turns}
+        body = json.dumps(said).encode()
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    """The edge behind a middleware that wraps ``send``, as many do: not uvicorn's own any more."""
+
+    async def wrapped(message: Message) -> None:
+        await send(message)
+
+    return apps.edge(scope, receive, wrapped)
+
+
+def starlette() -> ASGIApp:
+    """sse-starlette with the usual Redis fan-out: one subscription, and a queue for each client."""
+    # Here and not above: nobody else needs them.
+    from sse_starlette import EventSourceResponse, ServerSentEvent  # noqa: PLC0415
+    from starlette.applications import Starlette  # noqa: PLC0415
+    from starlette.requests import Request  # noqa: PLC0415
+    from starlette.routing import Route  # noqa: PLC0415
+
+    queues: set[asyncio.Queue[ServerSentEvent]] = set()
+
+    async def listen(redis: Redis) -> None:
+        async with redis.pubsub() as pubsub:
+            await pubsub.subscribe(CHANNEL)
+            async for message in pubsub.listen():
+                if message["type"] == "message":
+                    event = ServerSentEvent(message["data"])
+                    for queue in queues:
+                        queue.put_nowait(event)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with Redis.from_url(os.environ["BACKEND"], decode_responses=True) as redis:
+            listener = asyncio.create_task(listen(redis))
+            yield
+            listener.cancel()
+
+    async def stream() -> AsyncIterator[ServerSentEvent]:
+        queue: asyncio.Queue[ServerSentEvent] = asyncio.Queue(WAITING)
+        queues.add(queue)
+        try:
+            yield ServerSentEvent(comment="open")
+            while True:
+                yield await queue.get()
+        finally:
+            queues.discard(queue)
+
+    async def events(request: Request) -> EventSourceResponse:
+        # Its pings come every 15 seconds by default and would be part of what is measured.
+        return EventSourceResponse(stream(), ping=3600)
+
+    return Starlette(routes=[Route("/events/{rest:path}", events)], lifespan=lifespan)
+
+
+def starlette_app() -> ASGIApp:
+    """For uvicorn's ``--factory``: the library is needed by this app alone."""
+    return Measured(starlette())
+
+
+def bare_app() -> ASGIApp:
+    """The app that only streams."""
+    return Measured(apps.bare)
+
+
+def edge_app() -> ASGIApp:
+    """The edge, with uvicorn's own ``send``."""
+    return Measured(apps.edge)
+
+
+def task_app() -> ASGIApp:
+    """The edge with a ``send`` that is not uvicorn's."""
+    return Measured(wrapped_send)

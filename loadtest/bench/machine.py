@@ -1,0 +1,127 @@
+"""The machine: its cores, its limits, what it is made of, and what a process uses of it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+DESCRIPTORS = 300
+"""A process needs so many besides its streams."""
+
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+"""Debian package libnginx-mod-nchan."""
+
+PACKAGES = ("sse_edge", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "sse-starlette", "starlette")
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """Those for the server under test, and those for everything else; the same where there is one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    return {first}, {others[0]} if others else {first}
+
+
+@contextlib.contextmanager
+def on(chosen: set[int]) -> Iterator[None]:
+    """What this process starts inside the block runs there."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def raise_descriptors(streams: int) -> None:
+    """As many descriptors as are allowed, here and in what is started.  RuntimeError if too few."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < streams + DESCRIPTORS:
+        raise RuntimeError(
+            f"--streams {streams} needs {streams + DESCRIPTORS} descriptors in one process, and only {hard} "
+            f"are allowed: raise the hard limit (ulimit -Hn), or give at most --streams {hard - DESCRIPTORS}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def available_memory() -> int:
+    """Bytes that can be used without swapping."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+    return int(found[1]) * 1024 if found else 0
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds.
+
+    RSS and not PSS: a library that another process maps or lets go of meanwhile must not count.
+    """
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Rss:\s+(\d+) kB", rollup, re.M)
+    if found is None:
+        raise RuntimeError(f"the kernel does not say what process {pid} holds")
+    return int(found[1]) * 1024
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def nginx() -> str | None:
+    """The path of nginx, which Debian keeps where not everybody looks."""
+    return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def missing(contenders: set[str], *, plot: bool) -> list[str]:
+    """What has to be installed first, for these."""
+    lacks = []
+    if shutil.which("redis-server") is None:
+        lacks.append("redis-server (Debian package redis-server)")
+    if "nchan" in contenders and (nginx() is None or not NCHAN.exists()):
+        lacks.append("nchan (Debian package libnginx-mod-nchan), or give --without nchan")
+    if "sse-starlette" in contenders and not _installed("sse-starlette"):
+        lacks.append("sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette")
+    if plot and not _installed("matplotlib"):
+        lacks.append("matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot")
+    return lacks
+
+
+def _installed(package: str) -> bool:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version(package))
+    return False
+
+
+def facts() -> dict[str, str]:
+    """What the figures were made on and with."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
+    found = {
+        "cpu": model[1].strip() if model else platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "kernel": platform.release(),
+        "python": sys.version.split()[0],
+        "redis-server": _says("redis-server", "--version", pattern=r"v=(\S+)"),
+        "nginx": _says(nginx() or "", "-v", pattern=r"nginx/(\S+)"),
+        "nchan": _says(
+            "dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan", pattern=r"(?:\d+:)?([\d.]+)"
+        ),
+    }
+    for package in PACKAGES:
+        found[package] = importlib.metadata.version(package) if _installed(package) else "not installed"
+    return found
+
+
+def _says(*command: str, pattern: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
+    except (OSError, subprocess.CalledProcessError):
+        return "not installed"
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found[1] if found else "unknown"

@@ -1,0 +1,237 @@
+"""The measurements, each a function that adds to the samples.
+
+Contenders that are compared are all there at once and take turns, so that whatever slows the machine for
+a while slows all of them; the others are silent while one works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from .. import admission
+from . import machine
+from .contenders import App, Arena, Contender, Edge
+from .reader import Arrival
+from .table import Samples
+
+BURST_EVENTS = 100
+SPACING = 0.002
+"""Seconds between the events of a burst."""
+
+AFTERWARDS = 0.02
+"""Seconds for a server to be done with an event that all streams have."""
+
+WITHOUT_PAUSE = 0.01
+"""Seconds between events, much less than it takes to fan one out."""
+
+SLOW = {"sse-starlette"}
+"""They have one burst, and not one for each round: it takes a minute and no target needs it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    sizes: tuple[int, ...]
+    rounds: int = 8
+    events: int = 4
+    bursts: int = 3
+    channel_streams: int = 10_000
+    channel_rounds: int = 5
+    loops: int = 3
+    loop_seconds: float = 3.0
+    admissions: int = 3000
+    admission_rounds: int = 5
+
+    @classmethod
+    def of(cls, streams: int, *, quick: bool) -> Plan:
+        """For so many streams at most: a fifteenth of them, a third, and all."""
+        sizes = tuple(sorted({max(1, streams // 15), max(1, streams // 3), streams}))
+        if quick:
+            return cls(
+                sizes[-2:],
+                rounds=4,
+                events=3,
+                bursts=1,
+                channel_streams=min(2000, streams),
+                channel_rounds=3,
+                loops=1,
+                loop_seconds=1.0,
+                admissions=1000,
+                admission_rounds=2,
+            )
+        return cls(sizes, channel_streams=min(10_000, streams))
+
+
+class Run:
+    """A run of the benchmark: what is measured, the samples so far, and who is told how far it is."""
+
+    def __init__(
+        self, plan: Plan, arena: Arena, names: Sequence[str], progress: Callable[[str], None]
+    ) -> None:
+        self.plan = plan
+        self.samples: Samples = {}
+        self.wire_bytes: dict[str, float] = {}
+        self._arena = arena
+        self._names = names
+        self._progress = progress
+
+    def measure(self, groups: Sequence[str]) -> None:
+        """Everything that the groups name."""
+        if "memory" in groups:
+            self.memory()
+        if {"single", "burst", "loop"} & set(groups):
+            self.fan_out(groups)
+        if "channels" in groups:
+            self.channels()
+        if "admission" in groups:
+            self.admission()
+
+    def _add(self, what: str, name: str, size: int, figure: float) -> None:
+        self.samples.setdefault(what, {}).setdefault(name, {}).setdefault(size, []).append(figure)
+
+    # One event at a time, bursts, and the loop meanwhile
+
+    def fan_out(self, groups: Sequence[str]) -> None:
+        """All contenders, with more and more streams."""
+        sizes = self.plan.sizes if {"single", "burst"} & set(groups) else self.plan.sizes[-1:]
+        with contextlib.ExitStack() as stack:
+            contenders = {name: stack.enter_context(self._arena.contender(name)) for name in self._names}
+            for size in sizes:
+                for name, contender in contenders.items():
+                    self._progress(f"opening {size:,} streams on {name}")
+                    contender.grow(size)
+                    if isinstance(contender, Edge):
+                        contender.check_sink(name)
+                    one_at_a_time(contender, 1)  # not counted
+                if "single" in groups:
+                    self._single(contenders, size)
+                if "burst" in groups:
+                    self._burst(contenders, size)
+            if "loop" in groups:
+                edge = contenders["UvicornSink"]
+                assert isinstance(edge, Edge)
+                self._loop(edge, sizes[-1])
+
+    def _single(self, contenders: dict[str, Contender], size: int) -> None:
+        for number in range(self.plan.rounds):
+            self._progress(f"{size:,} streams, one event at a time, round {number + 1} of {self.plan.rounds}")
+            for name, contender in contenders.items():
+                cpu, lasts, arrivals = one_at_a_time(contender, self.plan.events)
+                delivered = self.plan.events * size
+                self._add("single_cpu", name, size, cpu / delivered)
+                self._add("single_last", name, size, median(lasts))
+                self._add("client_cpu", name, size, sum(one.cpu for one in arrivals) / delivered)
+                self.wire_bytes[name] = arrivals[-1].size / size
+
+    def _burst(self, contenders: dict[str, Contender], size: int) -> None:
+        pace = [number * SPACING for number in range(BURST_EVENTS)]
+        for number in range(self.plan.bursts):
+            for name, contender in contenders.items():
+                if number and name in SLOW:
+                    continue
+                what = f"round {number + 1} of {self.plan.bursts}"
+                self._progress(f"{size:,} streams, {BURST_EVENTS} events at once, {name}, {what}")
+                contender.reader.expect(BURST_EVENTS, record=True, seconds=300)
+                cpu = contender.cpu()
+                published = contender.publish(pace)
+                arrival = contender.reader.arrival()
+                time.sleep(AFTERWARDS)
+                cpu = contender.cpu() - cpu
+                p50, p99, _ = contender.reader.latencies(published)
+                took, delivered = arrival.at - published[0], BURST_EVENTS * size
+                self._add("burst_rate", name, size, delivered / took)
+                self._add("burst_cpu", name, size, cpu / delivered)
+                self._add("burst_p50", name, size, p50)
+                self._add("burst_p99", name, size, p99)
+                self._add("burst_client_busy", name, size, arrival.cpu / took)
+
+    def _loop(self, edge: Edge, size: int) -> None:
+        events = round(self.plan.loop_seconds / WITHOUT_PAUSE)
+        for number in range(self.plan.loops):
+            self._progress(
+                f"{size:,} streams, the event loop meanwhile, round {number + 1} of {self.plan.loops}"
+            )
+            _, lasts, _ = one_at_a_time(edge, 3)
+            edge.reader.expect(events)
+            edge.ask("probe/start")
+            edge.publish([number * WITHOUT_PAUSE for number in range(events)])
+            edge.reader.arrival()
+            self._add("loop_longest", "UvicornSink", size, edge.ask("probe/stop")["longest"])
+            self._add("loop_fan_out", "UvicornSink", size, median(lasts))
+
+    # Memory
+
+    def memory(self) -> None:
+        """Each contender by itself, its streams idle; what the kernel holds for them is not counted."""
+        for name in ("bare", *(name for name in self._names if name != "floor")):
+            with self._arena.contender(name) as contender:
+                contender.grow(min(100, self.plan.sizes[0]))
+                contender.reader.close_streams(contender.reader.streams)
+                before = settled(contender)
+                for size in self.plan.sizes:
+                    self._progress(f"memory of {size:,} streams on {name}")
+                    contender.grow(size)
+                    self._add("memory", name, size, (settled(contender) - before) / size)
+
+    # Channels
+
+    def channels(self) -> None:
+        """As many channels as streams, through Redis."""
+        size = self.plan.channel_streams
+        with self._arena.contender("floor") as floor, self._arena.contender("personal") as edge:
+            for contender in (floor, edge):
+                self._progress(f"opening {size:,} streams for as many channels")
+                contender.grow(size)
+                one_at_a_time(contender, 1)
+            for number in range(self.plan.channel_rounds):
+                self._progress(f"{size:,} channels, round {number + 1} of {self.plan.channel_rounds}")
+                for name, contender in (("floor", floor), ("personal", edge)):
+                    cpu, _, _ = one_at_a_time(contender, 2)
+                    self._add("channels_cpu", name, size, cpu / size / 2)
+
+    # Admission
+
+    def admission(self) -> None:
+        """What ``loadtest.admission`` measures."""
+        self._progress("admission")
+        plan = self.plan
+        cases = [name for name, (*_, target) in admission.CASES.items() if target or name == "bare"]
+        with machine.on(self._arena.cores):  # it starts servers and is their client
+            costs = admission.measure(plan.admissions, 50, 1000.0, plan.admission_rounds, cases)
+        for name, rounds in costs.items():
+            for cost in rounds:
+                self._add("admission_cpu", name, plan.admissions, cost / 1e6)
+
+
+def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float], list[Arrival]]:
+    """The next event only when all have this one.
+
+    The server's CPU seconds for all; for each the seconds until the last stream had it, and its arrival.
+    """
+    lasts, arrivals = [], []
+    cpu = contender.cpu()
+    for _ in range(events):
+        contender.reader.expect(1)
+        (published,) = contender.publish([0.0])
+        arrivals.append(contender.reader.arrival())
+        lasts.append(arrivals[-1].at - published)
+    time.sleep(AFTERWARDS)
+    return contender.cpu() - cpu, lasts, arrivals
+
+
+def settled(contender: Contender) -> int:
+    """Bytes that the server holds, when that does not change any more and garbage is collected."""
+    if isinstance(contender, App):
+        contender.ask("collect")
+    sizes = [machine.resident(contender.pid)]
+    while len(sizes) < 3 or len(set(sizes[-3:])) > 1:
+        if len(sizes) == 40:
+            break
+        time.sleep(0.25)
+        sizes.append(machine.resident(contender.pid))
+    return sizes[-1]

@@ -1,0 +1,273 @@
+"""The clients: a process that holds many streams and does nothing but count what they get.
+
+No event loop and no parser: one ``epoll``, one buffer for all, and each event is told by one byte
+(``MARK``) that nothing else on a stream contains, so that it does not matter where a read ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import multiprocessing
+import select
+import signal
+import socket
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+MARK = b"~"
+"""Once in each event."""
+
+BUFFER = 1 << 20
+"""Bytes; the most that one read takes."""
+
+AT_ONCE = 200
+"""Streams that are being opened at the same time."""
+
+SOURCES = 32
+"""Addresses that a reader connects from: each has only so many ports."""
+
+PATIENCE = 60.0
+"""Seconds that a server may need to open streams beyond what the rate allows."""
+
+BATCH = 1024
+"""Descriptors that one ``epoll`` call tells of."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """All streams have it: when the last did (``time.monotonic()``), and what reading took."""
+
+    at: float
+    cpu: float
+    size: int
+
+
+class Streams:
+    """Open connections and how many events each has got.  Runs in the reader's process."""
+
+    def __init__(self, network: int) -> None:
+        self._network = network
+        self._poll = select.epoll()
+        self._buffer = bytearray(BUFFER)
+        self._sockets: dict[int, socket.socket] = {}
+        self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._counts: dict[int, int] = {}
+        self._told = 0  # events that every stream has
+        self._size = 0
+        self._cpu = 0.0
+        self._steps = array("Q")
+        self._times = array("d")
+
+    # Opening
+
+    def open(self, port: int, requests: Sequence[bytes], ready: bytes, rate: float) -> int:
+        """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``."""
+        began, started, opened = time.monotonic(), 0, 0
+        early: dict[int, bytes] = {}
+        waiting: dict[int, bytes] = {}
+        deadline = began + len(requests) / rate + PATIENCE
+        while opened < len(requests):
+            if time.monotonic() > deadline:
+                said = next(iter(early.values()), b"")
+                raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
+            due = min(len(requests), 1 + int((time.monotonic() - began) * rate))
+            while started < due and len(waiting) + len(early) < AT_ONCE:
+                waiting[self._connect(port, len(self._sockets))] = requests[started]
+                started += 1
+            for fd, _ in self._poll.poll(0.01, BATCH):
+                if fd in waiting:
+                    self._sockets[fd].sendall(waiting.pop(fd))
+                    self._poll.modify(fd, select.EPOLLIN)
+                    early[fd] = b""
+                elif fd in early:
+                    early[fd] += self._first(fd)
+                    if ready in early[fd]:
+                        self._check(early.pop(fd))
+                        self._counts[fd] = self._told
+                        opened += 1
+                else:
+                    self._count(fd)
+        return len(self._sockets)
+
+    def _connect(self, port: int, number: int) -> int:
+        connection = socket.socket()
+        connection.setblocking(False)
+        connection.bind((f"127.0.{self._network}.{1 + number % SOURCES}", 0))
+        error = connection.connect_ex(("127.0.0.1", port))
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, f"a stream could not connect: {errno.errorcode[error]}")
+        fd = connection.fileno()
+        self._sockets[fd] = connection
+        self._receive[fd] = connection.recv_into
+        self._poll.register(fd, select.EPOLLOUT)
+        return fd
+
+    def _first(self, fd: int) -> bytes:
+        data = self._sockets[fd].recv(65536)
+        if not data:
+            raise RuntimeError("the server closed a stream that was being opened")
+        return data
+
+    @staticmethod
+    def _check(first: bytes) -> None:
+        if not first.startswith(b"HTTP/1.1 200 "):
+            raise RuntimeError(f"no stream: {first[:300]!r}")
+
+    def _count(self, fd: int) -> int:
+        n = self._receive[fd](self._buffer)
+        if not n:
+            raise RuntimeError("the server ended a stream")
+        self._size += n
+        found = self._buffer.count(MARK, 0, n)
+        self._counts[fd] += found
+        return found
+
+    # Reading
+
+    def expect(self, events: int) -> None:
+        """From now on each stream is to get so many more."""
+        if any(count != self._told for count in self._counts.values()):
+            raise RuntimeError("a stream has more events than were published")
+        self._told += events
+        self._size = 0
+        self._steps, self._times = array("Q"), array("d")
+        self._cpu = time.process_time()
+
+    def read(self, seconds: float, *, record: bool) -> Arrival:
+        """Read until every stream has what is expected; RuntimeError after so many seconds.
+
+        With ``record``, ``latencies`` can tell when which event came.
+        """
+        target, remaining, size = self._told, len(self._counts), 0
+        counts, receive, buffer, poll = self._counts, self._receive, self._buffer, self._poll.poll
+        count, mark, now = buffer.count, MARK, time.monotonic
+        steps, times = self._steps, self._times
+        deadline = now() + seconds
+        while remaining:
+            ready = poll(1.0, BATCH)
+            moment = now()
+            if moment > deadline:
+                raise RuntimeError(f"{remaining} of {len(counts)} streams still lack events: {self._lack()}")
+            for fd, _ in ready:
+                n = receive[fd](buffer)
+                if not n:
+                    raise RuntimeError("the server ended a stream")
+                size += n
+                found = count(mark, 0, n)
+                if found:
+                    before = counts[fd]
+                    counts[fd] = after = before + found
+                    if after == target:
+                        remaining -= 1
+                    elif after > target:
+                        raise RuntimeError("a stream has more events than were published")
+                    if record:
+                        steps.append(before << 32 | after)
+                        times.append(moment)
+        return Arrival(now(), time.process_time() - self._cpu, size + self._size)
+
+    def _lack(self) -> str:
+        lack = [self._told - count for count in self._counts.values()]
+        return f"{sum(lack)} in all, {max(lack)} at most"
+
+    def latencies(self, published: Sequence[float]) -> list[float]:
+        """Seconds from publishing to reading, the 50th and 99th in a hundred and the longest.
+
+        Of what came since ``expect``; ``published`` are the moments of its events.
+        """
+        first = self._told - len(published)
+        waits = array("d")
+        for step, moment in zip(self._steps, self._times, strict=True):
+            for number in range((step >> 32) - first, (step & 0xFFFFFFFF) - first):
+                waits.append(moment - published[number])
+        ordered = sorted(waits)
+        return [ordered[int(len(ordered) * part)] for part in (0.5, 0.99)] + ordered[-1:]
+
+    def close(self, streams: int) -> int:
+        """Close the last so many."""
+        for fd in list(self._sockets)[-streams:]:
+            self._sockets.pop(fd).close()
+            del self._counts[fd], self._receive[fd]
+        return len(self._sockets)
+
+
+def _work(pipe: Connection, network: int) -> None:
+    """The reader's process: does what the pipe says until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark hears it and closes the pipe
+    streams = Streams(network)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            order, arguments, options = pipe.recv()
+            try:
+                if order == "read":
+                    streams.expect(arguments[0])
+                    pipe.send(None)
+                    arguments = arguments[1:]
+                pipe.send(getattr(streams, order)(*arguments, **options))
+            except (OSError, RuntimeError) as error:
+                pipe.send(error)
+
+
+class Reader:
+    """A reader's process, as the benchmark sees it.  ``network`` n connects from 127.0.n.x."""
+
+    def __init__(self, network: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, network), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.streams = 0
+
+    def open(self, port: int, requests: Sequence[bytes], ready: bytes, rate: float) -> None:
+        """Open more streams; return when all are."""
+        self.streams = self._ask("open", port, requests, ready, rate)
+
+    def close_streams(self, streams: int) -> None:
+        """Close so many, the newest first."""
+        self.streams = self._ask("close", streams)
+
+    def expect(self, events: int, *, seconds: float = 120.0, record: bool = False) -> None:
+        """Wait for so many more events on each stream, from now on; ``arrival`` tells the end."""
+        self._ask("read", events, seconds, record=record)
+
+    def arrival(self) -> Arrival:
+        """When all had all that was expected."""
+        arrival: Arrival = self._answer()
+        return arrival
+
+    def latencies(self, published: Sequence[float]) -> list[float]:
+        """See ``Streams.latencies``."""
+        latencies: list[float] = self._ask("latencies", published)
+        return latencies
+
+    def end(self) -> None:
+        """End the process and with it the streams."""
+        self._pipe.close()
+        self._process.terminate()
+        self._process.join()
+
+    def _ask(self, order: str, *arguments: Any, **options: Any) -> Any:
+        self._pipe.send((order, arguments, options))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@contextlib.contextmanager
+def reading(network: int) -> Iterator[Reader]:
+    """A reader until the end of the block."""
+    reader = Reader(network)
+    try:
+        yield reader
+    finally:
+        reader.end()

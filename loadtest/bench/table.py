@@ -1,0 +1,223 @@
+"""From samples to verdicts: the ratios, their targets, and both as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+Series = dict[str, dict[int, list[float]]]
+"""By contender and number of streams: one figure for each round."""
+
+Samples = dict[str, Series]
+"""By what was measured."""
+
+GROUPS = ("single", "burst", "memory", "channels", "loop", "admission")
+"""What can be measured by itself."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: a series divided by another, round by round, and the bound that is to hold.
+
+    ``over`` and ``under`` are (what was measured, contender); without ``under`` the row compares the
+    numbers of streams among each other: the largest figure divided by the smallest.
+    """
+
+    group: str
+    what: str
+    over: tuple[str, str]
+    under: tuple[str, str] | None
+    bound: float
+    at_least: bool = False
+
+    def met(self, figure: float) -> bool:
+        """Whether the bound holds."""
+        return figure >= self.bound if self.at_least else figure <= self.bound
+
+
+@dataclass(frozen=True)
+class Row:
+    """A target and what was found; no figure when it was not measured."""
+
+    target: Target
+    figure: float | None
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def verdict(self) -> str:
+        """In one word or two."""
+        if self.figure is None:
+            return "not measured"
+        return "met" if self.target.met(self.figure) else "MISSED"
+
+
+ONE = "one event at a time"
+BURST = "100 events at 2 ms spacing"
+
+TARGETS = (
+    Target(
+        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ floor",
+        ("single_cpu", "UvicornSink"), ("single_cpu", "floor"), 1.2,
+    ),
+    Target(
+        "single", f"{ONE}: CPU per delivered event, TaskSink ÷ floor",
+        ("single_cpu", "TaskSink"), ("single_cpu", "floor"), 2.5,
+    ),
+    Target(
+        "single", f"{ONE}: time until the last stream has it, UvicornSink ÷ floor",
+        ("single_last", "UvicornSink"), ("single_last", "floor"), 1.25,
+    ),
+    Target(
+        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ nchan",
+        ("single_cpu", "UvicornSink"), ("single_cpu", "nchan"), 1.0,
+    ),
+    Target(
+        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ sse-starlette",
+        ("single_cpu", "UvicornSink"), ("single_cpu", "sse-starlette"), 1 / 4,
+    ),
+    Target(
+        "single", f"{ONE}: CPU per delivered event, largest ÷ smallest over the numbers of streams",
+        ("single_cpu", "UvicornSink"), None, 1.25,
+    ),
+    Target(
+        "burst", f"{BURST}: delivered events/s, UvicornSink ÷ floor",
+        ("burst_rate", "UvicornSink"), ("burst_rate", "floor"), 8, at_least=True,
+    ),
+    Target(
+        "burst", f"{BURST}: delivered events/s, UvicornSink ÷ nchan",
+        ("burst_rate", "UvicornSink"), ("burst_rate", "nchan"), 12, at_least=True,
+    ),
+    Target(
+        "memory", "memory per idle stream, UvicornSink ÷ bare uvicorn stream",
+        ("memory", "UvicornSink"), ("memory", "bare"), 1.35,
+    ),
+    Target(
+        "memory", "memory per idle stream, UvicornSink ÷ sse-starlette",
+        ("memory", "UvicornSink"), ("memory", "sse-starlette"), 1 / 3,
+    ),
+    Target(
+        "channels", "as many channels as streams: worker CPU per event, UvicornSink ÷ floor",
+        ("channels_cpu", "personal"), ("channels_cpu", "floor"), 4,
+    ),
+    Target(
+        "loop", "fan-out without pause: longest time the loop is away ÷ one full fan-out",
+        ("loop_longest", "UvicornSink"), ("loop_fan_out", "UvicornSink"), 1 / 8,
+    ),
+    Target(
+        "admission", "CPU per admitted stream with Redis ÷ bare uvicorn request",
+        ("admission_cpu", "redis"), ("admission_cpu", "bare"), 2.5,
+    ),
+    Target(
+        "admission", "CPU per admitted stream with memory ÷ bare uvicorn request",
+        ("admission_cpu", "memory"), ("admission_cpu", "bare"), 1.6,
+    ),
+)  # fmt: skip
+
+
+def judge(samples: Mapping[str, Series], targets: Sequence[Target] = TARGETS) -> list[Row]:
+    """Each target with its figure, at the largest number of streams that was measured."""
+    return [(_ratio if target.under else _flatness)(target, samples) for target in targets]
+
+
+def _ratio(target: Target, samples: Mapping[str, Series]) -> Row:
+    assert target.under is not None
+    over, under = (_series(samples, *each) for each in (target.over, target.under))
+    both = over.keys() & under.keys()
+    if not both:
+        return Row(target, None)
+    # Round by round: what slows the machine for a while slows both.
+    ratios = [one / other for one, other in zip(over[max(both)], under[max(both)], strict=True)]
+    return Row(target, median(ratios), min(ratios), max(ratios))
+
+
+def _flatness(target: Target, samples: Mapping[str, Series]) -> Row:
+    rounds = list(_series(samples, *target.over).values())
+    if len(rounds) < 2:
+        return Row(target, None)
+    ratios = [max(each) / min(each) for each in zip(*rounds, strict=True)]
+    middle = [median(each) for each in rounds]
+    return Row(target, max(middle) / min(middle), min(ratios), max(ratios))
+
+
+def _series(samples: Mapping[str, Series], what: str, contender: str) -> dict[int, list[float]]:
+    return samples.get(what, {}).get(contender, {})
+
+
+# As text
+
+COLUMNS = (
+    ("single_cpu", "CPU per event", "µs"),
+    ("single_last", "last stream after", "ms"),
+    ("burst_rate", "burst", "thousand events/s"),
+    ("burst_cpu", "burst CPU per event", "µs"),
+    ("burst_p50", "burst p50", "ms"),
+    ("burst_p99", "burst p99", "ms"),
+    ("memory", "memory per stream", "KiB"),
+    ("client_cpu", "client's CPU per event", "µs"),
+    ("burst_client_busy", "client's core, burst", "%"),
+)
+"""What the second table shows: a measurement, its heading and its unit."""
+
+SCALES = {"µs": 1e6, "ms": 1e3, "thousand events/s": 1e-3, "KiB": 1 / 1024, "%": 100.0}
+"""Samples are in seconds, events per second, bytes, and parts of one."""
+
+
+def verdicts(rows: Sequence[Row]) -> str:
+    """The targets for people."""
+    wide = max(len(row.target.what) for row in rows)
+    lines = [f"{'':<{wide}}  {'figure':>7}  {'lowest to highest':>17}  {'target':>10}  verdict"]
+    for row in rows:
+        bound = f"{'≥' if row.target.at_least else '≤'} {row.target.bound:.3g}"
+        figure = "-" if row.figure is None else f"{row.figure:.3g}"
+        spread = "-" if row.figure is None else f"{row.low:.3g} to {row.high:.3g}"
+        lines.append(f"{row.target.what:<{wide}}  {figure:>7}  {spread:>17}  {bound:>10}  {row.verdict}")
+    return "\n".join(lines)
+
+
+def figures(samples: Mapping[str, Series]) -> str:
+    """Medians of what was measured, by contender and number of streams."""
+    shown = [column for column in COLUMNS if column[0] in samples]
+    places = sorted({(size, name) for what, *_ in shown for name, by in samples[what].items() for size in by})
+    heads = [f"{heading}, {unit}" for _, heading, unit in shown]
+    table = [["streams", "", *heads]]
+    for size, name in places:
+        line = [f"{size:,}", name]
+        for what, _, unit in shown:
+            values = _series(samples, what, name).get(size)
+            line.append("-" if values is None else _number(median(values) * SCALES[unit]))
+        table.append(line)
+    return _columns(table)
+
+
+def _number(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+def _columns(table: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for number, name, *rest in table:
+        cells = [f"{number:>{widths[0]}}", f"{name:<{widths[1]}}"]
+        cells += [f"{cell:>{width}}" for cell, width in zip(rest, widths[2:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The targets for programs."""
+    return [
+        {
+            "group": row.target.group,
+            "what": row.target.what,
+            "figure": row.figure,
+            "lowest": None if row.figure is None else row.low,
+            "highest": None if row.figure is None else row.high,
+            "target": row.target.bound,
+            "at_least": row.target.at_least,
+            "verdict": row.verdict,
+        }
+        for row in rows
+    ]
