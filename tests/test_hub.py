@@ -1,6 +1,7 @@
 """One worker's hub on a scripted backend: who hears what, in which order, and how streams end."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -268,7 +269,7 @@ async def test_a_refused_subscription_leaves_nothing(hub, backend):
     backend.fail = BackendError("down")
     with pytest.raises(BackendError):
         await join(hub)
-    assert (len(hub.streams), hub.opened, hub._listeners, backend.counted) == (0, 0, {}, [])
+    assert (len(hub.streams), hub.opened, hub._feeds, backend.counted) == (0, 0, {}, [])
 
 
 async def test_lost_history_ends_the_stream(hub, backend):
@@ -286,7 +287,7 @@ async def test_closing_releases_everything(hub, backend):
     hub.close_stream(stream, CLIENT_GONE)
     hub.deliver("a", at(1), frame(1))
     await settle()
-    assert (len(hub.streams), hub._listeners, backend.counted) == (0, {}, [])
+    assert (len(hub.streams), hub._feeds, backend.counted) == (0, {}, [])
     assert frame(1) not in stream.sink.data
     assert hub.endings == {"client-gone": 1}
 
@@ -342,3 +343,80 @@ async def test_closing_the_hub_drains(backend):
     streams = [await join(hub) for _ in range(3)]
     await hub.close()
     assert all(b'"drain"' in stream.sink.data and stream.sink.finished for stream in streams)
+
+
+async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
+    """Whatever channels a stream has, and however events, turns, arrivals and leavers mix."""
+    monkeypatch.setattr("sse_edge.delivery.hub.SLICE", 3)
+    chance = random.Random(5)
+    for _ in range(30):
+        backend = ScriptedBackend()
+        hub = await make_hub(backend, max_unsent=10**9)
+        expected = {}
+        for n in range(1, 120):
+            match chance.randrange(8):
+                case 0 if len(expected) < 20:
+                    backend.answers = Replay([], [], at(n))
+                    names = chance.sample("abcd", chance.randint(1, 3))
+                    stream = await join(hub, *names)
+                    stream.sink.writes.clear()
+                    expected[stream] = []
+                case 1 if expected:
+                    stream = chance.choice(list(expected))
+                    if len(stream.channels) > 1:
+                        hub.drop_channel(stream, chance.choice(stream.channels))
+                case 2 if expected:
+                    stream = chance.choice(list(expected))
+                    hub.end(stream, DRAIN)
+                    check(stream, expected.pop(stream))
+                    hub.close_stream(stream, CLIENT_GONE)
+                case 3 | 4:
+                    await asyncio.sleep(0)
+                case _:
+                    channel = chance.choice("abcd")
+                    hub.deliver(channel, at(n), frame(n, channel))
+                    for stream, events in expected.items():
+                        if channel in stream.channels:
+                            events.append(frame(n, channel))
+        await settle()
+        for stream, events in expected.items():
+            check(stream, events)
+        assert not hub._rounds
+        await hub.close()
+
+
+def check(stream, expected):
+    """The stream was written these events, beside what the edge itself says."""
+    blocks = [block + b"\n\n" for block in stream.sink.data.split(b"\n\n") if b"\ndata: " in b"\n" + block]
+    assert [block for block in blocks if b"event: edge-" not in block] == expected
+
+
+async def test_a_burst_is_shared_by_all_streams(hub):
+    """Streams that wait for the same events are written one and the same bytes object."""
+    streams = [await join(hub) for _ in range(10)]
+    for n in range(1, 4):
+        hub.deliver("c", at(n), frame(n))
+    await settle()  # from here on all are live
+    for n in range(4, 7):
+        hub.deliver("c", at(n), frame(n))
+    await settle()
+    last = [stream.sink.writes[-1] for stream in streams]
+    assert last[0] == frame(4) + frame(5) + frame(6)
+    assert all(one is last[0] for one in last)
+
+
+async def test_no_id_goes_before_an_event_that_is_older(backend):
+    """A keep-alive that is due with events still waiting for their turn comes after them."""
+    hub = await make_hub(backend, keep_alive=0.1)
+    stream = await join(hub)
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    hub._flush_soon = lambda: None  # the loop is busy elsewhere
+    hub.deliver("c", at(2), frame(2))
+    backend.position = at(3)
+    async with asyncio.timeout(5):
+        while b"id: 1000-3" not in stream.sink.data:
+            await asyncio.sleep(0.01)
+    assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
+    del hub._flush_soon
+    await hub.close()

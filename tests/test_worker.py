@@ -385,7 +385,7 @@ async def test_a_channel_is_lost(edge, listen, url, publisher, rights):
     rights.lost.add("b")
     await closed(client, "forbidden")
     assert middleware.figures()["endings"] == {"forbidden": 1}
-    assert middleware._worker.hub._listeners == {}
+    assert middleware._worker.hub._feeds == {}
 
 
 async def test_all_channels_are_lost(edge, listen, rights):
@@ -851,7 +851,7 @@ async def test_ends_while_redis_is_away(edge, asgi, proxy, end):
     else:
         await closed(client, "session-expired")
     await eventually(stream.waiting.done)
-    assert (hub.streams, hub._listeners, hub._wheel._buckets) == (set(), {}, {})
+    assert (hub.streams, hub._feeds, hub._wheel._buckets) == (set(), {}, {})
     assert middleware._leases.count("user:u42") == 0
 
 

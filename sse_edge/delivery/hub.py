@@ -14,6 +14,7 @@ from ..event import EventId
 from ..outcome import BACKEND_LOST, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .backlog import Backlog, Bounds
+from .feed import Feed
 from .lifetime import NEVER, Lifetime
 from .sink import Sink
 from .stream import Stream
@@ -62,8 +63,10 @@ class Hub:
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
         self._chance = chance
-        self._listeners: dict[str, set[Stream]] = {}
+        self._feeds: dict[str, Feed] = {}
+        self._number = 0
         self._dirty: deque[Stream] = deque()
+        self._rounds: deque[Feed] = deque()
         self._flushing = False
         self._closed = False
         self._hurry = asyncio.Event()
@@ -137,12 +140,16 @@ class Hub:
     def _listen(self, stream: Stream) -> None:
         self.streams.add(stream)
         self._empty.clear()
-        for channel in stream.channels:
-            listeners = self._listeners.get(channel)
-            if listeners is None:
-                self._listeners[channel] = {stream}
-            else:
-                listeners.add(stream)
+        feeds = [self._feed(channel) for channel in stream.channels]
+        stream.feeds = feeds[0].only if len(feeds) == 1 else tuple(feeds)
+        for feed in stream.feeds:
+            feed.early.add(stream)
+
+    def _feed(self, channel: str) -> Feed:
+        feed = self._feeds.get(channel)
+        if feed is None:
+            feed = self._feeds[channel] = Feed()
+        return feed
 
     def _leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
@@ -196,14 +203,23 @@ class Hub:
             stream.queue(frame)
         stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
         stream.go_live(replay.upto, after)
+        self._let_live(stream)
         if stream.ending is not None:
             return
         # At once: it leaves the machine together with the first bytes, where history was at hand.
-        self.delivered += len(stream.pending)
         before, now = stream.size, self.now
-        stream.flush(now)
+        self.delivered += stream.flush(now)
         if stream.behind:
             stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
+
+    def _let_live(self, stream: Stream) -> None:
+        """If it holds nothing back any more, it is given events by its feeds from here on."""
+        if stream.held is not None:
+            return
+        stream.seen = self._number
+        for feed in stream.feeds:
+            feed.early.discard(stream)
+            feed.live.add(stream)
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -216,7 +232,7 @@ class Hub:
         self._wheel.remove(stream)
         if stream.waiting is not None:
             stream.waiting.cancel()
-        stream.pending.clear()
+        stream.pending = None
         self.subscriber.unsubscribe(stream.channels)
 
     def end(self, stream: Stream, ending: Ending) -> None:
@@ -226,14 +242,15 @@ class Hub:
         if ending.told:
             # First the goodbye: finding the position may bring in events, which then go before it.
             goodbye = self._goodbye(stream, ending)
+            self._settle(stream)
             stream.ending = ending
-            stream.flush(self.now)
+            self.delivered += stream.flush(self.now)
             stream.sink.finish(goodbye)
             self._unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
         else:
             stream.ending = ending
-            stream.pending.clear()
+            stream.pending = None
             stream.sink.abort()
 
     def end_all(self, streams: Iterable[Stream], ending: Ending) -> None:
@@ -273,11 +290,12 @@ class Hub:
         if len(stream.channels) == 1:
             self.end(stream, FORBIDDEN_SINCE)
             return
-        stream.channels = tuple(other for other in stream.channels if other != channel)
+        self._settle(stream)
         self._ignore(stream, channel)
+        stream.channels = tuple([other for other in stream.channels if other != channel])
+        stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
-        stream.queue(frames.dropped(channel, FORBIDDEN_SINCE))
-        self._mark(stream)
+        self._queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
 
     def recheck_at(self, stream: Stream, seconds: float) -> None:
         """Ask again in so many seconds whether ``stream`` may go on."""
@@ -290,11 +308,12 @@ class Hub:
             self._ignore(stream, channel)
 
     def _ignore(self, stream: Stream, channel: str) -> None:
-        listeners = self._listeners.get(channel)
-        if listeners is not None:
-            listeners.discard(stream)
-            if not listeners:
-                del self._listeners[channel]
+        feed = self._feeds.get(channel)
+        if feed is not None:
+            feed.live.discard(stream)
+            feed.early.discard(stream)
+            if not feed.live and not feed.early:
+                del self._feeds[channel]
 
     # Events: the backend's Receiver
 
@@ -304,22 +323,21 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(frame)
             return
-        listeners = self._listeners.get(channel)
-        if listeners is None:
+        feed = self._feeds.get(channel)
+        if feed is None:
             return
-        # The two loops that a broadcast to thousands spends its time in are this one and _flush.
-        dirty = self._dirty
-        for stream in listeners:
-            pending = stream.pending
-            if stream.held is None:
-                if not pending:
-                    dirty.append(stream)
-                pending.append(frame)
-            else:
-                clean = not pending
+        self._number += 1
+        if feed.live:
+            feed.append(self._number, frame)
+            if not feed.waits:
+                feed.waits = True
+                self._rounds.append(feed)
+        if feed.early:
+            for stream in list(feed.early):
                 stream.hold(id, frame)
-                if clean and pending:
-                    dirty.append(stream)
+                self._let_live(stream)
+                if stream.pending:
+                    self._dirty.append(stream)
         self._flush_soon()
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
@@ -327,10 +345,9 @@ class Hub:
         if channel == CONTROL:
             self.deliver(channel, id, frame)
             return
-        for stream in self._listeners.get(channel, ()):
+        for stream in self._streams_of(channel):
             if stream.lacks(id):
-                stream.queue(frame)
-                self._mark(stream)
+                self._queue(stream, frame)
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
@@ -339,35 +356,94 @@ class Hub:
                 self._on_control(None)
             return
         frame = frames.reset(reset)
-        for stream in self._listeners.get(reset.channel, ()):
+        for stream in self._streams_of(reset.channel):
+            self._settle(stream)
             stream.restart(reset.head, frame)
+            self._let_live(stream)
             self._mark(stream)
+
+    def _streams_of(self, channel: str) -> list[Stream]:
+        feed = self._feeds.get(channel)
+        return [] if feed is None else [*feed.live, *feed.early]
+
+    def _queue(self, stream: Stream, frame: bytes) -> None:
+        """Give ``stream`` something of its own after all that it is to be given before."""
+        self._settle(stream)
+        stream.queue(frame)
+        self._mark(stream)
+
+    def _settle(self, stream: Stream) -> None:
+        """Take what its feeds have for it, in their common order, as its own."""
+        if stream.held is not None:
+            return
+        owed = [event for feed in stream.feeds for event in feed.after(stream.seen)]
+        if len(stream.feeds) > 1:
+            owed.sort()
+        for _, frame in owed:
+            stream.queue(frame)
+        stream.seen = self._number
+
+    # The flush loop
 
     def _mark(self, stream: Stream) -> None:
         self._dirty.append(stream)
         self._flush_soon()
 
     def _flush_soon(self) -> None:
-        if self._dirty and not self._flushing:
+        if not self._flushing and (self._dirty or self._rounds):
             self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        dirty, now = self._dirty, self.now
-        for _ in range(min(SLICE, len(dirty))):
-            stream = dirty.popleft()
-            if stream.ending is not None or not stream.pending:
+        dirty, rounds, now, left = self._dirty, self._rounds, self.now, SLICE
+        while dirty and left > 0:
+            self._write(dirty.popleft(), now)
+            left -= 1
+        while rounds and left > 0:
+            feed = rounds[0]
+            streams = feed.next(left)
+            self._give_round(feed, streams, now)
+            left -= max(1, len(streams))
+            if feed.end_round():
+                rounds.popleft()
+                if feed.waits:
+                    rounds.append(feed)
+        self._flushing = False
+        self._flush_soon()
+
+    def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
+        """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
+        number, last, only = self._number, feed.last, feed.only
+        delivered, cut, data, events = 0, -1, b"", 0
+        for stream in streams:
+            seen = stream.seen
+            if seen >= last or stream.ending is not None:
                 continue
-            # What waited before counts, not what is new.
-            if stream.behind and self._is_slow(stream, now):
-                self.end(stream, SLOW)
+            if stream.pending or stream.behind or not (stream.feeds is only or _alone(feed, stream)):
+                self._write(stream, now)
                 continue
-            self.delivered += len(stream.pending)
-            stream.flush(now)
-        if dirty:
-            self._loop.call_soon(self._flush)
+            if seen != cut:
+                data, events = feed.joined(seen)
+                cut = seen
+            delivered += events
+            stream.seen = number
+            # Stream.give, without the call.
+            stream.events += events
+            stream.last_write = now
+            stream.size += len(data)
+            stream.behind = stream.sink.write(data)
+        self.delivered += delivered
+
+    def _write(self, stream: Stream, now: float) -> None:
+        """Write all that ``stream`` is to be given."""
+        if stream.ending is not None:
+            return
+        self._settle(stream)
+        # What waited before counts, not what is new.
+        if stream.pending and stream.behind and self._is_slow(stream, now):
+            self.end(stream, SLOW)
         else:
-            self._flushing = False
+            self.delivered += stream.flush(now)
 
     def _is_slow(self, stream: Stream, now: float) -> bool:
         unsent = stream.sink.unsent
@@ -409,9 +485,11 @@ class Hub:
                 stream.recheck = NEVER
                 if self._on_recheck is not None:
                     self._on_recheck(stream)
-            if now >= stream.last_write + stream.silence and not stream.pending:
+            if now >= stream.last_write + stream.silence:
+                self._write(stream, now)  # an id must not go out before an event that is older
+            if stream.ending is None and now >= stream.last_write + stream.silence:
                 proven = position is not None and stream.upto is not None and position > stream.upto
-                stream.write(placed if proven else frames.KEEP_ALIVE, now)
+                stream.give(placed if proven else frames.KEEP_ALIVE, 0, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
@@ -423,3 +501,9 @@ class Hub:
         position = self.subscriber.position
         proven = position is not None and stream.upto is not None and position > stream.upto
         return frames.goodbye(ending, position if proven else None, self._retry_ms())
+
+
+def _alone(feed: Feed, stream: Stream) -> bool:
+    """Whether ``feed`` is the only one that has anything for ``stream``."""
+    feeds, seen = stream.feeds, stream.seen
+    return feed in feeds and all(other is feed or other.last <= seen for other in feeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from ..event import EventId
 from ..outcome import Ending
@@ -10,14 +11,18 @@ from .backlog import Backlog
 from .lifetime import NEVER
 from .sink import Sink
 
+if TYPE_CHECKING:
+    from .feed import Feed
+
 
 class Stream:
     """One open response.
 
     ``held`` collects live events while the stream is still owed history, and until the first of them
-    is newer than ``upto``; None once it is live.  ``after`` is what its history began after.
-    ``pending`` waits for the next flush, ``waiting`` for a backend that is away.  ``behind`` is whether
-    the last write did not leave at once, and ``backlog`` watches what has not left.  ``recheck`` is when
+    is newer than ``upto``; None once it is live, when it is given what its ``feeds`` have after ``seen``.
+    ``after`` is what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
+    for a backend that is away.  ``behind`` is what
+    waited after the last write, in bytes, and ``backlog`` watches what has not left.  ``recheck`` is when
     its right to its channels is asked again.  Times are the hub's clock, in seconds.
     """
 
@@ -29,6 +34,7 @@ class Stream:
         "deadline",
         "ending",
         "events",
+        "feeds",
         "held",
         "last_ending",
         "last_write",
@@ -36,6 +42,7 @@ class Stream:
         "owed",
         "pending",
         "recheck",
+        "seen",
         "session",
         "silence",
         "sink",
@@ -72,8 +79,10 @@ class Stream:
         self.upto: EventId | None = None
         self.after: EventId | None = None
         self.held: list[tuple[EventId | None, bytes]] | None = []
-        self.pending: list[bytes] = []
-        self.behind = False
+        self.feeds: tuple[Feed, ...] = ()
+        self.seen = 0
+        self.pending: list[bytes] | None = None
+        self.behind = 0
         self.backlog: Backlog | None = None
         self.events = 0
         self.size = 0
@@ -128,37 +137,22 @@ class Stream:
 
     def queue(self, frame: bytes) -> None:
         """Add an event to the next flush."""
-        self.pending.append(frame)
+        if self.pending is None:
+            self.pending = [frame]
+        else:
+            self.pending.append(frame)
 
-    def flush(self, now: float) -> None:
-        """Pass everything pending to the sink."""
-        pending = self.pending
-        if pending:
-            self.events += len(pending)
-            data = pending[0] if len(pending) == 1 else _join(pending)
-            pending.clear()
-            self.last_write = now
-            self.size += len(data)
-            self.behind = self.sink.write(data) > 0
+    def flush(self, now: float) -> int:
+        """Pass everything pending to the sink; how many events that were."""
+        pending, self.pending = self.pending, None
+        if not pending:
+            return 0
+        self.give(pending[0] if len(pending) == 1 else b"".join(pending), len(pending), now)
+        return len(pending)
 
-    def write(self, data: bytes, now: float) -> None:
-        """Pass bytes that are no event to the sink at once."""
+    def give(self, data: bytes, events: int, now: float) -> None:
+        """Pass bytes to the sink at once, which are so many events."""
+        self.events += events
         self.last_write = now
         self.size += len(data)
-        self.behind = self.sink.write(data) > 0
-
-
-_joined: tuple[list[bytes], bytes] = ([], b"")
-
-
-def _join(pending: list[bytes]) -> bytes:
-    """All of ``pending`` as one; streams that wait for the same events share it.
-
-    Comparing lists of the same objects looks at no byte of them.
-    """
-    global _joined  # noqa: PLW0603 - one entry, so that a burst to all streams is joined once
-    known, data = _joined
-    if known != pending:
-        data = b"".join(pending)
-        _joined = (pending.copy(), data)
-    return data
+        self.behind = self.sink.write(data)

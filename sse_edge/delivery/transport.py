@@ -75,11 +75,23 @@ class UvicornSink:
 
     def write(self, data: bytes) -> int:
         """See ``Sink.write``: what the transport holds; the kernel is not asked."""
-        if self._open:
-            return self._pass_on(_chunk(data))
-        if not (self._over or self._finishing):
-            self._early.append(_chunk(data))
-        return 0
+        if not self._open:
+            if not (self._over or self._finishing):
+                self._early.append(_chunk(data))
+            return 0
+        transport = self._transport
+        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
+        if transport.is_closing():
+            self._let_go()
+            return 0
+        try:
+            transport.write(_chunk(data))
+            held: int = transport.get_write_buffer_size()
+        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
+            logger.debug("a write failed, so the client counts as gone: %r", error)
+            self._let_go()
+            return 0
+        return held
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""
@@ -151,24 +163,15 @@ class UvicornSink:
     def _begin(self) -> None:
         """Pass on what was written so far; from here on nothing waits."""
         early, self._early = self._early, []
-        self._open = not (self._over or self._finishing)
-        if early and not self._over:
-            self._pass_on(b"".join(early))
-
-    def _pass_on(self, data: bytes) -> int:
-        transport = self._transport
-        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
-        if transport.is_closing():
-            self._let_go()
-            return 0
-        try:
-            transport.write(data)
-        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
-            logger.debug("a write failed, so the client counts as gone: %r", error)
-            self._let_go()
-            return 0
-        held: int = transport.get_write_buffer_size()
-        return held
+        if self._over:
+            return
+        self._open = not self._finishing
+        if early:
+            try:
+                self._transport.write(b"".join(early))
+            except Exception as error:  # noqa: BLE001
+                logger.debug("a write failed, so the client counts as gone: %r", error)
+                self._let_go()
 
     def _in_kernel(self) -> int:
         """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""

@@ -1,0 +1,84 @@
+import pytest
+
+from sse_edge.delivery.feed import Feed
+
+
+def feed_of(*numbers):
+    """A feed that was given events with these numbers."""
+    feed = Feed()
+    for number in numbers:
+        feed.append(number, b"<%d>" % number)
+    return feed
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (0, [2, 5, 9]),
+        (1, [2, 5, 9]),
+        (2, [5, 9]),
+        (4, [5, 9]),
+        (5, [9]),
+        (8, [9]),
+        (9, []),
+        (12, []),
+    ],
+)
+def test_what_has_not_been_seen(seen, expected):
+    """A stream is owed the events with higher numbers than it has seen."""
+    feed = feed_of(2, 5, 9)
+    assert feed.after(seen) == [(number, b"<%d>" % number) for number in expected]
+    if expected:
+        assert feed.joined(seen) == (b"".join(b"<%d>" % number for number in expected), len(expected))
+
+
+def test_streams_that_have_seen_as_much_share_the_bytes():
+    """The events are joined once, and a single one is not copied at all."""
+    frames = [b"a" * 50, b"b" * 50]
+    feed = Feed()
+    feed.append(1, frames[0])
+    assert feed.joined(0)[0] is frames[0]
+    feed.append(2, frames[1])
+    assert feed.joined(0)[0] is feed.joined(0)[0]
+    assert feed.joined(1)[0] is frames[1]
+    assert feed.joined(0)[0] == frames[0] + frames[1]
+
+
+def test_a_round_gives_every_stream_once():
+    """The streams come some at a time, each once, and the events are let go of at the end."""
+    feed = feed_of(1, 2)
+    feed.live = set(range(10))
+    given = []
+    for _ in range(3):
+        given += feed.next(4)
+    assert sorted(given) == list(range(10))
+    assert feed.end_round()
+    assert not feed.waits
+    assert feed.after(0) == []
+
+
+def test_what_comes_during_a_round_waits_for_the_next():
+    """A newer event stays for the streams that had their turn; older ones go with the round."""
+    feed = feed_of(1, 2)
+    feed.live = {"a", "b"}
+    feed.next(1)
+    assert not feed.end_round()
+    feed.append(3, b"<3>")
+    feed.next(1)
+    assert feed.end_round()
+    assert feed.waits
+    assert feed.after(0) == [(3, b"<3>")]
+    feed.next(2)
+    assert feed.end_round()
+    assert not feed.waits
+
+
+def test_events_do_not_pile_up_while_they_never_cease():
+    """With an event for every turn the feed keeps those of one round and a little more, not all."""
+    feed = Feed()
+    feed.live = set(range(100))
+    for number in range(1, 10_000):
+        feed.append(number, b"x")
+        feed.next(10)
+        feed.end_round()
+    assert len(feed.after(0)) <= 25
