@@ -1,6 +1,7 @@
 """What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
 
-``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``DRAIN_WINDOW`` is in seconds.
+``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``DRAIN_WINDOW`` and
+``KEEP_ALIVE`` are in seconds.
 """
 
 from __future__ import annotations
@@ -37,5 +38,6 @@ edge = SSEMiddleware(
     auth=AUTH,
     channels={"/events/rooms/{room}": "room:{room}", "/events/me": "user:{user}"},
     limits=_limits(),
+    keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),
 )

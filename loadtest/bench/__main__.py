@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import dataclasses
 import json
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,11 @@ class Progress:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._last = ""
+        self.last = "before anything was measured"
 
     def __call__(self, what: str) -> None:
         """Now this is done."""
+        self.last = what
         seconds = int(time.monotonic() - self._began)
         text = f"{seconds // 60}:{seconds % 60:02d}  {what}"
         if sys.stderr.isatty():
@@ -112,20 +115,29 @@ def check(given: argparse.Namespace) -> None:
         )
 
 
-def run(plan: Plan, names: Sequence[str], groups: Sequence[str], progress: Progress) -> Run:
-    """Start Redis, and measure."""
+@contextlib.contextmanager
+def prepared(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[Run]:
+    """Redis, and everything on its core."""
     server, rest = machine.cores()
     with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
-        made = Run(plan, Arena(url, runner, server, rest), names, progress)
-        made.measure(groups)
-        return made
+        yield Run(plan, Arena(url, runner, server, rest), names, progress)
 
 
-def report(made: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
+def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
     """The results for people and for programs."""
-    rows = table.judge(made.samples)
-    wire = ", ".join(f"{name} {size:.0f}" for name, size in made.wire_bytes.items())
-    lines = [table.verdicts(rows), "", "Medians:", table.figures(made.samples), ""]
+    rows = table.judge(run.samples)
+    plan = run.plan
+    wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
+    lines = [
+        f"{plan.sizes[-1]:,} streams; {plan.channel_streams:,} with a channel each; "
+        f"{plan.admissions:,} admissions a round",
+        "",
+        table.verdicts(rows),
+        "",
+        "Medians:",
+        table.figures(run.samples),
+        "",
+    ]
     if wire:
         lines.append(f"bytes per event on the wire: {wire}")
     lines += [f"{name}: {value}" for name, value in facts.items()]
@@ -133,9 +145,10 @@ def report(made: Run, facts: dict[str, str], command: str) -> tuple[str, dict[st
     whole = {
         "command": command,
         "machine": facts,
-        "wire_bytes": made.wire_bytes,
+        "plan": dataclasses.asdict(plan),
+        "wire_bytes": run.wire_bytes,
         "rows": table.as_json(rows),
-        "samples": made.samples,
+        "samples": run.samples,
     }
     return "\n".join(lines), whole
 
@@ -153,28 +166,31 @@ def main() -> int:
     command = shlex.join(["python", "-m", "loadtest.bench", *sys.argv[1:]])
     progress = Progress()
     began = time.monotonic()
+    failure = None
     try:
-        made = run(Plan.of(given.streams, quick=given.quick), names, given.only, progress)
+        with prepared(Plan.of(given.streams, quick=given.quick), names, progress) as run:
+            try:
+                run.measure(given.only)
+            except (RuntimeError, OSError) as error:
+                failure = f"{progress.last}: {error!r}"
     except KeyboardInterrupt:
         progress.clear()
         print("interrupted; everything it started is stopped", file=sys.stderr)
         return 130
-    except RuntimeError as error:
-        progress.clear()
-        print(f"the benchmark could not be finished: {error}", file=sys.stderr)
-        return 2
     progress.clear()
     facts["took"] = f"{time.monotonic() - began:.0f} s"
-    text, whole = report(made, facts, command)
+    text, whole = report(run, facts, command)
     print(text)
+    if failure is not None:
+        print(f"the benchmark could not be finished: {failure}", file=sys.stderr)
+        return 2
     if given.save:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "bench.txt").write_text(text + "\n")
         (RESULTS / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
         if not given.no_plot:
-            plot.draw(made.samples, RESULTS / "bench.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
-    missed = [row["what"] for row in whole["rows"] if row["verdict"] == "MISSED"]
-    return 1 if missed else 0
+            plot.draw(run.samples, RESULTS / "bench.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
+    return int(any(row["verdict"] == "MISSED" for row in whole["rows"]))
 
 
 if __name__ == "__main__":

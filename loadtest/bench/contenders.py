@@ -56,6 +56,7 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     keepalive_requests 1000000;
+    keepalive_timeout 1h;
     nchan_shared_memory_size 128M;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
@@ -348,10 +349,10 @@ class Arena:
         self._networks = itertools.cycle(range(10, 250))
 
     @contextlib.contextmanager
-    def contender(self, name: str) -> Iterator[Contender]:
+    def contender(self, name: str, **env: str) -> Iterator[Contender]:
         """A server with a reader of its own, until the end of the block."""
         kind = {"floor": Floor, "nchan": Nchan}.get(name) or APPS[name][1]
-        with reading(next(self._networks)) as reader, self._program(name) as program:
+        with reading(next(self._networks)) as reader, self._program(name, env) as program:
             contender = kind(program, reader, self)
             try:
                 yield contender
@@ -359,7 +360,7 @@ class Arena:
                 contender.end()
 
     @contextlib.contextmanager
-    def _program(self, name: str) -> Iterator[programs.Program]:
+    def _program(self, name: str, env: dict[str, str]) -> Iterator[programs.Program]:
         port = programs.free_port()
         with contextlib.ExitStack() as stack:
             if name == "floor":
@@ -370,7 +371,7 @@ class Arena:
             else:
                 arguments = uvicorn_command(APPS[name][0], port)
             with machine.on(self._server):
-                program = stack.enter_context(programs.running(arguments, port, BACKEND=self.url))
+                program = stack.enter_context(programs.running(arguments, port, BACKEND=self.url, **env))
             yield program
 
 

@@ -28,6 +28,9 @@ AFTERWARDS = 0.02
 WITHOUT_PAUSE = 0.01
 """Seconds between events, much less than it takes to fan one out."""
 
+SILENCE = "3600"
+"""Seconds between keep-alives where one contender waits while another is measured."""
+
 SLOW = {"sse-starlette"}
 """They have one burst, and not one for each round: it takes a minute and no target needs it."""
 
@@ -100,7 +103,10 @@ class Run:
         """All contenders, with more and more streams."""
         sizes = self.plan.sizes if {"single", "burst"} & set(groups) else self.plan.sizes[-1:]
         with contextlib.ExitStack() as stack:
-            contenders = {name: stack.enter_context(self._arena.contender(name)) for name in self._names}
+            contenders = {
+                name: stack.enter_context(self._arena.contender(name, KEEP_ALIVE=SILENCE))
+                for name in self._names
+            }
             for size in sizes:
                 for name, contender in contenders.items():
                     self._progress(f"opening {size:,} streams on {name}")
@@ -171,7 +177,7 @@ class Run:
         for name in ("bare", *(name for name in self._names if name != "floor")):
             with self._arena.contender(name) as contender:
                 contender.grow(min(100, self.plan.sizes[0]))
-                contender.reader.close_streams(contender.reader.streams)
+                contender.reader.drop(contender.reader.streams)
                 before = settled(contender)
                 for size in self.plan.sizes:
                     self._progress(f"memory of {size:,} streams on {name}")

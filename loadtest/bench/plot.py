@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from .table import SCALES, Series
 
 PANELS = (
-    ("single_cpu", "CPU per delivered event", "µs", "one event at a time"),
-    ("burst_rate", "events delivered per second", "thousand events/s", "100 events at 2 ms spacing"),
-    ("memory", "memory per idle stream", "KiB", "the server's process; the kernel's is not counted"),
+    ("single_cpu", "CPU per delivered event, µs", "µs", "one event at a time"),
+    ("burst_rate", "delivered events, thousand/s", "thousand events/s", "100 events at 2 ms spacing"),
+    ("memory", "memory per idle stream, KiB", "KiB", "of the server's process; the kernel's is not counted"),
 )
-"""What is drawn: a measurement, its title, its unit, and how it was made."""
+"""What is drawn: a measurement, its title, the unit of its figures, and how it was made."""
 
 LOOKS = {
     "UvicornSink": ("sse_edge (UvicornSink)", "#0b6e4f", "-", "o"),
@@ -24,6 +25,10 @@ LOOKS = {
     "sse-starlette": ("sse-starlette + Redis", "#7a5195", "-", "v"),
 }
 """Name, colour, line and marker of each contender."""
+
+
+LINE_OF_TEXT = 12.0
+"""Points between two labels."""
 
 
 def draw(samples: Mapping[str, Series], path: Path, note: str) -> bool:
@@ -38,43 +43,69 @@ def draw(samples: Mapping[str, Series], path: Path, note: str) -> bool:
     mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 10, "axes.titlesize": 11.5})
     figure = Figure(figsize=(4.9 * len(panels), 4.7), facecolor="white")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    handles: dict[str, object] = {}
+    handles: dict[str, Any] = {}
     for axis, (what, title, unit, how) in zip(axes, panels, strict=True):
-        sizes = sorted({size for series in samples[what].values() for size in series})
+        series = samples[what]
         for name, (label, colour, line, marker) in LOOKS.items():
-            series = samples[what].get(name)
-            if not series:
-                continue
-            xs = sorted(series)
-            values = [[one * SCALES[unit] for one in series[x]] for x in xs]
-            middle = [median(each) for each in values]
-            (handles[label],) = axis.plot(xs, middle, line, color=colour, marker=marker, ms=5, lw=1.8)
-            axis.fill_between(
-                xs,
-                [min(each) for each in values],
-                [max(each) for each in values],
-                color=colour,
-                alpha=0.12,
-                lw=0,
-            )
-            said = f"{middle[-1]:,.0f}" if middle[-1] >= 100 else f"{middle[-1]:.1f}"
-            axis.annotate(
-                said, (xs[-1], middle[-1]), (7, 0), textcoords="offset points", va="center", color=colour
-            )
-        axis.set_title(f"{title}, {unit}", loc="left", fontweight="bold", pad=22)
+            if name in series:
+                xs = sorted(series[name])
+                ys = [median(series[name][x]) * SCALES[unit] for x in xs]
+                (handles[label],) = axis.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.8)
+        _dress(
+            axis, sorted({size for sizes in series.values() for size in sizes}), logarithmic="rate" in what
+        )
+        axis.set_title(title, loc="left", fontweight="bold", pad=22)
         axis.text(0, 1.025, how, transform=axis.transAxes, fontsize=9, color="#666666")
-        axis.set_xlabel("open streams")
-        axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-        if what == "burst_rate":
-            axis.set_yscale("log")
-            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        else:
-            axis.set_ylim(bottom=0)
-        axis.set_xlim(0, max(sizes) * 1.12)
-        axis.grid(axis="y", color="#dddddd", lw=0.7)
-        axis.spines[["top", "right"]].set_visible(False)
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
     figure.text(0.99, 0.985, note, ha="right", va="top", fontsize=8, color="#888888")
     figure.tight_layout(rect=(0, 0.08, 1, 0.97))
-    figure.savefig(path, metadata={"Date": None})
+    for axis in axes:
+        _label_ends(axis, figure.dpi / 72)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return True
+
+
+def _dress(axis: Any, sizes: Sequence[int], *, logarithmic: bool) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
+
+    axis.set_xlabel("open streams")
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.set_xlim(0, max(sizes) * 1.14)
+    if logarithmic:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_ylim(bottom=0)
+    axis.grid(axis="y", color="#dddddd", lw=0.7)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _label_ends(axis: Any, pixels_per_point: float) -> None:
+    """The last figure of each line beside it, none on top of another."""
+    ends = [(line.get_xdata()[-1], line.get_ydata()[-1], line.get_color()) for line in axis.get_lines()]
+    heights = [axis.transData.transform((x, y))[1] / pixels_per_point for x, y, _ in ends]
+    for (x, y, colour), height, place in zip(ends, heights, apart(heights, LINE_OF_TEXT), strict=True):
+        said = f"{y:,.0f}" if y >= 100 else f"{y:.1f}"
+        axis.annotate(
+            said, (x, y), (8, place - height), textcoords="offset points", va="center", color=colour, size=9
+        )
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
+    """The heights in the same order, moved until no two are nearer than ``gap``; none where none are."""
+    groups: list[list[int]] = []
+    places = list(heights)
+    for each in sorted(range(len(heights)), key=heights.__getitem__):
+        groups.append([each])
+        # A group is centred where its members want to be; when it grows it may touch the one below.
+        while True:
+            group = groups[-1]
+            middle = sum(heights[one] for one in group) / len(group)
+            for rank, one in enumerate(group):
+                places[one] = middle + (rank - (len(group) - 1) / 2) * gap
+            if len(groups) == 1 or places[group[0]] - places[groups[-2][-1]] >= gap:
+                break
+            groups[-2:] = [groups[-2] + group]
+    return places

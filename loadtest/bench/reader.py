@@ -188,12 +188,17 @@ class Streams:
         ordered = sorted(waits)
         return [ordered[int(len(ordered) * part)] for part in (0.5, 0.99)] + ordered[-1:]
 
-    def close(self, streams: int) -> int:
-        """Close the last so many."""
+    def drop(self, streams: int) -> int:
+        """Close the last so many; how many are left."""
         for fd in list(self._sockets)[-streams:]:
             self._sockets.pop(fd).close()
             del self._counts[fd], self._receive[fd]
         return len(self._sockets)
+
+    def close(self) -> None:
+        """Close all."""
+        self.drop(len(self._sockets))
+        self._poll.close()
 
 
 def _work(pipe: Connection, network: int) -> None:
@@ -228,9 +233,9 @@ class Reader:
         """Open more streams; return when all are."""
         self.streams = self._ask("open", port, requests, ready, rate)
 
-    def close_streams(self, streams: int) -> None:
+    def drop(self, streams: int) -> None:
         """Close so many, the newest first."""
-        self.streams = self._ask("close", streams)
+        self.streams = self._ask("drop", streams)
 
     def expect(self, events: int, *, seconds: float = 120.0, record: bool = False) -> None:
         """Wait for so many more events on each stream, from now on; ``arrival`` tells the end."""
