@@ -43,11 +43,16 @@ class Program:
         self._child = subprocess.Popen(  # noqa: S603 - our own arguments
             arguments, stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, **env}
         )
-        deadline = time.monotonic() + READY
+        try:
+            self._await(time.monotonic() + READY)
+        except BaseException:
+            self.end()
+            raise
+
+    def _await(self, deadline: float) -> None:
         while not self._accepts():
             if self._child.poll() is not None or time.monotonic() > deadline:
-                self.end()
-                raise RuntimeError(f"{arguments[0]} did not start:\n{self.log}")
+                raise RuntimeError(f"{self._child.args} did not start:\n{self.log}")
             time.sleep(0.02)
 
     @property
@@ -75,9 +80,10 @@ class Program:
         self._child.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """SIGKILL, if it still runs."""
+        """SIGKILL, if it still runs; its log is gone then."""
         self._child.kill()
         self._child.wait()
+        self._output.close()
 
     def _accepts(self) -> bool:
         with socket.socket() as probe:
