@@ -315,8 +315,9 @@ def test_what_is_missing_is_said_first(monkeypatch):
         command.check(command.arguments([*without, "--streams", "100"]))
 
 
+@pytest.mark.live
 @pytest.mark.timeout(120)
-def test_ctrl_c_stops_everything(redis_url):
+def test_ctrl_c_stops_everything():
     """An interrupted run leaves no process behind, and says that it was interrupted."""
     options = ["--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only", "single"]
     arguments = [sys.executable, "-m", "loadtest.bench", *options]

@@ -25,8 +25,8 @@ SPACING = 0.002
 AFTERWARDS = 0.02
 """Seconds for a server to be done with an event that all streams have."""
 
-WITHOUT_PAUSE = 0.01
-"""Seconds between events, much less than it takes to fan one out."""
+OVERLAP = 4
+"""Events published in the time that one fan-out takes: there is no pause, and no more than it can take."""
 
 SILENCE = "3600"
 """Seconds between keep-alives where one contender waits while another is measured."""
@@ -141,7 +141,7 @@ class Run:
                 if number and name in SLOW:
                     continue
                 what = f"round {number + 1} of {self.plan.bursts}"
-                self._progress(f"{size:,} streams, {BURST_EVENTS} events at once, {name}, {what}")
+                self._progress(f"{size:,} streams, {BURST_EVENTS} events at 2 ms, {name}, {what}")
                 contender.reader.expect(BURST_EVENTS, record=True, seconds=300)
                 cpu = contender.cpu()
                 published = contender.publish(pace)
@@ -157,18 +157,19 @@ class Run:
                 self._add("burst_client_busy", name, size, arrival.cpu / took)
 
     def _loop(self, edge: Edge, size: int) -> None:
-        events = round(self.plan.loop_seconds / WITHOUT_PAUSE)
         for number in range(self.plan.loops):
-            self._progress(
-                f"{size:,} streams, the event loop meanwhile, round {number + 1} of {self.plan.loops}"
-            )
+            what = f"round {number + 1} of {self.plan.loops}"
+            self._progress(f"{size:,} streams, the event loop meanwhile, {what}")
             _, lasts, _ = one_at_a_time(edge, 3)
+            fan_out = median(lasts)
+            spacing = fan_out / OVERLAP
+            events = max(OVERLAP, round(self.plan.loop_seconds / spacing))
             edge.reader.expect(events)
             edge.ask("probe/start")
-            edge.publish([number * WITHOUT_PAUSE for number in range(events)])
+            edge.publish([number * spacing for number in range(events)])
             edge.reader.arrival()
             self._add("loop_longest", "UvicornSink", size, edge.ask("probe/stop")["longest"])
-            self._add("loop_fan_out", "UvicornSink", size, median(lasts))
+            self._add("loop_fan_out", "UvicornSink", size, fan_out)
 
     # Memory
 
