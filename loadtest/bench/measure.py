@@ -101,11 +101,12 @@ class Run:
 
     def fan_out(self, groups: Sequence[str]) -> None:
         """All contenders, with more and more streams."""
-        sizes = self.plan.sizes if {"single", "burst"} & set(groups) else self.plan.sizes[-1:]
+        sizes, names = self.plan.sizes, self._names
+        if not {"single", "burst"} & set(groups):
+            sizes, names = sizes[-1:], ["UvicornSink"]
         with contextlib.ExitStack() as stack:
             contenders = {
-                name: stack.enter_context(self._arena.contender(name, KEEP_ALIVE=SILENCE))
-                for name in self._names
+                name: stack.enter_context(self._arena.contender(name, KEEP_ALIVE=SILENCE)) for name in names
             }
             for size in sizes:
                 for name, contender in contenders.items():
