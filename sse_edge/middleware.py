@@ -148,7 +148,7 @@ class SSEMiddleware:
             leases=self._leases,
             authorize=authorize,
             query_cursor=query_cursor,
-            shared_rate=self._backend.shared_rate,
+            windows=self._backend.windows(),
         )
         self._lifespan = Lifespan(app, self.start, self.stop)
         self._status = None if status_path is None else Status(status_path, status_allow)

@@ -80,7 +80,6 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._leases.close()
-        await self._gate.rate.close()
 
     def forget(self) -> None:
         """Hear no more signals."""

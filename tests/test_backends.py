@@ -83,6 +83,7 @@ async def test_it_is_a_backend(make_backend):
     for name in (
         "subscriber",
         "leases",
+        "windows",
         "publish",
         "cursor",
         "revoke",

@@ -6,13 +6,13 @@ import re
 import time
 
 import pytest
-from limits.storage import storage_from_string
 
 from apps.capped import AUTH
 from faulty import Proxy
 from servers.deployments import RedisCluster, SentinelTrio
 from sse_edge import Identity, Limits, RedisBackend, SSEMiddleware
 from sse_edge.admission import limits as limits_module
+from sse_edge.backends.redis import windows
 from sse_edge.backends.redis.leases import RedisLeases
 
 CHANNELS = {"/events/me": ["user:{user}", "news"]}
@@ -233,39 +233,16 @@ async def test_shared_rate_on_several_servers(edge, ask, make):
         servers.close()
 
 
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("redis://u:p%20w@h:1/3", {"host": "h", "port": 1, "db": 3, "username": "u", "password": "p w"}),
-        ("rediss://:p@h:1/0?ssl_ca_certs=/ca.pem", {"password": "p", "ssl_ca_certs": "/ca.pem"}),
-        ("unix://u:p@/run/redis.sock?db=2", {"path": "/run/redis.sock", "db": 2, "username": "u"}),
-        ("redis+sentinel://u:p%20w@h:1,h:2/s/3", {"db": 3, "username": "u", "password": "p w"}),
-        ("rediss+sentinel://h:1/s?ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
-        ("redis+cluster://u:p%20w@h:1,h:2", {"username": "u", "password": "p w"}),
-        ("rediss+cluster://h:1?ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
-    ],
-)
-async def test_where_the_rate_is_counted(url, expected):
-    """The limits library is told all that the URL says: server, database, user, TLS."""
-    uri, options = RedisBackend(url, timeout=2).shared_rate
-    bridge = storage_from_string(uri, **options).bridge
-    client = bridge.storage
-    pool = getattr(client, "connection_pool", None)
-    given = client.connection_kwargs if pool is None else pool.connection_kwargs
-    assert {key: given[key] for key in expected} == expected
-    assert (given["protocol"], given["socket_connect_timeout"]) == (2, 2)
-    classes = [given.get("connection_class"), getattr(pool, "connection_class", None)]
-    secure = any("SSL" in one.__name__ for one in classes if one is not None)
-    assert secure == url.startswith("rediss")
-
-
 async def test_sentinels_have_passwords_of_their_own():
-    """Redis's password is for Redis, and the sentinels get theirs, if any."""
-    uri, options = RedisBackend("redis+sentinel://u:p@h:1,h:2/s?sentinel_password=t").shared_rate
-    sentinel = storage_from_string(uri, **options).bridge.sentinel
-    for client in sentinel.sentinels:
+    """Redis's user and password are for Redis, and the sentinels get theirs, if any."""
+    server = RedisBackend("rediss+sentinel://u:p%20w@h:1,h:2/s/3?sentinel_password=t").server
+    connections = server._pools.get().connections
+    expected = {"username": "u", "password": "p w", "db": 3}
+    assert {key: connections.connection_kwargs[key] for key in expected} == expected
+    assert "SSL" in connections.connection_class.__name__
+    for client in connections.sentinel_manager.sentinels:
         given = client.connection_pool.connection_kwargs
-        assert (given["username"], given["password"]) == (None, "t")
+        assert (given.get("username"), given["password"]) == (None, "t")
 
 
 async def test_rate_before_the_cookie(edge, ask, redis_url):
@@ -329,7 +306,7 @@ async def test_limits_while_redis_is_away(edge, ask, proxy, redis_url, monkeypat
 
 async def test_rate_while_redis_stands_still(edge, ask, proxy, monkeypatch, caplog):
     """Hundreds that come while Redis does not answer wait for one moment all together."""
-    monkeypatch.setattr(limits_module, "ANSWER", 0.2)
+    monkeypatch.setattr(windows, "ANSWER", 0.2)
     middleware = edge(proxy.url, rate("100/minute"), on_backend_down="accept")
     assert await ask(middleware) == 200
     proxy.stall(requests=True, replies=True)

@@ -27,9 +27,7 @@ MINIMAL_ACL = (
 )
 """The permissions that README gives for a Redis user."""
 
-LIMITS_ACL = (
-    "+hdel +hgetall +zadd +zscore +zremrangebyscore +zrangebyscore +script|load +pttl +incrby +rename"
-)
+LIMITS_ACL = "+hdel +hgetall +zadd +zscore +zremrangebyscore +zrangebyscore"
 """What limits over all workers and revocation need besides, as README gives it."""
 
 

@@ -70,7 +70,7 @@ class Gate:
     """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async.
 
     ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``.
-    ``shared_rate`` is where connects are counted together with other workers; see ``SharedConnectRate``.
+    ``windows`` is where connects are counted together with other workers; see ``SharedConnectRate``.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Gate:
         leases: Leases,
         authorize: Authorize | None = None,
         query_cursor: bool = False,
-        shared_rate: tuple[str, dict[str, Any]] | None = None,
+        windows: Any = None,
     ) -> None:
         self._auth = auth
         self._routes = routes
@@ -95,7 +95,7 @@ class Gate:
         self._authorize = None if authorize is None else callback("authorize", authorize)
         self._query_cursor = query_cursor
         self.revocations = Revocations()
-        self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), shared_rate)
+        self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows)
 
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""

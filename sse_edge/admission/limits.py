@@ -11,19 +11,13 @@ from typing import Any
 
 from limits import RateLimitItem, parse_many
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidingWindow
-from limits.storage import MemoryStorage, storage_from_string
+from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..errors import ConfigError
 from .settings import whole
 
 logger = logging.getLogger("sse_edge")
-
-ANSWER = 1.0
-"""Seconds that a shared storage has to answer."""
-
-AT_ONCE = 32
-"""Questions to a shared storage at the same time; more wait for their turn."""
 
 AWAY = 5.0
 """Seconds before a shared storage that failed is asked again."""
@@ -70,14 +64,14 @@ class ConnectRate:
 class SharedConnectRate:
     """A connect rate that all workers count together.
 
-    ``shared`` is where: a URI of the limits library and its options.  While that is away, and without
+    ``windows`` is the storage of the limits library in which they do.  While that is away, and without
     one, attempts count in this process (``degraded`` tells).
     """
 
-    def __init__(self, local: ConnectRate, shared: tuple[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, local: ConnectRate, windows: Any = None) -> None:
         self._local = local
-        self._shared_at = shared
-        self._shared: _Shared | None = None
+        self._windows = windows
+        self._limiter = None if windows is None else SharedSlidingWindow(windows)
         self._away_until = 0.0
         self.degraded = False
 
@@ -85,58 +79,24 @@ class SharedConnectRate:
         """See ``ConnectRate.hit``."""
         rate = self._local.rate
         loop = asyncio.get_running_loop()
-        if rate is None or self._shared_at is None or loop.time() < self._away_until:
+        if rate is None or self._limiter is None or loop.time() < self._away_until:
             return self._local.hit(address)
-        shared = self._shared
-        if shared is None or shared.loop is not loop:
-            shared = self._shared = _Shared(self._shared_at, loop)
-        async with shared.turn:
-            if loop.time() < self._away_until:  # found out while this one waited
-                return self._local.hit(address)
-            try:
-                async with asyncio.timeout(ANSWER):
-                    wait = await shared.hit(rate, address)
-            except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
-                self._away_until = loop.time() + AWAY
-                if not self.degraded:
-                    self.degraded = True
-                    why = str(error) or "no answer"
-                    logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
-                return self._local.hit(address)
-            if self.degraded and loop.time() >= self._away_until:
-                self.degraded = False
-                logger.warning("Redis counts connects again")
-            return wait
-
-    async def close(self) -> None:
-        """Let go of the shared storage's connections."""
-        shared, self._shared = self._shared, None
-        if shared is not None:
-            await shared.close()
-
-
-class _Shared:
-    """The storage that all workers count in, on one event loop."""
-
-    def __init__(self, at: tuple[str, dict[str, Any]], loop: asyncio.AbstractEventLoop) -> None:
-        uri, options = at
-        self.loop = loop
-        self.turn = asyncio.Semaphore(AT_ONCE)
-        self._storage: Any = storage_from_string(uri, **options)
-        self._limiter = SharedSlidingWindow(self._storage)
-
-    async def hit(self, rate: RateLimitItem, address: str) -> float | None:
-        if await self._limiter.hit(rate, address):
-            return None
-        return _wait(rate, await self._storage.get_sliding_window(rate.key_for(address), rate.get_expiry()))
-
-    async def close(self) -> None:
-        # limits has no way to say this; what it holds is a redis-py client.
-        bridge = getattr(self._storage, "bridge", None)
-        sentinel = getattr(bridge, "sentinel", None)
-        for client in (getattr(bridge, "storage", None), *getattr(sentinel, "sentinels", ())):
-            if client is not None:
-                await client.aclose()
+        try:
+            wait = None
+            if not await self._limiter.hit(rate, address):
+                key = rate.key_for(address)
+                wait = _wait(rate, await self._windows.get_sliding_window(key, rate.get_expiry()))
+        except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
+            self._away_until = loop.time() + AWAY
+            if not self.degraded:
+                self.degraded = True
+                why = str(error) or "no answer"
+                logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
+            return self._local.hit(address)
+        if self.degraded and loop.time() >= self._away_until:
+            self.degraded = False
+            logger.warning("Redis counts connects again")
+        return wait
 
 
 def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:

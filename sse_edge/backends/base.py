@@ -123,9 +123,8 @@ class Backend(Protocol):
     def subscriber(self, receiver: Receiver) -> Subscriber:
         """A new ear for one worker."""
 
-    @property
-    def shared_rate(self) -> tuple[str, dict[str, Any]] | None:
-        """Where the limits library counts for all workers, if not in each: a URI and its options."""
+    def windows(self) -> Any:
+        """A storage in which the limits library counts for all workers, or None: each for itself."""
 
     def leases(self) -> Leases:
         """The slots this worker shares with all others of the same backend."""

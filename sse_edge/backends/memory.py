@@ -72,10 +72,8 @@ class MemoryBackend:
                 self._last = EventId(now, 0)
             return self._last
 
-    @property
-    def shared_rate(self) -> None:
-        """See ``Backend.shared_rate``: there is one process only."""
-        return None
+    def windows(self) -> None:
+        """See ``Backend.windows``: there is one process only."""
 
     async def revoke(self, session: str, until: float) -> None:
         """See ``Backend.revoke``."""

@@ -19,8 +19,9 @@ from .names import Names
 from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber
 from .scripts import REVOKE
-from .server import CommandError, SentinelServer, Server, SingleServer, rate_storage
+from .server import CommandError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
+from .windows import RedisWindows
 
 BATCH = 500
 """Events per script call: Redis serves nobody else while a script runs."""
@@ -68,7 +69,7 @@ class RedisBackend:
             Partition(self.server, Names(f"{prefix}{{{number}}}:" if tagged else prefix), self.settings)
             for number in range(partitions)
         ]
-        self._url, self._prefix = url, prefix
+        self._prefix = prefix
         self._background = BackgroundLoop()
 
     def partition(self, channel: str) -> Partition:
@@ -87,10 +88,9 @@ class RedisBackend:
         """See ``Backend.leases``."""
         return RedisLeases(self.server, self._prefix)
 
-    @property
-    def shared_rate(self) -> tuple[str, dict[str, Any]]:
-        """See ``Backend.shared_rate``."""
-        return rate_storage(self._url, f"{self._prefix}rate", self.settings.timeout)
+    def windows(self) -> RedisWindows:
+        """See ``Backend.windows``."""
+        return RedisWindows(self.server, self._prefix)
 
     async def revoke(self, session: str, until: float) -> None:
         """See ``Backend.revoke``."""

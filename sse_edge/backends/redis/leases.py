@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...errors import BackendError
 from .scripts import LEASES
-from .server import Argument, Server
+from .server import PACE, Argument, Server
 
 logger = logging.getLogger("sse_edge")
 
@@ -42,7 +42,8 @@ class RedisLeases:
 
     Each subject is a hash of worker → count, and each worker has a heartbeat.  A worker writes its own
     counts as they are, so everything in Redis can be lost and comes back.  All that is asked for in one
-    turn of the event loop, or while a call is under way, travels in one call.
+    turn of the event loop, or while a call is under way or within PACE of its beginning, travels in one
+    call.
 
     While Redis is away caps count within this worker (``degraded`` is True), and what was granted then
     is counted when it is back.
@@ -139,11 +140,14 @@ class RedisLeases:
     async def _run(self) -> None:
         """Send what is asked for, and a heartbeat when nothing is."""
         loop = asyncio.get_running_loop()
-        beat = loop.time()
+        beat = next_call = loop.time()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, beat - loop.time())):
                     await self._wake.wait()
+            if (pause := next_call - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            next_call = loop.time() + PACE
             self._wake.clear()
             if loop.time() >= beat:
                 beat = loop.time() + self._heartbeat

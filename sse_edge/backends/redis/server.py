@@ -20,6 +20,10 @@ from .scripts import Script
 CONNECTIONS = 32
 """Connections for commands at most, per process, event loop and server; more commands wait."""
 
+PACE = 0.005
+"""Seconds at least between the beginnings of calls in which requests travel together.  A call costs the
+worker far more than one request more in it: who comes alone does not wait, hundreds per second share."""
+
 Argument = str | bytes | int
 T = TypeVar("T")
 
@@ -238,31 +242,3 @@ def _sentinel(url: str, timeout: float) -> tuple[list[tuple[str, int]], str, dic
         options.pop(key, None)
     options["ssl"] = options.pop("connection_class", None) is not None
     return nodes, service, options, {"socket_timeout": None, "socket_connect_timeout": timeout, **own}
-
-
-def rate_storage(url: str, key_prefix: str, timeout: float) -> tuple[str, dict[str, Any]]:
-    """The same Redis as the limits library calls it: ``async+redis…`` and the options it takes."""
-    scheme, _, rest = url.partition("://")
-    ours: dict[str, Any] = {"implementation": "redispy", "key_prefix": key_prefix}
-    if scheme.endswith("+sentinel"):
-        # limits takes the db for a part of the service's name, and tells the sentinels Redis's password.
-        nodes, service, options, asked = _sentinel(url, timeout)
-        asked = {"username": None, "password": None, **asked}
-        options.update(sentinel_kwargs=asked, use_replicas=False)
-        return f"async+redis+sentinel://{_netloc(nodes)}/{service}", {**ours, **options}
-    if scheme.endswith("+cluster"):
-        user, nodes = split_nodes(url)
-        plain = scheme.removesuffix("+cluster")
-        options = connection_options(f"{plain}://{user}ignored:0?{urlsplit(url).query}", timeout)
-        options["ssl"] = options.pop("connection_class", None) is not None
-        for key in ("host", "port"):
-            options.pop(key, None)
-        return f"async+redis+cluster://{_netloc(nodes)}", {**ours, **options}
-    options = connection_options(url, timeout)
-    known = ("protocol", "socket_timeout", "socket_connect_timeout", "retry")
-    ours.update((key, options[key]) for key in known)
-    return f"async+{'redis+unix' if scheme == 'unix' else scheme}://{rest}", ours
-
-
-def _netloc(nodes: list[tuple[str, int]]) -> str:
-    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in nodes)
