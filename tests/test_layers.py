@@ -25,7 +25,7 @@ LAYERS = [
         "__init__",
         "__main__",
     },
-    {"cli", "demo"},
+    {"cli", "demo", "tune"},
 ]
 """The first part of a module's name below sse_edge, from the bottom up."""
 

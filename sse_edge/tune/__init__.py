@@ -1,0 +1,1 @@
+"""The shipped proxy configurations, and what is replaced in them."""
