@@ -1,5 +1,6 @@
 """Fixtures: real servers and a real browser, each ended for certain; scripted clients."""
 
+import asyncio
 import os
 import subprocess
 
@@ -10,10 +11,22 @@ pytest.register_assert_rewrite("servers")
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.processes import Processes, command, guard  # noqa: E402
+from servers.proxies import COOKIES, PATIENCE, PROXIES, IdleStreams, Site  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 
-LIVE = {"redis_server", "redis_url", "private_redis", "serve", "serve_app", "browser", "page", "certificate"}
+LIVE = {
+    "redis_server",
+    "redis_url",
+    "private_redis",
+    "serve",
+    "serve_app",
+    "behind",
+    "idle_streams",
+    "browser",
+    "page",
+    "certificate",
+}
 """Fixtures that start programs; a test that uses one is marked ``live``."""
 
 
@@ -103,6 +116,36 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture
+def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
+    """``behind("nginx", apps=2, env=…, **values)``: apps.edge behind a proxy with the shipped file, a Site.
+
+    ``values`` replace marked values besides those that every test needs replaced.
+    """
+
+    def start(kind, *, apps=2, app="apps.edge:edge", env=None, unix=False, **values):
+        directory = tmp_path_factory.mktemp(kind)
+        env = {"BACKEND": redis_url, "TRUSTED": "unix" if unix else "127.0.0.1/32", **(env or {})}
+        sockets = [str(directory / f"{number}.sock") if unix else None for number in range(apps)]
+        processes = [serve_app(app, env=env, unix=socket) for socket in sockets]
+        places = [f"unix:{each.unix}" if unix else f"127.0.0.1:{each.port}" for each in processes]
+        proxy = PROXIES[kind](directory, certificate, places, values)
+        proxy.start(serve)
+        return Site(proxy, processes)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def idle_streams(certificate, tmp_path_factory):
+    """Streams through both proxies that nothing is published to until a test does; see IdleStreams."""
+    streams = IdleStreams(tmp_path_factory.mktemp, certificate)
+    try:
+        yield streams
+    finally:
+        streams.close()
+
+
+@pytest.fixture
 async def connect():
     """``await connect(url, …)`` opens a stream that the end of the test closes; see StreamClient.connect."""
     clients = []
@@ -116,6 +159,22 @@ async def connect():
         client.abort()
     for client in clients:
         await client.aclose()
+
+
+@pytest.fixture
+async def stream(connect):
+    """``await stream(site, …)`` opens a stream through a proxy and waits until it has its place."""
+
+    async def open_stream(site, path="/events/me", placed=True, **options):
+        options = {"cookies": COOKIES, "timeout": PATIENCE, **options}
+        client = await connect(f"{site.url}{path}", ssl=site.ssl, **options)
+        async with asyncio.timeout(PATIENCE):
+            while placed and not client.last_event_id:
+                assert not client.over, bytes(client.raw)
+                await asyncio.sleep(0.01)
+        return client
+
+    return open_stream
 
 
 @pytest.fixture

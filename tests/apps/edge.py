@@ -1,8 +1,8 @@
 """An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
 
-``BACKEND`` is the backend's URL, ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds, ``ORIGINS`` are
-separated by commas, ``PER_USER`` is a cap and ``REFUSALS`` the setting of that name.  Users are let in
-by ``AUTH``'s cookies.
+``BACKEND`` is the backend's URL, ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds, ``ORIGINS`` and
+``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP`` and ``PER_WORKER`` are caps, and
+``REFUSALS`` is the setting of that name.  Users are let in by ``AUTH``'s cookies.
 """
 
 import json
@@ -15,17 +15,18 @@ AUTH = SignedCookie("a secret of the tests", secure=False)
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
 BACKEND = os.environ.get("BACKEND", "memory://")
 PAGE = b"<!doctype html><title>page</title>"
+LARGE = PAGE + b"<p>Nothing new here." * 1000
 
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
 
 
 async def inner(scope, receive, send):
-    """``/figures``, ``POST /publish/<channel>``, and a page for browsers at ``/``."""
+    """``/figures``, ``POST /publish/<channel>``, and pages for browsers at ``/`` and ``/large``."""
     if scope["type"] != "http":
         raise ValueError(f"only http is served, and this is {scope['type']}")
     path, status = scope["path"], 200
-    if path == "/":
-        kind, body = b"text/html", PAGE
+    if path in ("/", "/large"):
+        kind, body = b"text/html", PAGE if path == "/" else LARGE
     elif path == "/figures":
         kind, body = b"application/json", json.dumps({**edge.figures(), "pid": os.getpid()}).encode()
     elif path.startswith("/publish/"):
@@ -46,7 +47,13 @@ edge = SSEMiddleware(
     auth=AUTH,
     channels=CHANNELS,
     origins=[origin for origin in os.environ.get("ORIGINS", "").split(",") if origin],
-    limits=Limits(per_user=int(os.environ.get("PER_USER", "1000")), per_ip=1000, connects_per_ip=None),
+    trusted_proxies=[network for network in os.environ.get("TRUSTED", "").split(",") if network],
+    limits=Limits(
+        per_user=int(os.environ.get("PER_USER", "1000")),
+        per_ip=int(os.environ.get("PER_IP", "1000")),
+        per_worker=int(os.environ.get("PER_WORKER", "15000")),
+        connects_per_ip=None,
+    ),
     refusals=os.environ.get("REFUSALS", "auto"),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     max_duration=float(os.environ.get("MAX_DURATION", "1800")),

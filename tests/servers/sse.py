@@ -267,9 +267,11 @@ class StreamClient(asyncio.Protocol):
         async with asyncio.timeout(timeout):
             sock = await _open(parts, unix, receive_buffer, source)
             try:
-                await asyncio.get_running_loop().create_connection(
-                    lambda: client, sock=sock, ssl=ssl, server_hostname=parts.hostname if ssl else None
-                )
+                tls = {}
+                if ssl:
+                    # Like a browser, and unlike asyncio, it does not wait for the other's goodbye.
+                    tls = {"server_hostname": parts.hostname, "ssl_shutdown_timeout": 0.05}
+                await asyncio.get_running_loop().create_connection(lambda: client, sock=sock, ssl=ssl, **tls)
             except BaseException:
                 sock.close()
                 raise

@@ -1,0 +1,257 @@
+"""The shipped nginx.conf and Caddyfile, started: ports, paths and certificates replaced, nothing else."""
+
+import asyncio
+import json
+import os
+import pwd
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from apps.edge import AUTH
+from sse_edge.tune.template import render, shipped
+
+from .processes import Processes, command, free_port
+from .sse import Decoder, ResponseReader, get
+
+PATIENCE = 20
+EVENT_SOURCE, OTHER = {"Accept": "text/event-stream"}, {"Accept": "*/*"}
+COOKIES = {"session": AUTH.issue("u42")}
+
+
+def cookies(user):
+    """The session of another user."""
+    return {"session": AUTH.issue(user)}
+
+
+class Nginx:
+    """nginx with the shipped file in ``directory``; ``values`` replace further marked values."""
+
+    kind = "nginx"
+
+    def __init__(self, directory, certificate, upstream, values):
+        self.directory = Path(directory)
+        self.port, self.http_port, self.status_port = free_port(), free_port(), free_port()
+        self.access_log = self.directory / "access.log"
+        self.config = self.directory / "nginx.conf"
+        self._values = {
+            "user": pwd.getpwuid(os.geteuid()).pw_name,
+            "pid": str(self.directory / "nginx.pid"),
+            "error_log": ["stderr"],
+            "access_log": [str(self.access_log)],
+            "temp": str(self.directory / "tmp"),
+            "listen": [f"127.0.0.1:{self.port}"],
+            "http_listen": [f"127.0.0.1:{self.http_port}"],
+            "status_listen": f"127.0.0.1:{self.status_port}",
+            "server_name": "localhost",
+            "certificate": str(certificate[0]),
+            "certificate_key": str(certificate[1]),
+            "workers": "2",
+            "upstream": upstream,
+            **values,
+        }
+        self.authority = certificate[0]
+        self.config.write_text(render(shipped("nginx.conf"), self._values))
+        self.process = None
+
+    def check(self):
+        """``nginx -t``; what it says."""
+        return _run([command("nginx"), "-t", "-c", self.config])
+
+    def start(self, serve):
+        """Start it and wait until it accepts connections."""
+        # Its own place for what it writes before it has read its configuration.
+        self.process = serve(
+            ["nginx", "-e", "stderr", "-c", self.config, "-g", "daemon off;"], port=self.port
+        )
+
+    def reload(self):
+        """SIGHUP, and wait until only new workers accept connections."""
+        before = self._accepting()
+        self.process.signal(signal.SIGHUP)
+        wait_until(
+            lambda: len(self._accepting()) == len(before) and not before & self._accepting(),
+            "new workers are there and the old ones shut down",
+        )
+
+    def _accepting(self):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        titles = {pid: _title(pid) for pid in children}
+        return {pid for pid, title in titles.items() if "worker process" in title and "shutting" not in title}
+
+    @property
+    def log(self):
+        return self.process.log
+
+    def requests(self):
+        """The access log's lines so far, parsed."""
+        self.process.signal(signal.SIGUSR1)  # reopens the log, and so writes what is buffered
+        return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+
+
+class Caddy:
+    """Caddy with the shipped file in ``directory``; localhost gets a certificate of its own authority's."""
+
+    kind = "caddy"
+
+    def __init__(self, directory, certificate, upstream, values):
+        self.directory = Path(directory)
+        self.port, self.http_port = free_port(), free_port()
+        self.admin = f"127.0.0.1:{free_port()}"
+        self.access_log = self.directory / "access.log"
+        self.config = self.directory / "Caddyfile"
+        self._values = {
+            "admin": self.admin,
+            "http_port": str(self.http_port),
+            "https_port": str(self.port),
+            "site": "localhost",
+            "access_log": str(self.access_log),
+            "upstream": [re.sub("^unix:", "unix/", place) for place in upstream],
+            **values,
+        }
+        self.authority = self.directory / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        self._env = {name: str(self.directory) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+        self.config.write_text(render(shipped("Caddyfile"), self._values))
+        self.process = None
+
+    def check(self):
+        """``caddy validate``; what it says."""
+        return _run([command("caddy"), "validate", "--config", self.config], self._env)
+
+    def start(self, serve):
+        """Start it and wait until it accepts connections and has its certificate."""
+        self.process = serve(["caddy", "run", "--config", self.config], port=self.port, env=self._env)
+        self.process.wait_for_log("certificate obtained successfully")
+
+    def reload(self):
+        """``caddy reload``, with a change, since Caddy ignores a reload that brings nothing new."""
+        self._values["read_timeout"] = "76s"
+        self.config.write_text(render(shipped("Caddyfile"), self._values))
+        _run([command("caddy"), "reload", "--config", self.config, "--address", self.admin], self._env)
+
+    @property
+    def log(self):
+        return self.process.log
+
+    def requests(self):
+        """The access log's lines so far, parsed."""
+        return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+
+
+PROXIES = {"nginx": Nginx, "caddy": Caddy}
+
+
+class Site:
+    """A proxy with apps behind it.  ``apps`` are their processes, ``url`` is the proxy's."""
+
+    def __init__(self, proxy, apps):
+        self.proxy = proxy
+        self.apps = apps
+        self.url = f"https://localhost:{proxy.port}"
+        self.plain_url = f"http://localhost:{proxy.http_port}"
+        self._ssl = None
+
+    @property
+    def ssl(self):
+        """A context that trusts the proxy's authority."""
+        self._ssl = self._ssl or ssl.create_default_context(cafile=self.proxy.authority)
+        return self._ssl
+
+
+class IdleStream:
+    """One stream over a blocking socket, which needs no event loop while nothing happens."""
+
+    def __init__(self, site):
+        self.reader, self.decoder, self.events = ResponseReader(), Decoder(), []
+        plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=PATIENCE)
+        self.socket = site.ssl.wrap_socket(plain, server_hostname="localhost")
+        self.socket.sendall(
+            b"GET /events/me HTTP/1.1\r\nHost: localhost:%d\r\nAccept: text/event-stream\r\n"
+            b"Cookie: session=%s\r\n\r\n" % (site.proxy.port, COOKIES["session"].encode())
+        )
+        while not self.decoder.last_event_id:
+            self.read()
+        self.opened = time.monotonic()
+
+    def read(self, timeout=PATIENCE):
+        """Read what comes next; TimeoutError when nothing does."""
+        self.socket.settimeout(timeout)
+        data = self.socket.recv(65536)
+        assert data, f"the stream is over: {self.reader.status}, {self.decoder.comments}"
+        self.events += self.decoder.feed(self.reader.feed(data))
+
+
+class IdleStreams:
+    """Streams through both proxies that are opened early and left alone, so that no test waits for long."""
+
+    def __init__(self, directory, certificate):
+        self._processes = Processes()
+        self.streams = []
+        self.sites = {}
+        try:
+            self.app = self._processes.serve_app("apps.edge:edge", env={"TRUSTED": "127.0.0.1/32"})
+            for kind, proxy in PROXIES.items():
+                own = proxy(directory(kind), certificate, [f"127.0.0.1:{self.app.port}"], {})
+                own.start(self._processes.serve)
+                self.sites[kind] = Site(own, [self.app])
+                self.streams += [IdleStream(self.sites[kind]) for _ in range(3)]
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        """End them and their servers."""
+        for stream in self.streams:
+            stream.socket.close()
+        self._processes.close()
+
+
+async def ask(site, path="/events/me", **options):
+    """One request through the proxy and its whole answer."""
+    return await get(f"{site.url}{path}", ssl=site.ssl, timeout=PATIENCE, **options)
+
+
+async def figures(app):
+    """What the app says of itself."""
+    return json.loads((await get(f"{app.url}/figures", timeout=PATIENCE)).body)
+
+
+async def streams(site):
+    """Open streams over all apps."""
+    return sum([(await figures(app))["streams"] for app in site.apps])
+
+
+async def until(condition, timeout=PATIENCE):
+    """Ask until it is true."""
+    async with asyncio.timeout(timeout):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+def wait_until(condition, what, timeout=PATIENCE):
+    """Ask until it is true."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {timeout} s: {what}", pytrace=False)
+        time.sleep(0.02)
+
+
+def _title(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:  # gone meanwhile
+        return ""
+
+
+def _run(arguments, env=None):
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, arguments))}: {done.stdout}{done.stderr}", pytrace=False)
+    return done.stdout + done.stderr

@@ -1,0 +1,75 @@
+"""Caddy with the shipped Caddyfile: what is its own."""
+
+import subprocess
+from pathlib import Path
+
+from servers.processes import command
+from servers.proxies import figures, until
+from sse_edge import Publisher
+
+FILE = Path(__file__).parents[1] / "Caddyfile"
+
+
+def test_streams_begin_to_be_idle(idle_streams):
+    """Streams are opened now, early, to be looked at again when they have been idle for long."""
+    assert set(idle_streams.sites) == {"nginx", "caddy"}
+
+
+def test_the_shipped_file_is_valid(behind):
+    """Caddy validates the shipped file with nothing to say about it."""
+    site = behind("caddy", apps=1)
+    said = site.proxy.check()
+    assert "Valid configuration" in said
+    assert '"level":"warn"' not in said
+    assert '"level":"error"' not in said
+
+
+def test_the_shipped_file_is_formatted():
+    """The file is as ``caddy fmt`` writes it, so that Caddy does not complain at each start."""
+    formatted = subprocess.run([command("caddy"), "fmt", FILE], capture_output=True, check=True).stdout
+    assert formatted.decode() == FILE.read_text()
+
+
+async def test_the_log(behind, stream):
+    """A stream is one line when it is over, with how long it lived and what it was."""
+    site = behind("caddy", apps=1, env={"MAX_DURATION": "0.5"})
+    client = await stream(site)
+    assert await client.ended()
+    lines = []
+
+    async def logged():
+        lines[:] = site.proxy.requests()
+        return len(lines) == 1
+
+    await until(logged)
+    (line,) = lines
+    assert line["request"]["uri"] == "/events/me"
+    assert line["status"] == 200
+    assert line["duration"] >= 0.3
+    assert "eyJ" not in str(line["request"]["headers"].get("Cookie", ""))
+
+
+async def test_clients_are_seen_to_leave_after_a_reload(behind, stream, redis_url):
+    """After a reload an older stream still comes piece by piece, and still ends when its client leaves."""
+    site = behind("caddy", apps=1, env={"KEEP_ALIVE": "3600"})
+    client = await stream(site)
+    site.proxy.reload()
+    async with Publisher(redis_url) as events:
+        await events.publish("news", "after")
+    assert (await client.next()).data == "after"
+    client.abort()
+
+    async def gone():
+        return (await figures(site.apps[0]))["streams"] == 0
+
+    await until(gone)
+
+
+async def test_a_stream_of_the_apps_own_is_not_compressed(behind, connect):
+    """Where the app's pages are compressed, a stream outside of /events still comes piece by piece."""
+    site = behind("caddy", apps=1, app="apps.hello:app")
+    headers = {"Accept-Encoding": "gzip"}
+    client = await connect(f"{site.url}/stream", ssl=site.ssl, headers=headers)
+    assert client.header("content-encoding") is None
+    for number in range(1, 6):
+        assert (await client.next()).id == str(number)
