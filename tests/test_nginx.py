@@ -233,7 +233,9 @@ http {{
     access_log off;
     {paths}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {certificate[0]};
+        ssl_certificate_key {certificate[1]};
         location / {{
             proxy_pass https://127.0.0.1:{inner};
             proxy_http_version 1.1;
@@ -244,7 +246,7 @@ http {{
 """
 
 
-async def test_two_tiers(behind, serve, connect, redis_url, tmp_path):
+async def test_two_tiers(behind, serve, connect, certificate, redis_url, tmp_path):
     """Through another nginx in front, which buffers by default, events still come one by one."""
     site = behind("nginx", apps=1)
     port = free_port()
@@ -252,9 +254,10 @@ async def test_two_tiers(behind, serve, connect, redis_url, tmp_path):
         f"{kind}_temp_path {tmp_path};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     config = tmp_path / "nginx.conf"
-    config.write_text(OUTER.format(directory=tmp_path, port=port, inner=site.proxy.port, paths=paths))
+    names = {"directory": tmp_path, "port": port, "inner": site.proxy.port, "certificate": certificate}
+    config.write_text(OUTER.format(**names, paths=paths))
     serve(["nginx", "-e", "stderr", "-c", config, "-g", "daemon off;"], port=port)
-    client = await connect(f"http://127.0.0.1:{port}/events/me", cookies=COOKIES)
+    client = await connect(f"https://localhost:{port}/events/me", cookies=COOKIES, ssl=site.ssl)
     async with asyncio.timeout(10):
         while not client.last_event_id:
             await asyncio.sleep(0.02)

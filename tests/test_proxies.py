@@ -129,12 +129,18 @@ async def test_an_app_that_is_down(behind, stream, proxy):
 
 
 @PROXY
-async def test_streams_are_spread(behind, stream, proxy):
-    """Each new stream goes to the app that has the fewest."""
+async def test_streams_are_spread(behind, stream, serve_app, redis_url, proxy):
+    """An app that was restarted gets the new streams, all at once, until it has as many as the others."""
     site = behind(proxy)
-    for _ in range(10):
+    site.apps[1].kill()
+    for _ in range(6):
         await stream(site)
-    assert [(await figures(app))["streams"] for app in site.apps] == [5, 5]
+    env = {"BACKEND": redis_url, "TRUSTED": "127.0.0.1/32"}
+    site.apps[1] = serve_app("apps.edge:edge", env=env, port=site.apps[1].port)
+    await asyncio.sleep(0 if proxy == "nginx" else 2)  # Caddy's fail_duration
+    for _ in range(6):
+        await stream(site)
+    assert [(await figures(app))["streams"] for app in site.apps] == [6, 6]
 
 
 @PROXY
@@ -173,6 +179,7 @@ async def test_the_app_is_away(behind, proxy):
         retries.append(int(head.removeprefix(b"retry: ")))
     assert all(2000 <= retry < 6000 for retry in retries)
     assert len(set(retries)) > 15
+    assert max(retries) - min(retries) > 1500
     answer = await ask(site, headers=OTHER)
     assert answer.status in (502, 503)
     assert answer.header("retry-after") == "5"
