@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import random
 import time
 from collections import Counter
@@ -28,7 +29,7 @@ from .delivery.backlog import Bounds
 from .delivery.lifetime import Lifetime
 from .delivery.sink import Sink
 from .delivery.stream import Stream
-from .delivery.transport import open_sink
+from .delivery.transport import open_sink, writes_directly
 from .errors import BackendError, ConfigError
 from .identity import Identity
 from .lifespan import Lifespan
@@ -135,6 +136,7 @@ class SSEMiddleware:
         self._said_as = refusals
         self._accepts_blindly = on_backend_down == "accept"
         self._backoff = Backoff(retry)
+        self._directly = writes_directly(os.environ.get("SSE_EDGE_SINK", "auto"))
         self._bounds = Bounds(max_unsent, max_unsent_age)
         self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
@@ -289,7 +291,7 @@ class SSEMiddleware:
             await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers])
+            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers], directly=self._directly)
             opened = None
             try:
                 opened = await self._open(worker, verdict, sink, request.path)

@@ -30,9 +30,20 @@ LIVE = {
 """Fixtures that start programs; a test that uses one is marked ``live``."""
 
 
-def pytest_configure():
+def pytest_addoption(parser):
+    """Every test passes on each of the sinks."""
+    parser.addoption(
+        "--sink",
+        choices=["auto", "task"],
+        default="auto",
+        help="task: the edge writes to no server directly, in this process and in all that are started",
+    )
+
+
+def pytest_configure(config):
     """Everything under test is on loopback: no client may go through a proxy of the environment."""
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+    os.environ["SSE_EDGE_SINK"] = config.getoption("--sink")
 
 
 def pytest_unconfigure():

@@ -371,7 +371,9 @@ class Arena:
             else:
                 arguments = uvicorn_command(APPS[name][0], port)
             with machine.on(self._server):
-                program = stack.enter_context(programs.running(arguments, port, BACKEND=self.url, **env))
+                program = stack.enter_context(
+                    programs.running(arguments, port, BACKEND=self.url, SSE_EDGE_SINK="auto", **env)
+                )
             yield program
 
 

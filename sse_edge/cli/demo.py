@@ -32,12 +32,12 @@ def demo(port: int, host: str, redis: str | None, secret: str | None) -> None:
     sse-edge demo --redis redis://127.0.0.1:6379/0
     """
     from ..demo.app import create_app  # noqa: PLC0415 - only what is used is imported
-    from .server import Config, run_one  # noqa: PLC0415
+    from .server import Settings, run_one  # noqa: PLC0415
 
     with bind(host, port) as sock:
         if redis is not None:
             _check(redis)
-        config = Config(
+        config = Settings(
             create_app(redis or "memory://", secret or secrets.token_urlsafe(32)),
             log_level="warning",
             access_log=False,

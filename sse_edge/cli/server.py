@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from ..drain import SIGNALS
+from . import collector
 from .failure import Failure
 
 try:
@@ -18,9 +19,18 @@ try:
 except ImportError as missing:
     raise Failure(f"this command needs uvicorn ({missing}): pip install 'sse_edge[server]'") from missing
 
-__all__ = ["Config", "run_many", "run_one"]
+__all__ = ["Settings", "run_many", "run_one"]
 
 FAILED = "the application did not start"
+
+
+class Settings(Config):
+    """uvicorn's settings; each worker loads them, and the application with them."""
+
+    def load(self) -> None:
+        """See uvicorn."""
+        super().load()
+        collector.tame()
 
 
 class Server(uvicorn.Server):

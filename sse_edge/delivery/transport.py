@@ -13,6 +13,7 @@ import termios
 from typing import Any
 
 from ..asgi import Headers, Message, Receive, Send
+from ..errors import ConfigError
 from .sink import START, Sink, TaskSink
 
 logger = logging.getLogger("sse_edge")
@@ -27,9 +28,18 @@ _CYCLE = ("transport", "flow", "message_event", "chunked_encoding", "response_co
 _TRANSPORT = ("write", "abort", "is_closing", "get_write_buffer_size", "get_extra_info")
 
 
-def open_sink(send: Send, receive: Receive, headers: Headers) -> Sink:
-    """The best sink for what the server gave."""
-    cycle = getattr(send, "__self__", None)
+def writes_directly(said: str) -> bool:
+    """What the environment variable SSE_EDGE_SINK says: ``auto``, or ``task`` to write to no server
+    directly, should a new release of one turn out to be different inside.  Raises ConfigError.
+    """
+    if said not in ("auto", "task"):
+        raise ConfigError("SSE_EDGE_SINK", "must be auto or task", said)
+    return said == "auto"
+
+
+def open_sink(send: Send, receive: Receive, headers: Headers, *, directly: bool = True) -> Sink:
+    """The best sink for what the server gave; ``directly`` is whether one may bypass its ``send``."""
+    cycle = getattr(send, "__self__", None) if directly else None
     if cycle is not None and getattr(receive, "__self__", None) is cycle and _is_uvicorn(cycle):
         return UvicornSink(cycle, send, receive, headers)
     return TaskSink(send, receive, headers)
