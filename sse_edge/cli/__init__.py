@@ -9,6 +9,7 @@ from .failure import Commands
 from .publish import publish
 from .serve import serve
 from .token import token
+from .tune import tune
 
 
 @click.group(
@@ -23,6 +24,7 @@ def main() -> None:
     Run your app:       sse-edge serve myapp:app
     Publish an event:   sse-edge publish news "Hello"
     Make a cookie:      sse-edge token u42 --secret s3cret
+    Size a machine:     sse-edge tune --connections 10000
 
     Every option is also read from the environment; each command's --help names the variables.
     """
@@ -32,3 +34,4 @@ main.add_command(demo)
 main.add_command(serve)
 main.add_command(publish)
 main.add_command(token)
+main.add_command(tune)
