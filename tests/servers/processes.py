@@ -27,6 +27,9 @@ PACKAGES = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "openssl": "openssl",
+    "haproxy": "haproxy",
+    "promtool": "prometheus",
+    "systemd-analyze": "systemd",
 }
 """Which Debian package a command comes from; a test holds tests/debian-packages to the same list."""
 

@@ -1,0 +1,600 @@
+"""The files in deploy/: each passes its checker, and a broken copy does not."""
+
+import asyncio
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apps.edge import AUTH
+from servers.processes import TESTS, command, free_port
+from servers.sse import get
+from sse_edge import Publisher, SignedCookie, SSEMiddleware, outcome, status
+
+ROOT = TESTS.parent
+DEPLOY = ROOT / "deploy"
+BIN = Path(sys.executable).parent
+SECRET = "a secret of the tests"
+
+
+def run(*arguments, cwd=None):
+    """A checker's exit code and everything it said."""
+    done = subprocess.run(
+        list(map(str, arguments)), capture_output=True, text=True, timeout=50, cwd=cwd, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """``broken(name, old, new)`` is a copy of a file of deploy/ with one thing changed."""
+
+    def make(name, old, new):
+        text = (DEPLOY / name).read_text()
+        assert text.count(old) >= 1, f"{old!r} is not in {name}"
+        copy = tmp_path / Path(name).name
+        copy.write_text(text.replace(old, new, 1))
+        return copy
+
+    return make
+
+
+# ---- systemd
+
+
+def verify(directory, service, target):
+    """``systemd-analyze verify`` with a command that exists here in place of the app's own."""
+    text = service.read_text()
+    assert "/srv/app/.venv/bin/sse-edge" in text
+    (directory / "sse-edge@.service").write_text(
+        text.replace("/srv/app/.venv/bin/sse-edge", str(BIN / "sse-edge"))
+    )
+    (directory / "sse-edge.target").write_text(target.read_text())
+    (directory / "sse-edge@8001.service").symlink_to("sse-edge@.service")
+    return run(
+        command("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no",
+        directory / "sse-edge@8001.service", directory / "sse-edge.target",
+    )  # fmt: skip
+
+
+def test_systemd_units(tmp_path):
+    """systemd finds nothing wrong with the units, not even an unknown setting."""
+    code, said = verify(tmp_path, DEPLOY / "systemd/sse-edge@.service", DEPLOY / "systemd/sse-edge.target")
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("Type=exec", "Type=exek", "Failed to parse"),
+        ("LimitNOFILE=16384", "LimitNOFILES=16384", "Unknown key"),
+        ("/srv/app/.venv/bin/sse-edge serve", "/srv/app/.venv/bin/sse-edge-none serve", "not executable"),
+    ],
+)
+def test_broken_systemd_units(tmp_path, broken, old, new, why):
+    """systemd's checker sees a wrong value, a wrong name and a missing command."""
+    directory = tmp_path / "units"
+    directory.mkdir()
+    service = broken("systemd/sse-edge@.service", old, new)
+    _, said = verify(directory, service, DEPLOY / "systemd/sse-edge.target")
+    assert why in said
+
+
+def test_the_proxy_drop_in(tmp_path):
+    """The proxy's drop-in is read as one: with it the file limit of a unit is another."""
+    unit = tmp_path / "proxy.service"
+    unit.write_text("[Service]\nExecStart=/bin/true\n")
+    dropins = tmp_path / "proxy.service.d"
+    dropins.mkdir()
+    (dropins / "limits.conf").write_text((DEPLOY / "systemd/proxy-limits.conf").read_text())
+    verified = run(command("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", unit)
+    assert verified == (0, "")
+    (dropins / "limits.conf").write_text("[Service]\nLimitNOFILE=many\n")
+    assert "many" in run(command("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", unit)[1]
+
+
+def exposure(service):
+    """systemd's own score of a unit's hardening, 0 (all) to 10 (none)."""
+    code, said = run(command("systemd-analyze"), "security", "--offline=true", service)
+    assert code == 0, said
+    return float(re.search(r"exposure level for \S+: ([\d.]+)", said)[1])
+
+
+def test_hardening(broken):
+    """systemd scores the unit's hardening as good, and each part counts."""
+    kept = exposure(DEPLOY / "systemd/sse-edge@.service")
+    assert kept < 2
+    assert exposure(broken("systemd/sse-edge@.service", "ProtectSystem=strict\n", "")) > kept
+
+
+def unit(text):
+    """The settings of a unit: name → values."""
+    found = {}
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            found.setdefault(name, []).append(value)
+    return found
+
+
+async def test_the_unit_starts_and_drains(serve, connect, redis_url):
+    """ExecStart as it is written, in a directory with the example app: it is ready, streams, and a stop
+    ends the stream with a reason and the process with 0.
+    """
+    settings = unit((DEPLOY / "systemd/sse-edge@.service").read_text())
+    port = free_port()
+    program, *arguments = shlex.split(settings["ExecStart"][0].replace("%i", str(port)))
+    assert Path(program).name == "sse-edge"
+    env = dict(each.split("=", 1) for each in settings["Environment"])
+    env |= {"REDIS": redis_url, "SESSION_SECRET": SECRET}
+    process = serve([BIN / "sse-edge", *arguments], port=port, env=env, cwd=DEPLOY)
+    url = f"http://127.0.0.1:{port}"
+    assert (await get(f"{url}/status/live")).status == 200
+    metrics = (await get(f"{url}/status/metrics")).body.decode()
+    assert "sse_edge_ready 1.0" in metrics
+    stream = await connect(f"{url}/events/me", cookies={"session": SignedCookie(SECRET).issue("u42")})
+    process.signal(signal.SIGTERM)
+    assert json.loads((await stream.until(lambda event: event.event == "edge-close")).data) == {
+        "reason": "drain"
+    }
+    assert await process.exited() == 0
+
+
+def test_grace_periods():
+    """Everywhere whoever stops a process waits longer than the server's grace, and that is longer than the
+    drain.
+    """
+    drain = SSEMiddleware(
+        backend="memory://", auth=AUTH, channels={"/events/me": "user:{user}"}
+    )._drain_window
+    settings = unit((DEPLOY / "systemd/sse-edge@.service").read_text())
+    environment = dict(each.split("=", 1) for each in settings["Environment"])
+    grace = int(environment["SSE_EDGE_SERVE_GRACE"])
+    assert grace > drain + 5
+    assert int(settings["TimeoutStopSec"][0]) > grace
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert int(compose["services"]["app1"]["stop_grace_period"].removesuffix("s")) > grace
+    assert "SSE_EDGE_SERVE_GRACE=25" in (DEPLOY / "Dockerfile").read_text()
+    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    own = int(container["command"][container["command"].index("--grace") + 1])
+    assert own > drain + 5
+    assert pod["terminationGracePeriodSeconds"] > before + own
+
+
+# ---- the kernel
+
+
+def test_sysctl_names():
+    """Every name in the sysctl file exists in this kernel, and takes as many numbers as are given."""
+    lines = [line for line in (DEPLOY / "sysctl.conf").read_text().splitlines() if line and line[0] != "#"]
+    assert len(lines) >= 8
+    for line in lines:
+        name, _, value = map(str.strip, line.partition("="))
+        there = Path("/proc/sys", *name.split("."))
+        assert there.exists(), name
+        assert len(there.read_text().split()) == len(value.split()), name
+        assert all(word.isdigit() for word in value.split()), line
+    assert not Path("/proc/sys/net/core/no_such_name").exists()
+
+
+# ---- Redis
+
+
+def test_redis_conf(private_redis):
+    """Redis starts with the file, and what matters is what it says."""
+    lines = [
+        line
+        for line in (DEPLOY / "redis.conf").read_text().splitlines()
+        if line and line[0] != "#" and line.split()[0] not in ("port", "dir", "bind", "supervised")
+    ]
+    client = private_redis(config=lines).client()
+    said = {key: client.config_get(key)[key] for key in (
+        "maxmemory-policy", "maxmemory", "appendonly", "appendfsync", "save", "maxclients", "timeout",
+    )}  # fmt: skip
+    assert said == {
+        "maxmemory-policy": "noeviction",
+        "maxmemory": str(512 * 1024**2),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxclients": "10000",
+        "timeout": "0",
+    }
+    limits = client.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
+    assert f"pubsub {64 * 1024**2} {16 * 1024**2} 60" in limits
+
+
+def test_the_whole_redis_conf(tmp_path, broken):
+    """Redis takes the file itself, port and directory given besides; with a wrong value it ends."""
+
+    def start(path):
+        done = subprocess.Popen(
+            [command("redis-server"), path, "--port", str(free_port()), "--dir", tmp_path,
+             "--supervised", "no"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            for line in done.stdout:
+                if "Ready to accept" in line or "FATAL CONFIG" in line:
+                    return line
+        finally:
+            done.kill()
+            done.stdout.close()
+            done.wait()
+        return ""
+
+    assert "Ready to accept" in start(DEPLOY / "redis.conf")
+    wrong = broken("redis.conf", "maxmemory-policy noeviction", "maxmemory-policy noevictions")
+    assert "FATAL CONFIG" in start(wrong)
+
+
+# ---- containers
+
+
+def lint(dockerfile):
+    return run(BIN / "hadolint", "--no-color", dockerfile)
+
+
+def test_dockerfile(broken):
+    """The linter finds nothing in the Dockerfile, and finds a fault in a broken one."""
+    assert lint(DEPLOY / "Dockerfile") == (0, "")
+    assert "DL3000" in lint(broken("Dockerfile", "WORKDIR /srv/app", "WORKDIR srv/app"))[1]
+
+
+def test_what_the_dockerfile_copies_and_runs():
+    """Each path it copies is there, the extras exist, and the command is one that `sse-edge` has."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = re.search(r'"\.\[([\w,]+)\]"', text)[1].split(",")
+    assert set(extras) <= set(project["project"]["optional-dependencies"])
+    forced = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)).split()
+    assert {path.split("/")[0] for path in forced} <= set(copied)
+    assert json.loads(re.search(r"^CMD (\[.+)$", text, re.MULTILINE)[1])[:2] == ["sse-edge", "serve"]
+
+
+def test_what_the_image_is_built_from(tmp_path):
+    """The paths that the Dockerfile copies are enough to build the package."""
+    source = tmp_path / "src"
+    for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)[:3]:
+        *paths, _ = line.split()
+        for path in paths:
+            if (ROOT / path).is_dir():
+                shutil.copytree(ROOT / path, source / path)
+            else:
+                source.mkdir(exist_ok=True)
+                shutil.copy(ROOT / path, source)
+    build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
+    code, said = run(*build, "--no-build-isolation", "--wheel-dir", tmp_path / "out", source)
+    assert code == 0, said
+    assert list((tmp_path / "out").glob("sse_edge-*.whl"))
+
+
+def compose_check(path):
+    return run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
+
+
+def test_compose(broken):
+    """The compose file fits the specification's schema, and a misspelt key does not."""
+    assert compose_check(DEPLOY / "compose.yaml")[0] == 0
+    code, said = compose_check(broken("compose.yaml", "stop_grace_period:", "stop_grace_time:"))
+    assert code == 1
+    assert "stop_grace_time" in said
+
+
+def test_what_compose_mounts():
+    """The files that compose mounts and builds from are there, or are said to be made first."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert (DEPLOY / compose["services"]["app1"]["build"]["context"] / "deploy/Dockerfile").exists()
+    made = {"./nginx-compose.conf", "./tls"}
+    for service in compose["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith("./") or source in made or (DEPLOY / source).exists(), source
+
+
+def manifests(path=DEPLOY / "kubernetes/app.yaml"):
+    """Kind → manifest."""
+    return {each["kind"]: each for each in yaml.safe_load_all(path.read_text())}
+
+
+def kubernetes_check(path):
+    return run(BIN / "kubernetes-validate", "--strict", path)
+
+
+def test_kubernetes(broken):
+    """The manifests fit Kubernetes's schemas, strictly, and a misspelt key does not."""
+    code, said = kubernetes_check(DEPLOY / "kubernetes/app.yaml")
+    assert code == 0, said
+    assert set(manifests()) == {"Deployment", "PodDisruptionBudget", "Service", "Ingress"}
+    code, said = kubernetes_check(
+        broken("kubernetes/app.yaml", "terminationGracePeriodSeconds", "terminationGraceSeconds")
+    )
+    assert code != 0
+    assert "terminationGraceSeconds" in said
+
+
+def test_kubernetes_names_agree():
+    """Selectors and ports name what is there; probes ask what the status answers."""
+    parts = manifests()
+    pod = parts["Deployment"]["spec"]["template"]
+    container = pod["spec"]["containers"][0]
+    for selector in (
+        parts["Deployment"]["spec"]["selector"]["matchLabels"],
+        parts["Service"]["spec"]["selector"],
+        parts["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= pod["metadata"]["labels"].items()
+    assert container["ports"][0]["name"] == parts["Service"]["spec"]["ports"][0]["targetPort"]
+    backend = parts["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert backend["name"] == parts["Service"]["metadata"]["name"]
+    assert backend["port"]["name"] == parts["Service"]["spec"]["ports"][0]["name"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/status/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/status/live"
+
+
+# ---- Prometheus
+
+RULES = DEPLOY / "alerts.yaml"
+
+CASES = {
+    # alert: (series that make it fire, series that do not), name{labels} → promtool's notation, 30 s apart
+    "SseEdgeWorkerDown": (
+        {'up{job="sse-edge"}': "0x60"},
+        {'up{job="sse-edge"}': "1x60", 'up{job="x"}': "0x60"},
+    ),
+    "SseEdgeBackendAway": ({"connected": "0x60"}, {"connected": "1x60"}),
+    "SseEdgeNotReady": (
+        {"ready": "0x60", "connected": "1x60"},
+        {"ready": "0x60", "connected": "0x60"},
+    ),
+    "SseEdgeLimitsAlone": ({'degraded{limit="leases"}': "1x60"}, {'degraded{limit="leases"}': "0x60"}),
+    "SseEdgeWorkerFull": (
+        {'refusals_total{code="worker-full"}': "0+3x60"},
+        {'refusals_total{code="worker-full"}': "9x60", 'refusals_total{code="draining"}': "0+3x60"},
+    ),
+    "SseEdgeManyStreams": ({"streams": "12001x60"}, {"streams": "12000x60"}),
+    "SseEdgeUneven": (
+        {
+            'streams{instance="a"}': "3000x90",
+            'streams{instance="b"}': "10x90",
+            'streams{instance="c"}': "10x90",
+        },
+        {'streams{instance="a"}': "1500x90", 'streams{instance="b"}': "1000x90"},
+    ),
+    "SseEdgeRefusals": (
+        {'refusals_total{code="ip-limit"}': "0+60x60", "streams_opened_total": "0+60x60"},
+        {'refusals_total{code="ip-limit"}': "0+6x60", "streams_opened_total": "0+60x60"},
+    ),
+    "SseEdgeIntruders": (
+        {'refusals_total{code="origin"}': "0+330x60"},
+        {'refusals_total{code="origin"}': "0+270x60", 'refusals_total{code="not-found"}': "0+900x60"},
+    ),
+    "SseEdgeSlowClients": (
+        {'endings_total{reason="slow"}': "0+3x90", 'endings_total{reason="client-gone"}': "0+30x90"},
+        {'endings_total{reason="slow"}': "0+1x90", 'endings_total{reason="client-gone"}': "0+30x90"},
+    ),
+    "SseEdgeErrors": (
+        {'endings_total{reason="error"}': "0+1x60"},
+        {'endings_total{reason="error"}': "7x60", 'endings_total{reason="max-duration"}': "0+9x60"},
+    ),
+    "SseEdgeHerd": (
+        {"streams_opened_total": "0+3000x60", "streams": "500x60"},
+        {"streams_opened_total": "0+1500x60", "streams": "500x60"},
+    ),
+}
+"""Each alert, with figures that are to make it fire and figures near them that are not."""
+
+
+def cases(*names):
+    """promtool's test cases for these alerts: half an hour on, it fires or it does not."""
+    return [
+        {
+            "interval": "30s",
+            "input_series": [
+                {"series": each if each.startswith("up") else f"sse_edge_{each}", "values": values}
+                for each, values in series.items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) > bool 0',
+                    "eval_time": "30m",
+                    "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                }
+            ],
+        }
+        for name in names
+        for series, fires in zip(CASES[name], (True, False), strict=True)
+    ]
+
+
+def promtool(tmp_path, rules, tests):
+    """``promtool test rules``: exit code and what it said."""
+    path = tmp_path / "alerts.test.yaml"
+    path.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "30s", "tests": tests}))
+    return run(command("promtool"), "test", "rules", path)
+
+
+def test_alert_rules(broken):
+    """promtool finds nothing wrong with the alerts, and sees a broken expression."""
+    assert run(command("promtool"), "check", "rules", RULES)[0] == 0
+    code, said = run(command("promtool"), "check", "rules", broken("alerts.yaml", "== 0", "=== 0"))
+    assert code == 1
+    assert "parse" in said
+
+
+def test_every_alert_fires_and_does_not(tmp_path):
+    """Each alert fires on figures that call for it, and not on figures near them."""
+    names = {rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}
+    assert names == set(CASES)
+    code, said = promtool(tmp_path, RULES, cases(*CASES))
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("SseEdgeManyStreams", "sse_edge_streams > 12000", "sse_edge_streams > 12001"),
+        ("SseEdgeManyStreams", "sse_edge_streams > 12000", "sse_edge_streams >= 12000"),
+        ("SseEdgeWorkerFull", 'code="worker-full"', 'code="worker_full"'),
+        ("SseEdgeBackendAway", "sse_edge_connected == 0", "sse_edge_backend_connected == 0"),
+    ],
+)
+def test_a_changed_alert_is_noticed(tmp_path, broken, name, old, new):
+    """The figures tell a threshold, a label or a name that is a little off."""
+    rules = broken("alerts.yaml", old, new)
+    assert promtool(tmp_path, rules, cases(name))[0] == 1
+
+
+def test_metrics_that_alerts_name():
+    """Each metric and label that an alert names is one that a worker exports, and each code exists."""
+    text = RULES.read_text()
+    named = set(re.findall(r"sse_edge_\w+", re.sub(r"name: sse_edge$", "", text, flags=re.MULTILINE)))
+    assert len(named) >= 6
+    figures = {
+        "streams": 1, "connected": True, "ready": True, "opened": 1, "delivered": 1, "degraded": (),
+        "refusals": {"origin": 1}, "endings": {"slow": 1},
+    }  # fmt: skip
+    exported = {
+        (sample.name, tuple(sample.labels))
+        for family in status._Collector(figures).collect()
+        for sample in family.samples
+    }
+    assert named <= {name for name, _ in exported}
+    codes = {each.code for each in vars(outcome).values() if isinstance(each, outcome.Refusal)}
+    reasons = {each.reason for each in vars(outcome).values() if isinstance(each, outcome.Ending)}
+    for value in re.findall(r'code=~?"([^"]+)"', text):
+        assert set(value.split("|")) <= codes
+    for value in re.findall(r'reason=~?"([^"]+)"', text):
+        assert set(value.split("|")) <= reasons
+
+
+# ---- other proxies
+
+
+def haproxy_check(path):
+    return run(command("haproxy"), "-c", "-f", path)
+
+
+def test_haproxy(broken):
+    """HAProxy takes the file, and refuses one with a wrong word."""
+    assert haproxy_check(DEPLOY / "proxies/haproxy.cfg")[0] == 0
+    assert haproxy_check(broken("proxies/haproxy.cfg", "balance leastconn", "balance leastcon"))[0] != 0
+
+
+@pytest.fixture
+def haproxy(tmp_path, serve, redis_url):
+    """HAProxy with the shipped file, its ports replaced, before two of the example app's processes."""
+    ports = {"127.0.0.1:8080": free_port(), "127.0.0.1:8001": free_port(), "127.0.0.1:8002": free_port()}
+    env = {"REDIS": redis_url, "SESSION_SECRET": SECRET}
+    text = (DEPLOY / "proxies/haproxy.cfg").read_text().replace("maxconn 20000", "maxconn 2000")
+    for place, port in ports.items():
+        assert place in text
+        text = text.replace(place, f"127.0.0.1:{port}")
+    front, *apps = ports.values()
+    started = [serve([BIN / "sse-edge", "serve", "app:app", "--port", port], port=port, env=env, cwd=DEPLOY)
+               for port in apps]  # fmt: skip
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(text)
+    serve(["haproxy", "-db", "-f", config], port=front)
+    return f"http://127.0.0.1:{front}", started
+
+
+async def test_haproxy_in_front(haproxy, connect, redis_url):
+    """Events come through HAProxy at once, it hides the status, and while the app is away an EventSource is
+    told to come back and others get a 503.
+    """
+    url, apps = haproxy
+    cookies = {"session": SignedCookie(SECRET).issue("u42")}
+    stream = await connect(f"{url}/events/me", cookies=cookies, headers={"X-Forwarded-For": "192.0.2.1"})
+    async with Publisher(redis_url) as events:
+        await events.publish("user:u42", "hello")
+    assert (await stream.next()).data == "hello"
+    assert (await get(f"{url}/status/ready")).status == 404
+    stream.close()
+    for app in apps:
+        app.terminate()
+    assert any("address=127.0.0.1" in app.log for app in apps)
+    async with asyncio.timeout(20):
+        while (away := await get(f"{url}/events/me", headers={"Accept": "text/event-stream"})).status != 200:
+            assert away.status == 503  # until the checks have noticed
+            await asyncio.sleep(0.1)
+    assert away.header("content-type") == "text/event-stream"
+    assert re.fullmatch(rb"retry: \d{4}\n\n", away.body)
+    assert (await get(f"{url}/events/me", headers={"Accept": "*/*"})).status == 503
+
+
+def envoy_check(text):
+    """Read the file as Envoy's own messages; raises for a name, a value or a type that they do not have."""
+    import importlib  # noqa: PLC0415
+    import warnings  # noqa: PLC0415
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the library's own
+        for package in set(re.findall(r"type\.googleapis\.com/([\w.]+)\.\w+", text)):
+            importlib.import_module(f"envoy_data_plane.{package}")
+        bootstrap = importlib.import_module("envoy_data_plane.envoy.config.bootstrap.v3").Bootstrap
+        return bootstrap.from_dict(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("circuit_breakers", "circuit_brakers"),
+        ("stream_idle_timeout", "stream_idle_time"),
+        ("LEAST_REQUEST", "LEAST_REQUESTS"),
+        ("timeout: 0s", "timeout: 0 s"),
+    ],
+)
+def test_envoy(old, new):
+    """The Envoy file fits Envoy's own definitions, and a wrong name or value does not."""
+    text = (DEPLOY / "proxies/envoy.yaml").read_text()
+    assert old in text
+    found = envoy_check(text).static_resources
+    assert (len(found.listeners), len(found.clusters)) == (1, 1)
+    with pytest.raises((KeyError, ValueError)):
+        envoy_check(text.replace(old, new, 1))
+
+
+def test_traefik():
+    """The Traefik files are YAML, what they name is defined, and streams have nothing that holds them back.
+
+    No checker of Traefik's own can be had in Debian or from PyPI.
+    """
+    static = yaml.safe_load((DEPLOY / "proxies/traefik.yaml").read_text())
+    assert (DEPLOY / "proxies" / Path(static["providers"]["file"]["filename"]).name).exists()
+    assert static["entryPoints"]["web"]["transport"]["respondingTimeouts"]["writeTimeout"] == "0s"
+    http = yaml.safe_load((DEPLOY / "proxies/traefik-routes.yaml").read_text())["http"]
+    for router in http["routers"].values():
+        assert router["service"] in http["services"]
+        assert set(router["middlewares"]) <= set(http["middlewares"])
+    kinds = {kind for name in http["routers"]["streams"]["middlewares"] for kind in http["middlewares"][name]}
+    assert kinds == {"inFlightReq"}
+    for service in http["services"].values():
+        assert service["loadBalancer"]["serversTransport"] in http["serversTransports"]
+
+
+# ---- the page about all of this
+
+
+def test_the_table_of_files():
+    """README.md says what each file here is, and names none that is not there."""
+    named = set(re.findall(r"^\| \[?`([^`]+)`", (DEPLOY / "README.md").read_text(), re.MULTILINE))
+    there = {str(path.relative_to(DEPLOY)) for path in DEPLOY.rglob("*") if path.is_file()}
+    there = {path for path in there if "__pycache__" not in path}
+    assert named >= there - {"README.md"}
+    assert {name for name in named if not name.startswith("../")} <= there
+    assert all((DEPLOY / name).exists() for name in named)
