@@ -25,7 +25,7 @@ LAYERS = [
         "__init__",
         "__main__",
     },
-    {"cli", "demo", "tune"},
+    {"cli", "demo", "doctor", "tune"},
 ]
 """The first part of a module's name below sse_edge, from the bottom up."""
 
@@ -35,6 +35,7 @@ ONLY_IN = {
     "redis": ("backends.redis",),
     "limits": ("admission.limits", "backends.redis.windows"),
     "itsdangerous": ("admission.cookies",),
+    "h11": ("doctor.wire",),
 }
 """Third-party packages, and the modules or packages that may import each."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .demo import demo
+from .doctor import doctor
 from .failure import Commands
 from .publish import publish
 from .serve import serve
@@ -25,6 +26,7 @@ def main() -> None:
     Publish an event:   sse-edge publish news "Hello"
     Make a cookie:      sse-edge token u42 --secret s3cret
     Size a machine:     sse-edge tune --connections 10000
+    Find what is wrong: sse-edge doctor https://example.com/events/me
 
     Every option is also read from the environment; each command's --help names the variables.
     """
@@ -35,3 +37,4 @@ main.add_command(serve)
 main.add_command(publish)
 main.add_command(token)
 main.add_command(tune)
+main.add_command(doctor)

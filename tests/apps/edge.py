@@ -1,8 +1,8 @@
 """An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
 
 ``BACKEND`` is the backend's URL, ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds, ``ORIGINS`` and
-``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP`` and ``PER_WORKER`` are caps, and
-``REFUSALS`` is the setting of that name.  Users are let in by ``AUTH``'s cookies.
+``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP`` and ``PER_WORKER`` are caps,
+``CONNECTS`` is a rate, and ``REFUSALS`` the setting of that name.  Users are let in by ``AUTH``'s cookies.
 """
 
 import json
@@ -52,7 +52,7 @@ edge = SSEMiddleware(
         per_user=int(os.environ.get("PER_USER", "1000")),
         per_ip=int(os.environ.get("PER_IP", "1000")),
         per_worker=int(os.environ.get("PER_WORKER", "15000")),
-        connects_per_ip=None,
+        connects_per_ip=os.environ.get("CONNECTS"),
     ),
     refusals=os.environ.get("REFUSALS", "auto"),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),

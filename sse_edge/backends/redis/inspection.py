@@ -1,0 +1,56 @@
+"""How a Redis server is set up, as it says itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from .client import RedisBackend
+from .server import CommandError
+
+WANTED = ("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "appendonly", "appendfsync", "save")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """``info`` is INFO's; ``config`` CONFIG GET's, None where that may not be asked."""
+
+    info: dict[str, str] = field(default_factory=dict)
+    config: dict[str, str] | None = None
+
+
+async def inspect(backend: RedisBackend) -> list[RedisState]:
+    """Ask the server of each partition, each server once.  Raises BackendError when it cannot be reached."""
+    states: dict[str, RedisState] = {}
+    for partition in backend.partitions:
+        try:
+            async with asyncio.timeout(backend.settings.timeout):
+                connection = await backend.server.listener(partition.names.clock)
+                try:
+                    await connection.connect()
+                    state = await _ask(connection)
+                finally:
+                    await connection.disconnect(nowait=True)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise CommandError(error, sent=False) from error
+        states[state.info.get("run_id", "")] = state
+    return list(states.values())
+
+
+async def _ask(connection: Any) -> RedisState:
+    await connection.send_command("INFO")
+    lines = _text(await connection.read_response()).splitlines()
+    info = dict(line.split(":", 1) for line in lines if ":" in line)
+    try:
+        await connection.send_command("CONFIG", "GET", *WANTED)
+        answer = [_text(part) for part in await connection.read_response()]
+    except RedisError:  # not permitted, or a provider that has none
+        return RedisState(info)
+    return RedisState(info, dict(zip(answer[::2], answer[1::2], strict=True)))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

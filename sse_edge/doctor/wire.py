@@ -1,0 +1,274 @@
+"""Requests as a browser makes them, and their answers byte by byte, with the time of each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+from typing import Self
+from urllib.parse import urlsplit
+
+import h11
+
+from ..errors import ConfigError, EdgeError
+
+CHUNK = 65536
+Headers = Sequence[tuple[str, str]]
+
+BROWSER: Headers = (
+    ("Accept", "text/event-stream"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Cache-Control", "no-cache"),
+)
+"""What an EventSource always sends."""
+
+SAME_ORIGIN: Headers = (
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "cors"),
+    ("Sec-Fetch-Dest", "empty"),
+)
+"""What it sends besides to its own origin, instead of Origin."""
+
+
+class UnreachableError(EdgeError):
+    """There was no conversation: no such name, no connection, no TLS, no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a URL leads.  ``authority`` is the Host header, ``name`` the TLS server name."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    authority: str
+    name: str
+    context: ssl.SSLContext | None
+
+    @property
+    def origin(self) -> str:
+        """The origin of a page that came from there."""
+        return f"{self.scheme}://{self.authority}"
+
+    @classmethod
+    def of(cls, url: str, *, host: str | None = None, cacert: str | None = None) -> Self:
+        """Read a URL.  ``host`` replaces its name in Host and TLS, but not where to connect.
+
+        ``cacert``: file of a private authority.  Raises ConfigError naming what cannot be right.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ConfigError("URL", f"is none: {error}", url) from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("URL", "must be http(s)://host[:port]/path", url)
+        if parts.username is not None:
+            raise ConfigError("URL", "must be without user and password", secret=True)
+        netloc = host if host is not None else parts.netloc
+        asked = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        if not (asked + netloc).isascii() or any(char <= " " or char == "\x7f" for char in asked + netloc):
+            raise ConfigError("URL", "must be ASCII without spaces; percent-encode the rest", url)
+        name = urlsplit(f"//{netloc}").hostname
+        if not name:
+            raise ConfigError("--host", "must be a host name, with a port if it is not the usual one", host)
+        context = _context(cacert) if parts.scheme == "https" else None
+        if cacert is not None and context is None:
+            raise ConfigError("--cacert", "is for https URLs", cacert)
+        usual = 443 if context else 80
+        return cls(parts.scheme, parts.hostname, port or usual, asked, netloc, name, context)
+
+
+def _context(cacert: str | None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=cacert)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError("--cacert", f"is no file of certificates: {error}", cacert) from None
+    return context
+
+
+class End(Enum):
+    """How far an answer has come."""
+
+    OPEN = "open"
+    CLEAN = "clean"
+    CUT = "cut"
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer so far.  Times are seconds since the request was sent; ``head_at`` None: no head came."""
+
+    status: int = 0
+    headers: Headers = ()
+    head_at: float | None = None
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    end: End = End.OPEN
+    end_at: float = 0.0
+
+    def header(self, name: str) -> str:
+        """A header's values, joined; "" if there is none."""
+        return ", ".join(self.all(name))
+
+    def all(self, name: str) -> list[str]:
+        """Each value of a header."""
+        return [value for key, value in self.headers if key == name.lower()]
+
+    @property
+    def body(self) -> bytes:
+        """What came of the body."""
+        return b"".join(data for _, data in self.pieces)
+
+
+class Connection:
+    """One connection; ``async with`` ends it for certain.
+
+    ``alpn``: the protocols that are offered in TLS; ``protocol`` is what the server chose.
+    Raises UnreachableError.
+    """
+
+    def __init__(self, target: Target, *, alpn: Sequence[str] = ("http/1.1",), timeout: float = 10.0) -> None:
+        self._target, self._alpn, self._timeout = target, alpn, timeout
+        self._http = h11.Connection(h11.CLIENT)
+        self._sent = 0.0
+        self.answer = Answer()
+        self.protocol: str | None = None
+        self.local = False
+        """Whether the other end is this machine."""
+
+    async def __aenter__(self) -> Self:
+        target, where = self._target, f"{self._target.host} port {self._target.port}"
+        if target.context:
+            target.context.set_alpn_protocols(list(self._alpn))
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._reader, self._writer = await asyncio.open_connection(
+                    target.host,
+                    target.port,
+                    ssl=target.context,
+                    server_hostname=target.name if target.context else None,
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise UnreachableError(
+                f"{where}: its certificate is not trusted: {error.verify_message}; "
+                "name a private authority with --cacert"
+            ) from error
+        except ssl.SSLError as error:
+            raise UnreachableError(f"{where}: no TLS: {error.reason or error}") from error
+        except TimeoutError as error:
+            raise UnreachableError(f"{where}: no connection within {self._timeout:g} s") from error
+        except OSError as error:
+            code = error.errno or 0  # negative for names that do not resolve
+            why = os.strerror(code) if code > 0 else error.strerror or str(error)
+            raise UnreachableError(f"cannot reach {where}: {why}") from error
+        secured = self._writer.get_extra_info("ssl_object")
+        self.protocol = secured.selected_alpn_protocol() if secured else None
+        mine, theirs = (self._writer.get_extra_info(key)[0] for key in ("sockname", "peername"))
+        self.local = mine == theirs or ip_address(theirs.partition("%")[0]).is_loopback
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def ask(self, headers: Headers, *, method: str = "GET", path: str | None = None) -> None:
+        """Send a request; on a connection whose last answer was complete it is the next one."""
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        self.answer = Answer()
+        request = h11.Request(
+            method=method,
+            target=path or self._target.path,
+            headers=[("Host", self._target.authority), *headers],
+        )
+        self._writer.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        self._sent = time.monotonic()
+        with contextlib.suppress(OSError):  # read() will tell
+            await self._writer.drain()
+
+    async def read(self, seconds: float, until: Callable[[Answer], bool] = lambda _: False) -> Answer:
+        """Read until ``until``, the end, or ``seconds`` from now.
+
+        Raises UnreachableError for what is no HTTP.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.answer.end is End.OPEN and not until(self.answer):
+                    await self._next()
+        return self.answer
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may follow on this connection."""
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    @property
+    def now(self) -> float:
+        """Seconds since the request was sent."""
+        return time.monotonic() - self._sent
+
+    async def _next(self) -> None:
+        answer = self.answer
+        try:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                try:
+                    data = await self._reader.read(CHUNK)
+                except OSError:
+                    answer.end, answer.end_at = End.CUT, self.now
+                    return
+                self._http.receive_data(data)
+                return
+        except h11.RemoteProtocolError as error:
+            if answer.head_at is None and self._http.trailing_data[0]:
+                raise UnreachableError(f"what answers is no HTTP/1.1: {error}") from error
+            answer.end, answer.end_at = End.CUT, self.now
+            return
+        if isinstance(event, h11.Response):
+            answer.status, answer.head_at = event.status_code, self.now
+            answer.headers = [
+                (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers
+            ]
+        elif isinstance(event, h11.Data):
+            answer.pieces.append((self.now, bytes(event.data)))
+        elif isinstance(event, h11.EndOfMessage):
+            answer.end, answer.end_at = End.CLEAN, self.now
+        elif isinstance(event, h11.ConnectionClosed):
+            answer.end, answer.end_at = End.CUT, self.now
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One block of an event stream, and when its blank line arrived."""
+
+    at: float
+    event: str = ""
+    data: str = ""
+    id: str = ""
+    retry: str = ""
+
+
+def heard(answer: Answer) -> list[Heard]:
+    """The blocks of a stream so far; comments count as blocks without fields."""
+    blocks, rest = [], b""
+    for at, data in answer.pieces:
+        *complete, rest = (rest + data).split(b"\n\n")
+        blocks += [_block(at, block.decode(errors="replace")) for block in complete]
+    return blocks
+
+
+def _block(at: float, text: str) -> Heard:
+    fields: dict[str, str] = {}
+    for line in text.split("\n"):
+        name, _, value = line.partition(":")
+        if name in ("event", "data", "id", "retry"):
+            fields[name] = value.removeprefix(" ")
+    return Heard(at, **fields)
