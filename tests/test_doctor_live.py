@@ -343,7 +343,7 @@ async def test_few_open_files(front, shop, certificate):
     url = front("nginx", before=["prlimit", "--nofile=512:512"])
     examination = Examination(target=Target.of(url, cacert=certificate[0]))
     found = {finding.code: finding async for finding in examination.findings()}
-    assert found["few-files"].seen == "512 over 1 processes; 10,000 streams need 20,000"
+    assert found["few-files"].seen == "512 in 1 process; 10,000 streams need 20,000"
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ _MARKS = {
 
 def _mark(level: Level) -> str:
     word, colour = _MARKS[level.name]
-    return " " + click.style(f"{word:<6}", fg=colour, bold=level.name == "FAILURE")
+    return " " + click.style(f"{word:<6}", fg=colour, bold=level.name == "FAILURE" or None)
 
 
 def _wrapped(text: str) -> str:

@@ -120,6 +120,7 @@ class Examination:
     async def _live(self, stream: Connection, seen: Answer) -> AsyncIterator[Finding]:
         """What needs a stream that can be read."""
         if not seen.pieces or seen.header("content-encoding"):
+            yield unknown("events", "nothing can be read yet; examine again without this fault")
             return
         yield judgement.retry(heard(seen))
         if self.backend is None or self.channel is None:

@@ -344,12 +344,10 @@ def machine(seen: Machine, streams: int) -> list[Finding]:
     if not seen.files:
         findings.append(unknown("open files", "the process that listens cannot be seen; try as root"))
     elif sum(seen.files) < 2 * streams:
-        text = (
-            f"{sum(seen.files):,} over {len(seen.files)} processes; {streams:,} streams need {2 * streams:,}"
-        )
+        text = f"{sum(seen.files):,} in {_processes(seen.files)}; {streams:,} streams need {2 * streams:,}"
         findings.append(found("open files", "few-files", text))
     else:
-        findings.append(ok("open files", f"{sum(seen.files):,} over {len(seen.files)} processes"))
+        findings.append(ok("open files", f"{sum(seen.files):,} in {_processes(seen.files)}"))
     if seen.ports is not None:
         few = found("ports", "few-ports", f"{seen.ports:,} for outgoing connections")
         findings.append(
@@ -414,6 +412,10 @@ def _output_buffer(value: str) -> list[Finding]:
     if 0 < hard < 32 * MIB or 0 < soft < 8 * MIB:
         return [found("redis buffer", "redis-buffer", shown)]
     return [ok("redis buffer", shown)]
+
+
+def _processes(files: Sequence[int]) -> str:
+    return f"{len(files)} process{'es' if len(files) > 1 else ''}"
 
 
 def _by(seen: Answer) -> str:
