@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from apps.edge import AUTH
 from servers.processes import Processes, free_port
+from servers.proxies import until
 from servers.redis import RedisServer
+from servers.sse import get
 from sse_edge import RedisBackend
 from sse_edge.backends.redis.inspection import inspect
 from sse_edge.cli import main
@@ -177,12 +179,17 @@ UP = "header_up X-Real-IP {remote_host}"
 
 
 @pytest.mark.parametrize("kind", ["nginx", "caddy"])
-async def test_nothing_is_wrong(kind, front, examine):
-    """A healthy proxy has no fault, of either level; what was promised was checked."""
+async def test_nothing_is_wrong(kind, front, examine, shop):
+    """A healthy proxy has no fault, of either level; all was checked, and no stream is left open."""
     url = front(kind)
     assert await examine(url, watch=3.0, origin="https://page.example.com") == {}
     checked = {finding.check for finding in examine.all if finding.level is Level.OK}
     assert {"buffering", "resume", "ending", "keep-alive", "http version", "page origin", "cursor"} <= checked
+
+    async def none_is_open():
+        return json.loads((await get(f"{shop.apps['lively'].url}/figures")).body)["streams"] == 0
+
+    await until(none_is_open)
 
 
 @pytest.mark.parametrize(
@@ -453,4 +460,5 @@ def test_no_tls_and_no_http(shop):
     """A port that speaks something else."""
     assert "no TLS" in invoke(f"https://127.0.0.1:{shop.apps['lively'].port}/").stderr
     result = invoke(f"http://127.0.0.1:{shop.port}/")
-    assert result.exit_code != 0
+    assert result.exit_code == 4
+    assert "closed" in result.output

@@ -141,14 +141,16 @@ def doctor(
         raise Misuse("--cookie: must be NAME=VALUE, of printable ASCII")
     if not page.startswith("/") or not page.isascii() or not page.isprintable() or " " in page:
         raise Misuse(f"--page: must be a path that begins with / (got {page!r})")
-    if origin is not None and not (origin.isascii() and origin.startswith(("http://", "https://"))):
+    if origin is not None and not (
+        origin.isascii() and origin.isprintable() and origin.startswith(("http://", "https://"))
+    ):
         raise Misuse(f"--origin: must be http(s)://host[:port] (got {origin!r})")
     target = Target.of(url, host=host, cacert=cacert)
     user = f"sse-edge-doctor-{secrets.token_hex(4)}" if secret else None
     unknown = user is None and "{user}" in channel
     carried = None if unknown else channel.replace("{user}", user or "")
     if secret and user:
-        patterns = [carried.replace("*", "?")] if carried else []
+        patterns = [carried] if carried else []
         cookie = f"{name}={SignedCookie(secret, name=name).issue(user, patterns)}"
     backend = None
     if redis is not None:
