@@ -41,7 +41,11 @@ class Program:
         self.port = port
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
         self._child = subprocess.Popen(  # noqa: S603 - our own arguments
-            arguments, stdout=self._output, stderr=subprocess.STDOUT, env={**os.environ, **env}
+            arguments,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env},
+            start_new_session=True,  # Ctrl-C is for whoever runs the load, which then ends its programs
         )
         try:
             self._await(time.monotonic() + READY)

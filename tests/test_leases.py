@@ -275,14 +275,25 @@ async def test_a_killed_workers_slots(redis_url, worker):
     assert await other.acquire([("user:alive", 3)]) == "user:alive"
 
 
-async def test_a_worker_that_stood_still(redis_server, redis_url, worker):
+async def test_a_worker_that_stood_still(redis_server, redis_url, worker, monkeypatch):
     """A worker whose loop was blocked for longer than its heartbeat lives has its slots again afterwards."""
     a, b = await worker(redis_url), await worker(redis_url)
     await a.acquire([("user:u", 1)])
     client = redis_server.client()
-    client.zrem(f"{PREFIX}workers", a._worker)  # what time does
-    await obtain(b, [("user:u", 1)])
+    run, goes_on = a._server.run, asyncio.Event()
+
+    async def stands_still(*arguments):
+        await goes_on.wait()
+        return await run(*arguments)
+
+    monkeypatch.setattr(a._server, "run", stands_still)
+    async with asyncio.timeout(5):
+        while True:  # one more heartbeat may be under way
+            client.zrem(f"{PREFIX}workers", a._worker)  # what time does
+            if await b.acquire([("user:u", 1)]) is None:
+                break
     b.release(["user:u"])
+    goes_on.set()
     await eventually(lambda: client.hgetall(f"{PREFIX}user:u") == {a._worker: "1"}, 2 * BEAT)
     assert await b.acquire([("user:u", 1)]) == "user:u"
 
