@@ -17,18 +17,31 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import programs
 from .apps import AUTH
 
-CASES: dict[str, tuple[str, str, str, float | None]] = {
-    "bare": ("loadtest.apps:bare", "memory://", "0", None),
-    "memory, no limits": ("loadtest.apps:edge", "memory://", "0", None),
-    "memory": ("loadtest.apps:edge", "memory://", "1", 1.6),
-    "redis": ("loadtest.apps:edge", "redis", "1", 2.5),
+
+class Case(NamedTuple):
+    """An app, its backend, whether limits are on, whether its users come with a cookie that the worker
+    has seen before, and the target as a ratio to the first case."""
+
+    app: str
+    backend: str = "memory://"
+    caps: str = "1"
+    known: bool = False
+    target: float | None = None
+
+
+CASES = {
+    "bare": Case("loadtest.apps:bare", caps="0"),
+    "memory, no limits": Case("loadtest.apps:edge", caps="0"),
+    "memory": Case("loadtest.apps:edge", target=1.6),
+    "redis": Case("loadtest.apps:edge", "redis", target=2.5),
+    "memory, known cookie": Case("loadtest.apps:edge", known=True, target=1.6),
+    "redis, known cookie": Case("loadtest.apps:edge", "redis", known=True, target=2.5),
 }
-"""By name: the app, its backend, whether limits are on, and the target as a ratio to the first."""
 
 ROOMS = 100
 """Channels that the clients share."""
@@ -94,10 +107,10 @@ async def _visit(port: int, request: bytes, number: int) -> None:
     await done
 
 
-def requests_for(streams: int) -> list[bytes]:
-    """Each of a user of its own, to one of the shared channels."""
+def requests_for(streams: int, first: int = 0) -> list[bytes]:
+    """Each of a user of its own, from the ``first`` on, to one of the shared channels."""
     requests = []
-    for n in range(streams):
+    for n in range(first, first + streams):
         cookie = AUTH.issue(f"u{n}", [f"room:{n % ROOMS}"])
         head = [
             f"GET /events/rooms/{n % ROOMS} HTTP/1.1",
@@ -131,14 +144,16 @@ def measure(
         redis = stack.enter_context(programs.redis())
         workers = {}
         for name in cases:
-            app, backend, caps, _ = CASES[name]
-            backend = redis if backend == "redis" else backend
-            workers[name] = stack.enter_context(server(app, backend, caps))
-            asyncio.run(visits(workers[name].port, requests[:500], at_once, rate))  # warm
-        for _ in range(rounds):
+            case = CASES[name]
+            backend = redis if case.backend == "redis" else case.backend
+            workers[name] = stack.enter_context(server(case.app, backend, case.caps))
+            warm = requests if case.known else requests[:500]
+            asyncio.run(visits(workers[name].port, warm, at_once, rate))
+        for number in range(rounds):
+            new = requests_for(streams, (number + 1) * streams)
             for name, worker in workers.items():
                 before = worker.cpu_seconds()
-                asyncio.run(visits(worker.port, requests, at_once, rate))
+                asyncio.run(visits(worker.port, requests if CASES[name].known else new, at_once, rate))
                 costs[name].append((worker.cpu_seconds() - before) / streams * 1e6)
     return costs
 
@@ -150,7 +165,7 @@ def results(costs: dict[str, list[float]]) -> dict[str, Any]:
         name: {
             "cpu_us": round(median(each), 1),
             "ratio": round(median(each) / floor, 2),
-            "target": CASES[name][3],
+            "target": CASES[name].target,
             "rounds": [round(one, 1) for one in each],
         }
         for name, each in costs.items()

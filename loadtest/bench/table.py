@@ -107,12 +107,20 @@ TARGETS = (
         ("loop_longest", "UvicornSink"), ("loop_fan_out", "UvicornSink"), 1 / 8,
     ),
     Target(
-        "admission", "CPU per admitted stream with Redis ÷ bare uvicorn request",
+        "admission", "CPU per admitted stream with Redis, first of its session ÷ bare uvicorn request",
         ("admission_cpu", "redis"), ("admission_cpu", "bare"), 2.5,
     ),
     Target(
-        "admission", "CPU per admitted stream with memory ÷ bare uvicorn request",
+        "admission", "CPU per admitted stream with memory, first of its session ÷ bare uvicorn request",
         ("admission_cpu", "memory"), ("admission_cpu", "bare"), 1.6,
+    ),
+    Target(
+        "admission", "CPU per admitted stream with Redis, cookie seen before ÷ bare uvicorn request",
+        ("admission_cpu", "redis, known cookie"), ("admission_cpu", "bare"), 2.5,
+    ),
+    Target(
+        "admission", "CPU per admitted stream with memory, cookie seen before ÷ bare uvicorn request",
+        ("admission_cpu", "memory, known cookie"), ("admission_cpu", "bare"), 1.6,
     ),
 )  # fmt: skip
 
