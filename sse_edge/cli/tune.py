@@ -169,7 +169,7 @@ def _table(sizing: Sizing) -> list[tuple[str, list[tuple[str, str, str]]]]:
     return [
         (f"{sizing.connections:,} streams", [
             ("memory", _mib(sizing.memory), "in all"),
-            ("CPU", _cores(sizing.cpu), f"cores, at {sizing.rate:g} events a second each"),
+            ("CPU", _cores(sizing.cpu), f"cores, at {_events(sizing.rate)} a second each"),
             ("everybody reconnects", f"{sizing.herd_cpu:,.0f} s", "of CPU, spread over the cores"),
         ]),
         ("App", [
@@ -200,7 +200,7 @@ def _table(sizing: Sizing) -> list[tuple[str, list[tuple[str, str, str]]]]:
 
 def _assumptions(sizing: Sizing) -> list[str]:
     return [
-        f"{sizing.rate:g} events a second for each stream (--rate)",
+        f"{_events(sizing.rate)} a second for each stream (--rate)",
         f"{sizing.audience:,} streams that hear one event (--audience)",
         f"events of {EVENT_BYTES} bytes, of which Redis keeps 100 per channel for 300 s",
         f"{WORKER_STREAM_BYTES // KIB} KiB per stream in a worker, "
@@ -211,6 +211,10 @@ def _assumptions(sizing: Sizing) -> list[str]:
 
 def _mib(size: int) -> str:
     return f"{size / MIB:,.0f} MiB"
+
+
+def _events(rate: float) -> str:
+    return f"{rate:g} event{'' if rate == 1 else 's'}"
 
 
 def _cores(cpu: float) -> str:
