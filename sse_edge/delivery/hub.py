@@ -209,7 +209,7 @@ class Hub:
         # At once: it leaves the machine together with the first bytes, where history was at hand.
         before, now = stream.size, self.now
         self.delivered += stream.flush(now)
-        if stream.behind:
+        if stream.behind and replay.events:
             stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
 
     def _let_live(self, stream: Stream) -> None:

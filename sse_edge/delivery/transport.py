@@ -49,7 +49,8 @@ class UvicornSink:
     """Writes chunks to uvicorn's transport, without a task or a queue of its own.
 
     uvicorn's ``send`` does the response's start and its end; in between its state is not touched, as
-    nothing in it changes while a body goes on.  The request's task waits in ``receive``.
+    nothing in it changes while a body goes on, but that a client which is let go of has disconnected.
+    The request's task waits in ``receive``.
     """
 
     __slots__ = (
@@ -91,7 +92,7 @@ class UvicornSink:
         if not self._open:
             if not (self._over or self._finishing):
                 self._early.append(chunk)
-            return 0
+            return sum(map(len, self._early))
         # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
         if transport.is_closing():
             self._let_go()
@@ -123,9 +124,11 @@ class UvicornSink:
 
     def abort(self) -> None:
         """See ``Sink.abort``: the connection is reset, and all that is held for it is freed at once."""
+        if self._over:  # the connection may serve another request already
+            return
         self._let_go()
         if (sock := self._socket()) is not None:
-            with contextlib.suppress(OSError):  # gone already
+            with contextlib.suppress(OSError, ValueError):  # gone already; uvloop says ValueError
                 # Without it the kernel would go on offering what it holds, for a minute.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
@@ -169,6 +172,7 @@ class UvicornSink:
                 wire.detach()
             if not self._cycle.response_complete and not self._transport.is_closing():
                 # Cut, not ended: uvicorn would wait for the client to take what is left.
+                self._cut()
                 self._transport.abort()
 
     async def _head(self, message: Message) -> bytes:
@@ -240,6 +244,11 @@ class UvicornSink:
     def _let_go(self) -> None:
         self._over, self._open = True, False
         self._early.clear()
+        self._cut()
+
+    def _cut(self) -> None:
+        # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
+        self._cycle.disconnected = True
         self._cycle.message_event.set()
 
 
@@ -267,7 +276,8 @@ def _chunk(data: bytes) -> bytes:
     global _last  # noqa: PLW0603 - one entry, so that a fan-out frames an event once
     known, chunk = _last
     if known is not data:
-        chunk = b"%x\r\n%b\r\n" % (len(data), data)
+        # An empty chunk would be the response's end.
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         _last = (data, chunk)
     return chunk
 

@@ -1,0 +1,1103 @@
+"""Both sinks on a real uvicorn in the test's own process, on both event loops, with a client on raw sockets.
+
+What holds for one sink only by its nature says so in the test.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import inspect
+import logging
+import socket
+import ssl
+import struct
+import termios
+import time
+from types import SimpleNamespace
+
+import pytest
+import uvicorn
+import uvloop
+
+from sse_edge import Anonymous, ConfigError, SSEMiddleware
+from sse_edge.delivery import transport
+from sse_edge.delivery.sink import TaskSink
+from sse_edge.delivery.transport import UvicornSink, open_sink, writes_directly
+
+HEADERS = [(b"content-type", b"text/event-stream")]
+FIRST = b": hello\n\n"
+LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
+SINKS = {"UvicornSink": UvicornSink, "TaskSink": TaskSink}
+PATIENCE = 15
+LARGE = 4_000_000
+"""Bytes that no kernel takes from a server whose client does not read."""
+
+
+def chunk(data):
+    """``data`` as a chunk of HTTP/1.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+END = b"0\r\n\r\n"
+
+
+async def eventually(condition, what=""):
+    """Wait until ``condition()`` is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+class Tap:
+    """A connection's transport that keeps what passes."""
+
+    def __init__(self, inner):
+        self._inner = inner
+        self.pieces = []
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def write(self, data):
+        self.pieces.append(bytes(data))
+        self._inner.write(data)
+
+
+class Exchange:
+    """One request at the server: its sink, what was written to the connection, and how the app ended."""
+
+    def __init__(self, scope, receive, send, headers, directly):
+        self.scope = scope
+        self.cycle = getattr(send, "__self__", None)
+        self.transport = self.cycle.transport
+        if hasattr(self.cycle, "chunked_encoding"):
+            self.cycle.transport = Tap(self.transport)
+        self.sink = open_sink(send, receive, headers, directly=directly)
+        self.started = asyncio.Event()
+        self.over = asyncio.Event()
+        self.error = None
+
+    @property
+    def pieces(self):
+        return self.cycle.transport.pieces
+
+    async def ended(self):
+        """Wait until ``run`` has returned; raises what it raised."""
+        async with asyncio.timeout(PATIENCE):
+            await self.over.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class Server:
+    """A uvicorn whose every request becomes an Exchange; it serves one test after the other.
+
+    ``gate`` holds requests up before their start; ``at_once`` is written right after it.
+    """
+
+    def __init__(self, *, unix=None, certificate=None, http="httptools"):
+        self.begin(directly=True)
+        self.ssl = None
+        options = {}
+        if certificate is not None:
+            options = {"ssl_certfile": str(certificate[0]), "ssl_keyfile": str(certificate[1])}
+            self.ssl = ssl.create_default_context(cafile=str(certificate[0]))
+        self._listener = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self._listener.bind(str(unix / f"{id(self)}.sock") if unix else ("127.0.0.1", 0))
+        options |= {"http": http, "ws": "none", "interface": "asgi3", "lifespan": "off", "date_header": False}
+        config = uvicorn.Config(self._app, log_config=None, **options)
+        self._server = uvicorn.Server(config)
+        self._server.capture_signals = contextlib.nullcontext  # Ctrl-C is for the tests
+
+    def begin(self, *, directly):
+        """A test begins."""
+        self.directly = directly
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = []
+        self.headers = HEADERS
+        self.clients = []
+        self._arrived = []
+        self._exchanges = asyncio.Queue()
+
+    async def end(self):
+        """A test is over: nothing of it is left."""
+        for client in self.clients:
+            client.reset()
+        self.gate.set()
+        for exchange in self._arrived:
+            exchange.sink.abort()
+        await eventually(lambda: all(exchange.over.is_set() for exchange in self._arrived))
+
+    async def _app(self, scope, receive, send):
+        if scope["path"] == "/page":
+            head = [(b"content-length", b"%d" % LARGE)]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": b"p" * LARGE})
+            return
+        exchange = Exchange(scope, receive, send, self.headers, self.directly)
+        self._exchanges.put_nowait(exchange)
+        self._arrived.append(exchange)
+        try:
+            await self.gate.wait()
+            await exchange.sink.start(FIRST)
+            for data in self.at_once:
+                exchange.sink.write(data)
+            exchange.started.set()
+            await exchange.sink.run()
+        except BaseException as error:
+            exchange.error = error
+            raise
+        finally:
+            exchange.over.set()
+
+    async def start(self):
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        await eventually(lambda: self._server.started)
+
+    async def stop(self):
+        """Let go of everything."""
+        self._server.should_exit = self._server.force_exit = True
+        await self._task
+        self._listener.close()
+
+    async def exchange(self):
+        """The next request that arrived."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._exchanges.get()
+
+    async def client(self, receive_buffer=None):
+        """A connection; ``receive_buffer`` is its SO_RCVBUF."""
+        sock = socket.socket(self._listener.family)
+        sock.setblocking(False)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(sock, self._listener.getsockname())
+        self.clients.append(Client(sock))
+        return self.clients[-1]
+
+    async def stream(self, request=b"", **options):
+        """A client that has sent a request, and the exchange, started."""
+        client = await self.client(**options)
+        await client.send(request or get())
+        exchange = await self.exchange()
+        async with asyncio.timeout(PATIENCE):
+            await exchange.started.wait()
+        return client, exchange
+
+
+def get(path="/", method="GET", version="1.1", extra=""):
+    """A request's bytes."""
+    return f"{method} {path} HTTP/{version}\r\nhost: localhost\r\n{extra}\r\n".encode()
+
+
+class Client:
+    """A raw socket."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.got = b""
+
+    async def send(self, data):
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def until(self, end):
+        """Everything up to and including ``end``."""
+        async with asyncio.timeout(PATIENCE):
+            while end not in self.got:
+                data = await asyncio.get_running_loop().sock_recv(self.sock, 65536)
+                assert data, f"the connection ended before {end!r}: {self.got[-300:]!r}"
+                self.got += data
+        before, _, self.got = self.got.partition(end)
+        return before + end
+
+    async def bytes(self, count):
+        """So many bytes."""
+        parts, missing = [self.got[:count]], count - len(self.got)
+        self.got = self.got[count:]
+        async with asyncio.timeout(PATIENCE):
+            while missing > 0:
+                data = await asyncio.get_running_loop().sock_recv(self.sock, min(missing, 65536))
+                assert data, f"the connection ended {missing} bytes early"
+                parts.append(data)
+                missing -= len(data)
+        return b"".join(parts)
+
+    async def rest(self):
+        """Everything until the server ends the connection.  Raises ConnectionResetError."""
+        async with asyncio.timeout(PATIENCE):
+            while data := await asyncio.get_running_loop().sock_recv(self.sock, 65536):
+                self.got += data
+        rest, self.got = self.got, b""
+        return rest
+
+    @property
+    def unread(self):
+        """Bytes that its kernel has for it."""
+        return struct.unpack("i", fcntl.ioctl(self.sock.fileno(), termios.FIONREAD, bytes(4)))[0]
+
+    def reset(self):
+        """Leave without a goodbye."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class Loops:
+    """Both event loops, each with the servers that tests asked for."""
+
+    def __init__(self):
+        self._runners = {}
+        self._servers = {}
+
+    def server(self, loop, **options):
+        """The loop's runner, and a server on it."""
+        if loop not in self._runners:
+            self._runners[loop] = asyncio.Runner(loop_factory=LOOPS[loop])
+        runner = self._runners[loop]
+        key = (loop, *options.items())
+        if key not in self._servers:
+            self._servers[key] = runner.run(self._start(options))
+        return runner, self._servers[key]
+
+    @staticmethod
+    async def _start(options):
+        server = Server(**options)
+        await server.start()
+        return server
+
+    def close(self):
+        """Stop all."""
+        for (loop, *_), server in self._servers.items():
+            self._runners[loop].run(server.stop())
+        for runner in self._runners.values():
+            runner.close()
+
+
+@pytest.fixture(scope="module")
+def loops():
+    loops = Loops()
+    yield loops
+    loops.close()
+
+
+def served(*, sinks=("UvicornSink", "TaskSink"), on=("asyncio", "uvloop"), **options):
+    """Run a test on each sink and event loop, giving it a Server on the same loop as ``server``."""
+
+    def decorate(test):
+        def run(loops, loop, kind, **fixtures):
+            async def whole():
+                unseen = []
+                asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+                server.begin(directly=kind == "UvicornSink")
+                try:
+                    have = {"server": server, "kind": kind, "loop": loop, **fixtures}
+                    await test(**{name: have[name] for name in wanted})
+                finally:
+                    await server.end()
+                assert unseen == []
+
+            wanting = {name: fixtures[name] for name in ("unix", "certificate") if name in fixtures}
+            runner, server = loops.server(loop, **options, **wanting)
+            runner.run(whole())
+
+        wanted = list(inspect.signature(test).parameters)
+        fixtures = [name for name in wanted if name not in ("server", "kind", "loop")]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        run.__signature__ = inspect.Signature(
+            [inspect.Parameter(name, keyword) for name in ("loops", "loop", "kind", *fixtures)]
+        )
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return pytest.mark.parametrize("kind", sinks)(pytest.mark.parametrize("loop", on)(run))
+
+    return decorate
+
+
+@pytest.fixture(scope="module")
+def unix(tmp_path_factory):
+    return tmp_path_factory.mktemp("unix")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog):
+    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
+    yield
+    complaints = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert complaints == []
+
+
+def complaints(caplog):
+    """uvicorn's complaints so far, which are accepted."""
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    caplog.clear()
+    return said
+
+
+# What leaves, and in which pieces
+
+
+@served()
+async def test_bytes(server, kind):
+    """Each write is one chunk of the response, byte for byte."""
+    client, exchange = await server.stream()
+    assert type(exchange.sink) is SINKS[kind]
+    head = await client.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"content-type: text/event-stream\r\n" in head
+    assert head.lower().count(b"transfer-encoding: chunked\r\n") == 1
+    assert b"content-length" not in head.lower()
+    assert await client.until(b"\n\n\r\n") == chunk(FIRST)
+    for data in (b"id: 1\ndata: a\n\n", "data: ü~\r\n\n".encode(), bytes(range(256)) * 300):
+        exchange.sink.write(data)
+        expected = chunk(data)
+        assert await client.bytes(len(expected)) == expected
+    exchange.sink.finish(b"bye\n\n")
+    assert await client.until(END) == chunk(b"bye\n\n") + END
+    await exchange.ended()
+
+
+@served()
+async def test_written_in_the_first_turn(server, kind):
+    """The head, the first bytes and what is written in the same turn leave in one piece.
+
+    TaskSink has to hand the server the head and the first bytes as two messages, and writes the rest
+    when it runs.
+    """
+    server.at_once = [b"one\n\n", b"two\n\n"]
+    client, exchange = await server.stream()
+    await client.until(b"two\n\n\r\n")
+    *_, last = exchange.pieces
+    if kind == "TaskSink":
+        assert last == chunk(b"one\n\ntwo\n\n")
+        assert len(exchange.pieces) == 3
+    else:
+        (whole,) = exchange.pieces
+        head, _, body = whole.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert body == chunk(FIRST) + chunk(b"one\n\n") + chunk(b"two\n\n")
+
+
+@served()
+async def test_order(server):
+    """What was written before the response began comes before what was written later."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+    server.at_once = [b"0;"]
+    server.gate.set()
+    await exchange.started.wait()
+    for number in range(1, 300):
+        exchange.sink.write(b"%d;" % number)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+    exchange.sink.finish(b"end")
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + b"".join(b"%d;" % number for number in range(300)) + b"end"
+
+
+def dechunked(data):
+    """The body that a chunked response carries, up to its end."""
+    parts = []
+    while True:
+        size, _, data = data.partition(b"\r\n")
+        length = int(size, 16)
+        assert data[length : length + 2] == b"\r\n"
+        if not length:
+            return b"".join(parts)
+        parts.append(data[:length])
+        data = data[length + 2 :]
+
+
+@served()
+async def test_shared_bytes(server):
+    """Streams that are written the same bytes get the same, also when others are written in between."""
+    pairs = [await server.stream() for _ in range(3)]
+    for data in (b"a", b"bb", b"a"):
+        for _, exchange in pairs:
+            exchange.sink.write(data)
+    for client, exchange in pairs:
+        exchange.sink.finish(b"bye")
+        body = (await client.until(END)).partition(b"\r\n\r\n")[2]
+        assert dechunked(body) == FIRST + b"abbabye"
+
+
+@served()
+async def test_empty_write(server):
+    """A write of nothing does not end the response, as an empty chunk would."""
+    client, exchange = await server.stream()
+    exchange.sink.write(b"")
+    exchange.sink.write(b"x")
+    exchange.sink.finish(b"")
+    body = (await client.until(END)).partition(b"\r\n\r\n")[2]
+    assert body == chunk(FIRST) + chunk(b"x") + END
+    await exchange.ended()
+    assert client.unread == 0
+
+
+# Endings
+
+
+@served()
+async def test_keep_alive(server):
+    """A finished response ends with the last chunk, and the connection serves the next request."""
+    client, exchange = await server.stream()
+    for _ in range(3):
+        exchange.sink.write(b"x")
+        exchange.sink.finish(b"bye")
+        exchange.sink.write(b"too late")
+        body = (await client.until(END)).partition(b"\r\n\r\n")[2]
+        assert dechunked(body) == FIRST + b"xbye"
+        await exchange.ended()
+        assert exchange.sink.unsent == 0
+        await client.send(get())
+        exchange = await server.exchange()
+        await exchange.started.wait()
+
+
+@served()
+async def test_finish_before_anything_left(server):
+    """A stream that ends in the turn of its start still comes whole."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+    exchange.sink.write(b"early")
+    exchange.sink.finish(b"bye")
+    server.gate.set()
+    body = (await client.until(END)).partition(b"\r\n\r\n")[2]
+    # TaskSink sends its first bytes itself, UvicornSink puts them before what is there.
+    assert dechunked(body) == FIRST + b"earlybye"
+    await exchange.ended()
+
+
+@served()
+async def test_abort_of_a_stuck_client(server, kind, caplog):
+    """An abort resets the connection and frees what was held for a client that does not read.
+
+    TaskSink can only end the request: the server closes the connection once the client has taken what
+    it still holds, and complains.
+    """
+    client, exchange = await server.stream(receive_buffer=4096)
+    exchange.sink.write(b"x" * LARGE)
+    await eventually(lambda: exchange.transport.get_write_buffer_size() > 0)
+    held = exchange.transport.get_write_buffer_size()
+    exchange.sink.abort()
+    assert exchange.sink.unsent == 0
+    exchange.sink.write(b"too late")
+    await exchange.ended()
+    if kind == "TaskSink":
+        assert "without completing response" in complaints(caplog)[0]
+        rest = await client.rest()
+        assert not rest.endswith(END)
+        assert b"too late" not in rest
+    else:
+        assert held > 0
+        assert exchange.transport.get_write_buffer_size() == 0
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+@served()
+async def test_abort_of_an_idle_stream(server, kind, caplog):
+    """An aborted stream has no last chunk; again UvicornSink resets and TaskSink can only close."""
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    exchange.sink.abort()
+    exchange.sink.abort()
+    await exchange.ended()
+    if kind == "TaskSink":
+        assert await client.rest() == b""
+        assert len(complaints(caplog)) == 1
+    else:
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+@served()
+async def test_abort_after_finish(server, kind, caplog):
+    """A goodbye that is never read can be cut short."""
+    client, exchange = await server.stream(receive_buffer=4096)
+    exchange.sink.write(b"x" * LARGE)
+    await eventually(lambda: exchange.cycle.flow.write_paused)
+    exchange.sink.finish(b"bye")
+    await asyncio.sleep(0.02)
+    assert not exchange.over.is_set()
+    exchange.sink.abort()
+    await exchange.ended()
+    assert exchange.sink.unsent == 0
+    if kind == "TaskSink":
+        complaints(caplog)
+    else:
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+@served()
+async def test_client_leaves(server):
+    """``run`` returns when the client leaves, with a goodbye or without, and forgets what is unsent."""
+    for leave in (Client.reset, lambda client: client.sock.close()):
+        client, exchange = await server.stream()
+        await client.until(chunk(FIRST))
+        leave(client)
+        await exchange.ended()
+        assert exchange.sink.write(b"x") == 0
+        exchange.sink.finish(b"bye")
+        exchange.sink.abort()
+        assert exchange.sink.unsent == 0
+
+
+@served()
+async def test_client_leaves_unread(server):
+    """The same for a client that leaves while much waits for it."""
+    client, exchange = await server.stream(receive_buffer=4096)
+    exchange.sink.write(b"x" * LARGE)
+    await eventually(lambda: exchange.transport.get_write_buffer_size() > 0)
+    client.reset()
+    await exchange.ended()
+    assert exchange.sink.unsent == 0
+
+
+@served()
+async def test_client_gone_before_the_start(server):
+    """A client that left before its response began is no error, and nothing is written."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+    client.reset()
+    await eventually(lambda: exchange.cycle.disconnected)
+    server.gate.set()
+    await exchange.ended()
+    assert exchange.pieces == []
+    assert exchange.sink.unsent == 0
+    exchange.sink.abort()
+
+
+@served()
+async def test_cancelled(server, caplog):
+    """Cancelling the request cancels ``run``; uvicorn, whose task it is, says so."""
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    (task,) = [one for one in asyncio.all_tasks() if "run_asgi" in one.get_coro().__qualname__]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange.ended()
+    with contextlib.suppress(ConnectionResetError):  # TaskSink's is closed, UvicornSink's is cut
+        assert await client.rest() == b""
+    await asyncio.wait([task])
+    complaints(caplog)
+
+
+@served()
+async def test_abort_of_what_is_over(server):
+    """An abort that comes after the response has ended leaves the connection to the next request."""
+    client, exchange = await server.stream()
+    exchange.sink.finish(b"bye")
+    await client.until(END)
+    await exchange.ended()
+    await client.send(get())
+    following = await server.exchange()
+    exchange.sink.abort()
+    exchange.sink.write(b"x")
+    following.sink.finish(b"bye")
+    body = (await client.until(END)).partition(b"\r\n\r\n")[2]
+    assert dechunked(body) == FIRST + b"bye"
+    await following.ended()
+
+
+# What the server makes of requests
+
+
+@served()
+async def test_http_1_0(server):
+    """A request of HTTP/1.0 is answered as uvicorn does: in chunks, and then the connection closes."""
+    client, exchange = await server.stream(get(version="1.0"))
+    exchange.sink.write(b"x")
+    exchange.sink.finish(b"bye")
+    head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert dechunked(body) == FIRST + b"xbye"
+    await exchange.ended()
+
+
+@served()
+async def test_connection_close(server):
+    """A client that asked for the end of the connection gets it after the last chunk."""
+    client, exchange = await server.stream(get(extra="connection: close\r\n"))
+    exchange.sink.finish(b"bye")
+    head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert dechunked(body) == FIRST + b"bye"
+
+
+@served()
+async def test_expect_100_continue(server):
+    """A client that waits to be asked for its body gets one response, not two heads."""
+    client, exchange = await server.stream(get(extra="expect: 100-continue\r\ncontent-length: 3\r\n"))
+    exchange.sink.write(b"x")
+    await client.send(b"abc")
+    exchange.sink.finish(b"bye")
+    answer = await client.until(END)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert dechunked(answer.partition(b"\r\n\r\n")[2]) == FIRST + b"xbye"
+
+
+@served()
+async def test_head(server, kind):
+    """HEAD, which is answered without a sink, would get no body from one either.
+
+    UvicornSink sees that the response is not chunked, and ends it.
+    """
+    client, exchange = await server.stream(get(method="HEAD"))
+    exchange.sink.write(b"x")
+    exchange.sink.finish(b"bye")
+    await exchange.ended()
+    if kind == "TaskSink":
+        head = await client.until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        assert client.unread == 0
+    else:
+        assert exchange.pieces == []
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+@served()
+async def test_request_body(server):
+    """A body that a client sends along does not end the stream, and is no client that left."""
+    client, exchange = await server.stream(get(extra="content-length: 200000\r\n") + b"x" * 100)
+    await client.send(b"x" * 199_900)
+    exchange.sink.write(b"x")
+    await client.until(chunk(b"x"))
+    assert not exchange.over.is_set()
+    exchange.sink.finish(b"bye")
+    await client.until(END)
+
+
+@served()
+async def test_pipelined(server):
+    """A second request on the connection of an open stream is answered when the stream is over."""
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    await client.send(get("/second"))
+    exchange.sink.write(b"x")
+    await client.until(chunk(b"x"))
+    exchange.sink.finish(b"bye")
+    assert await client.until(END) == chunk(b"bye") + END
+    second = await server.exchange()
+    await second.started.wait()
+    second.sink.finish(b"bye")
+    assert dechunked((await client.until(END)).partition(b"\r\n\r\n")[2]) == FIRST + b"bye"
+
+
+@served()
+async def test_leaves_behind_a_pipelined_request(server, kind, loop, caplog):
+    """Where another request waits, uvicorn does not tell a stream that its client left; a write shows it.
+
+    TaskSink sees it only where a write to a closed connection raises, which is not on asyncio's loop:
+    there the stream goes on into nothing until something else ends it.
+    """
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    await client.send(get("/second"))
+    await eventually(lambda: exchange.cycle.flow.read_paused)
+    client.reset()
+    deadline = time.monotonic() + PATIENCE
+    while not exchange.over.is_set():
+        assert time.monotonic() < deadline
+        if exchange.transport.is_closing() and (kind, loop) == ("TaskSink", "asyncio"):
+            exchange.sink.finish(b"bye")
+        else:
+            exchange.sink.write(b"x")
+        await asyncio.sleep(0.01)
+    await exchange.ended()
+    assert exchange.sink.unsent == 0
+    if kind == "UvicornSink":
+        written = len(exchange.pieces)
+        exchange.sink.write(b"x")
+        exchange.sink.finish(b"bye")
+        exchange.sink.abort()
+        assert len(exchange.pieces) == written
+    else:
+        complaints(caplog)
+
+
+@served()
+async def test_start_behind_an_unread_response(server, kind, caplog):
+    """A response behind one that its client does not read waits, and can be aborted meanwhile."""
+    client = await server.client(receive_buffer=4096)
+    await client.send(get("/page") + get())
+    exchange = await server.exchange()
+    assert exchange.cycle.flow.write_paused
+    exchange.sink.write(b"early")
+    await asyncio.sleep(0.02)
+    assert not exchange.started.is_set()
+    exchange.sink.abort()
+    await exchange.ended()
+    assert exchange.pieces == []
+    assert exchange.sink.unsent == 0
+    if kind == "TaskSink":
+        assert complaints(caplog)
+
+
+@served()
+async def test_start_behind_a_response_that_is_read_later(server):
+    """The same response goes out in order once the client reads."""
+    client = await server.client(receive_buffer=4096)
+    await client.send(get("/page") + get())
+    exchange = await server.exchange()
+    exchange.sink.write(b"early")
+    page = await client.until(b"\r\n\r\n") + await client.bytes(LARGE)
+    assert page.endswith(b"p" * 1000)
+    exchange.sink.finish(b"bye")
+    head, _, body = (await client.until(END)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert dechunked(body) == FIRST + b"earlybye"
+    await exchange.ended()
+
+
+@served()
+async def test_unix(server, unix):
+    """The same over a unix socket, where no kernel is asked and no reset is possible."""
+    client, exchange = await server.stream()
+    exchange.sink.write(b"x")
+    await client.until(chunk(FIRST) + chunk(b"x"))
+    assert exchange.sink.unsent == 0
+    exchange.sink.finish(b"bye")
+    assert await client.until(END) == chunk(b"bye") + END
+    await exchange.ended()
+
+
+@served()
+async def test_tls(server, certificate):
+    """The same through TLS, where the connection's socket is not what is written to."""
+    address = server._listener.getsockname()
+    reader, writer = await asyncio.open_connection(*address, ssl=server.ssl, ssl_shutdown_timeout=0.05)
+    try:
+        for leave in ("finish", "abort"):
+            writer.write(get())
+            exchange = await server.exchange()
+            await exchange.started.wait()
+            data = b"y" * 500_000
+            exchange.sink.write(data)
+            async with asyncio.timeout(PATIENCE):
+                await reader.readuntil(b"\r\n\r\n")
+                expected = chunk(FIRST) + chunk(data)
+                assert await reader.readexactly(len(expected)) == expected
+                await eventually(lambda exchange=exchange: exchange.sink.unsent == 0)
+                if leave == "finish":
+                    exchange.sink.finish(b"bye")
+                    assert await reader.readuntil(END) == chunk(b"bye") + END
+                    await exchange.ended()
+        writer.transport.abort()
+        await exchange.ended()
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+@served(sinks=["UvicornSink"])
+async def test_tls_abort_of_a_stuck_client(server, certificate):
+    """What waits for a TLS client that does not read is seen, and an abort frees it."""
+    address = server._listener.getsockname()
+    reader, writer = await asyncio.open_connection(*address, ssl=server.ssl, ssl_shutdown_timeout=0.05)
+    try:
+        writer.transport.pause_reading()
+        writer.write(get())
+        exchange = await server.exchange()
+        await exchange.started.wait()
+        for _ in range(8):
+            exchange.sink.write(b"y" * LARGE)
+            await asyncio.sleep(0.01)
+        # The first write passes the TLS layer, and waits in the connection below it.
+        assert exchange.sink.unsent >= 2 * LARGE
+        exchange.sink.abort()
+        await exchange.ended()
+        assert exchange.sink.unsent == 0
+        writer.transport.resume_reading()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+# What waits
+
+
+@served(sinks=["UvicornSink"])
+async def test_unsent(server):
+    """UvicornSink counts what has not reached the client's machine, in the server and in the kernel."""
+    client, exchange = await server.stream(receive_buffer=4096)
+    total = 0
+
+    def all_accounted():
+        on_the_wire = sum(map(len, exchange.pieces))
+        return client.unread + exchange.sink.unsent == on_the_wire
+
+    for _ in range(40):
+        exchange.sink.write(b"x" * 100_000)
+        total += 100_000
+        await eventually(all_accounted)
+    assert exchange.sink.unsent > total - 100_000
+    assert exchange.transport.get_write_buffer_size() < exchange.sink.unsent
+    waits = exchange.sink.write(b"y")
+    assert 0 < waits <= exchange.sink.unsent
+    await client.bytes(sum(map(len, exchange.pieces)))
+    await eventually(lambda: exchange.sink.unsent == 0)
+    assert exchange.sink.write(b"z") == 0
+
+
+@served(sinks=["UvicornSink"])
+async def test_unsent_in_the_kernel(server):
+    """A few bytes that the client has no room for are seen, although the server got rid of them."""
+    client, exchange = await server.stream(receive_buffer=4096)
+    while not exchange.sink.unsent:
+        assert exchange.sink.write(b"x" * 1000) == 0
+        await asyncio.sleep(0.001)
+    assert exchange.transport.get_write_buffer_size() == 0
+    await client.bytes(sum(map(len, exchange.pieces)))
+    await eventually(lambda: exchange.sink.unsent == 0)
+
+
+@served(sinks=["TaskSink"])
+async def test_unsent_as_far_as_send_tells(server):
+    """TaskSink counts what the server's ``send`` has not taken; what the server holds it cannot see."""
+    client, exchange = await server.stream(receive_buffer=4096)
+    written = 0
+    while not exchange.sink.unsent:
+        exchange.sink.write(b"x" * 200_000)
+        written += 200_000
+        await asyncio.sleep(0.005)
+    assert exchange.sink.write(b"y") == exchange.sink.unsent == 200_001
+    rest = b"x" * written + b"y"
+    await client.until(chunk(FIRST))
+    body = b""
+    while len(body) < len(rest):
+        size = int(await client.until(b"\r\n"), 16)
+        body += (await client.bytes(size + 2))[:-2]
+    assert body == rest
+    await eventually(lambda: exchange.sink.unsent == 0)
+
+
+@served()
+async def test_unsent_before_the_first_bytes(server, kind):
+    """What is written before anything could leave counts as waiting, so that a large replay is known."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+    framing = len(chunk(b"x" * 1000)) - 1000 if kind == "UvicornSink" else 0
+    assert exchange.sink.write(b"x" * 1000) == 1000 + framing
+    assert exchange.sink.write(b"x" * 1000) == 2 * (1000 + framing)
+    assert exchange.sink.unsent >= 2000
+    server.gate.set()
+    await client.until(b"x\r\n")
+    await eventually(lambda: exchange.sink.unsent == 0)
+
+
+@served()
+async def test_reads_again(server):
+    """A client that was stuck and reads again gets everything, in order, and the stream goes on."""
+    client, exchange = await server.stream(receive_buffer=65536)
+    for number in range(100):
+        exchange.sink.write(b"%d;" % number + b"x" * 50_000)
+        await asyncio.sleep(0)
+    exchange.sink.finish(b"bye")
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + b"".join(b"%d;" % number + b"x" * 50_000 for number in range(100)) + b"bye"
+    await exchange.ended()
+
+
+@served()
+async def test_refused_start(server, kind, caplog):
+    """A head that the server refuses ends the stream without an error, and without a byte of it.
+
+    UvicornSink cuts the connection; behind TaskSink uvicorn closes it and complains.
+    """
+    server.headers = [(b"content-type", b"bad\r\nvalue")]
+    client, exchange = await server.stream()
+    exchange.sink.write(b"x")
+    await exchange.ended()
+    assert exchange.pieces == []
+    assert exchange.sink.unsent == 0
+    if kind == "TaskSink":
+        assert await client.rest() == b""
+        assert len(complaints(caplog)) == 1
+    else:
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+# Which sink
+
+
+@served(sinks=["UvicornSink"], on=["uvloop"], http="h11")
+async def test_h11(server, caplog):
+    """uvicorn on h11 is not written to directly, which is said once, and streams all the same."""
+    caplog.set_level(logging.INFO, "sse_edge")
+    transport._judged.clear()
+    for _ in range(3):
+        client, exchange = await server.stream()
+        assert type(exchange.sink) is TaskSink
+        exchange.sink.write(b"x")
+        exchange.sink.finish(b"bye")
+        body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+        assert body == FIRST + b"xbye"
+    said = [record.getMessage() for record in caplog.records if record.name == "sse_edge"]
+    assert said == ["this uvicorn is not written to directly (uvicorn.protocols.http.h11_impl)"]
+
+
+class StandIn:
+    """What UvicornSink needs of a transport."""
+
+    def write(self, data):
+        """See asyncio."""
+
+    def abort(self):
+        """See asyncio."""
+
+    def is_closing(self):
+        """See asyncio."""
+        return False
+
+    def get_write_buffer_size(self):
+        """See asyncio."""
+        return 0
+
+    def get_extra_info(self, name):
+        """See asyncio."""
+
+
+def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), blunt=()):
+    """An object with the features of uvicorn's request cycle, its transport without the ``blunt`` ones."""
+
+    async def send(self, message):
+        """See ASGI."""
+
+    async def receive(self):
+        """See ASGI."""
+
+    made = type(name, (), {"__module__": module, "send": send, "receive": receive})()
+    methods = {key: value for key, value in vars(StandIn).items() if key not in blunt and key[0] != "_"}
+    made.transport = type("Transport", (), methods)()
+    made.flow = SimpleNamespace(write_paused=False)
+    made.message_event = asyncio.Event()
+    made.chunked_encoding = None
+    made.response_complete = made.disconnected = False
+    for feature in without:
+        if feature == "write_paused":
+            del made.flow.write_paused
+        else:
+            delattr(made, feature)
+    return made
+
+
+@pytest.fixture
+def sayings(caplog, monkeypatch):
+    """What the edge's log says, none of these kinds being known yet."""
+    monkeypatch.setattr(transport, "_judged", {})
+    caplog.set_level(logging.INFO, "sse_edge")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_recognised_by_feature(sayings):
+    """Whatever of uvicorn has the features is written to directly, by whatever name it goes."""
+    for name in ("RequestResponseCycle", "Renamed"):
+        one = cycle(name=name)
+        assert type(open_sink(one.send, one.receive, HEADERS)) is UvicornSink
+        assert type(open_sink(one.send, one.receive, HEADERS, directly=False)) is TaskSink
+    assert sayings() == []
+
+
+@pytest.mark.parametrize("feature", [*transport._CYCLE, "write_paused"])
+def test_without_a_feature(sayings, feature):
+    """A uvicorn whose cycle lacks anything is not written to directly, and that is said once."""
+    kind = None
+    for _ in range(3):
+        one = cycle(without=[feature])
+        kind = kind or type(one)
+        one.__class__ = kind
+        assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
+    assert sayings()[:1] == ["this uvicorn is not written to directly (uvicorn.protocols.http.other)"]
+
+
+@pytest.mark.parametrize("feature", transport._TRANSPORT)
+def test_transport_without_a_feature(sayings, feature):
+    """The same where the connection's transport is another."""
+    one = cycle(blunt=[feature])
+    for _ in range(3):
+        assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
+    assert sayings() == ["this uvicorn is not written to directly (uvicorn.protocols.http.other)"]
+
+
+def test_each_kind_is_said_once(sayings):
+    """Two that differ are said of separately."""
+    ones = [cycle(module=f"uvicorn.{name}", without=["flow"]) for name in ("a", "b")]
+    for _ in range(2):
+        for one in ones:
+            open_sink(one.send, one.receive, HEADERS)
+    assert sayings() == [f"this uvicorn is not written to directly (uvicorn.{name})" for name in ("a", "b")]
+
+
+def test_not_uvicorn(sayings):
+    """The same features outside uvicorn mean nothing."""
+    for module in ("uvicornlike.http", "hypercorn.protocol", "myapp"):
+        one = cycle(module=module)
+        assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
+    assert sayings() == []
+
+
+def test_not_the_servers_own(sayings):
+    """A ``send`` or ``receive`` that something wraps, or that belong to two requests, are not bypassed."""
+    one, other = cycle(), cycle()
+
+    async def wrapped(*message):
+        """Whatever a middleware does."""
+
+    for send, receive in ((wrapped, one.receive), (one.send, wrapped), (one.send, other.receive)):
+        assert type(open_sink(send, receive, HEADERS)) is TaskSink
+    assert sayings() == []
+
+
+def test_said_by_the_environment(monkeypatch):
+    """SSE_EDGE_SINK is auto or task; anything else is refused when the edge is made, by name and value."""
+    assert writes_directly("auto")
+    assert not writes_directly("task")
+    for said in ("", "Task", "uvicorn"):
+        monkeypatch.setenv("SSE_EDGE_SINK", said)
+        with pytest.raises(ConfigError, match="SSE_EDGE_SINK") as caught:
+            SSEMiddleware(auth=Anonymous(), channels={"/events/news": "news"})
+        assert repr(said) in str(caught.value)
+
+
+@pytest.mark.parametrize(("said", "kind"), [("auto", UvicornSink), ("task", TaskSink)])
+async def test_environment_decides(monkeypatch, said, kind):
+    """With SSE_EDGE_SINK=task the edge writes to no server directly."""
+    monkeypatch.setenv("SSE_EDGE_SINK", said)
+    opened = []
+    monkeypatch.setattr(
+        "sse_edge.middleware.open_sink",
+        lambda *given, **options: opened.append(open_sink(*given, **options)) or opened[-1],
+    )
+    edge = SSEMiddleware(auth=Anonymous(), channels={"/events/news": "news"})
+    config = uvicorn.Config(edge, http="httptools", ws="none", log_config=None)
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        await eventually(lambda: server.started)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(get("/events/news"))
+        async with asyncio.timeout(PATIENCE):
+            await reader.readuntil(b"retry")
+        writer.close()
+        await writer.wait_closed()
+        server.should_exit = True
+        await task
+    assert [type(sink) for sink in opened] == [kind]
