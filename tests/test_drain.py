@@ -157,8 +157,11 @@ async def test_sigterm(serve_app, connect, server):
 
 
 async def test_sigterm_after_a_client_that_did_not_read(serve_app, connect):
-    """A client that was let go of as slow does not keep the process from exiting."""
-    process = serve_app("apps.edge:edge")
+    """A client that was let go of as slow does not keep the process from exiting.
+
+    That takes a sink that resets connections: otherwise uvicorn waits for the client to read what it holds.
+    """
+    process = serve_app("apps.edge:edge", env={"SSE_EDGE_SINK": "auto"})
     stuck = await connect(f"{process.url}/events/me", cookies=COOKIES, receive_buffer=4096)
     stuck.stop_reading()
     figures = {"endings": {}}
