@@ -154,8 +154,9 @@ class UvicornSink:
 
     async def run(self) -> None:
         """See ``Sink.run``."""
-        self._wire = wire = self._open_wire()
+        wire = None
         try:
+            self._wire = wire = self._open_wire()
             while not self._over:
                 if self._finishing:
                     self._begin()

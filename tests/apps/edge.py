@@ -1,8 +1,9 @@
 """An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
 
-``BACKEND`` is the backend's URL, ``MAX_DURATION`` and ``KEEP_ALIVE`` are seconds, ``ORIGINS`` and
-``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP`` and ``PER_WORKER`` are caps,
-``CONNECTS`` is a rate, and ``REFUSALS`` the setting of that name.  Users are let in by ``AUTH``'s cookies.
+``BACKEND`` is the backend's URL, ``MAX_DURATION``, ``KEEP_ALIVE`` and ``MAX_UNSENT_AGE`` are seconds,
+``MAX_UNSENT`` is in bytes, ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
+and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, and ``REFUSALS`` the setting of that name.  Users are
+let in by ``AUTH``'s cookies.
 """
 
 import json
@@ -58,4 +59,6 @@ edge = SSEMiddleware(
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     max_duration=float(os.environ.get("MAX_DURATION", "1800")),
     retry=float(os.environ.get("RETRY", "3")),
+    max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
+    max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
 )

@@ -1,0 +1,156 @@
+"""Clients that do not read, on real servers and both sinks: they are let go of, and nobody else notices."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from apps.edge import AUTH
+from loadtest.bench.machine import resident
+from servers.sse import get
+from sse_edge import Publisher
+
+pytestmark = pytest.mark.live
+
+KINDS = ["auto", "task"]
+SMALL = 4096
+"""A socket's receive buffer: the rest waits on the server's side."""
+
+PATIENCE = 40
+
+
+def serve_edge(serve_app, redis_url, sink, *, loop="uvloop", **env):
+    """An edge on a sink, with settings from the environment."""
+    env = {"BACKEND": redis_url, "SSE_EDGE_SINK": sink, **{name: str(value) for name, value in env.items()}}
+    return serve_app("apps.edge:edge", env=env, options=["--loop", loop])
+
+
+async def figures(process):
+    return json.loads((await get(f"{process.url}/figures")).body)
+
+
+async def listen(connect, process, user, **options):
+    """A stream of a user that has its place: from here on it misses nothing."""
+    cookies = {"session": AUTH.issue(user)}
+    client = await connect(f"{process.url}/events/me", cookies=cookies, timeout=PATIENCE, **options)
+    deadline = time.monotonic() + PATIENCE
+    while not client.last_event_id:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    return client
+
+
+async def stuck(connect, process, user, **options):
+    """The same, and from here on it reads nothing."""
+    client = await listen(connect, process, user, receive_buffer=SMALL, **options)
+    client.stop_reading()
+    return client
+
+
+async def endings(process, **expected):
+    """Wait until streams have ended so."""
+    deadline = time.monotonic() + PATIENCE
+    while (seen := (await figures(process))["endings"]) != expected:
+        assert time.monotonic() < deadline, f"expected {expected}, and they are {seen}"
+        await asyncio.sleep(0.05)
+
+
+def numbers(client):
+    """The numbers of the events that a client has, which are the first words of their data."""
+    return [int(event.data.split(" ", 1)[0]) for event in client.events]
+
+
+@pytest.mark.parametrize("sink", KINDS)
+async def test_stops_reading(serve_app, redis_url, connect, sink):
+    """Who stops reading is ended as slow, costs no more memory, and misses nothing when it comes back."""
+    # asyncio copies what waits in a transport, so that it would show.
+    process = serve_edge(serve_app, redis_url, sink, loop="asyncio", MAX_UNSENT=200_000)
+    reader = await listen(connect, process, "reader")
+    clients = [await stuck(connect, process, f"u{number}") for number in range(20)]
+    before = resident(process.pid)
+    events, pad = 90, "x" * 200_000  # what history keeps of a channel
+    async with Publisher(redis_url) as publisher:
+        for number in range(events):
+            await publisher.publish("news", f"{number} {pad}")
+            if number % 4 == 3:  # as fast as a good client reads
+                await reader.until(lambda event, n=number: event.data.startswith(f"{n} "), PATIENCE)
+    await endings(process, slow=20)
+    # What the kernel has no room for would be 15 MB for each of them.
+    assert resident(process.pid) - before < 100_000_000
+    assert process.log.count(" ended: slow after") == 20
+    assert numbers(reader) == list(range(events))
+    for number, client in enumerate(clients):
+        client.resume_reading()
+        while not client.closed:
+            await asyncio.sleep(0.01)
+        assert not client.clean_end
+        # TaskSink cannot reset a connection: the server closes it behind what it holds.
+        assert isinstance(client.error, ConnectionResetError) or sink == "task"
+        if number < 3:
+            again = await connect(
+                f"{process.url}/events/me",
+                cookies={"session": AUTH.issue(f"u{number}")},
+                last_event_id=client.last_event_id,
+            )
+            await again.until(lambda event: event.data.startswith(f"{events - 1} "), PATIENCE)
+            assert numbers(client) + numbers(again) == list(range(events))
+
+
+@pytest.mark.parametrize("sink", KINDS)
+async def test_stuck_among_many(serve_app, redis_url, connect, sink):
+    """Fifty stuck clients of five hundred end as slow; the others get every event, in order."""
+    process = serve_edge(serve_app, redis_url, sink, MAX_UNSENT=100_000)
+    good = [await listen(connect, process, "good") for _ in range(450)]
+    bad = [await stuck(connect, process, "bad") for _ in range(50)]
+    pad = "x" * 100_000
+    async with Publisher(redis_url) as publisher:
+        for number in range(60):
+            await publisher.publish_many([("news", f"{number} "), ("user:bad", f"0 {pad}")])
+        await endings(process, slow=50)
+        await publisher.publish("news", "60 ")
+    for client in good:
+        await client.until(lambda event: event.data == "60 ", PATIENCE)
+        assert numbers(client) == list(range(61))
+    assert (await figures(process))["streams"] == 450
+    assert not any(client.over for client in good)
+    for client in bad:
+        client.abort()
+
+
+@pytest.mark.parametrize("sink", KINDS)
+async def test_slow_but_steady(serve_app, redis_url, connect, sink):
+    """A client that is always some events behind, and goes on reading, is not slow."""
+    process = serve_edge(serve_app, redis_url, sink, MAX_UNSENT=400_000, MAX_UNSENT_AGE=1.5)
+    client = await stuck(connect, process, "u")
+    lag, last, pad = 4, 100, "x" * 20_000
+    async with Publisher(redis_url) as publisher:
+        for number in range(last + 1):
+            await publisher.publish("news", f"{number} {pad}")
+            if number >= lag:
+                client.resume_reading()
+                await client.until(lambda event, n=number - lag: event.data.startswith(f"{n} "), PATIENCE)
+                client.stop_reading()
+            await asyncio.sleep(0.04)
+    client.resume_reading()
+    await client.until(lambda event: event.data.startswith(f"{last} "), PATIENCE)
+    assert numbers(client) == list(range(last + 1))
+    assert (await figures(process))["endings"] == {}
+
+
+@pytest.mark.parametrize(("sink", "size"), [("auto", 1000), ("task", 250_000)])
+async def test_few_events(serve_app, redis_url, connect, sink, size):
+    """A client that lets a byte wait for too long is slow, however few there are.
+
+    TaskSink does not see what the server's machine has taken, a few megabytes: it takes more for it to know.
+    """
+    process = serve_edge(serve_app, redis_url, sink, MAX_UNSENT=100_000_000, MAX_UNSENT_AGE=0.5)
+    reader = await listen(connect, process, "reader")
+    client = await stuck(connect, process, "u")
+    async with Publisher(redis_url) as publisher:
+        for number in range(20):
+            await publisher.publish("news", f"{number} {'x' * size}")
+    await endings(process, slow=1)
+    assert numbers(reader) == list(range(20))
+    assert not reader.over
+    client.abort()
