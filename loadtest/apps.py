@@ -1,7 +1,7 @@
 """What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
 
 ``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``DRAIN_WINDOW`` and
-``KEEP_ALIVE`` are in seconds.
+``KEEP_ALIVE`` are in seconds, ``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
 """
 
 from __future__ import annotations
@@ -40,4 +40,6 @@ edge = SSEMiddleware(
     limits=_limits(),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),
+    max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
+    max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
 )

@@ -1,7 +1,8 @@
-"""The apps that run under uvicorn, each with two more paths for the benchmark itself.
+"""The apps that run under uvicorn, each with some more paths for the benchmark itself.
 
 ``/bench/collect`` collects garbage, so that memory is compared without it; ``/bench/sinks`` counts the
-sinks in use; ``/bench/probe`` starts and stops the measurement of how long the event loop is away.
+sinks in use; ``/bench/figures`` are the edge's; ``/bench/probe`` starts and stops the measurement of how
+long the event loop is away.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class Measured:
         elif path == "/bench/sinks":
             names = (type(one).__name__ for one in gc.get_objects())
             said = Counter(name for name in names if name.endswith("Sink"))
+        elif path == "/bench/figures":
+            said = apps.edge.figures()
         elif path == "/bench/probe/start":
             self._probe.start()
         elif path == "/bench/probe/stop":

@@ -65,8 +65,18 @@ class Streams:
 
     # Opening
 
-    def open(self, port: int, requests: Sequence[bytes], ready: bytes, rate: float) -> int:
-        """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``."""
+    def open(
+        self,
+        port: int,
+        requests: Sequence[bytes],
+        ready: bytes,
+        rate: float,
+        receive_buffer: int | None = None,
+    ) -> int:
+        """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``.
+
+        ``receive_buffer`` is the connections' SO_RCVBUF, if not the kernel's choice.
+        """
         began, started, opened = time.monotonic(), 0, 0
         early: dict[int, bytes] = {}
         waiting: dict[int, bytes] = {}
@@ -77,7 +87,7 @@ class Streams:
                 raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
             due = min(len(requests), 1 + int((time.monotonic() - began) * rate))
             while started < due and len(waiting) + len(early) < AT_ONCE:
-                waiting[self._connect(port, len(self._sockets))] = requests[started]
+                waiting[self._connect(port, len(self._sockets), receive_buffer)] = requests[started]
                 started += 1
             for fd, _ in self._poll.poll(0.01, BATCH):
                 if fd in waiting:
@@ -94,9 +104,11 @@ class Streams:
                     self._count(fd)
         return len(self._sockets)
 
-    def _connect(self, port: int, number: int) -> int:
+    def _connect(self, port: int, number: int, receive_buffer: int | None) -> int:
         connection = socket.socket()
         connection.setblocking(False)
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         connection.bind((f"127.0.{self._network}.{1 + number % SOURCES}", 0))
         error = connection.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
@@ -229,9 +241,17 @@ class Reader:
         theirs.close()
         self.streams = 0
 
-    def open(self, port: int, requests: Sequence[bytes], ready: bytes, rate: float) -> None:
-        """Open more streams; return when all are."""
-        self.streams = self._ask("open", port, requests, ready, rate)
+    def open(
+        self,
+        port: int,
+        requests: Sequence[bytes],
+        ready: bytes,
+        rate: float,
+        *,
+        receive_buffer: int | None = None,
+    ) -> None:
+        """Open more streams; return when all are.  See ``Streams.open``."""
+        self.streams = self._ask("open", port, requests, ready, rate, receive_buffer)
 
     def drop(self, streams: int) -> None:
         """Close so many, the newest first."""
