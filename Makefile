@@ -7,7 +7,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast bench format packages clean
+.PHONY: help demo test lint types unit fast bench capacity format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ fast: .venv/.dev  ## only the tests that start no server and no browser
 bench: .venv/.bench  ## what delivering costs beside nchan and others, 12 minutes (ARGS="--quick", "--help")
 	@tests/debian-packages bench
 	.venv/bin/python -m loadtest.bench $(ARGS)
+
+capacity: .venv/.bench  ## what 10,000 streams take of a machine, 8 minutes (ARGS="--streams 1000", "--help")
+	@tests/debian-packages capacity
+	.venv/bin/python -m loadtest.capacity $(ARGS)
 
 format: .venv/.dev  ## let ruff format and fix what it can
 	.venv/bin/ruff format .

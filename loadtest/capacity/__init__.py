@@ -1,0 +1,1 @@
+"""What a stream takes of a machine: memory, descriptors and CPU, by component."""

@@ -1,0 +1,120 @@
+"""How many processes hold so many streams, and whether this machine lets them: numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from sse_edge.tune.sizing import MIB, PER_WORKER, RESERVED_FILES, UNEVEN, Sizing, size
+
+Proxy = Literal["nginx", "caddy", "none"]
+
+STREAMS_PER_READER = 10_000
+"""Streams that one process of clients holds at most."""
+
+READER_STREAM_BYTES = {True: 45_000, False: 4_000}
+"""Memory of a client's stream, with TLS and without, as Python holds it."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What the machine allows: descriptors of one process, ports to one address, bytes of memory, cores."""
+
+    files: int
+    ports: int
+    memory: int
+    cores: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The processes, and the sizing that ``sse-edge tune`` makes for them."""
+
+    proxy: Proxy
+    tls: bool
+    streams: int
+    workers: int
+    readers: int
+    proxies: int
+    """Processes of the proxy: nginx's workers, or Caddys beside each other."""
+    proxy_files: int
+    sizing: Sizing
+
+
+def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) -> Layout:
+    """Processes for so many streams.  RuntimeError, with the remedy, when they do not fit."""
+    sizing = size(streams, workers=workers, proxy="caddy" if proxy == "caddy" else "nginx")
+    each = math.ceil(streams / workers)
+    room = host.files - RESERVED_FILES
+    least = max(math.ceil(streams / max(1, room)), math.ceil(streams / PER_WORKER))
+    if workers < least:
+        reason = (
+            f"the app's Limits(per_worker={PER_WORKER:_})"
+            if each > PER_WORKER
+            else f"a process may have {host.files:,} descriptors (ulimit -Hn)"
+        )
+        raise RuntimeError(
+            f"--workers {workers} would be {each:,} streams each, and {reason}: --workers {least}"
+        )
+    if room < 100:
+        raise RuntimeError(
+            f"a process may have only {host.files} descriptors: raise it to {streams + 1000} (ulimit -Hn)"
+        )
+    if proxy != "none" and each > host.ports:
+        raise RuntimeError(
+            f"--workers {workers} would be {each:,} connections from the proxy to each, and there are "
+            f"{host.ports:,} local ports: --workers {math.ceil(streams / host.ports)}, or sysctl "
+            'net.ipv4.ip_local_port_range="10240 65535"'
+        )
+    if proxy == "nginx":
+        proxies = max(2, math.ceil(2 * UNEVEN * streams / room))
+    elif proxy == "caddy":
+        proxies = math.ceil(2 * streams / room)
+    else:
+        proxies = 0
+    taken = sizing.worker_memory + sizing.kernel_memory + sizing.redis_memory
+    taken += streams * READER_STREAM_BYTES[tls] + (sizing.proxy_memory if proxy != "none" else 0)
+    if taken > host.memory:
+        raise RuntimeError(
+            f"--streams {streams} takes about {taken // MIB:,} MiB of memory with its clients, and "
+            f"{host.memory // MIB:,} MiB are available: give fewer streams"
+        )
+    return Layout(
+        proxy=proxy,
+        tls=tls,
+        streams=streams,
+        workers=workers,
+        readers=math.ceil(streams / min(room, STREAMS_PER_READER)),
+        proxies=proxies,
+        proxy_files=min(sizing.proxy_files, host.files),
+        sizing=sizing,
+    )
+
+
+def remarks(layout: Layout, cores: int) -> list[str]:
+    """How this differs from what is shipped, and from production: one sentence each."""
+    said = [
+        "clients come from addresses of their own, 50 streams each, so that every cap stays as it is shipped",
+        "clients, proxy, app and Redis share this machine; the clients are reported apart",
+        "the kernel's work for a socket is done, and counted, in the process that sends or receives",
+    ]
+    if layout.proxy == "none":
+        said.append("no proxy: clients connect to the workers, without TLS")
+    elif not layout.tls:
+        said.append("no TLS: " + (
+            'the words "ssl http2" were removed from nginx.conf'
+            if layout.proxy == "nginx" else "the site's name in the Caddyfile is an http:// address"
+        ))  # fmt: skip
+    else:
+        said.append(
+            "TLS: full handshakes with a P-256 key, none resumed; HTTP/1.1, a connection for each stream"
+        )
+    if layout.proxy == "nginx" and layout.proxies != cores:
+        said.append(f"nginx has {layout.proxies} workers on {cores} cores, for their descriptors")
+    if layout.proxy == "caddy" and layout.proxies > 1:
+        said.append(
+            f"{layout.proxies} Caddys beside each other, since one would need {layout.sizing.proxy_files:,} "
+            "descriptors, more than a process may have here (ulimit -Hn)"
+        )
+    return said

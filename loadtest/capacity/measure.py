@@ -1,0 +1,344 @@
+"""The measurements: at each number of streams what is held, what connecting, waiting and delivering take."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sse_edge import Publisher
+
+from .. import programs
+from .reader import Readers, Report
+from .site import CHANNEL, Site
+
+WARM = 20
+"""Streams that are opened and closed first, so that what is loaded late is not counted as theirs."""
+
+WIRE = 150
+"""Bytes of an event on its way to the client, roughly: id, data and what is around them."""
+
+AFTERWARDS = 0.2
+"""Seconds for all processes to be done with something."""
+
+LATE = 30.0
+"""Seconds after the last event within which all streams are to have it."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+SOCKET_INODE_BYTES = 1150
+"""A socket's inode and directory entry.  The kernel counts them as reclaimable, where what other programs
+do with files changes more than streams do; in ``/proc/slabinfo`` of Linux 6.18 sock_inode_cache grows by 937
+and dentry by 217 bytes per socket."""
+
+BASE_SECONDS = 15.0
+"""At most so long is measured what the processes do without any stream."""
+
+READER = "reader"
+"""The clients' part, which is no part of the deployment."""
+
+ByPart = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was found with so many streams, ``READER`` and "kernel" among the parts.
+
+    Memory is bytes and files are descriptors per stream; CPU is seconds: per new stream (``connect``), per
+    stream and minute (``idle``), per delivered event (``events``), all of it without what the processes use
+    when there are no streams.  The kernel's CPU is that part of all others but the reader's that was spent in
+    system calls, and its memory is that of their sockets.
+    """
+
+    streams: int
+    memory: ByPart
+    files: ByPart
+    buffers: float
+    """Bytes of the kernel's socket buffers at their fullest, per stream, clients' included."""
+    connect: ByPart
+    connects_per_second: float
+    idle: ByPart
+    keep_alives: float
+    """Per stream and minute, while idle."""
+    events: ByPart
+    published: int
+    expected: int
+    received: int
+    lost: int
+    repeated: int
+    ended: int
+    p50: float
+    p99: float
+    longest: float
+    """Seconds from publishing to reading."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every stream stayed open and got every event once."""
+        return self.received == self.expected and not (self.lost or self.repeated or self.ended)
+
+
+class Capacity:
+    """A run: the deployment, its clients, and the steps so far."""
+
+    def __init__(
+        self,
+        site: Site,
+        readers: Readers,
+        progress: Callable[[str], None],
+        *,
+        idle: float,
+        events: int,
+    ) -> None:
+        self.steps: list[Step] = []
+        self.without: ByPart = {}
+        self.base: ByPart = {}
+        self._site = site
+        self._readers = readers
+        self._progress = progress
+        self._idle = idle
+        self._events = events
+        self._number = 0
+
+    def run(self, steps: Sequence[int]) -> None:
+        """Everything, with more and more streams."""
+        with asyncio.Runner() as runner:
+            publisher = Publisher(self._site.redis)
+            try:
+                self._warm(runner, publisher)
+                for streams in steps:
+                    self._step(streams, runner, publisher)
+            finally:
+                runner.run(publisher.aclose())
+
+    @property
+    def _parts(self) -> dict[str, list[int]]:
+        return {**self._site.parts, READER: self._readers.pids}
+
+    def _warm(self, runner: asyncio.Runner, publisher: Publisher) -> None:
+        self._progress("warming up")
+        # Every process of a proxy gets some, wherever the kernel sends them.
+        count = WARM * max(1, len(self._site.parts.get("proxy", [])))
+        self._readers.open(self._site.ports, self._site.requests(0, count))
+        self._deliver(runner, publisher, 2)
+        files = sum(map(_files, self._parts[READER]))
+        self._readers.close()
+        deadline = time.monotonic() + 10
+        while sum(map(_files, self._parts[READER])) > files - count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(5 * AFTERWARDS)
+        self._memory = settled(self._parts)
+        self._files = _by_part(self._parts, _files)
+        self._slab = slab()
+        self.without = _by_part(self._parts, _resident)
+        seconds = min(self._idle, BASE_SECONDS)
+        self._progress(f"no streams: idle for {seconds:g} s")
+        before = Cpu.of(self._parts)
+        time.sleep(seconds)
+        now = Cpu.of(self._parts)
+        self.base = each(now.since(before), now.at - before.at)
+
+    def _step(self, streams: int, runner: asyncio.Runner, publisher: Publisher) -> None:
+        new = streams - self._readers.streams
+        self._progress(f"{streams:,} streams: opening {new:,}")
+        requests = self._site.requests(self._readers.streams, new)
+        before, began = Cpu.of(self._parts), time.monotonic()
+        self._readers.open(self._site.ports, requests)
+        took = time.monotonic() - began
+        time.sleep(AFTERWARDS)
+        connect = each(Cpu.of(self._parts).since(before, self.base), new)
+
+        self._progress(f"{streams:,} streams: idle for {self._idle:g} s")
+        self._readers.ask("begin", self._number)
+        before, began = Cpu.of(self._parts), time.monotonic()
+        time.sleep(self._idle)
+        minutes = (time.monotonic() - began) / 60
+        idle = each(Cpu.of(self._parts).since(before, self.base), streams * minutes)
+        waited = self._report()
+        if waited.ended:
+            raise RuntimeError(f"{waited.ended} of {streams} idle streams were ended")
+        memory = {name: (size - self._memory[name]) / streams for name, size in settled(self._parts).items()}
+        files = {
+            name: (count - self._files[name]) / streams
+            for name, count in _by_part(self._parts, _files).items()
+        }
+        memory["kernel"] = kernel_memory((slab() - self._slab) / streams, files)
+
+        self._progress(f"{streams:,} streams: an event a second for {self._events} s")
+        before = Cpu.of(self._parts)
+        report, buffers = self._deliver(runner, publisher, self._events)
+        time.sleep(AFTERWARDS)
+        expected = streams * self._events
+        delivered = each(Cpu.of(self._parts).since(before, self.base), expected)
+        waits = sorted(report.latencies)
+        self.steps.append(
+            Step(
+                streams=streams,
+                memory=memory,
+                files=files,
+                buffers=buffers / streams,
+                connect=connect,
+                connects_per_second=new / took,
+                idle=idle,
+                keep_alives=waited.keep_alives / streams / minutes,
+                events=delivered,
+                published=self._events,
+                expected=expected,
+                received=report.received,
+                lost=report.lost,
+                repeated=report.repeated,
+                ended=report.ended,
+                p50=percentile(waits, 0.5),
+                p99=percentile(waits, 0.99),
+                longest=percentile(waits, 1.0),
+            )
+        )
+
+    def _deliver(self, runner: asyncio.Runner, publisher: Publisher, events: int) -> tuple[Report, float]:
+        """An event a second to all; what they got, and the kernel's buffers at their fullest."""
+        self._readers.ask("begin", self._number)
+        before = fullest = socket_memory()
+
+        async def publish() -> None:
+            nonlocal fullest
+            due = time.monotonic()
+            for _ in range(events):
+                self._number += 1
+                moment = time.monotonic()
+                await publisher.publish(CHANNEL, text(self._number, moment))
+                due += 1.0
+                while (left := due - time.monotonic()) > 0:
+                    fullest = max(fullest, socket_memory())
+                    await asyncio.sleep(min(left, 0.02))
+
+        runner.run(publish())
+        deadline = time.monotonic() + LATE
+        while sum(self._readers.ask("behind", self._number)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self._report(), fullest - before
+
+    def _report(self) -> Report:
+        report = Report()
+        for one in self._readers.ask("report", self._number):
+            report.add(one)
+        return report
+
+    def as_json(self) -> list[dict[str, object]]:
+        """The steps for programs."""
+        return [{**asdict(step), "whole": step.whole} for step in self.steps]
+
+
+def text(number: int, moment: float) -> str:
+    """An event's data: its number, when it is published, and as much as makes ``WIRE``."""
+    return f"{number} {moment:.6f} ".ljust(WIRE - 40, ".")
+
+
+def kernel_memory(grown: float, files: Mapping[str, float]) -> float:
+    """Bytes per stream of the kernel's that are not for the reader, of what it has grown by per stream.
+
+    ``files`` are the descriptors of each part per stream.  A socket of a client and one of a server cost
+    the same, so the growth is divided by their number.
+    """
+    ours = sum(count for name, count in files.items() if name != READER)
+    everything = sum(files.values())
+    return grown * ours / everything + ours * SOCKET_INODE_BYTES if everything else 0.0
+
+
+def each(figures: Mapping[str, float], count: float) -> ByPart:
+    """Of one of so many."""
+    return {name: figure / count for name, figure in figures.items()}
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    """The smallest value that so large a part of all does not exceed; 0 of none."""
+    if not ordered:
+        return 0.0
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+# What the kernel says
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Seconds of CPU that each part's processes have used, when (``time.monotonic()``) that was read.
+
+    "kernel" is what of it, but of the reader's, was in system calls.
+    """
+
+    at: float
+    used: ByPart
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Sequence[int]]) -> Cpu:
+        """So far."""
+        ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
+        used = {name: sum(map(programs.cpu_seconds, pids)) for name, pids in parts.items()}
+        return cls(time.monotonic(), {**used, "kernel": sum(map(_system_seconds, ours))})
+
+    def since(self, before: Cpu, base: Mapping[str, float] | None = None) -> ByPart:
+        """Between then and now, without what the processes use anyway: ``base`` is that per second."""
+        seconds = self.at - before.at
+        used = {name: cpu - before.used[name] for name, cpu in self.used.items()}
+        return {name: max(0.0, cpu - seconds * (base or {}).get(name, 0.0)) for name, cpu in used.items()}
+
+
+def _by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
+    return {name: sum(map(ask, pids)) for name, pids in parts.items()}
+
+
+def _system_seconds(pid: int) -> float:
+    # The name in parentheses may have spaces.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[12]) / TICKS
+
+
+def _files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def _rollup(pid: int, *names: str) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return (
+        sum(int(size) for name in names for size in re.findall(rf"^{name}:\s+(\d+) kB", rollup, re.M)) * 1024
+    )
+
+
+def _own(pid: int) -> int:
+    """Bytes of a process that are no file's: a library that another program loads changes nothing.
+
+    What several processes share, as nginx's zones, counts once for all of them together.
+    """
+    return _rollup(pid, "Pss_Anon", "Pss_Shmem")
+
+
+def _resident(pid: int) -> int:
+    return _rollup(pid, "Pss")
+
+
+def settled(parts: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Bytes that each part holds, once that does not change any more (or after 5 s: Caddy's always does)."""
+    sizes = [_by_part(parts, _own)]
+    while len(sizes) < 3 or not sizes[-1] == sizes[-2] == sizes[-3]:
+        if len(sizes) == 20:
+            break
+        time.sleep(0.25)
+        sizes.append(_by_part(parts, _own))
+    return sizes[-1]
+
+
+def slab() -> int:
+    """Bytes of the kernel's own objects that it cannot give back: sockets, files, what is in their queues."""
+    found = re.search(r"^SUnreclaim:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+    return int(found[1]) * 1024 if found else 0
+
+
+def socket_memory() -> int:
+    """Bytes in all TCP buffers."""
+    found = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
+    return int(found[1]) * PAGE if found else 0
