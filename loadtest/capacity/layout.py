@@ -47,7 +47,11 @@ def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) 
     sizing = size(streams, workers=workers, proxy="caddy" if proxy == "caddy" else "nginx")
     each = math.ceil(streams / workers)
     room = host.files - RESERVED_FILES
-    least = max(math.ceil(streams / max(1, room)), math.ceil(streams / PER_WORKER))
+    if room < RESERVED_FILES:
+        raise RuntimeError(
+            f"a process may have only {host.files} descriptors: raise that (ulimit -Hn) to {streams + 1000}"
+        )
+    least = max(math.ceil(streams / room), math.ceil(streams / PER_WORKER))
     if workers < least:
         reason = (
             f"the app's Limits(per_worker={PER_WORKER:_})"
@@ -56,10 +60,6 @@ def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) 
         )
         raise RuntimeError(
             f"--workers {workers} would be {each:,} streams each, and {reason}: --workers {least}"
-        )
-    if room < 100:
-        raise RuntimeError(
-            f"a process may have only {host.files} descriptors: raise it to {streams + 1000} (ulimit -Hn)"
         )
     if proxy != "none" and each > host.ports:
         raise RuntimeError(

@@ -25,6 +25,9 @@ WIRE = 150
 AFTERWARDS = 0.2
 """Seconds for all processes to be done with something."""
 
+FILLING = 0.5
+"""Seconds after an event in which the kernel's buffers are looked at."""
+
 LATE = 30.0
 """Seconds after the last event within which all streams are to have it."""
 
@@ -35,6 +38,9 @@ SOCKET_INODE_BYTES = 1150
 """A socket's inode and directory entry.  The kernel counts them as reclaimable, where what other programs
 do with files changes more than streams do; in ``/proc/slabinfo`` of Linux 6.18 sock_inode_cache grows by 937
 and dentry by 217 bytes per socket."""
+
+TIME_WAIT_BYTES = 256
+"""A connection that is over, for a minute, in the kernel."""
 
 BASE_SECONDS = 15.0
 """At most so long is measured what the processes do without any stream."""
@@ -125,13 +131,16 @@ class Capacity:
         # Every process of a proxy gets some, wherever the kernel sends them.
         count = WARM * max(1, len(self._site.parts.get("proxy", [])))
         self._readers.open(self._site.ports, self._site.requests(0, count))
-        self._deliver(runner, publisher, 2)
-        files = sum(map(_files, self._parts[READER]))
+        self._deliver(runner, publisher, 1)
+        workers = self._site.parts["worker"]
+        files = sum(map(_files, workers))
         self._readers.close()
-        deadline = time.monotonic() + 10
-        while sum(map(_files, self._parts[READER])) > files - count and time.monotonic() < deadline:
+        deadline = time.monotonic() + LATE
+        while sum(map(_files, workers)) > files - count:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the workers keep streams whose clients are gone")
             time.sleep(0.05)
-        time.sleep(5 * AFTERWARDS)
+        time.sleep(AFTERWARDS)
         self._memory = settled(self._parts)
         self._files = _by_part(self._parts, _files)
         self._slab = slab()
@@ -206,15 +215,16 @@ class Capacity:
 
         async def publish() -> None:
             nonlocal fullest
-            due = time.monotonic()
-            for _ in range(events):
+            began = time.monotonic()
+            for number in range(events):
+                await asyncio.sleep(max(0.0, began + number - time.monotonic()))
                 self._number += 1
                 moment = time.monotonic()
                 await publisher.publish(CHANNEL, text(self._number, moment))
-                due += 1.0
-                while (left := due - time.monotonic()) > 0:
+                until = moment + FILLING
+                while time.monotonic() < until:
                     fullest = max(fullest, socket_memory())
-                    await asyncio.sleep(min(left, 0.02))
+                    await asyncio.sleep(0.02)
 
         runner.run(publish())
         deadline = time.monotonic() + LATE
@@ -333,9 +343,13 @@ def settled(parts: Mapping[str, Sequence[int]]) -> dict[str, float]:
 
 
 def slab() -> int:
-    """Bytes of the kernel's own objects that it cannot give back: sockets, files, what is in their queues."""
+    """Bytes of the kernel's own objects that it cannot give back: sockets, files, what is in their queues.
+
+    Without those of connections that are over (TIME_WAIT), which are no stream's.
+    """
     found = re.search(r"^SUnreclaim:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    return int(found[1]) * 1024 if found else 0
+    over = re.search(r"^TCP:.* tw (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
+    return (int(found[1]) * 1024 if found else 0) - (int(over[1]) * TIME_WAIT_BYTES if over else 0)
 
 
 def socket_memory() -> int:
