@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,12 +19,25 @@ READY = 20.0
 """Seconds for a program to accept connections."""
 
 
+_given_out: set[int] = set()
+
+
 def free_port() -> int:
-    """A port on 127.0.0.1 where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port where nothing listens; none is given out twice.
+
+    From below the range that outgoing connections take theirs from (32768 and above, as Linux comes):
+    thousands of streams would soon sit on it.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if port in _given_out:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("", port))
+                _given_out.add(port)
+                return port
 
 
 def cpu_seconds(pid: int) -> float:

@@ -39,6 +39,7 @@ STEP = Step(
     idle={name: 1e-6 * size for name, size in PARTS.items()},
     keep_alives=4.0,
     events={name: 1e-6 * size for name, size in PARTS.items()},
+    personal={name: 2e-6 * size for name, size in PARTS.items()},
     published=5,
     expected=5000,
     received=5000,
@@ -159,12 +160,13 @@ def test_the_tables_have_every_part_and_its_sum():
     printed = table.tables([STEP], PARTS, PARTS, "nginx")
     rows = [line.split() for line in printed.splitlines() if line.strip().startswith("1,000")]
     heads = ["streams", "worker", "nginx", "Redis", "kernel", "all", "(clients)"]
-    assert [line.split() for line in printed.splitlines()].count(heads) == 4
-    memory, files, connect, idle, events, delivery, besides = rows
+    assert [line.split() for line in printed.splitlines()].count(heads) == 5
+    memory, files, connect, idle, events, personal, delivery, besides = rows
     assert memory == ["1,000", "1", "2", "3", "4", "10", "100"]
     assert files == ["1,000", "1", "2", "0", "1"]
     assert connect == ["1,000", "1,000", "2,000", "3,000", "4,000", "6,000", "100,000"]
     assert idle == events == ["1,000", "1", "2", "3", "4", "6", "100"]
+    assert personal == ["1,000", "2", "4", "6", "8", "12", "200"]
     assert delivery == ["1,000", "5", "5,000", "5,000", "0", "0", "0", "10", "100", "200"]
     assert besides == ["1,000", "500", "4", "2"]
 
@@ -288,22 +290,22 @@ def test_a_small_run_fills_the_table(tmp_path):
     assert (first.streams, last.streams) == (20, 40)
     for step in capacity.steps:
         assert step.whole
-        assert step.received == step.expected == step.streams * 2
+        assert step.received == step.expected == step.streams * (2 + 1)
         assert 0 < step.p50 <= step.p99 <= step.longest
         assert (step.files["proxy"], step.files[READER]) == (2.0, 1.0)
         assert step.files["worker"] >= 1.0
         assert step.connects_per_second > 0
         # What a worker does without streams is no less than this little, so it is not compared with 0.
-        for what in (step.connect, step.events):
+        for what in (step.connect, step.events, step.personal):
             assert what["proxy"] > 0
             assert what[READER] > 0
-        for what in (step.memory, step.connect, step.idle, step.events):
+        for what in (step.memory, step.connect, step.idle, step.events, step.personal):
             assert what.keys() == {"worker", "proxy", "Redis", "kernel", READER}
     printed, whole = command.report(capacity, layout, {"cpu": "this", "kernel": "one"}, "the command")
     assert "Every stream stayed open and got every event once." in printed
     assert [step["streams"] for step in json.loads(json.dumps(whole))["steps"]] == [20, 40]
     assert whole["missed"] == []
-    assert len(said) == 2 + 3 * 2
+    assert len(said) == 2 + 4 * 2
 
 
 @pytest.mark.live

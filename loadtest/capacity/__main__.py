@@ -4,7 +4,7 @@
 
 Starts Redis, workers and a proxy with the shipped files, as `sse-edge tune` writes them, opens streams
 through the proxy step by step, and measures at each step: memory and descriptors per stream; CPU to connect,
-to wait, and to deliver one event a second to everybody; when the events arrive, and whether all do.  Exits
+to wait, and to deliver events to everybody and to each alone; when they arrive, and whether all do.  Exits
 with 1 when an event was lost or repeated, or a stream ended.
 """
 

@@ -14,7 +14,7 @@ from sse_edge import Publisher
 
 from .. import programs
 from .reader import Readers, Report
-from .site import CHANNEL, Site
+from .site import CHANNEL, Site, personal
 
 WARM = 20
 """Streams that are opened and closed first, so that what is loaded late is not counted as theirs."""
@@ -25,7 +25,7 @@ WIRE = 150
 AFTERWARDS = 0.2
 """Seconds for all processes to be done with something."""
 
-FILLING = 0.5
+FILLING = 0.3
 """Seconds after an event in which the kernel's buffers are looked at."""
 
 LATE = 30.0
@@ -72,7 +72,10 @@ class Step:
     keep_alives: float
     """Per stream and minute, while idle."""
     events: ByPart
+    personal: ByPart
+    """CPU per event of a channel that only one stream hears."""
     published: int
+    """To all streams; after them each gets one of its own."""
     expected: int
     received: int
     lost: int
@@ -81,7 +84,7 @@ class Step:
     p50: float
     p99: float
     longest: float
-    """Seconds from publishing to reading."""
+    """Seconds from publishing to reading, of the events to all."""
 
     @property
     def whole(self) -> bool:
@@ -185,6 +188,13 @@ class Capacity:
         expected = streams * self._events
         delivered = each(Cpu.of(self._parts).since(before, self.base), expected)
         waits = sorted(report.latencies)
+
+        self._progress(f"{streams:,} streams: an event to each alone")
+        before = Cpu.of(self._parts)
+        own = self._deliver_personal(runner, publisher, streams)
+        time.sleep(AFTERWARDS)
+        alone = each(Cpu.of(self._parts).since(before, self.base), streams)
+        report.add(own)
         self.steps.append(
             Step(
                 streams=streams,
@@ -196,8 +206,9 @@ class Capacity:
                 idle=idle,
                 keep_alives=waited.keep_alives / streams / minutes,
                 events=delivered,
+                personal=alone,
                 published=self._events,
-                expected=expected,
+                expected=expected + streams,
                 received=report.received,
                 lost=report.lost,
                 repeated=report.repeated,
@@ -227,10 +238,26 @@ class Capacity:
                     await asyncio.sleep(0.02)
 
         runner.run(publish())
+        return self._arrived(), fullest - before
+
+    def _deliver_personal(self, runner: asyncio.Runner, publisher: Publisher, streams: int) -> Report:
+        """One event to each stream's own channel, the next when Redis has confirmed this one."""
+        self._readers.ask("begin", self._number)
+        self._number += 1
+
+        async def publish() -> None:
+            for number in range(streams):
+                await publisher.publish(personal(number), text(self._number, time.monotonic()))
+
+        runner.run(publish())
+        return self._arrived()
+
+    def _arrived(self) -> Report:
+        """What they got, once all have everything or it is too late."""
         deadline = time.monotonic() + LATE
         while sum(self._readers.ask("behind", self._number)) and time.monotonic() < deadline:
             time.sleep(0.1)
-        return self._report(), fullest - before
+        return self._report()
 
     def _report(self) -> Report:
         report = Report()

@@ -34,6 +34,16 @@ STOPPING = 10.0
 """Seconds for nginx to end its workers."""
 
 
+def user(number: int) -> str:
+    """Whose session a stream has."""
+    return f"u{number}"
+
+
+def personal(number: int) -> str:
+    """The channel that only this stream hears."""
+    return f"user:{user(number)}"
+
+
 class Site:
     """What runs.  ``ports`` are where clients connect, ``authority`` is who signed the certificate."""
 
@@ -88,7 +98,7 @@ class Site:
                 "Sec-Fetch-Site: same-origin",
                 "Sec-Fetch-Mode: cors",
                 "Sec-Fetch-Dest: empty",
-                f"Cookie: session={self._cookies.issue(f'u{number}')}",
+                f"Cookie: session={self._cookies.issue(user(number))}",
             ]
             made.append("\r\n".join([*head, "", ""]).encode())
         return made

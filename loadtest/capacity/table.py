@@ -81,6 +81,7 @@ def tables(steps: Sequence[Step], without: ByPart, base: ByPart, proxy: str) -> 
         *block(f"To connect, µs per stream of {inside}", "connect", 1e6, kernel=False),
         *block(f"Idle, µs per stream and minute of {inside}", "idle", 1e6, kernel=False),
         *block(f"An event a second, µs per delivered event of {inside}", "events", 1e6, kernel=False),
+        *block(f"An event for one stream, µs per event of {inside}", "personal", 1e6, kernel=False),
         "Delivery, from publishing to the client", *aligned(delivery), "",
         "Besides", *aligned(others), "",
         f"Without streams, all processes of each: {empty}; CPU per minute, not counted above: {waiting}",
