@@ -38,7 +38,7 @@ bench: .venv/.bench  ## what delivering costs beside nchan and others, 12 minute
 	@tests/debian-packages bench
 	.venv/bin/python -m loadtest.bench $(ARGS)
 
-capacity: .venv/.bench  ## what 10,000 streams take of a machine, 8 minutes (ARGS="--streams 1000", "--help")
+capacity: .venv/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARGS="--proxy caddy --save")
 	@tests/debian-packages capacity
 	.venv/bin/python -m loadtest.capacity $(ARGS)
 

@@ -33,6 +33,7 @@ STEP = Step(
     streams=1000,
     memory={name: 1024 * size for name, size in PARTS.items()},
     files={"worker": 1.0, "proxy": 2.0, "Redis": 0.0, READER: 1.0},
+    others=0,
     buffers=2048.0,
     connect={name: 1e-3 * size for name, size in PARTS.items()},
     connects_per_second=500.0,
@@ -181,6 +182,15 @@ def test_what_went_wrong_is_said(changes):
     assert not table.faults([STEP])
     (said,) = table.faults([STEP, replace(STEP, **changes)])
     assert said.startswith("1,000 streams: ")
+
+
+@pytest.mark.parametrize(("others", "said"), [(300, "opened 300"), (-1000, "closed 1,000")])
+def test_other_programs_are_noticed(others, said):
+    """Where others open or close many sockets, the kernel's memory is not the streams'."""
+    assert not table.doubts([STEP, replace(STEP, others=200), replace(STEP, others=-200)])
+    (doubt,) = table.doubts([STEP, replace(STEP, others=others)])
+    assert doubt.startswith("1,000 streams: the kernel's memory is not to be trusted")
+    assert said in doubt
 
 
 # The clients

@@ -15,7 +15,9 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -128,6 +130,15 @@ def host() -> Host:
     return Host(files, ports or 28_232, machine.available_memory(), len(os.sched_getaffinity(0)))
 
 
+def version() -> str:
+    """Caddy's."""
+    path = shutil.which("caddy")
+    if path is None:
+        return "not installed"
+    done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    return done.stdout.split()[0] if done.stdout.strip() else "unknown"
+
+
 def prepare(given: argparse.Namespace) -> Layout:
     """The processes that it takes.  RuntimeError when the run could not be finished on this machine."""
     lacks = missing(given.proxy, plot=given.save and not given.no_plot)
@@ -159,6 +170,7 @@ def report(
         "MISSED: " + "; ".join(faults) if faults else "Every stream stayed open and got every event once.",
         "",
         *said,
+        *table.doubts(capacity.steps),
         "",
         *(f"{name}: {value}" for name, value in facts.items()),
         f"command: {command}",
@@ -171,6 +183,7 @@ def report(
         "without_streams": {"memory": capacity.without, "cpu_per_second": capacity.base},
         "steps": capacity.as_json(),
         "missed": faults,
+        "doubts": table.doubts(capacity.steps),
     }
     return "\n".join(lines), whole
 
@@ -195,7 +208,7 @@ def main() -> int:
     progress = Progress()
     began = time.monotonic()
     known = machine.facts()
-    facts = {name: known[name] for name in FACTS}
+    facts = {name: known[name] for name in FACTS} | ({"caddy": version()} if given.proxy == "caddy" else {})
     command = shlex.join(["python", "-m", "loadtest.capacity", *sys.argv[1:]])
     failure = None
     try:

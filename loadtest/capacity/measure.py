@@ -42,6 +42,9 @@ and dentry by 217 bytes per socket."""
 TIME_WAIT_BYTES = 256
 """A connection that is over, for a minute, in the kernel."""
 
+OTHERS = 0.05
+"""Sockets of other programs, as a part of the streams', beyond which the kernel's memory tells nothing."""
+
 BASE_SECONDS = 15.0
 """At most so long is measured what the processes do without any stream."""
 
@@ -64,6 +67,8 @@ class Step:
     streams: int
     memory: ByPart
     files: ByPart
+    others: int
+    """Sockets that other programs have opened since the start, or closed (below 0)."""
     buffers: float
     """Bytes of the kernel's socket buffers at their fullest, per stream, clients' included."""
     connect: ByPart
@@ -85,6 +90,11 @@ class Step:
     p99: float
     longest: float
     """Seconds from publishing to reading, of the events to all."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nearly all new sockets are the streams', and so the kernel's new memory."""
+        return abs(self.others) <= OTHERS * self.streams * sum(self.files.values())
 
     @property
     def whole(self) -> bool:
@@ -146,7 +156,7 @@ class Capacity:
         time.sleep(AFTERWARDS)
         self._memory = settled(self._parts)
         self._files = _by_part(self._parts, _files)
-        self._slab = slab()
+        self._slab, self._sockets = slab(), sockets()
         self.without = _by_part(self._parts, _resident)
         seconds = min(self._idle, BASE_SECONDS)
         self._progress(f"no streams: idle for {seconds:g} s")
@@ -179,6 +189,7 @@ class Capacity:
             name: (count - self._files[name]) / streams
             for name, count in _by_part(self._parts, _files).items()
         }
+        others = sockets() - self._sockets - round(sum(files.values()) * streams)
         memory["kernel"] = kernel_memory((slab() - self._slab) / streams, files)
 
         self._progress(f"{streams:,} streams: an event a second for {self._events} s")
@@ -200,6 +211,7 @@ class Capacity:
                 streams=streams,
                 memory=memory,
                 files=files,
+                others=others,
                 buffers=buffers / streams,
                 connect=connect,
                 connects_per_second=new / took,
@@ -377,6 +389,12 @@ def slab() -> int:
     found = re.search(r"^SUnreclaim:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
     over = re.search(r"^TCP:.* tw (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
     return (int(found[1]) * 1024 if found else 0) - (int(over[1]) * TIME_WAIT_BYTES if over else 0)
+
+
+def sockets() -> int:
+    """TCP sockets that are there."""
+    found = re.search(r"^TCP:.* alloc (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
+    return int(found[1]) if found else 0
 
 
 def socket_memory() -> int:

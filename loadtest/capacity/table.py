@@ -107,3 +107,13 @@ def faults(steps: Sequence[Step]) -> list[str]:
         for step in steps
         if not step.whole
     ]
+
+
+def doubts(steps: Sequence[Step]) -> list[str]:
+    """Which figures other programs have disturbed, in words."""
+    return [
+        f"{step.streams:,} streams: the kernel's memory is not to be trusted, since other programs have "
+        f"{'opened' if step.others > 0 else 'closed'} {abs(step.others):,} sockets meanwhile"
+        for step in steps
+        if not step.alone
+    ]
