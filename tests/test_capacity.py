@@ -90,7 +90,12 @@ def test_processes_are_as_many_as_their_descriptors_demand(streams, proxy, worke
     ("host", "streams", "workers", "said"),
     [
         (HOST, 50_000, 2, "--workers 2 would be 25,000 streams each, .*per_worker=15_000.*: --workers 4"),
-        (replace(HOST, files=1024), 10_000, 2, "may have 1,024 descriptors .*: --workers 13"),
+        (
+            replace(HOST, files=1024),
+            10_000,
+            2,
+            "may have 1,024 descriptors .*: --workers 13, or raise that to 5200",
+        ),
         (replace(HOST, files=256), 10_000, 2, r"may have only 256 .* raise that \(ulimit -Hn\) to 11000"),
         (replace(HOST, ports=4000), 10_000, 2, "there are 4,000 local ports: --workers 3, or sysctl"),
         (replace(HOST, memory=1 << 20), 10_000, 2, "about 1,[0-9]+ MiB of memory .* 1 MiB are available"),

@@ -53,14 +53,11 @@ def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) 
         )
     least = max(math.ceil(streams / room), math.ceil(streams / PER_WORKER))
     if workers < least:
-        reason = (
-            f"the app's Limits(per_worker={PER_WORKER:_})"
-            if each > PER_WORKER
-            else f"a process may have {host.files:,} descriptors (ulimit -Hn)"
-        )
-        raise RuntimeError(
-            f"--workers {workers} would be {each:,} streams each, and {reason}: --workers {least}"
-        )
+        reason, remedy = f"the app has Limits(per_worker={PER_WORKER:_})", f"--workers {least}"
+        if each <= PER_WORKER:
+            reason = f"a process may have {host.files:,} descriptors (ulimit -Hn)"
+            remedy += f", or raise that to {each + RESERVED_FILES}"
+        raise RuntimeError(f"--workers {workers} would be {each:,} streams each, and {reason}: {remedy}")
     if proxy != "none" and each > host.ports:
         raise RuntimeError(
             f"--workers {workers} would be {each:,} connections from the proxy to each, and there are "
