@@ -138,9 +138,9 @@ async def test_the_unit_starts_and_drains(serve, connect, redis_url):
     process = serve([BIN / "sse-edge", *arguments], port=port, env=env, cwd=DEPLOY)
     url = f"http://127.0.0.1:{port}"
     assert (await get(f"{url}/status/live")).status == 200
-    metrics = (await get(f"{url}/status/metrics")).body.decode()
-    assert "sse_edge_ready 1.0" in metrics
     stream = await connect(f"{url}/events/me", cookies={"session": SignedCookie(SECRET).issue("u42")})
+    metrics = (await get(f"{url}/status/metrics")).body.decode()
+    assert "sse_edge_ready 1.0" in metrics  # it waited for Redis before it took the stream
     process.signal(signal.SIGTERM)
     assert json.loads((await stream.until(lambda event: event.event == "edge-close")).data) == {
         "reason": "drain"
