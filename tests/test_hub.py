@@ -1,13 +1,16 @@
 """One worker's hub on a scripted backend: who hears what, in which order, and how streams end."""
 
 import asyncio
+import gc
 import random
 
 import pytest
 
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
 from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.hub import SLICE
+from sse_edge.delivery.stream import Stream
 from sse_edge.errors import BackendError
 from sse_edge.outcome import CLIENT_GONE, DRAIN, REVOKED, SLOW
 
@@ -420,3 +423,21 @@ async def test_no_id_goes_before_an_event_that_is_older(backend):
     assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
     del hub._flush_soon
     await hub.close()
+
+
+async def test_what_a_stream_leaves_needs_no_garbage_collector(hub):
+    """Streams and the feeds of their own channels are gone when they end, with the collector off."""
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(50):
+            stream = await join(hub, f"user:{n}", *(["news"] if n % 2 else []))
+            hub.deliver(f"user:{n}", at(n + 1), frame(n + 1))
+            await settle()
+            hub.close_stream(stream, CLIENT_GONE)
+        del stream
+        await settle()
+        left = [each for each in gc.get_objects() if isinstance(each, Feed | Stream)]
+        assert left == []
+    finally:
+        gc.enable()

@@ -43,7 +43,7 @@ class Feed:
         self.live: set[Stream] = set()
         self.early: set[Stream] = set()
         self.last = 0
-        self.only = (self,)
+        self.only: tuple[Feed, ...] = (self,)
         self.waits = False
         self._numbers: list[int] = []
         self._frames: list[bytes] = []

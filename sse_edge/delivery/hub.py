@@ -314,6 +314,7 @@ class Hub:
             feed.early.discard(stream)
             if not feed.live and not feed.early:
                 del self._feeds[channel]
+                feed.only = ()  # it refers to the feed: only the collector would find it
 
     # Events: the backend's Receiver
 
