@@ -48,6 +48,18 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
+def end_on_ctrl_c() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt wherever it comes.
+
+    ``asyncio.Runner`` would otherwise cancel what runs in it, and that may end in time and go on.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
 class Program:
     """A child, its output in a file."""
 

@@ -21,6 +21,7 @@ from loadtest.bench.measure import Plan, Run
 from loadtest.bench.plot import apart
 from loadtest.bench.reader import Streams, reading
 from loadtest.bench.table import Target, figures, judge, verdicts
+from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]
 
@@ -327,22 +328,16 @@ def test_ctrl_c_stops_everything():
         for line in process.stderr:
             if "TaskSink" in line:
                 break
+        started = descendants(process.pid)
+        assert len(started) > 5
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
     assert "interrupted" in rest
     deadline = time.monotonic() + 20
-    while _lives(process.pid):
-        assert time.monotonic() < deadline, "a process is left behind"
+    while left := still_there(started):
+        assert time.monotonic() < deadline, left
         time.sleep(0.1)
-
-
-def _lives(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_cpu_is_counted_for_another_process():

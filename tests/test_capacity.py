@@ -20,6 +20,7 @@ from loadtest.capacity.layout import Host, arrange, remarks
 from loadtest.capacity.measure import READER, Capacity, Cpu, Step, kernel_memory, percentile
 from loadtest.capacity.reader import PER_SOURCE, Streams, reading, source
 from loadtest.capacity.site import running
+from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]
 
@@ -333,27 +334,17 @@ def test_ctrl_c_stops_everything():
         for line in process.stderr:
             if "no streams" in line:
                 break
-        assert len(session(process.pid)) > 5
+        started = descendants(process.pid)
+        assert len(started) > 5
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stderr.read()
         process.stdout.read()
     assert process.returncode == 130, rest
     assert "interrupted; everything it started is stopped" in rest
     deadline = time.monotonic() + 20
-    while left := session(process.pid):
+    while left := still_there(started):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-
-
-def session(leader):
-    """The processes of a session, without those that only wait to be asked how they ended."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, sid = path.read_text().rpartition(")")[2].split()[:4]
-            if int(sid) == leader and state != "Z":
-                found.append(path.parent.name)
-    return found
 
 
 # The command

@@ -134,6 +134,7 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
 def main() -> int:
     """Run it; 1 when a target is missed, 2 when it cannot begin or go on."""
     given = arguments()
+    programs.end_on_ctrl_c()
     try:
         check(given)
     except RuntimeError as error:

@@ -29,6 +29,7 @@ from typing import Any
 from sse_edge.errors import ConfigError
 from sse_edge.tune.machine import Machine
 
+from .. import programs
 from ..bench import machine
 from ..progress import Progress
 from . import plot, table
@@ -203,6 +204,7 @@ def save(text: str, whole: dict[str, Any], capacity: Capacity, layout: Layout, *
 def main() -> int:
     """Run it; 1 when something was lost, 2 when it cannot begin or go on."""
     given = arguments()
+    programs.end_on_ctrl_c()
     # A SIGTERM stops everything as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress()

@@ -121,6 +121,33 @@ def kill_group(group):
         os.killpg(group, signal.SIGKILL)
 
 
+def descendants(pid):
+    """The process and all that it has started, directly or not; each with the moment of its start."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if fields[0] != "Z":
+                parents[int(path.parent.name), fields[19]] = int(fields[1])
+    found, new = set(), {pid}
+    while new:
+        more = {each for each in parents if each[0] == pid or parents[each] in new} - found
+        found |= more
+        new = {each[0] for each in more}
+    return found
+
+
+def still_there(processes):
+    """Those of ``descendants`` that have not ended."""
+    left = set()
+    for pid, began in processes:
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            if fields[0] != "Z" and fields[19] == began:
+                left.add(pid)
+    return left
+
+
 class ServerProcess:
     """A child in a process group of its own, its output in a file.
 
