@@ -6,7 +6,7 @@ import time
 import zlib
 
 import pytest
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import Signer, URLSafeTimedSerializer
 from itsdangerous.encoding import base64_encode
 
 from sse_edge.admission.cookies import Anonymous, SignedCookie
@@ -353,3 +353,12 @@ def test_garbage_pushes_no_verified_cookie_out():
     for n in range(5000):
         assert auth.identify(asking(f"{value}{n}"), 1001) is None
     assert auth._known.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("stamp", [b"", b"*", b"A" * 12, b"A" * 400])
+def test_a_signature_over_no_time_is_none(stamp):
+    """A good signature does not make a session of what has no moment of issue."""
+    auth = SignedCookie("secret", max_age=100)
+    payload = base64_encode(json.dumps(["u42", "s", []]).encode())
+    value = Signer.sign(auth._verifier, payload + b"." + stamp).decode()
+    assert auth.identify(asking(value), NOW) is None
