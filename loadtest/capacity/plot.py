@@ -69,12 +69,15 @@ def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], sc
 
 def _lines(axis: Any, steps: Sequence[Step]) -> None:
     places = range(len(steps))
-    for what, label, style, above in (("p99", "99 %", "--s", 7), ("p50", "half of all", "-o", -14)):
+    for what, label, style, beside in (
+        ("p99", "99 %", "--s", (-10, 6)),
+        ("p50", "half of all", "-o", (18, -5)),
+    ):
         values = [getattr(step, what) * 1000 for step in steps]
         axis.plot(places, values, style, color="#0b6e4f", ms=5, lw=1.8, label=label)
         for place, value in zip(places, values, strict=True):
             axis.annotate(
-                number(value), (place, value), (0, above), textcoords="offset points", ha="center", size=9
+                number(value), (place, value), beside, textcoords="offset points", ha="center", size=9
             )
     axis.legend(loc="upper left", frameon=False)
 

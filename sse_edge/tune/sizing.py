@@ -23,11 +23,12 @@ MOST_CONNECTIONS = 1_000_000
 WORKER_BYTES = 64 * MIB
 """A worker without streams: 42 MiB measured, and some for the app."""
 
-WORKER_STREAM_BYTES = 14 * KIB
-"""An idle stream in a worker: 13.5 KiB measured."""
+WORKER_STREAM_BYTES = 17 * KIB
+"""An idle stream in a worker, with a channel of its own and a shared one: 16.6 KiB measured,
+``loadtest/results/capacity-nginx.txt``."""
 
-PROXY_STREAM_BYTES = {"nginx": 36 * KIB, "caddy": 150 * KIB}
-"""A proxied TLS stream: 36.3 and 150.3 KiB measured (nginx without TLS 15 KiB)."""
+PROXY_STREAM_BYTES = {"nginx": 37 * KIB, "caddy": 150 * KIB}
+"""A proxied TLS stream: nginx 36.8 KiB, the same run (without TLS 15 KiB); Caddy 150.3 KiB at 600 streams."""
 
 PROXY_WORKER_BYTES = {"nginx": 10 * MIB, "caddy": 40 * MIB}
 """A proxy process without streams, rounded up."""
@@ -36,23 +37,25 @@ NGINX_SLOT_BYTES = 432
 """What nginx takes for each of worker_connections at its start, measured."""
 
 KERNEL_STREAM_BYTES = 14 * KIB
-"""Three sockets of a stream on this machine: 18.1 KiB of slab measured with four, the client's among them."""
+"""Three sockets of a stream on this machine: 12.5 KiB, the same run, and their buffers when they are idle."""
 
-WORKER_EVENT_SECONDS = 10e-6
-"""CPU of a worker per delivered event, one at a time (9.4 to 11.6 µs measured; 0.7 in bursts)."""
+WORKER_EVENT_SECONDS = 15e-6
+"""CPU of a worker per delivered event, one at a time: 14.6 µs beside a busy proxy, the same
+run; in bursts 0.3."""
 
-PROXY_EVENT_SECONDS = {"nginx": 18e-6, "caddy": 35e-6}
-"""CPU of the proxy per delivered event over TLS: 17.8 and 34.4 µs measured, one at a time."""
+PROXY_EVENT_SECONDS = {"nginx": 21e-6, "caddy": 35e-6}
+"""CPU of the proxy per delivered event over TLS, one at a time: 20.7 µs, the same run, and 34.4 µs."""
 
-WORKER_CONNECT_SECONDS = 0.34e-3
-"""CPU of a worker per new stream with limits in Redis, many at once: ``loadtest/results/admission.txt``.  One
-by one it is 1.5 ms, since each then asks Redis alone."""
+WORKER_CONNECT_SECONDS = 0.65e-3
+"""CPU of a worker per new stream with limits in Redis, 940 a second: 0.65 ms, the same run."""
 
-PROXY_CONNECT_SECONDS = {"nginx": 1.0e-3, "caddy": 2.7e-3}
-"""CPU of the proxy per new stream with a full TLS handshake: 1.02 and 2.67 ms measured."""
+PROXY_CONNECT_SECONDS = {"nginx": 0.57e-3, "caddy": 1.0e-3}
+"""CPU of the proxy per new stream with a full TLS handshake and a P-256 key: 0.57 ms, the same run; Caddy
+1.0 ms at 1,000 streams."""
 
 REDIS_PUBLISH_SECONDS = 48e-6
-"""CPU of Redis per published event, with append-only file: 48 µs measured."""
+"""CPU of Redis per published event, with append-only file, where several travel together: 48 µs measured.
+Each by itself from one publisher it is 129 µs, ``loadtest/results/capacity-nginx.txt``."""
 
 REDIS_BYTES = 8 * MIB
 """An empty Redis."""
