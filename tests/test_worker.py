@@ -529,9 +529,10 @@ async def test_revoke(edge, asgi, listen, url, order):
 async def test_revoked_until(edge, asgi, listen, url, order):
     """After ``max_age`` nothing of it is left, on old workers and new ones."""
     old = edge(backend=url)
-    await listen(old)
+    client = await listen(old, session="s1")
     began = time.time()
     await order("revoke", "s1", max_age=1.0)
+    await closed(client, "revoked")  # the order has come
     for middleware in (old, edge(backend=url)):
         assert await answer(asgi, middleware, **cookie(session="s1")) == "unauthenticated"
     for middleware in (old, edge(backend=url)):
