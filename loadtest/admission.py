@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from . import programs
-from .apps import AUTH
+from .apps import requests
 
 
 class Case(NamedTuple):
@@ -109,21 +109,7 @@ async def _visit(port: int, request: bytes, number: int) -> None:
 
 def requests_for(streams: int, first: int = 0) -> list[bytes]:
     """Each of a user of its own, from the ``first`` on, to one of the shared channels."""
-    requests = []
-    for n in range(first, first + streams):
-        cookie = AUTH.issue(f"u{n}", [f"room:{n % ROOMS}"])
-        head = [
-            f"GET /events/rooms/{n % ROOMS} HTTP/1.1",
-            "Host: localhost",
-            "Accept: text/event-stream",
-            "Cache-Control: no-cache",
-            "Sec-Fetch-Site: same-origin",
-            "Sec-Fetch-Mode: cors",
-            "Sec-Fetch-Dest: empty",
-            f"Cookie: session={cookie}",
-        ]
-        requests.append("\r\n".join([*head, "", ""]).encode())
-    return requests
+    return requests([f"/events/rooms/{n % ROOMS}" for n in range(first, first + streams)], first)
 
 
 def server(app: str, backend: str, caps: str) -> contextlib.AbstractContextManager[programs.Program]:
@@ -138,7 +124,7 @@ def measure(
     streams: int, at_once: int, rate: float, rounds: int, cases: Sequence[str]
 ) -> dict[str, list[float]]:
     """Microseconds of CPU per admitted stream, by case, one number for each round."""
-    requests = requests_for(streams)
+    known = requests_for(streams)
     costs: dict[str, list[float]] = {name: [] for name in cases}
     with contextlib.ExitStack() as stack:
         redis = stack.enter_context(programs.redis())
@@ -147,13 +133,13 @@ def measure(
             case = CASES[name]
             backend = redis if case.backend == "redis" else case.backend
             workers[name] = stack.enter_context(server(case.app, backend, case.caps))
-            warm = requests if case.known else requests[:500]
+            warm = known if case.known else known[:500]
             asyncio.run(visits(workers[name].port, warm, at_once, rate))
         for number in range(rounds):
             new = requests_for(streams, (number + 1) * streams)
             for name, worker in workers.items():
                 before = worker.cpu_seconds()
-                asyncio.run(visits(worker.port, requests if CASES[name].known else new, at_once, rate))
+                asyncio.run(visits(worker.port, known if CASES[name].known else new, at_once, rate))
                 costs[name].append((worker.cpu_seconds() - before) / streams * 1e6)
     return costs
 

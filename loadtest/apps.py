@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from sse_edge import Limits, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Receive, Scope, Send
@@ -14,6 +15,25 @@ from sse_edge.asgi import Receive, Scope, Send
 AUTH = SignedCookie("a secret of the load tests", secure=False)
 
 HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
+
+
+def requests(paths: Sequence[str], first: int = 0) -> list[bytes]:
+    """A browser's request for each path, each of a user of its own."""
+    made = []
+    for number, path in enumerate(paths, first):
+        cookie = AUTH.issue(f"u{number}", [f"room:{path.rpartition('/')[2]}"])
+        head = [
+            f"GET {path} HTTP/1.1",
+            "Host: localhost",
+            "Accept: text/event-stream",
+            "Cache-Control: no-cache",
+            "Sec-Fetch-Site: same-origin",
+            "Sec-Fetch-Mode: cors",
+            "Sec-Fetch-Dest: empty",
+            f"Cookie: session={cookie}",
+        ]
+        made.append("\r\n".join([*head, "", ""]).encode())
+    return made
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:

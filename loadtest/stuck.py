@@ -24,8 +24,9 @@ from statistics import median
 from typing import Any
 
 from . import programs
+from .apps import requests
 from .bench import machine
-from .bench.contenders import RATE, Arena, Edge, paced, requests
+from .bench.contenders import RATE, Arena, Edge, paced
 from .bench.measure import AFTERWARDS, settled
 from .bench.reader import MARK, Reader, reading
 

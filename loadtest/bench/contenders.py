@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from sse_edge import Publisher
 
 from .. import programs
-from ..apps import AUTH
+from ..apps import requests
 from . import machine
 from .apps import CHANNEL
 from .reader import MARK, Reader, reading
@@ -78,25 +78,6 @@ def text(number: int, overhead: int) -> str:
     """An event's data: its number, and as many bytes as make ``WIRE`` with what is around it."""
     head = f"event {number} "
     return head + "x" * (WIRE - overhead - len(head) - len(MARK)) + MARK.decode()
-
-
-def requests(paths: Sequence[str], first: int = 0) -> list[bytes]:
-    """A browser's request for each path, each of a user of its own."""
-    made = []
-    for number, path in enumerate(paths, first):
-        cookie = AUTH.issue(f"u{number}", [f"room:{path.rpartition('/')[2]}"])
-        head = [
-            f"GET {path} HTTP/1.1",
-            "Host: localhost",
-            "Accept: text/event-stream",
-            "Cache-Control: no-cache",
-            "Sec-Fetch-Site: same-origin",
-            "Sec-Fetch-Mode: cors",
-            "Sec-Fetch-Dest: empty",
-            f"Cookie: session={cookie}",
-        ]
-        made.append("\r\n".join([*head, "", ""]).encode())
-    return made
 
 
 class Contender:

@@ -90,7 +90,6 @@ class TrustedProxies:
         peer = request.peer
         if not peer:
             return self._unix
-        # Peers are few: the proxies, or nobody who is trusted.
         return bool(self._networks) and self._trusts(_address(peer))
 
     def _trusts(self, hop: IPv4Address | IPv6Address | None) -> bool:

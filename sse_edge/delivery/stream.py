@@ -21,9 +21,9 @@ class Stream:
     ``held`` collects live events while the stream is still owed history, and until the first of them
     is newer than ``upto``; None once it is live, when it is given what its ``feeds`` have after ``seen``.
     ``after`` is what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
-    for a backend that is away.  ``behind`` is what
-    waited after the last write, in bytes, and ``backlog`` watches what has not left.  ``recheck`` is when
-    its right to its channels is asked again.  Times are the hub's clock, in seconds.
+    for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
+    watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
+    the hub's clock, in seconds.
     """
 
     __slots__ = (
