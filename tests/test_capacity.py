@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.addresses import PER_SOURCE, source
 from loadtest.capacity import __main__ as command
 from loadtest.capacity import table
-from loadtest.capacity.layout import Host, arrange, remarks
-from loadtest.capacity.measure import READER, Capacity, Cpu, Step, kernel_memory, percentile
-from loadtest.capacity.reader import PER_SOURCE, Streams, reading, source
-from loadtest.capacity.site import running
+from loadtest.capacity.measure import Capacity, Step, percentile
+from loadtest.capacity.reader import Streams, reading
+from loadtest.layout import Host, arrange, remarks
+from loadtest.site import running
+from loadtest.usage import READER, Cpu, kernel_memory
 from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]

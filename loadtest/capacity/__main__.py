@@ -31,12 +31,12 @@ from sse_edge.tune.machine import Machine
 
 from .. import programs
 from ..bench import machine
+from ..layout import Host, Layout, arrange, remarks
 from ..progress import Progress
+from ..site import missing, running
 from . import plot, table
-from .layout import Host, Layout, arrange, remarks
 from .measure import Capacity
 from .reader import reading
-from .site import missing, running
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from sse_edge import Publisher
 
-from .. import programs
+from ..site import CHANNEL, Site, personal
+from ..usage import (
+    READER,
+    ByPart,
+    Cpu,
+    by_part,
+    kernel_memory,
+    open_files,
+    resident,
+    settled,
+    slab,
+    socket_memory,
+    sockets,
+)
 from .reader import Readers, Report
-from .site import CHANNEL, Site, personal
 
 WARM = 20
 """Streams that are opened and closed first, so that what is loaded late is not counted as theirs."""
@@ -31,27 +40,11 @@ FILLING = 0.3
 LATE = 30.0
 """Seconds after the last event within which all streams are to have it."""
 
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-SOCKET_INODE_BYTES = 1150
-"""A socket's inode and directory entry.  The kernel counts them as reclaimable, where what other programs
-do with files changes more than streams do; in ``/proc/slabinfo`` of Linux 6.18 sock_inode_cache grows by 937
-and dentry by 217 bytes per socket."""
-
-TIME_WAIT_BYTES = 256
-"""A connection that is over, for a minute, in the kernel."""
-
 OTHERS = 0.05
 """Sockets of other programs, as a part of the streams', beyond which the kernel's memory tells nothing."""
 
 BASE_SECONDS = 15.0
 """At most so long is measured what the processes do without any stream."""
-
-READER = "reader"
-"""The clients' part, which is no part of the deployment."""
-
-ByPart = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -146,18 +139,18 @@ class Capacity:
         self._readers.open(self._site.ports, self._site.requests(0, count))
         self._deliver(runner, publisher, 1)
         workers = self._site.parts["worker"]
-        files = sum(map(_files, workers))
+        files = sum(map(open_files, workers))
         self._readers.close()
         deadline = time.monotonic() + LATE
-        while sum(map(_files, workers)) > files - count:
+        while sum(map(open_files, workers)) > files - count:
             if time.monotonic() > deadline:
                 raise RuntimeError("the workers keep streams whose clients are gone")
             time.sleep(0.05)
         time.sleep(AFTERWARDS)
         self._memory = settled(self._parts)
-        self._files = _by_part(self._parts, _files)
+        self._files = by_part(self._parts, open_files)
         self._slab, self._sockets = slab(), sockets()
-        self.without = _by_part(self._parts, _resident)
+        self.without = by_part(self._parts, resident)
         seconds = min(self._idle, BASE_SECONDS)
         self._progress(f"no streams: idle for {seconds:g} s")
         before = Cpu.of(self._parts)
@@ -187,7 +180,7 @@ class Capacity:
         memory = {name: (size - self._memory[name]) / streams for name, size in settled(self._parts).items()}
         files = {
             name: (count - self._files[name]) / streams
-            for name, count in _by_part(self._parts, _files).items()
+            for name, count in by_part(self._parts, open_files).items()
         }
         others = sockets() - self._sockets - round(sum(files.values()) * streams)
         memory["kernel"] = kernel_memory((slab() - self._slab) / streams, files)
@@ -287,17 +280,6 @@ def text(number: int, moment: float) -> str:
     return f"{number} {moment:.6f} ".ljust(WIRE - 40, ".")
 
 
-def kernel_memory(grown: float, files: Mapping[str, float]) -> float:
-    """Bytes per stream of the kernel's that are not for the reader, of what it has grown by per stream.
-
-    ``files`` are the descriptors of each part per stream.  A socket of a client and one of a server cost
-    the same, so the growth is divided by their number.
-    """
-    ours = sum(count for name, count in files.items() if name != READER)
-    everything = sum(files.values())
-    return grown * ours / everything + ours * SOCKET_INODE_BYTES if everything else 0.0
-
-
 def each(figures: Mapping[str, float], count: float) -> ByPart:
     """Of one of so many."""
     return {name: figure / count for name, figure in figures.items()}
@@ -308,96 +290,3 @@ def percentile(ordered: Sequence[float], part: float) -> float:
     if not ordered:
         return 0.0
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
-
-
-# What the kernel says
-
-
-@dataclass(frozen=True)
-class Cpu:
-    """Seconds of CPU that each part's processes have used, when (``time.monotonic()``) that was read.
-
-    "kernel" is what of it, but of the reader's, was in system calls.
-    """
-
-    at: float
-    used: ByPart
-
-    @classmethod
-    def of(cls, parts: Mapping[str, Sequence[int]]) -> Cpu:
-        """So far."""
-        ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
-        used = {name: sum(map(programs.cpu_seconds, pids)) for name, pids in parts.items()}
-        return cls(time.monotonic(), {**used, "kernel": sum(map(_system_seconds, ours))})
-
-    def since(self, before: Cpu, base: Mapping[str, float] | None = None) -> ByPart:
-        """Between then and now, without what the processes use anyway: ``base`` is that per second."""
-        seconds = self.at - before.at
-        used = {name: cpu - before.used[name] for name, cpu in self.used.items()}
-        return {name: max(0.0, cpu - seconds * (base or {}).get(name, 0.0)) for name, cpu in used.items()}
-
-
-def _by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
-    return {name: sum(map(ask, pids)) for name, pids in parts.items()}
-
-
-def _system_seconds(pid: int) -> float:
-    # The name in parentheses may have spaces.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[12]) / TICKS
-
-
-def _files(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def _rollup(pid: int, *names: str) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return (
-        sum(int(size) for name in names for size in re.findall(rf"^{name}:\s+(\d+) kB", rollup, re.M)) * 1024
-    )
-
-
-def _own(pid: int) -> int:
-    """Bytes of a process that are no file's: a library that another program loads changes nothing.
-
-    What several processes share, as nginx's zones, counts once for all of them together.
-    """
-    return _rollup(pid, "Pss_Anon", "Pss_Shmem")
-
-
-def _resident(pid: int) -> int:
-    return _rollup(pid, "Pss")
-
-
-def settled(parts: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Bytes that each part holds, once that does not change any more (or after 5 s: Caddy's always does)."""
-    sizes = [_by_part(parts, _own)]
-    while len(sizes) < 3 or not sizes[-1] == sizes[-2] == sizes[-3]:
-        if len(sizes) == 20:
-            break
-        time.sleep(0.25)
-        sizes.append(_by_part(parts, _own))
-    return sizes[-1]
-
-
-def slab() -> int:
-    """Bytes of the kernel's own objects that it cannot give back: sockets, files, what is in their queues.
-
-    Without those of connections that are over (TIME_WAIT), which are no stream's.
-    """
-    found = re.search(r"^SUnreclaim:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    over = re.search(r"^TCP:.* tw (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return (int(found[1]) * 1024 if found else 0) - (int(over[1]) * TIME_WAIT_BYTES if over else 0)
-
-
-def sockets() -> int:
-    """TCP sockets that are there."""
-    found = re.search(r"^TCP:.* alloc (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return int(found[1]) if found else 0
-
-
-def socket_memory() -> int:
-    """Bytes in all TCP buffers."""
-    found = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return int(found[1]) * PAGE if found else 0

@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from ..addresses import source
+
 AT_ONCE = 100
 """Streams that a reader is opening at the same time."""
-
-PER_SOURCE = 50
-"""Streams from one address: below the caps of the shipped configurations and of the app."""
 
 PATIENCE = 60.0
 """Seconds without a new stream after which opening is given up."""
@@ -38,12 +37,6 @@ BATCH = 1024
 """Descriptors that one ``epoll`` call tells of."""
 
 DATA = re.compile(rb"^data: (\d+) (\d+\.\d+) ", re.MULTILINE)
-
-
-def source(number: int) -> str:
-    """The address that a stream comes from, in 127.1.0.0 and above: every visitor has its own."""
-    place = number // PER_SOURCE
-    return f"127.{1 + place // 62_500}.{place // 250 % 250}.{1 + place % 250}"
 
 
 @dataclass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .measure import READER, ByPart, Step
+from ..usage import READER, ByPart
+from .measure import Step
 
 PARTS = ("worker", "proxy", "Redis")
 """The processes of a deployment, in the order of the table; a run without a proxy lacks that."""

@@ -21,11 +21,11 @@ from sse_edge import SignedCookie
 from sse_edge.tune.files import tuned
 from sse_edge.tune.template import render
 
-from .. import programs
-from ..bench import machine
+from . import programs
+from .bench import machine
 from .layout import Layout
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[1] / "deploy"
 
 CHANNEL = "news"
 """The shared channel of ``deploy/app.py``; every stream hears its user's own as well."""
