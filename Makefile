@@ -7,7 +7,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast bench capacity format packages clean
+.PHONY: help demo test lint types unit fast bench capacity load format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ capacity: .venv/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARG
 	@tests/debian-packages capacity
 	.venv/bin/python -m loadtest.capacity $(ARGS)
 
+load: .venv/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
+	@tests/debian-packages capacity
+	.venv/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
+
 format: .venv/.dev  ## let ruff format and fix what it can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
@@ -73,4 +77,9 @@ clean:  ## remove what the targets made
 .venv/.bench: .venv/.made pyproject.toml
 	@echo "Installing sse_edge and what it is compared with into .venv"
 	@$(PIP) -e '.[bench]'
+	@touch $@ .venv/.server
+
+.venv/.load: .venv/.made pyproject.toml
+	@echo "Installing sse_edge and Locust into .venv"
+	@$(PIP) -e '.[loadtest]'
 	@touch $@ .venv/.server

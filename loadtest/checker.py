@@ -24,9 +24,12 @@ SHOWN = 20
 """Findings that a report's text names at most."""
 
 
-def payload(channel: str, n: int, at: float) -> str:
-    """An event's data: its channel, its number there, and when it was published."""
-    return json.dumps({"channel": channel, "n": n, "at": at}, separators=(",", ":"))
+def payload(channel: str, n: int, at: float, size: int = 0) -> str:
+    """An event's data: its channel, its number there, when it was published, and what makes it ``size``."""
+    fields = {"channel": channel, "n": n, "at": at}
+    data = json.dumps(fields, separators=(",", ":"))
+    lacking = size - len(data) - len(',"pad":""')
+    return json.dumps({**fields, "pad": "." * lacking}, separators=(",", ":")) if lacking > 0 else data
 
 
 def read_payload(data: str) -> tuple[str, int, float]:
@@ -94,11 +97,12 @@ class Numbering:
 class Ear:
     """What one client got of one channel."""
 
-    __slots__ = ("_gaps", "_have", "after", "disordered", "repeated", "resets", "since")
+    __slots__ = ("_gaps", "_have", "after", "disordered", "repeated", "resets", "since", "until")
 
     def __init__(self, after: int | None, since: float) -> None:
         self.after = after
         self.since = since
+        self.until: int | None = None
         self.repeated: list[Place] = []
         self.disordered: list[Place] = []
         self.resets: list[ResetSeen] = []
@@ -135,21 +139,32 @@ class Ear:
         """The client was told that something may be missing from here on."""
         self.resets.append(ResetSeen(reason, self.high, 0, at, connection))
 
+    def leave(self) -> None:
+        """The client goes for good: it is owed nothing newer than the newest it has."""
+        self.until = self.high
+
     def begin(self, numbering: Numbering) -> int:
         """The first number it is owed."""
         return self.after + 1 if self.after is not None else numbering.first_after(self.since)
 
+    def has(self, n: int, at: float) -> bool:
+        """Whether it got event ``n``, published at ``at``, or is owed it not, or was told after it."""
+        if self.until is not None or n <= max(self.high, self.after or 0):
+            return True
+        return (self.after is None and at <= self.since) or any(reset.at >= at for reset in self.resets)
+
     def level(self, numbering: Numbering) -> bool:
         """Whether it got the newest event, or is owed none, or was just told that it missed it."""
         last = numbering.last
-        if max(self.high, self.begin(numbering) - 1) >= last:
+        if self.until is not None or max(self.high, self.begin(numbering) - 1) >= last:
             return True
         told = self.resets[-1] if self.resets else None
         return told is not None and not told.until and numbering.first_after(told.at) > last
 
     def lost(self, numbering: Numbering) -> list[Place]:
         """What it was owed, did not get, and was not told of."""
-        holes = _without([(self.begin(numbering), numbering.last)], self._have)
+        last = numbering.last if self.until is None else self.until
+        holes = _without([(self.begin(numbering), last)], self._have)
         excuses = []
         for reset in self.resets:
             # What was published after the client had its reset is no part of what the reset is about.
@@ -184,6 +199,7 @@ class Ear:
         return {
             "after": self.after,
             "since": self.since,
+            "until": self.until,
             "have": self._have,
             "gaps": self._gaps,
             "repeated": self.repeated,
@@ -195,6 +211,7 @@ class Ear:
     def from_dict(cls, given: dict[str, Any]) -> Ear:
         """The reverse of ``to_dict``, also after JSON."""
         ear = cls(given["after"], given["since"])
+        ear.until = given["until"]
         ear._have = [(first, last) for first, last in given["have"]]
         ear._gaps = [Place(*place) for place in given["gaps"]]
         ear.repeated = [Place(*place) for place in given["repeated"]]
@@ -217,6 +234,11 @@ class Client:
         """From here on the client is owed what is numbered above ``after``; if that is not known,
         what is published after ``since``."""
         self.ears[channel] = Ear(after, since)
+
+    def leave(self) -> None:
+        """The client goes for good."""
+        for ear in self.ears.values():
+            ear.leave()
 
     def reconnected(self) -> None:
         """What follows arrives on another connection."""

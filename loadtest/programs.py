@@ -61,10 +61,10 @@ def end_on_ctrl_c() -> None:
 
 
 class Program:
-    """A child, its output in a file."""
+    """A child, its output in a file; one with a ``port`` accepts connections there once it is made."""
 
-    def __init__(self, arguments: Sequence[str], port: int, env: Mapping[str, str]) -> None:
-        self.port = port
+    def __init__(self, arguments: Sequence[str], port: int | None, env: Mapping[str, str]) -> None:
+        self.port = port or 0
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
         self._child = subprocess.Popen(  # noqa: S603 - our own arguments
             arguments,
@@ -74,7 +74,8 @@ class Program:
             start_new_session=True,  # Ctrl-C is for whoever runs the load, which then ends its programs
         )
         try:
-            self._await(time.monotonic() + READY)
+            if port is not None:
+                self._await(time.monotonic() + READY)
         except BaseException:
             self.end()
             raise

@@ -54,13 +54,15 @@ class Site:
         self._stack = stack
         self._programs: dict[str, list[programs.Program]] = {"worker": [], "proxy": [], "Redis": []}
         secret = secrets.token_urlsafe(32)
+        self.secret = secret
         self._cookies = SignedCookie(secret)
         places = [programs.free_port() for _ in range(layout.workers)]
         self._files = tuned(layout.sizing, [f"127.0.0.1:{port}" for port in places])
         self.redis = self._start_redis()
+        self.places = places
+        """The workers' ports."""
         for port in places:
-            self._start_worker(port, secret)
-        self._places = [f"127.0.0.1:{port}" for port in places]
+            self._start_worker(port)
         if layout.proxy == "none":
             self.ports = places
         elif layout.proxy == "nginx":
@@ -74,7 +76,7 @@ class Site:
     def parts(self) -> dict[str, list[int]]:
         """The processes of each part, by their ids."""
         found = {
-            name: [program.pid for program in programs]
+            name: [program.pid for program in programs if program.exit_code is None]
             for name, programs in self._programs.items()
             if programs
         }
@@ -123,16 +125,41 @@ class Site:
         port = programs.free_port()
         config = self._write("redis/redis.conf", self._files["redis.conf"])
         # Options win over the file.
-        own = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(config.parent), "--supervised", "no"]
+        own = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(config.parent),
+            "--supervised",
+            "no",
+            "--loglevel",
+            "warning",
+        ]
         self._start("Redis", [_command("redis-server"), str(config), *own], port)
         return f"redis://127.0.0.1:{port}/0"
 
-    def _start_worker(self, port: int, secret: str) -> None:
+    def signal(self, number: int, signal: int) -> None:
+        """Send a worker a signal."""
+        os.kill(self._programs["worker"][number].pid, signal)
+
+    def runs(self, number: int) -> bool:
+        """Whether a worker's process is there."""
+        return self._programs["worker"][number].exit_code is None
+
+    def start_again(self, number: int) -> None:
+        """Start a worker that has ended; it takes the old one's place."""
+        self._start_worker(self.places[number])
+        programs = self._programs["worker"]
+        programs[number] = programs.pop()
+
+    def _start_worker(self, port: int) -> None:
         """As the systemd unit starts it."""
         command = str(Path(sys.executable).with_name("sse-edge"))
         arguments = [command, "serve", "app:app", "--app-dir", str(DEPLOY), "--port", str(port)]
         env = {
-            "SESSION_SECRET": secret,
+            "SESSION_SECRET": self.secret,
             "REDIS": self.redis,
             "SSE_EDGE_SERVE_BACKLOG": str(self.layout.sizing.backlog),
             "SSE_EDGE_SERVE_GRACE": "25",

@@ -188,6 +188,37 @@ def test_level_is_to_wait_for_nothing(script, after, level):
     assert checker.level(checker.client("c")) is level
 
 
+@pytest.mark.parametrize(
+    ("script", "begin", "n", "has"),
+    [
+        ("1 2 3", {"after": 0}, 3, True),
+        ("1 2 3", {"after": 0}, 4, False),
+        ("1 4", {"after": 0}, 3, True),  # it will not come any more
+        ("4 2", {"after": 0}, 4, True),
+        ("", {"after": 0}, 1, False),
+        ("", {"after": 3}, 3, True),
+        ("", {"after": 3}, 4, False),
+        ("", {"after": None, "since": 3.5}, 3, True),  # published before it joined
+        ("", {"after": None, "since": 3.0}, 3, True),
+        ("", {"after": None, "since": 2.9}, 3, False),
+        ("1", {"after": 0, "since": 9.0}, 3, False),  # it is known what it is owed
+        ("1 R3", {"after": 0}, 3, True),
+        ("1 R2", {"after": 0}, 3, False),  # told before the event was published
+        ("1 R3 R1", {"after": 0}, 3, True),
+        ("1 R4 2", {"after": 0}, 3, True),
+        ("1 L", {"after": 0}, 4, True),
+        ("L", {"after": None, "since": 0.0}, 4, True),
+    ],
+)
+def test_whether_a_client_has_an_event(script, begin, n, has):
+    """Event n, of n seconds: it came, is not owed, or the client was told after it or has left."""
+    checker = play(script.removesuffix("L"), 4, **begin)
+    client = checker.client("c")
+    if script.endswith("L"):
+        client.leave()
+    assert client.ears["a"].has(n, float(n)) is has
+
+
 def test_the_report_names_clients_channels_and_places():
     """The text says who lost what, where, and which resets there were."""
     checker = play("1 2 R2 | 4", 5)
@@ -285,3 +316,58 @@ def test_against_plain_lists(seed):
 
 def _numbers(places):
     return {n for place in places for n in range(place.first, place.last + 1)}
+
+
+# Leaving
+
+
+@pytest.mark.parametrize(
+    ("script", "after", "lost"),
+    [
+        ("1 2 3 L", 0, ""),  # 4 and 5 came after it had left
+        ("L", 0, ""),  # it has heard nothing, and is owed nothing
+        ("L", 5, ""),
+        ("1 3 L", 0, "2 (connection 1, id )"),  # what it has shows what it lacks
+        ("3 L", 0, "1..2 (connection 1, id )"),
+        ("1 | 4 L", 0, "2..3 (connection 2, id )"),
+        ("1 R3 4 L", 0, ""),
+        ("1 R3 L", 0, ""),
+    ],
+)
+def test_who_leaves_is_owed_nothing_newer(script, after, lost):
+    """Nothing newer than what it has is lost, holes before it are, and it is level for good."""
+    checker = play(script.removesuffix(" L").removesuffix("L"), 5, after=after)
+    checker.client("c").leave()
+    assert found(checker)[0] == lost
+    assert checker.level(checker.client("c"))
+    # A process tells another of it.
+    merged = Checker()
+    merged.merge(json.loads(json.dumps(checker.to_dict())))
+    assert str(merged.report()) == str(checker.report())
+    assert merged.level(merged.client("c"))
+
+
+def test_leaving_is_of_all_channels():
+    """On every channel a client ends with what it has there; another client is owed all."""
+    checker = Checker()
+    for name in ("gone", "here"):
+        client = checker.client(name)
+        for channel in "ab":
+            client.listen(channel, after=0)
+        client.event("a", 1)
+    for channel in "aabb":
+        checker.numbering(channel).next(1.0)
+    checker.client("gone").leave()
+    assert {(one.client, one.channel): str(one.lost[0]) for one in checker.report().findings} == {
+        ("here", "a"): "2",
+        ("here", "b"): "1..2",
+    }
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, 110, 8000])
+def test_a_payload_has_about_its_size(size):
+    """Data is as long as it was asked to be, or as it has to be, and says the same."""
+    data = payload("news", 12, 1_700_000_000.25, size)
+    least = len(payload("news", 12, 1_700_000_000.25))
+    assert max(least, size - len(',"pad":""')) <= len(data) <= max(least, size)
+    assert read_payload(data) == ("news", 12, 1_700_000_000.25)

@@ -73,6 +73,9 @@ class Nginx:
 
     def reload(self):
         """SIGHUP, and wait until only new workers accept connections."""
+        # It accepts connections before it has started all of them.
+        count = int(self._values["workers"])
+        wait_until(lambda: len(self._accepting()) == count, "the first workers are there")
         before = self._accepting()
         self.process.signal(signal.SIGHUP)
         wait_until(

@@ -1,0 +1,1 @@
+"""Event streams as browsers hold them, thousands in a process, as a Locust user."""

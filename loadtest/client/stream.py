@@ -1,0 +1,386 @@
+"""One client over all of its connections, as patient as a browser.
+
+It waits what ``retry:`` told it, comes back with its Last-Event-ID, and gives up for good on any status but
+200, as an EventSource does.  What it gets goes into a record of the checker.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import random
+import socket
+import ssl
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from gevent import monkey
+
+from .. import checker
+from .secured import Secured
+from .tally import Tally, rounded
+from .wire import Block, WireError, read_block, read_chunks, read_fresh, read_head
+
+if TYPE_CHECKING:
+    from .swarm import Swarm
+
+RETRY_MS = 3000
+"""What browsers wait that were told nothing."""
+
+RECORD = 17_000
+"""Bytes of one read: no less than a TLS record, so that none is left where ``epoll`` does not look."""
+
+STUCK_BUFFER = 16_384
+"""SO_RCVBUF of a client that will not read: what it does not take waits at the server's side."""
+
+# Locust has gevent replace these; thousands of streams on one ``epoll`` take the kernel's own.
+Socket: Any = monkey.get_original("socket", "socket")
+
+
+class State(IntEnum):
+    """How far a client is."""
+
+    WAITING = 0
+    """For its first turn, or for what ``retry:`` said."""
+    CONNECTING = 1
+    SECURING = 2
+    ASKING = 3
+    """For the response's head."""
+    GREETED = 4
+    """For its place in the stream."""
+    LIVE = 5
+    OVER = 6
+    """It left, or has given up."""
+
+
+class Stream:
+    """One client; ``number`` says who it is and where it comes from."""
+
+    __slots__ = ("_began", "_chunk", "_gone", "_goodbye", "_length", "_text", "last_id", "number", "record",
+                 "retry_ms", "socket", "state", "stuck", "swarm")  # fmt: skip
+
+    def __init__(self, swarm: Swarm, number: int) -> None:
+        self.swarm = swarm
+        self.number = number
+        self.record: checker.Client | None = None
+        self.last_id = ""
+        self.retry_ms = RETRY_MS
+        self.socket: Any = None
+        self.state = State.WAITING
+        self.stuck = False
+        self._began = 0.0
+        self._gone = 0.0
+        self._chunk = self._text = b""
+        self._length: int | None = None
+        self._goodbye = ""
+
+    @property
+    def tally(self) -> Tally:
+        """Where it is counted."""
+        return self.swarm.tally
+
+    @property
+    def user(self) -> str:
+        """Whose session it has."""
+        return self.swarm.target.user(self.number)
+
+    @property
+    def source(self) -> str | None:
+        """Where it comes from."""
+        return self.swarm.target.source(self.number)
+
+    # Connecting
+
+    def connect(self) -> None:
+        """Begin a connection."""
+        now = time.time()
+        second = self.tally.second(now)
+        second.attempts += 1
+        if self._gone:
+            second.reconnects += 1
+        self.state = State.CONNECTING
+        self._began = now
+        self._chunk = self._text = b""
+        self._length, self._goodbye = None, ""
+        try:
+            connection = self.socket = Socket(socket.AF_INET, socket.SOCK_STREAM)
+            connection.setblocking(False)
+            if self.source is not None:
+                connection.bind((self.source, 0))
+            error = connection.connect_ex(self.swarm.target.address(self.number))
+        except OSError as failure:
+            error = failure.errno or errno.EIO
+        if error not in (0, errno.EINPROGRESS):
+            self._fail(errno.errorcode.get(error, str(error)))
+            return
+        self.swarm.watch(self, writing=True)
+
+    def ready(self) -> None:
+        """The kernel has something for it."""
+        state = self.state
+        try:
+            if state in (State.LIVE, State.GREETED, State.ASKING):
+                self._read()
+            elif state in (State.CONNECTING, State.SECURING):
+                self._advance()
+        except WireError as error:
+            self._fail(f"no stream: {error}")
+        except ssl.SSLError as error:  # its errno is OpenSSL's own
+            self._fail(f"TLS: {error.reason or type(error).__name__}")
+        except OSError as error:
+            self._fail(errno.errorcode.get(error.errno or 0, type(error).__name__))
+        except Exception as error:  # noqa: BLE001 - whatever a server sends ends this stream, and no other
+            self._fail(f"no stream: {type(error).__name__}: {error}"[:200])
+
+    def _advance(self) -> None:
+        if self.state == State.CONNECTING:
+            error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, "cannot connect")
+            if self.swarm.tls is not None:
+                self.socket = Secured(self.swarm.tls, self.socket, self.swarm.target.host)
+            self.state = State.SECURING
+        if self.swarm.tls is not None:
+            try:
+                self.socket.do_handshake()
+            except ssl.SSLWantReadError:
+                self.swarm.watch(self)
+                return
+            except ssl.SSLWantWriteError:
+                self.swarm.watch(self, writing=True)
+                return
+        now = time.time()
+        self.tally.second(now).connect[rounded(now - self._began)] += 1
+        self.state = State.ASKING
+        # A request is small, and the socket's buffer empty.
+        self.socket.send(self.swarm.target.request(self.user, self.last_id))
+        self.swarm.watch(self)
+
+    # Reading
+
+    def _read(self) -> None:
+        try:
+            data = self.socket.recv(RECORD)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return  # what came was TLS's own
+        except OSError:
+            data = b""
+        if not data:
+            self._ended()
+            return
+        if self.state == State.ASKING:
+            self._chunk += data
+            found = read_head(self._chunk)
+            if found is None:
+                return
+            head, data = found
+            self._chunk = b""
+            now = time.time()
+            self.tally.second(now).first_byte[rounded(now - self._began)] += 1
+            if head.status != 200:
+                self._refused(f"status {head.status}")
+                self._close(comes_back=False)
+                return
+            self.state = State.GREETED
+            self._length = head.length
+            if not data and self._length != 0:
+                return
+        if self._length is not None:
+            self._plain(data)
+            return
+        waits = self._chunk or self._text
+        piece = read_chunks(self._chunk + data, self._text) if waits else read_fresh(data)
+        self._chunk, self._text = piece.chunk, piece.text
+        for block in piece.blocks:
+            self._take(block)
+        if piece.over and self.socket is not None:
+            self._ended(whole=True)
+
+    def _plain(self, data: bytes) -> None:
+        """Part of a body without chunks: the proxy's own answer, or a refusal."""
+        over = False
+        if self._length is not None and self._length >= 0:
+            self._length = max(0, self._length - len(data))
+            over = self._length == 0
+        *blocks, self._text = (self._text + data + (b"\n\n" if over else b"")).split(b"\n\n")
+        for block in blocks:
+            self._take(read_block(block))
+        if over and self.socket is not None:
+            self._ended(whole=True)
+
+    def _take(self, block: Block) -> None:
+        if block.retry_ms is not None:
+            self.retry_ms = block.retry_ms
+        if block.id:
+            self.last_id = block.id
+        payload = block.payload
+        if payload is not None:
+            self._event(payload)
+        elif block.data is not None and block.event != "message":
+            self._told(block)
+        if block.id and self.state == State.GREETED:
+            self._live()
+
+    def _event(self, payload: tuple[str, int, float]) -> None:
+        channel, n, at = payload
+        now = time.time()
+        second = self.tally.second(now)
+        second.events += 1
+        # What was published before this connection began, the client was away for.
+        if at >= self._began:
+            second.latency[rounded(now - at)] += 1
+        record = self.record
+        if record is not None and channel in record.ears:
+            try:
+                record.event(channel, n, self.last_id)
+            except ValueError as error:
+                raise WireError(f"no event id: {self.last_id!r}") from error
+
+    def _told(self, block: Block) -> None:
+        """What the edge itself says."""
+        try:
+            said = json.loads(block.data or "")
+        except ValueError:
+            return
+        if not isinstance(said, dict):
+            return
+        if block.event == "edge-reset":
+            channel = said.get("channel")
+            if self.record is not None and channel in self.record.ears:
+                self.record.reset(channel, str(said.get("reason")), time.time())
+        elif block.event == "edge-close":
+            self._goodbye = str(said.get("reason"))
+        elif block.event == "edge-refused":
+            self._goodbye = "refused"
+            self._refused(str(said.get("error")))
+
+    def _live(self) -> None:
+        now = time.time()
+        second = self.tally.second(now)
+        second.opened += 1
+        self.tally.streams += 1
+        if self._gone:
+            second.away[rounded(now - self._gone)] += 1
+            self._gone = 0.0
+        self.state = State.LIVE
+        self._listen(now)
+        self.swarm.opened(self)
+
+    def _listen(self, now: float) -> None:
+        if self.record is None:
+            self.record = self.swarm.record(self.number)
+            for channel in self.swarm.channels(self.number):
+                self.record.listen(channel, since=now)
+
+    # Ending
+
+    def _refused(self, code: str) -> None:
+        self.tally.second(time.time()).refusals[code] += 1
+
+    def _ended(self, *, whole: bool = False) -> None:
+        """The response is over, or was cut off."""
+        second = self.tally.second(time.time())
+        if self.state == State.LIVE:
+            second.endings[self._goodbye or ("end" if whole else "cut")] += 1
+        elif self._goodbye != "refused":
+            # A proxy that cannot reach the app says 200 and a retry: and no more.
+            if whole:
+                second.refusals["proxy"] += 1
+            else:
+                second.errors["closed before it was live"] += 1
+        self._close()
+
+    def _fail(self, what: str) -> None:
+        self.tally.second(time.time()).errors[what] += 1
+        self._close()
+
+    def _close(self, *, comes_back: bool = True) -> None:
+        if self.state == State.LIVE:
+            self.tally.streams -= 1
+        if self.socket is not None:
+            self.swarm.forget(self)
+            self.socket.close()
+            self.socket = None
+        self.state = State.WAITING if comes_back else State.OVER
+        if self.last_id:  # it was live before
+            self._gone = self._gone or time.time()
+        if self.record is not None:
+            self.record.reconnected()
+        if comes_back:
+            self.swarm.later(self, self.wait)
+        self.swarm.closed(self)
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it tries again."""
+        return self.retry_ms / 1000
+
+    def drop(self) -> None:
+        """Lose the connection, as when the network fails; it comes back by itself."""
+        if self.state == State.LIVE:
+            self.tally.second(time.time()).endings["dropped"] += 1
+        if self.socket is not None:
+            self._close()
+
+    def leave(self) -> None:
+        """Go for good: nothing is owed to it that it does not have."""
+        if self.record is not None:
+            self.record.leave()
+        if self.socket is not None:
+            self._close(comes_back=False)
+        self.state = State.OVER
+
+    def stall(self) -> None:
+        """Stop reading."""
+        self.stuck = True
+        if self.socket is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STUCK_BUFFER)
+            self.swarm.forget(self)
+
+    def wake(self) -> None:
+        """Read again; what was published before is no measure of how quick the servers are."""
+        self.stuck = False
+        self._began = time.time()
+        if self.socket is not None:
+            self.swarm.watch(self)
+
+
+class Intruder(Stream):
+    """One that is far over the caps of an address or of a user, and does not wait as long as it was told.
+
+    It is counted apart, and nothing is owed to it.
+    """
+
+    __slots__ = ("_pause", "_source", "_user")
+
+    def __init__(
+        self, swarm: Swarm, number: int, *, source: str | None, user: str | None, pause: float
+    ) -> None:
+        super().__init__(swarm, number)
+        self._source = source
+        self._user = user
+        self._pause = pause
+
+    @property
+    def tally(self) -> Tally:
+        """Where it is counted."""
+        return self.swarm.abused
+
+    @property
+    def user(self) -> str:
+        """The one user, or its own."""
+        return self._user or super().user
+
+    @property
+    def source(self) -> str | None:
+        """The one address, or its own."""
+        return self._source or super().source
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it tries again, whatever it was told."""
+        return self._pause * random.uniform(0.5, 1.5)
+
+    def _listen(self, now: float) -> None:
+        pass

@@ -1,0 +1,90 @@
+"""What streams ask for, and where: the URL taken apart, the request, and whose session it carries."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from sse_edge import SignedCookie
+
+from ..addresses import source
+
+HEAD = (
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"
+    "Accept: text/event-stream\r\n"
+    "Accept-Encoding: gzip, deflate, br\r\n"
+    "Accept-Language: en\r\n"
+    "Cache-Control: no-cache\r\n"
+    "Sec-Fetch-Site: same-origin\r\n"
+    "Sec-Fetch-Mode: cors\r\n"
+    "Sec-Fetch-Dest: empty\r\n"
+)
+"""What a browser's EventSource sends besides; nginx compresses for whoever accepts it, if it is told to."""
+
+
+class TargetError(ValueError):
+    """The target makes no sense, or cannot be reached."""
+
+
+class Target:
+    """Where streams go: ``urls`` differ in their ports only, and streams go round them.
+
+    ``secret`` and ``cookie`` are those of the app's SignedCookie.  Raises TargetError.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        secret: str,
+        *,
+        cookie: str = "session",
+        authority: str | None = None,
+        shared: str = "news",
+        personal: str = "user:{user}",
+    ) -> None:
+        self.authority = authority
+        self.shared = shared
+        self._personal = personal
+        self._cookie = cookie
+        self.cookies = SignedCookie(secret, name=cookie, secure=False)
+        parts = [urlsplit(url) for url in urls]
+        for url, part in zip(urls, parts, strict=True):
+            if part.scheme not in ("http", "https") or not part.hostname:
+                raise TargetError(f"{url!r} is no http(s) URL")
+        first = parts[0]
+        self.tls = first.scheme == "https"
+        self.host = first.hostname or ""
+        self.url = urls[0]
+        ports = [part.port or (443 if part.scheme == "https" else 80) for part in parts]
+        try:
+            found = socket.getaddrinfo(self.host, ports[0], socket.AF_INET, socket.SOCK_STREAM)
+        except OSError as error:
+            raise TargetError(f"{self.host!r} has no address: {error}") from error
+        address = str(found[0][4][0])
+        self.addresses = [(address, port) for port in ports]
+        self.here = address.startswith("127.")
+        """On this machine, to which every stream can come from an address of its own choice."""
+        path = (first.path or "/") + (f"?{first.query}" if first.query else "")
+        self._head = f"GET {path} HTTP/1.1\r\nHost: {first.netloc}\r\n{HEAD}"
+
+    def user(self, number: int) -> str:
+        """Whose session a stream has: each is a user of its own."""
+        return f"u{number}"
+
+    def personal(self, number: int) -> str:
+        """The channel that only this stream hears."""
+        return self._personal.replace("{user}", self.user(number))
+
+    def address(self, number: int) -> tuple[str, int]:
+        """Where a stream connects to."""
+        return self.addresses[number % len(self.addresses)]
+
+    def source(self, number: int) -> str | None:
+        """Where it comes from; None: as the kernel likes."""
+        return source(number) if self.here else None
+
+    def request(self, user: str, last_id: str) -> bytes:
+        """What is sent, with a cookie signed now."""
+        place = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+        return f"{self._head}Cookie: {self._cookie}={self.cookies.issue(user)}\r\n{place}\r\n".encode()

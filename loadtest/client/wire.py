@@ -1,0 +1,140 @@
+"""An event stream's bytes: the response's head, its chunks, and the blocks between blank lines.
+
+Pure, and quick where it matters: thousands of streams get the same bytes, which are read once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..checker import read_payload
+
+LONGEST_HEAD = 16_384
+"""Bytes that a response's head may have."""
+
+
+LONGEST_SIZE = 200
+"""Bytes of a chunk's length, with what may follow it."""
+
+DIGITS = 12
+"""Of a number that makes sense here."""
+
+HEX = b"0123456789abcdefABCDEF"
+
+
+class WireError(ValueError):
+    """This is no response that a stream can come in."""
+
+
+class Head(NamedTuple):
+    """What a response's first lines say; ``length`` is None when its body comes in chunks."""
+
+    status: int
+    length: int | None
+
+
+class Block(NamedTuple):
+    """What stands between two blank lines; None: no such line.
+
+    ``payload`` are channel, number and time of an event that a load test published.
+    """
+
+    event: str
+    data: str | None
+    id: str | None
+    retry_ms: int | None
+    payload: tuple[str, int, float] | None
+
+
+class Piece(NamedTuple):
+    """What was complete in the bytes of a response, and what has to wait for more.
+
+    ``chunk`` is the part of a chunk that is not complete, ``text`` that of a block; ``over`` is set by the
+    last chunk.
+    """
+
+    blocks: tuple[Block, ...]
+    chunk: bytes
+    text: bytes
+    over: bool
+
+
+def read_head(data: bytes) -> tuple[Head, bytes] | None:
+    """The head and what follows it; None while it is not complete.  Raises WireError."""
+    head, end, rest = data.partition(b"\r\n\r\n")
+    if not end:
+        if len(data) > LONGEST_HEAD:
+            raise WireError(f"no end of the head after {len(data)} bytes")
+        return None
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, _, status = first.partition(" ")
+    if not version.startswith("HTTP/1.") or not status[:3].isdecimal():
+        raise WireError(f"no HTTP/1.1 response: {first[:80]!r}")
+    fields = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    if fields.get("transfer-encoding", "").lower() == "chunked":
+        return Head(int(status[:3]), None), rest
+    length = fields.get("content-length", "")
+    # Without either the body ends with the connection.
+    return Head(int(status[:3]), int(length) if length.isdecimal() and len(length) <= DIGITS else -1), rest
+
+
+@lru_cache(maxsize=1024)
+def read_fresh(data: bytes) -> Piece:
+    """As ``read_chunks``, with nothing waiting: what many streams get at once is read once."""
+    return read_chunks(data, b"")
+
+
+def read_chunks(data: bytes, text: bytes) -> Piece:
+    """Read chunks, which begin where ``data`` does; ``text`` is what waits of a block.  Raises WireError."""
+    over = False
+    while data and not over:
+        size, end, rest = data.partition(b"\r\n")
+        if not end:
+            if len(data) > (LONGEST_SIZE if b";" in data else 20):
+                raise WireError(f"no length of a chunk: {data[:20]!r}")
+            break
+        digits = size.partition(b";")[0].strip()  # what may follow is an extension
+        if not digits or digits.strip(HEX):
+            raise WireError(f"no length of a chunk: {size[:20]!r}")
+        length = int(digits, 16)
+        if len(rest) < length + 2:
+            break
+        if length:
+            text += rest[:length]
+        else:
+            over = True
+        data = rest[length + 2 :]
+    *blocks, text = text.split(b"\n\n")
+    return Piece(tuple(map(read_block, blocks)), data, text, over)
+
+
+@lru_cache(maxsize=4096)
+def read_block(raw: bytes) -> Block:
+    """Read what stands between two blank lines.  Raises WireError."""
+    event, id, retry_ms = "message", None, None
+    data: list[str] = []
+    try:
+        lines = raw.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise WireError(f"no UTF-8: {raw[:80]!r}") from error
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            event = value
+        elif field == "data":
+            data.append(value)
+        elif field == "id":
+            id = value
+        elif field == "retry" and value.isdecimal() and len(value) <= DIGITS:
+            retry_ms = int(value)
+    payload = None
+    if data and event == "message":
+        try:
+            payload = read_payload("\n".join(data))
+        except (ValueError, LookupError, TypeError):
+            payload = None  # somebody else's event
+    return Block(event, "\n".join(data) if data else None, id, retry_ms, payload)

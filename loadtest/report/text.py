@@ -1,0 +1,270 @@
+"""A run as text, and the tables that the page has too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ..capacity.table import aligned, number
+
+Summary = Mapping[str, Any]
+Rows = list[list[str]]
+"""A table's rows, the first of which are its heads; without rows where nothing was measured."""
+
+State = Literal["good", "doubtful", "bad"]
+
+VERDICT = {
+    "clients": "clients",
+    "published": "events published",
+    "received": "events received",
+    "lost": "lost",
+    "repeated": "repeated",
+    "disordered": "out of order",
+    "stranded": "clients stranded",
+    "away": "clients not open at the end",
+}
+
+TIMES = {
+    "latency": "from publishing to the client",
+    "connect": "until connected",
+    "first_byte": "until the response begins",
+    "away": "from an ending until live again",
+}
+
+COUNTS = ("endings", "refusals", "errors")
+
+SHOWN = 5
+"""Findings that the text has; the page has all."""
+
+WIDTH = 110
+
+
+def text(summary: Summary) -> str:
+    """All of it, for a terminal and to keep."""
+    blocks = [
+        [f"{title(summary)} {setup(summary)}", summary["what"], when(summary)],
+        [sentence for _, sentence in judged(summary)],
+        _table("Thresholds", thresholds(summary)),
+        _verdict(summary),
+        _table("Delivery by phase", phases(summary)),
+        _table("Times, ms", times(summary)),
+        [*_counts(summary), *([f"reconnects: {said}"] if (said := reconnects(summary)) else [])],
+        _table("Memory and CPU", usage(summary)),
+        list(summary["remarks"]),
+        [
+            *_wrapped("machine: ", [f"{name} {fact}" for name, fact in summary["machine"].items()]),
+            f"command: {summary['command']}",
+        ],
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def judged(summary: Summary) -> list[tuple[State, str]]:
+    """How it went, in a sentence or two."""
+    found: list[tuple[State, str]] = []
+    missed = [
+        f"{each['what']}: {value(each['value'])} instead of {each['limit']}"
+        for each in summary["thresholds"]
+        if not each["met"]
+    ]
+    if summary["failure"]:
+        found.append(("bad", f"The run failed: {summary['failure']}"))
+    if missed:
+        found.append(("bad", f"Missed: {'; '.join(missed)}"))
+    if summary["interrupted"]:
+        found.append(("doubtful", "The run was interrupted: figures are of what had happened until then"))
+    if not found:
+        if summary["thresholds"]:
+            found.append(("good", "All thresholds met"))
+        else:
+            found.append(("doubtful", "No threshold was checked"))
+    return found
+
+
+def title(summary: Summary) -> str:
+    """Which scenario, and how large."""
+    return f"{summary['scenario']}: {_some(summary['setup']['streams'], 'stream')}"
+
+
+def setup(summary: Summary) -> str:
+    """How the streams went, and whose they were."""
+    given = summary["setup"]
+    if given["proxy"] == "target":
+        said = f"to {given['target']}"
+    else:
+        said = "without a proxy" if given["proxy"] == "none" else f"through {given['proxy']}"
+        said += f", {'TLS' if given['tls'] else 'no TLS'}, {_some(given['workers'], 'worker')}"
+    users, processes = _some(given["users"], "user"), _some(given["processes"], "process", "processes")
+    return f"{said}; {users} in {processes} of Locust"
+
+
+def when(summary: Summary) -> str:
+    """When it began, and how long it took."""
+    began = datetime.fromisoformat(summary["began"]).astimezone(UTC)
+    return f"began {began:%Y-%m-%d %H:%M:%S} UTC, took {lasting(summary['took'])}"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time, as one says it."""
+    if seconds < 600:
+        return f"{number(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def value(found: float | str) -> str:
+    """What was found, as it is shown."""
+    if isinstance(found, str):
+        return found
+    return f"{found:,}" if isinstance(found, int) else number(found)
+
+
+def thresholds(summary: Summary) -> Rows:
+    """What had to hold, and whether it did."""
+    rows = [
+        [each["what"], value(each["value"]), each["limit"], "met" if each["met"] else "MISSED"]
+        for each in summary["thresholds"]
+    ]
+    return [["", "found", "limit", ""], *rows] if rows else []
+
+
+def verdict(summary: Summary) -> Rows:
+    """What clients got, held against what was published."""
+    found = summary["verdict"]
+    if found is None:
+        return []
+    rows = [[label, value(found[name])] for name, label in VERDICT.items() if name in found]
+    rows += [[f"reset: {reason}", value(count)] for reason, count in _most(found["resets"])]
+    return [["", "found"], *rows]
+
+
+def phases(summary: Summary) -> Rows:
+    """What was delivered in each part of the run, and how soon."""
+    rows = [
+        [
+            each["name"],
+            number(each["to"] - each["from"]),
+            f"{each['events']:,}",
+            *(_ms(each[name]) for name in ("p50", "p99", "longest")),
+        ]
+        for each in summary["phases"]
+    ]
+    return [["", "seconds", "events", "p50 ms", "p99 ms", "longest ms"], *rows] if rows else []
+
+
+def times(summary: Summary) -> Rows:
+    """How long things took in the whole run, in milliseconds."""
+    rows = [
+        [label, f"{found['count']:,}", *(_ms(found[part]) for part in ("p50", "p95", "p99", "longest"))]
+        for name, label in TIMES.items()
+        if (found := summary[name]) is not None
+    ]
+    return [["", "count", "p50", "p95", "p99", "longest"], *rows] if rows else []
+
+
+def counts(summary: Summary, what: str) -> Rows:
+    """Endings, refusals or errors, most of them first."""
+    rows = [[code, f"{count:,}"] for code, count in _most(summary[what])]
+    return [["", "count"], *rows] if rows else []
+
+
+def reconnects(summary: Summary) -> str:
+    """How fast they all came back; nothing if nobody had to."""
+    found = summary["reconnects"]
+    if found is None:
+        return ""
+    return (
+        f"{found['count']:,} within {lasting(found['seconds'])}: "
+        f"{number(found['mean'])} per second, {number(found['peak'])} in the busiest"
+    )
+
+
+def usage(summary: Summary) -> Rows:
+    """What each part held and used."""
+    memory, cpu = summary["memory"], summary["cpu"]
+    names = [*memory, *(name for name in cpu if name not in memory)]
+    heads = [
+        "",
+        *(["empty MiB", "full MiB", "KiB per stream"] if memory else []),
+        *(["CPU s", "cores on average"] if cpu else []),
+    ]
+    rows = []
+    for name in names:
+        row = [part_name(summary, name)]
+        if memory:
+            held = memory.get(name)
+            row += (
+                [
+                    number(held["empty"] / 2**20),
+                    number(held["full"] / 2**20),
+                    number(held["per_stream"] / 1024),
+                ]
+                if held
+                else [""] * 3
+            )
+        if cpu:
+            seconds = cpu.get(name)
+            row += (
+                [""] * 2 if seconds is None else [number(seconds), number(seconds / (summary["took"] or 1))]
+            )
+        rows.append(row)
+    return [heads, *rows] if rows else []
+
+
+def part_name(summary: Summary, part: str) -> str:
+    """The proxy by its own name, where that is known."""
+    proxy = summary["setup"]["proxy"]
+    return proxy if part == "proxy" and proxy in {"nginx", "caddy"} else part
+
+
+def _table(title: str, rows: Rows) -> list[str]:
+    """Names to the left, and figures to the right of them under their heads."""
+    if not rows:
+        return []
+    width = max(len(row[0]) for row in rows)
+    rows = [[row[0].ljust(width), *row[1:]] for row in rows]
+    return [title, *(line.rstrip() for line in aligned(rows))]
+
+
+def _verdict(summary: Summary) -> list[str]:
+    rows = verdict(summary)[1:]
+    if not rows:
+        return []
+    findings: Sequence[str] = summary["verdict"]["findings"]
+    lines = ["Verdict", *_wrapped("", [f"{label} {count}" for label, count in rows])]
+    lines += [f"  {finding}" for finding in findings[:SHOWN]]
+    if len(findings) > SHOWN:
+        lines.append(f"  and {len(findings) - SHOWN} more")
+    return lines
+
+
+def _counts(summary: Summary) -> list[str]:
+    return [
+        line
+        for what in COUNTS
+        for line in _wrapped(f"{what}: ", [f"{code} {count}" for code, count in counts(summary, what)[1:]])
+    ]
+
+
+def _wrapped(label: str, facts: Sequence[str]) -> list[str]:
+    """The facts one after another, in lines that fit a terminal; none is torn apart."""
+    lines: list[str] = []
+    for fact in facts:
+        if lines and len(lines[-1]) + len(fact) + 3 <= WIDTH:
+            lines[-1] += f", {fact}"
+        else:
+            lines = [*lines[:-1], f"{lines[-1]},", f"  {fact}"] if lines else [label + fact]
+    return lines
+
+
+def _most(found: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(found.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else number(seconds * 1000)
+
+
+def _some(count: int, one: str, more: str = "") -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

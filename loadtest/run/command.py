@@ -1,0 +1,440 @@
+"""Tens of thousands of streams, and whether all that is promised holds while workers die.
+
+    python -m loadtest SCENARIO --streams N [--proxy nginx|caddy|none] [--workers N] [--target URL]
+
+Without --target it starts Redis, workers and a proxy with the shipped files, as `sse-edge tune` writes them.
+Locust holds the streams, over as many processes and source addresses as it takes.  At the end everything
+that was started is stopped, and a folder has the report (index.html), summary.json and Locust's own HTML
+and CSV.  Exits with 0 when every threshold is met, 1 when one is not, 2 when the run could not begin or be
+finished, and 130 when it was interrupted; the report of what was measured is written all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import json
+import logging
+import os
+import resource
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust
+from locust.argument_parser import get_parser
+from locust.env import Environment
+from locust.html import get_html_report
+from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
+
+from sse_edge.tune.sizing import size
+
+from .. import locustfile, programs
+from ..bench import machine
+from ..capacity.__main__ import host, version
+from ..layout import READER_STREAM_BYTES, STREAMS_PER_READER, Layout, arrange, remarks
+from ..progress import Progress
+from ..report import page, plot, text
+from ..scenarios import SCENARIOS
+from ..site import Site, missing, running
+from .conductor import Conductor
+from .deployment import Deployment, Ours, Theirs
+from .member import Listeners
+from .options import count, crowd, declare, scenario
+from .press import Press
+from .probe import ProbeError, examine
+from .round import ALL, play
+from .sampler import CLIENTS, Sampler
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "loadtest" / "results"
+
+PROXIES = ("nginx", "caddy", "none")
+
+CONNECTED = 60.0
+"""Seconds for Locust's processes to come up."""
+
+ENDED = 10.0
+"""Seconds for Locust's processes to end."""
+
+SELDOM = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+HURRY = 5.0
+"""Seconds that an interrupted run waits for what is under way."""
+
+FACTS = (
+    "cpu",
+    "cores",
+    "kernel",
+    "python",
+    "redis-server",
+    "nginx",
+    "sse_edge",
+    "uvicorn",
+    "uvloop",
+    "redis",
+)
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; exits with a message when it makes no sense."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtest",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="scenarios:\n" + "\n".join(f"  {name:<10} {each.what}" for name, each in SCENARIOS.items()),
+    )
+    parser.add_argument(
+        "scenario",
+        type=_scenario,
+        metavar="SCENARIO",
+        help=f"see below; {ALL}: each for a short while",
+    )
+    declare(parser.add_argument)
+    parser.add_argument("--proxy", choices=PROXIES, default="nginx", help="(default: nginx)")
+    parser.add_argument("--workers", type=count, metavar="N", help="app processes (default: as tune says)")
+    parser.add_argument(
+        "--tls", action=argparse.BooleanOptionalAction, help="to the proxy (default: yes, without a proxy no)"
+    )
+    parser.add_argument(
+        "--processes", type=count, metavar="N", help="of Locust (default: one for 10,000 streams)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: loadtest-runs/SCENARIO-TIME")
+    parser.add_argument("--save", metavar="NAME", help=f"also write {RESULTS.name}/NAME.json, .txt and .svg")
+    found = parser.parse_args(given)
+    if found.target:
+        for name in ("workers", "tls"):
+            if getattr(found, name) is not None:
+                parser.error(f"--{name} is for what is started here, and --target names what runs already")
+    if found.proxy == "none" and found.tls:
+        parser.error("--tls is between clients and proxy, and --proxy is none")
+    found.tls = (found.proxy != "none") if found.tls is None else found.tls
+    if found.seconds is not None and found.scenario == "ramp" and found.seconds < 5:
+        parser.error(f"--seconds {found.seconds:g} is too short for the steps of ramp: 5 or more")
+    if found.out is None:
+        found.out = Path("loadtest-runs") / f"{found.scenario}-{datetime.now():%Y%m%d-%H%M%S}"
+    return found
+
+
+def _scenario(value: str) -> str:
+    return ALL if value == ALL else scenario(value)
+
+
+# What it takes
+
+
+def lay_out(given: argparse.Namespace) -> Layout:
+    """The processes of a deployment for so many streams.  RuntimeError when this machine cannot run it."""
+    lacks = missing(given.proxy, plot=True)
+    if lacks:
+        raise RuntimeError("missing: " + "; ".join(lacks))
+    users, each = crowd(given.streams)
+    streams, here = users * each, host()
+    workers = given.workers
+    if workers is None:
+        # As many as tune would have, and so many that the others can take a lost one's streams.
+        workers = size(streams).workers
+    return arrange(streams, given.proxy, workers, here, tls=given.tls)
+
+
+def clients(given: argparse.Namespace) -> int:
+    """How many processes hold the streams.  RuntimeError when they cannot."""
+    users, each = crowd(given.streams)
+    streams, here = users * each, host()
+    processes = given.processes or -(-streams // STREAMS_PER_READER)
+    share = -(-users // processes) * each
+    if share + machine.DESCRIPTORS > here.files:
+        least = -(-streams // max(1, here.files - machine.DESCRIPTORS))
+        raise RuntimeError(
+            f"--processes {processes} would be {share:,} streams each, and a process may have {here.files:,} "
+            f"descriptors: --processes {least}, or raise the hard limit (ulimit -Hn) to "
+            f"{share + machine.DESCRIPTORS}"
+        )
+    taken = streams * READER_STREAM_BYTES[given.tls if not given.target else given.target.startswith("https")]
+    if taken > here.memory:
+        raise RuntimeError(
+            f"--streams {streams} takes about {taken >> 20:,} MiB of memory for the clients alone, and "
+            f"{here.memory >> 20:,} MiB are available: give fewer streams, or more machines"
+        )
+    if given.target and not _is_here(given.target) and share * processes > here.ports:
+        raise RuntimeError(
+            f"--streams {streams} takes as many local ports, and there are {here.ports:,} to one address: "
+            'sysctl net.ipv4.ip_local_port_range="10240 65535", fewer streams, or more machines'
+        )
+    return processes
+
+
+def _is_here(url: str) -> bool:
+    return "://localhost" in url or "://127." in url
+
+
+# The run
+
+
+class Run:
+    """Locust's processes, the conductor, and what is measured besides."""
+
+    def __init__(
+        self, given: argparse.Namespace, deployment: Deployment, site: Site | None, processes: int
+    ) -> None:
+        self.given = given
+        self._site = site
+        self._progress = Progress()
+        self._said = (0.0, "")
+        self.press = Press(given.redis)
+        self.children: list[programs.Program] = []
+        options = get_parser(default_config_files=[]).parse_args(["--headless"])
+        known = {name: getattr(given, name) for name in vars(given) if name in vars(options)}
+        vars(options).update(known)
+        script = locustfile.Script()
+        self.environment = Environment(
+            user_classes=[Listeners], shape_class=script, events=locust.events, parsed_options=options
+        )
+        port = programs.free_port()
+        self.runner = self.environment.create_master_runner("127.0.0.1", port)
+        self.environment.events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
+        self.conductor = Conductor(self.environment, SCENARIOS[given.scenario](given), deployment, self.press)
+        self.conductor.progress = self.say
+        script.make = lambda environment: self.conductor
+        script.finish = lambda conductor, environment: None
+        self._start(port, processes)
+        self.sampler = Sampler(self._parts)
+        self.conductor.at_full = self.sampler.at_full
+        self.conductor.growth = lambda first: self.sampler.growth("worker", first)
+
+    def say(self, what: str) -> None:
+        """One line of progress, or one now and then where there is no terminal."""
+        at, before = self._said
+        words = what.partition(":")[0].partition(",")[0]
+        if sys.stderr.isatty() or words != before or time.monotonic() > at + SELDOM:
+            self._said = (time.monotonic(), words)
+            self._progress(what)
+
+    def clear(self) -> None:
+        """No more of it."""
+        self._progress.clear()
+
+    def _start(self, port: int, processes: int) -> None:
+        self.say(f"starting {processes} processes of Locust")
+        arguments = [sys.executable, "-m", "locust", "-f", str(locustfile.__file__), "--worker"]
+        arguments += ["--master-host", "127.0.0.1", "--master-port", str(port), "--loglevel", "WARNING"]
+        for _ in range(processes):
+            self.children.append(programs.Program(arguments, None, {"PYTHONPATH": str(ROOT)}))
+        deadline = time.monotonic() + CONNECTED
+        while len(self.runner.clients.ready) < processes:
+            self.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{processes} processes of Locust have not come up in {CONNECTED:g} s")
+            gevent.sleep(0.05)
+
+    def _parts(self) -> dict[str, list[int]]:
+        pids = [child.pid for child in self.children if child.exit_code is None]
+        return {**(self._site.parts if self._site else {}), CLIENTS: pids}
+
+    def check(self) -> None:
+        """RuntimeError when a process of Locust has ended."""
+        for child in self.children:
+            if child.exit_code is not None:
+                raise RuntimeError(
+                    f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}"
+                )
+
+    def conduct(self, out: Path) -> None:
+        """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
+        gevent.spawn(stats_history, self.runner)
+        csv = StatsCSVFileWriter(
+            self.environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True
+        )
+        writing = gevent.spawn(csv.stats_writer)
+        conductor = self.conductor
+        self.runner.start_shape()
+        try:
+            while not conductor.over:
+                self.check()
+                gevent.sleep(0.2)
+        except KeyboardInterrupt:
+            self.clear()
+            print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
+            conductor.interrupt(HURRY)
+        except RuntimeError as error:
+            conductor.failure = str(error)
+        if conductor.failure:
+            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self.children if child.log)
+        # Locust ends with its load shape, when every process has sent its last figures.
+        with gevent.Timeout(ENDED, False):
+            self.runner.shape_greenlet.join()
+        gevent.sleep(1.2)  # they are on their way to Locust's files
+        writing.kill()
+        csv.close_files()
+        (out / "locust.html").write_text(get_html_report(self.environment, show_download_link=False))
+        self.sampler.end()
+
+    def end(self) -> None:
+        """Stop what this has started."""
+        for child in self.children:
+            child.end()
+        self.press.end()
+        self.runner.greenlet.kill(block=False)
+
+
+@contextlib.contextmanager
+def deployed(
+    given: argparse.Namespace, directory: Path
+) -> Iterator[tuple[Deployment, Site | None, Layout | None]]:
+    """What is under load, until the end of the block; ``given`` then says where it is."""
+    if given.target:
+        yield Theirs(given.disturb), None, None
+        return
+    layout = lay_out(given)
+    with running(layout, directory) as site:
+        scheme = "https" if layout.tls else "http"
+        given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
+        given.redis, given.cacert, given.channel = site.redis, site.authority or "", "news"
+        os.environ["SSE_EDGE_SECRET"] = site.secret
+        yield Ours(site), site, layout
+
+
+# The report
+
+
+def facts(proxy: str) -> dict[str, str]:
+    """The machine, and the versions of what ran."""
+    known = machine.facts()
+    found = {name: known[name] for name in FACTS if name != "nginx" or proxy == "nginx"}
+    found["locust"] = importlib.metadata.version("locust")
+    if proxy == "caddy":
+        found["caddy"] = version()
+    return found
+
+
+def summarise(
+    run: Run, layout: Layout | None, began: datetime, command: str, processes: int
+) -> dict[str, Any]:
+    """Everything that the report says."""
+    given, conductor = run.given, run.conductor
+    streams = conductor.streams
+    said = list(remarks(layout, len(os.sched_getaffinity(0)))) if layout else []
+    if layout:
+        said.append("the kernel's memory is that of all sockets, the clients' too")
+    if streams != given.streams:
+        said.append(
+            f"{streams:,} streams, {conductor.per_user} for each of {conductor.users} users of Locust"
+        )
+    said += _bounds(run)
+    return {
+        "command": command,
+        "began": began.isoformat(timespec="seconds"),
+        "took": round((datetime.now(UTC) - began).total_seconds(), 1),
+        "machine": facts(given.proxy if layout else "none"),
+        "setup": {
+            "streams": streams,
+            "users": conductor.users,
+            "processes": processes,
+            "workers": layout.workers if layout else 0,
+            "proxy": given.proxy if layout else "target",
+            "tls": given.target.startswith("https"),
+            "target": given.target.partition(",")[0],
+        },
+        "remarks": said,
+        **conductor.summary(),
+        "memory": run.sampler.per_part(streams),
+        "cpu": run.sampler.used,
+        "samples": run.sampler.samples,
+    }
+
+
+def _bounds(run: Run) -> list[str]:
+    """Where this machine bounds a figure."""
+    said = []
+    cores = len(os.sched_getaffinity(0))
+    busy = [sum(each["cpu"].values()) for each in run.sampler.samples]
+    full = sum(used > 0.9 * cores for used in busy)
+    if busy and full > len(busy) / 10:
+        said.append(
+            f"all {cores} cores were busy in {100 * full / len(busy):.0f} % of the time: what is said of "
+            "time is bounded by this machine, clients and servers together"
+        )
+    return said
+
+
+def write(out: Path, summary: dict[str, Any]) -> str:
+    """The report's files; the text of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    printed = text.text(summary)
+    (out / "summary.txt").write_text(printed + "\n")
+    plot.draw(summary, out / "plots.svg")
+    links = {"Locust's own report": "locust.html", "the figures": "summary.json"}
+    links |= {f"Locust's CSV: {path.name}": path.name for path in sorted(out.glob("*.csv"))}
+    (out / "index.html").write_text(page.page(summary, (out / "plots.svg").read_text(), links))
+    return printed
+
+
+def save(out: Path, name: str) -> None:
+    """Keep the small files of a report with the others."""
+    for kept, ending in (("summary.txt", "txt"), ("plots.svg", "svg")):
+        shutil.copy(out / kept, RESULTS / f"{name}.{ending}")
+    summary = json.loads((out / "summary.json").read_text())
+    summary["timeline"], summary["samples"] = len(summary["timeline"]), len(summary["samples"])
+    (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def main(given_arguments: Sequence[str] | None = None) -> int:
+    """Run it; the module says what it exits with."""
+    given = arguments(given_arguments)
+    if given.scenario == ALL:
+        return play(given, given_arguments or sys.argv[1:])
+    # A SIGTERM stops everything as Ctrl-C does.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # It is caught where the run is conducted; gevent need not print it.
+    gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
+    logging.basicConfig(level=logging.ERROR)
+    command = shlex.join(["python", "-m", "loadtest", *(given_arguments or sys.argv[1:])])
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    began = datetime.now(UTC)
+    run = None
+    try:
+        processes = clients(given)
+        with tempfile.TemporaryDirectory(prefix="loadtest-") as directory, contextlib.ExitStack() as stack:
+            deployment, site, layout = stack.enter_context(deployed(given, Path(directory)))
+            examine(given)
+            given.out.mkdir(parents=True, exist_ok=True)
+            run = Run(given, deployment, site, processes)
+            stack.callback(run.end)
+            run.conduct(given.out)
+            summary = summarise(run, layout, began, command, processes)
+            if run.conductor.failure and site:
+                summary["failure"] += "\n" + site.said()
+    except KeyboardInterrupt:
+        if run is not None:
+            run.clear()
+        print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
+        return 130
+    except (ProbeError, RuntimeError, OSError) as error:
+        if run is not None:
+            run.clear()
+        print(error, file=sys.stderr)
+        return 2
+    run.clear()
+    print(write(given.out, summary))
+    print(f"\nreport: {given.out / 'index.html'}")
+    if summary["interrupted"]:
+        return 130
+    if summary["failure"]:
+        print(f"could not be finished: {summary['failure']}", file=sys.stderr)
+        return 2
+    if given.save:
+        save(given.out, given.save)
+    return int(any(not each["met"] for each in summary["thresholds"]))

@@ -1,0 +1,327 @@
+"""Conducts a run from Locust's master: asks every process that holds streams, and keeps what they report."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import MasterRunner
+
+from ..client.tally import Second, add, percentile, spread
+from ..scenarios.scenario import Scenario, Threshold
+from .deployment import Deployment
+from .options import crowd
+from .press import Press
+
+STUCK = 90.0
+"""Seconds without a new stream after which opening is given up."""
+
+LEVEL = 60.0
+"""Seconds after the last event within which every client is to have it."""
+
+FRESH = 1.0
+"""Seconds that an event may be under way before who lacks it counts as behind."""
+
+ANSWERED = 120.0
+"""Seconds for the processes to answer."""
+
+
+class Conductor:
+    """A run of a scenario: what it is told, does and has seen."""
+
+    def __init__(
+        self, environment: Environment, scenario: Scenario, deployment: Deployment, press: Press
+    ) -> None:
+        self.options: Any = environment.parsed_options
+        self.scenario = scenario
+        self.deployment = deployment
+        self.press = press
+        self.users, self.per_user = crowd(self.options.streams)
+        self.wanted_users = 0
+        """What Locust is asked for, a scenario's load shape."""
+        self.seconds: dict[int, Second] = {}
+        self.phases: list[dict[str, Any]] = []
+        self.found: dict[str, float] = {}
+        """What a scenario has found out, for its thresholds."""
+        self.verdict: dict[str, Any] | None = None
+        self.thresholds: list[Threshold] = []
+        self.failure: str | None = None
+        self.interrupted = False
+        self.over = False
+        self.began = time.time()
+        self.progress: Callable[[str], None] = lambda what: None
+        self.at_full: Callable[[], None] = lambda: None
+        """Called once all streams are open and idle: memory is looked at then."""
+        self.growth: Callable[[float], float | None] = lambda first: None
+        """Percent by which the workers' memory grows in an hour, from that second of the run on."""
+        self._runner: Any = environment.runner
+        self._number = 0
+        self._answers: dict[int, Any] = {}
+        self._script: Any = None
+
+    # What the processes say
+
+    def seen(self, data: dict[str, Any]) -> None:
+        """Seconds of one process."""
+        for at, second in data["seconds"].items():
+            self.seconds.setdefault(int(at), Second()).add(second)
+
+    def answered(self, data: dict[str, Any]) -> None:
+        """To the last order."""
+        if data["number"] == self._number:
+            self._answers[data["index"]] = data
+
+    @property
+    def processes(self) -> int:
+        """How many hold streams."""
+        return len(self._runner.clients) if isinstance(self._runner, MasterRunner) else 1
+
+    def ask(self, order: str, **given: Any) -> list[Any]:
+        """Each process's answer to an order: a method of ``Swarm``, or "judge".  Raises RuntimeError."""
+        self._number += 1
+        self._answers = {}
+        self._runner.send_message("order", {"number": self._number, "order": order, "given": given})
+        deadline = time.monotonic() + ANSWERED
+        while len(self._answers) < self.processes:
+            if time.monotonic() > deadline:
+                raise RuntimeError(
+                    f"{self.processes - len(self._answers)} of Locust's processes do not answer"
+                )
+            gevent.sleep(0.01)
+        for answer in self._answers.values():
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
+        return [self._answers[index]["answer"] for index in sorted(self._answers)]
+
+    def state(self, fresh: float = FRESH) -> Counter[str]:
+        """How many streams are wanted, live, over and behind."""
+        newest = self.press.ask("newest", fresh=fresh)
+        whole: Counter[str] = Counter()
+        for one in self.ask("behind", newest=newest):
+            whole.update(one)
+        return whole
+
+    # What scenarios do
+
+    @property
+    def streams(self) -> int:
+        """How many there are when all are there."""
+        return self.users * self.per_user
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A part of the run with a name, of which latency is told apart.  It begins with a whole second."""
+        gevent.sleep(1 - time.time() % 1)
+        part = {"name": name, "from": time.time() - self.began, "to": 0.0}
+        self.phases.append(part)
+        self.progress(name)
+        try:
+            yield
+        finally:
+            part["to"] = time.time() - self.began
+
+    def delivery(self, part: dict[str, Any]) -> dict[str, Any]:
+        """How many events came in a phase, and how soon, in seconds."""
+        first, last = int(self.began + part["from"]), int(self.began + part["to"])
+        within = [second for at, second in self.seconds.items() if first <= at <= last]
+        found = spread(add(second.latency for second in within)) or dict.fromkeys(("p50", "p99", "longest"))
+        return {
+            "events": sum(second.events for second in within),
+            **{name: found[name] for name in ("p50", "p99", "longest")},
+        }
+
+    def p99(self, name: str) -> float | None:
+        """The 99th percentile of latency in the phase of this name, in seconds; None where nothing came."""
+        for part in self.phases:
+            if part["name"] == name:
+                found: float | None = self.delivery(part)["p99"]
+                return found
+        return None
+
+    def wait(self, seconds: float, what: str) -> None:
+        """Let time pass, and say so."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.progress(f"{what}, {left:.0f} s to go{self._now()}")
+            gevent.sleep(min(1.0, left))
+
+    def _now(self) -> str:
+        last = max((at for at in self.seconds if at < time.time() - 1.5), default=None)
+        if last is None:
+            return ""
+        second = self.seconds[last]
+        text = f": {second.streams:,} streams, {second.events:,} events/s"
+        latency = percentile(second.latency, 0.99)
+        return text + (f", p99 {latency * 1000:.0f} ms" if latency is not None else "")
+
+    def open(self, users: int | None = None) -> None:
+        """Have so many users (all), and wait until each of their streams is live.  Raises RuntimeError."""
+        self.wanted_users = self.users if users is None else users
+        wanted = self.wanted_users * self.per_user
+        best, since = -1, time.monotonic()
+        while True:
+            state = self.state()
+            live = state["live"]
+            if live == wanted == state["wanted"]:
+                return
+            if live > best:
+                best, since = live, time.monotonic()
+            self.progress(f"opening: {live:,} of {wanted:,} streams")
+            if state["over"] or time.monotonic() > since + STUCK:
+                raise RuntimeError(f"{live:,} of {wanted:,} streams could be opened; {self._trouble()}")
+            gevent.sleep(0.5)
+
+    def _trouble(self) -> str:
+        gevent.sleep(1.2)
+        counts: Counter[str] = Counter()
+        for second in self.seconds.values():
+            counts.update(second.refusals + second.errors)
+        return (
+            ", ".join(f"{what}: {number:,}" for what, number in counts.most_common(5))
+            or "nothing was refused"
+        )
+
+    def publishing(
+        self, rate: float, size: int = 110, channels: list[str] | None = None, hands: int = 1
+    ) -> contextlib.AbstractContextManager[None]:
+        """Events during a block: so many a second in all, to the shared channel or to these in turn."""
+        return self.press.publishing(channels or [self.options.channel], rate, size, hands)
+
+    def level(self, seconds: float = LEVEL, fresh: float = FRESH) -> float | None:
+        """Seconds until every stream is open and has what is older than ``fresh``; None if not in time."""
+        began = time.monotonic()
+        while (asked := time.monotonic()) < began + seconds:
+            state = self.state(fresh)
+            if state["live"] == state["wanted"] and not state["behind"]:
+                return asked - began
+            self.progress(
+                f"not yet level: {state['live']:,} of {state['wanted']:,} open, {state['behind']:,} behind"
+            )
+            gevent.sleep(0.2)
+        return None
+
+    def until(self, holds: Callable[[Counter[str]], bool], seconds: float) -> bool:
+        """Wait until something holds of the streams' state; whether it does in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if holds(self.state()):
+                return True
+            gevent.sleep(0.1)
+        return False
+
+    # The whole
+
+    def begin(self) -> None:
+        """Let the script begin."""
+        self.began = time.time()
+        self._script = gevent.spawn(self.run)
+
+    def interrupt(self, seconds: float) -> None:
+        """Stop the script where it is, and judge what has come by then."""
+        self.interrupted = True
+        self._script.kill()
+        for part in self.phases:
+            part["to"] = part["to"] or time.time() - self.began
+        try:
+            if self.verdict is None:
+                self.press.ask("stop")
+                self.judge(seconds)
+        except (RuntimeError, OSError) as error:
+            self.failure = str(error)
+        self.over = True
+
+    def run(self) -> None:
+        """The scenario from beginning to end; what goes wrong is in ``failure``."""
+        try:
+            self.scenario.script(self)
+            if self.verdict is None:
+                self.judge()
+            self.thresholds = self.scenario.thresholds(self)
+        except (RuntimeError, OSError) as error:
+            self.failure = str(error)
+        finally:
+            self.over = True
+
+    def judge(self, seconds: float = LEVEL) -> None:
+        """Wait for the last event, and hold what every client got against what was published."""
+        self.progress("waiting for the last events")
+        self.level(seconds, fresh=0.0)
+        state = self.state(0.0)
+        numbers = self.press.ask("numbers")["numberings"]
+        whole: dict[str, Any] = {"published": sum(len(each["times"]) for each in numbers.values())}
+        resets: Counter[str] = Counter()
+        findings: list[str] = []
+        for one in self.ask("judge", numbers=numbers):
+            resets.update(one.pop("resets"))
+            findings += one.pop("findings")
+            for name, number in one.items():
+                whole[name] = whole.get(name, 0) + number
+        whole.update(resets=dict(resets), findings=findings[:20], stranded=state["over"])
+        whole["away"] = state["wanted"] - state["live"] - state["over"]
+        gevent.sleep(1.2)
+        self.verdict = whole
+        self.thresholds = self.scenario.thresholds(self)
+
+    def counts(self, what: str) -> Counter[str]:
+        """All endings, refusals or errors."""
+        whole: Counter[str] = Counter()
+        for second in self.seconds.values():
+            whole.update(getattr(second, what))
+        return whole
+
+    def reconnects(self) -> dict[str, Any] | None:
+        """How many, on average and in the busiest second, from the first to the last."""
+        found = {at: second.reconnects for at, second in self.seconds.items() if second.reconnects}
+        if not found:
+            return None
+        seconds = max(found) - min(found) + 1
+        number = sum(found.values())
+        return {"count": number, "mean": number / seconds, "peak": max(found.values()), "seconds": seconds}
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """What happened, second by second."""
+        rows = []
+        for at in sorted(self.seconds):
+            second = self.seconds[at]
+            p50, p99 = (percentile(second.latency, part) for part in (0.5, 0.99))
+            rows.append(
+                {
+                    "t": at - int(self.began),
+                    "streams": second.streams,
+                    "attempts": second.attempts,
+                    "opened": second.opened,
+                    "events": second.events,
+                    "p50": p50,
+                    "p99": p99,
+                    "endings": dict(second.endings),
+                    "refusals": dict(second.refusals),
+                }
+            )
+        return rows
+
+    def summary(self) -> dict[str, Any]:
+        """Everything for the report, but for what only who started it knows."""
+        times = {
+            name: spread(add(getattr(second, name) for second in self.seconds.values()))
+            for name in ("latency", "connect", "first_byte", "away")
+        }
+        return {
+            "scenario": self.scenario.name,
+            "what": self.scenario.what,
+            "interrupted": self.interrupted,
+            "failure": self.failure,
+            "thresholds": [threshold.to_dict() for threshold in self.thresholds],
+            "phases": [{**part, **self.delivery(part)} for part in self.phases],
+            "verdict": self.verdict,
+            **times,
+            "endings": dict(self.counts("endings")),
+            "refusals": dict(self.counts("refusals")),
+            "errors": dict(self.counts("errors")),
+            "reconnects": self.reconnects(),
+            "timeline": self.timeline(),
+        }

@@ -1,0 +1,64 @@
+"""Every scenario, one after another, each for a short while."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..scenarios import SCENARIOS
+
+ALL = "all"
+"""The name of a round, where a scenario's is asked for."""
+
+SECONDS = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}
+"""Of the main parts; 6 of all others."""
+
+
+def play(given: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Each scenario in a process of its own, with the same ``arguments``; 1 when one failed."""
+    rest = list(arguments)
+    rest.remove(ALL)
+    if "--out" in rest:
+        at = rest.index("--out")
+        del rest[at : at + 2]
+    began, failed = time.monotonic(), []
+    for name in SCENARIOS:
+        out = given.out / name
+        own = [name, *rest, "--out", str(out)]
+        if given.seconds is None:
+            own += ["--seconds", str(SECONDS.get(name, 6.0))]
+        if "--idle" not in rest:
+            own += ["--idle", "2"]
+        started = time.monotonic()
+        done = subprocess.run(  # noqa: S603 - this program again
+            [sys.executable, "-m", "loadtest", *own],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        print(f"{name:<10} {time.monotonic() - started:4.0f} s  {_verdict(out, done)}", flush=True)
+        if done.returncode:
+            failed.append(name)
+            print(f"           again: python -m loadtest {shlex.join(own)}", flush=True)
+        if done.returncode == 130:
+            return 130
+    print(f"{len(SCENARIOS) - len(failed)} of {len(SCENARIOS)} scenarios in {time.monotonic() - began:.0f} s")
+    print(f"reports: {given.out}/*/index.html")
+    return int(bool(failed))
+
+
+def _verdict(out: Path, done: subprocess.CompletedProcess[str]) -> str:
+    if done.returncode not in (0, 1):
+        return f"FAILED: {done.stderr.strip()[-600:]}"
+    summary = json.loads((out / "summary.json").read_text())
+    missed = [f"{each['what']}: {each['value']}" for each in summary["thresholds"] if not each["met"]]
+    if missed:
+        return "MISSED: " + "; ".join(missed)
+    received, latency = summary["verdict"]["received"], summary["latency"] or {}
+    return f"ok    {received:>9,} events, none lost, p99 {1000 * latency.get('p99', 0):.0f} ms"

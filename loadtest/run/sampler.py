@@ -1,0 +1,107 @@
+"""What each part of a run uses, looked at again and again while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gevent
+
+from .. import programs
+from ..usage import SOCKET_INODE_BYTES, own, slab, socket_memory, sockets
+
+EVERY = 1.0
+"""Seconds between two looks, or more: looking may take a twentieth of the time."""
+
+KERNEL = "kernel"
+CLIENTS = "Locust"
+
+
+class Sampler:
+    """Memory and CPU by part; ``parts`` are the processes of each, now."""
+
+    def __init__(self, parts: Callable[[], Mapping[str, Sequence[int]]]) -> None:
+        self.samples: list[dict[str, Any]] = []
+        self.empty: dict[str, float] = {}
+        self.full: dict[str, float] = {}
+        self.used: dict[str, float] = {}
+        """Seconds of CPU so far."""
+        self.began = time.time()
+        """When the run began, by the wall clock; ``samples`` count from there."""
+        self._parts = parts
+        self._cpu: dict[int, float] = {}
+        self._slab, self._sockets = slab(), sockets()
+        self._look()
+        self.empty = self.memory()
+        self._last = time.monotonic()
+        self._running = gevent.spawn(self._run)
+
+    def memory(self) -> dict[str, float]:
+        """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
+        found: dict[str, float] = {}
+        for name, pids in self._parts().items():
+            found[name] = 0.0
+            for pid in pids:
+                with contextlib.suppress(OSError):  # it has just ended
+                    found[name] += own(pid)
+        grown = slab() - self._slab + (sockets() - self._sockets) * SOCKET_INODE_BYTES
+        found[KERNEL] = max(0.0, grown) + socket_memory()
+        return found
+
+    def at_full(self) -> None:
+        """All streams are open and idle."""
+        self.full = self.memory()
+
+    def per_part(self, streams: int) -> dict[str, dict[str, float]]:
+        """What each part held without streams, with all, and for each; nothing if it was never full."""
+        full = self.full
+        order = ["worker", "proxy", "Redis", KERNEL, CLIENTS]
+        return {
+            name: {
+                "empty": self.empty.get(name, 0.0),
+                "full": full[name],
+                "per_stream": (full[name] - self.empty.get(name, 0.0)) / streams,
+            }
+            for name in order
+            if name in full
+        }
+
+    def growth(self, name: str, first: float) -> float | None:
+        """Percent by which a part's memory grows in an hour, by least squares from second ``first`` on."""
+        points = [(each["t"], each["memory"].get(name, 0.0)) for each in self.samples if each["t"] >= first]
+        if len(points) < 2:
+            return None
+        mean_t = sum(t for t, _ in points) / len(points)
+        mean = sum(size for _, size in points) / len(points)
+        spread = sum((t - mean_t) ** 2 for t, _ in points)
+        slope = sum((t - mean_t) * (size - mean) for t, size in points) / spread if spread else 0.0
+        return 100 * 3600 * slope / mean if mean else None
+
+    def _look(self) -> dict[str, float]:
+        """Seconds of CPU of each part since the last look, but for the last ones of what has ended."""
+        found: dict[str, float] = {}
+        for name, pids in self._parts().items():
+            found[name] = 0.0
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    now = programs.cpu_seconds(pid)
+                    found[name] += now - self._cpu.get(pid, now if not self._cpu else 0.0)
+                    self._cpu[pid] = now
+        return found
+
+    def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            memory, cpu = self.memory(), self._look()
+            seconds, self._last = began - self._last, began
+            for name, used in cpu.items():
+                self.used[name] = self.used.get(name, 0.0) + used
+            rates = {name: used / seconds if seconds else 0.0 for name, used in cpu.items()}
+            self.samples.append({"t": time.time() - self.began, "memory": memory, "cpu": rates})
+            gevent.sleep(max(EVERY, 20 * (time.monotonic() - began)))
+
+    def end(self) -> None:
+        """No more looks."""
+        self._running.kill()

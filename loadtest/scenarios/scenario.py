@@ -1,0 +1,106 @@
+"""What a scenario is: a load shape, a script, and the thresholds that decide whether it went well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from ..run.conductor import Conductor
+
+
+NOTICED = 0.02
+"""Seconds of delay that nobody notices: where everything takes a few milliseconds, ratios are chance."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What was found, and what it may be at most; None: it was not found."""
+
+    what: str
+    value: float | None
+    most: float
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it is no more."""
+        return self.value is not None and self.value <= self.most
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the report."""
+        value = "not found" if self.value is None else round(self.value, 3)
+        shown = f"{value:,}{self.unit}" if isinstance(value, int | float) else value
+        limit = f"{self.most:,}{self.unit}"
+        return {
+            "what": self.what,
+            "value": shown if self.unit else value,
+            "limit": limit if self.most == 0 else f"at most {limit}",
+            "met": self.met,
+        }
+
+
+class Scenario:
+    """One; its load shape is how many users it has the conductor ask Locust for, and when."""
+
+    name: ClassVar[str]
+    what: ClassVar[str]
+    """What it does, in a sentence."""
+    seconds: ClassVar[float] = 60.0
+    """Of its main part, where no other time is asked for."""
+    rate: ClassVar[float] = 1.0
+    """Events a second, the same."""
+    personal: ClassVar[bool] = False
+    """Whether each stream hears its user's own channel too."""
+    endings: ClassVar[frozenset[str]] = frozenset({"max-duration"})
+    """How streams end when all is well."""
+    refusals: ClassVar[frozenset[str]] = frozenset()
+    """Why streams may be refused when all is well."""
+
+    def __init__(self, options: Any) -> None:
+        self.length = float(options.seconds or self.seconds)
+        self.pace = float(options.rate or self.rate)
+        self.options = options
+
+    def script(self, run: Conductor) -> None:
+        """Do it.  Raises RuntimeError when it cannot go on."""
+        raise NotImplementedError
+
+    def thresholds(self, run: Conductor) -> list[Threshold]:
+        """What must hold; each scenario adds its own."""
+        verdict: dict[str, Any] = run.verdict or {}
+        unexpected = sum(count for why, count in run.counts("endings").items() if why not in self.endings)
+        refused = sum(
+            count
+            for why, count in run.counts("refusals").items()
+            if why not in self.refusals and not why.startswith("abuse: ")
+        )
+        return [
+            Threshold("events lost", verdict.get("lost"), 0),
+            Threshold("events repeated", verdict.get("repeated"), 0),
+            Threshold("events out of order", verdict.get("disordered"), 0),
+            Threshold("events that nobody knows were published", run.press.failed, 0),
+            Threshold("clients stranded", verdict.get("stranded"), 0),
+            Threshold("clients not open at the end", verdict.get("away"), 0),
+            Threshold("unexpected endings", unexpected, 0),
+            Threshold("unexpected refusals", refused, 0),
+            Threshold("connections that failed", sum(run.counts("errors").values()), 0),
+        ]
+
+    def fill(self, run: Conductor) -> None:
+        """Open all, and let them wait for a while: what they hold is looked at then."""
+        with run.phase("open"):
+            run.open()
+        with run.phase("idle"):
+            run.wait(float(self.options.idle), "idle")
+            run.at_full()
+
+
+def compared(run: Conductor, what: str, before: str, during: str, times: float) -> Threshold:
+    """The 99th percentile of latency in a phase: it may be ``times`` another's, or ``NOTICED`` more."""
+    first, second = run.p99(before), run.p99(during)
+    if first is None or second is None:
+        return Threshold(what, None, 0)
+    most = max(times * first, first + NOTICED)
+    said = f"{what}; {before}: {first * 1000:.0f} ms"
+    return Threshold(said, round(second * 1000), round(most * 1000), " ms")
