@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -19,7 +20,33 @@ READY = 20.0
 """Seconds for a program to accept connections."""
 
 
-_given_out: set[int] = set()
+class Ports:
+    """Ports that no other process takes which asks here too, and that this one is given once.
+
+    Each is a byte of a file that this process locks, and keeps until it dies.
+    """
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        self._file: int | None = None
+
+    def take(self, port: int) -> bool:
+        """Whether this process has it now, and had it not before."""
+        if self._file is None:
+            # Never closed: that would give up every lock.
+            name = Path(tempfile.gettempdir(), f"sse-edge-ports-{os.getuid()}")
+            self._file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if port in self._taken:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self._taken.add(port)
+        return True
+
+
+ports = Ports()
 
 
 def free_port() -> int:
@@ -30,13 +57,12 @@ def free_port() -> int:
     """
     while True:
         port = random.randrange(20_000, 32_000)
-        if port in _given_out:
+        if not ports.take(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("", port))
-                _given_out.add(port)
                 return port
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import sse_edge
+from loadtest.programs import ports
 
 TESTS = Path(__file__).parents[1]
 
@@ -33,8 +34,6 @@ PACKAGES = {
 }
 """Which Debian package a command comes from; a test holds tests/debian-packages to the same list."""
 
-_given_out = set()
-
 
 def command(name):
     """The path of an installed program; the test fails, naming the package, when it is missing."""
@@ -47,21 +46,20 @@ def command(name):
 
 
 def free_port():
-    """A TCP port on 127.0.0.1 where nothing listens; no port is given out twice.
+    """A TCP port on 127.0.0.1 where nothing listens; no port is given out twice, nor to two processes.
 
     From below the range that outgoing connections take theirs from, so that no client of another
     test sits on it a moment later.
     """
     while True:
         port = random.randrange(20_000, 32_000)
-        if port in _given_out:
+        if not ports.take(port):
             continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        _given_out.add(port)
         return port
 
 
