@@ -282,16 +282,20 @@ class Follower:
         self.stream = stream
         self.heard = []
         self.statuses = set()
+        self.placed = asyncio.Event()
         self.last = None
 
     async def follow(self):
         while True:
             try:
-                client = await self.stream(self.site, placed=False, last_event_id=self.last)
+                client = await self.stream(
+                    self.site, placed=not self.placed.is_set(), last_event_id=self.last
+                )
             except OSError:
                 self.statuses.add("no connection")
                 await asyncio.sleep(0.2)
                 continue
+            self.placed.set()
             self.statuses.add(client.status)
             with contextlib.suppress(AssertionError):  # the stream ended
                 while True:
@@ -376,6 +380,9 @@ async def test_a_restart_strands_nobody(behind, stream, serve_app, page, redis_u
     tasks = [asyncio.create_task(follower.follow()) for follower in followers]
     number = 0
     try:
+        async with asyncio.timeout(PATIENCE):
+            for follower in followers:
+                await follower.placed.wait()
         async with Publisher(redis_url) as events:
 
             async def load(seconds):

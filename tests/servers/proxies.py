@@ -130,7 +130,16 @@ class Caddy:
     def start(self, serve):
         """Start it and wait until it accepts connections and has its certificate."""
         self.process = serve(["caddy", "run", "--config", self.config], port=self.port, env=self._env)
-        self.process.wait_for_log("certificate obtained successfully")
+        # It says that it obtained the certificate some milliseconds before it uses it.
+        wait_until(self._shakes_hands, "Caddy has its certificate")
+
+    def _shakes_hands(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as plain:
+            try:
+                ssl._create_unverified_context().wrap_socket(plain, server_hostname="localhost").close()
+            except ssl.SSLError:
+                return False
+        return True
 
     def reload(self):
         """``caddy reload``, with a change, since Caddy ignores a reload that brings nothing new."""
