@@ -27,9 +27,12 @@ types: .venv/.dev  ## mypy
 # What ends streams, resumes them and passes them on, on the sink that most servers other than uvicorn get.
 TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
 
+# Most tests wait for servers; so many wait at the same time.
+PROCESSES = -n 3 --dist loadgroup
+
 unit: .venv/.dev packages  ## all tests (ARGS="-k origin -x")
-	.venv/bin/pytest $(ARGS)
-	$(if $(ARGS),,.venv/bin/pytest --sink task $(TASK_SINK))
+	.venv/bin/pytest $(PROCESSES) $(ARGS)
+	$(if $(ARGS),,.venv/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
 
 fast: .venv/.dev  ## only the tests that start no server and no browser
 	.venv/bin/pytest -m "not live" $(ARGS)

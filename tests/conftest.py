@@ -29,6 +29,16 @@ LIVE = {
 }
 """Fixtures that start programs; a test that uses one is marked ``live``."""
 
+TOGETHER = {
+    "tests/test_caddy.py": "proxies",  # opens the idle streams
+    "tests/test_nginx.py": "proxies",  # and while they are idle there is something to do
+    "tests/test_proxies.py": "proxies",  # looks at them
+    "tests/test_deployments.py": "deployments",
+    "tests/test_doctor_live.py": "doctor",
+    "tests/test_leases.py": "leases",
+}
+"""Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
+
 
 def pytest_addoption(parser):
     """Every test passes on each of the sinks."""
@@ -56,6 +66,21 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if LIVE.intersection(item.fixturenames):
             item.add_marker("live")
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_make_scheduler(config, log):
+    """With ``--dist loadgroup`` the groups of TOGETHER are run together, and every other test by itself.
+
+    Without the plugin's own mark, xdist_group, which it appends to the tests' names.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - not there without the plugin
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

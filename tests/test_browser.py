@@ -190,6 +190,7 @@ def test_other_site(site, page, other_page):
         (VALUE, "/events/orders/1", "forbidden"),
         (VALUE, "/events/nowhere", "not-found"),
     ],
+    ids=["no cookie", "no right", "no such path"],
 )
 def test_refusals_are_final(site, page, cookie, path, code):
     """A native EventSource that is refused for good asks once and is closed."""
@@ -215,6 +216,7 @@ EXPIRED = AUTH.issue("u42", now=time.time() - 86400 - 5)
         (AUTH.issue("u42", ["order:*"]), "/events/orders/7", [200, "text/event-stream"]),
         (VALUE, "/events/nowhere", [404, "not-found"]),
     ],
+    ids=["ours", "no cookie", "tampered", "expired", "no right", "a right", "no such path"],
 )
 def test_fetch(site, page, cookie, path, expected):
     """A page reads the table's status and code with fetch()."""
