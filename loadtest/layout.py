@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import resource
 from dataclasses import dataclass
 from typing import Literal
 
+from sse_edge.tune.machine import Machine
 from sse_edge.tune.sizing import MIB, PER_WORKER, RESERVED_FILES, UNEVEN, Sizing, size
+
+from .bench import machine
+
+PROXIES = ("nginx", "caddy", "none")
 
 Proxy = Literal["nginx", "caddy", "none"]
 
@@ -25,6 +32,15 @@ class Host:
     ports: int
     memory: int
     cores: int
+
+    @classmethod
+    def read(cls) -> Host:
+        """This machine; raises this process's limit on descriptors, and with it that of its children."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        files = 1 << 30 if hard == resource.RLIM_INFINITY else hard
+        ports = Machine.read().ports
+        return cls(files, ports or 28_232, machine.available_memory(), len(os.sched_getaffinity(0)))
 
 
 @dataclass(frozen=True)

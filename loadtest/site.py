@@ -30,6 +30,20 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 CHANNEL = "news"
 """The shared channel of ``deploy/app.py``; every stream hears its user's own as well."""
 
+FACTS = (
+    "cpu",
+    "cores",
+    "kernel",
+    "python",
+    "redis-server",
+    "nginx",
+    "sse_edge",
+    "uvicorn",
+    "uvloop",
+    "redis",
+)
+"""What matters here of what the machine says."""
+
 STOPPING = 10.0
 """Seconds for nginx to end its workers."""
 
@@ -262,6 +276,18 @@ def _command(name: str) -> str:
     if path is None:
         raise RuntimeError(f"{name} is not installed")
     return path
+
+
+def facts(proxy: str) -> dict[str, str]:
+    """The machine, and the versions of what runs behind this proxy."""
+    known = machine.facts()
+    found = {name: known[name] for name in FACTS if name != "nginx" or proxy == "nginx"}
+    return found | ({"caddy": _caddy()} if proxy == "caddy" else {})
+
+
+def _caddy() -> str:
+    done = subprocess.run([_command("caddy"), "version"], capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.split()[0] if done.stdout.strip() else "unknown"
 
 
 def missing(proxy: str, *, plot: bool) -> list[str]:

@@ -63,6 +63,14 @@ class Cpu:
         return {name: max(0.0, cpu - seconds * (base or {}).get(name, 0.0)) for name, cpu in used.items()}
 
 
+def busy_seconds() -> float:
+    """Seconds that all cores together have worked since the machine was started, whoever it was for."""
+    user, nice, system, _, _, irq, softirq, steal, *_ = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
 def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
     """What ``ask`` says of each process, added up for each part."""
     return {name: sum(map(ask, pids)) for name, pids in parts.items()}

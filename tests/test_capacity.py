@@ -300,7 +300,7 @@ def test_a_refused_stream_is_said():
 def test_a_small_run_fills_the_table(tmp_path):
     """Forty streams over TLS through the shipped nginx.conf: each gets every event, each figure is there."""
     said = []
-    layout = arrange(40, "nginx", 2, command.host(), tls=True)
+    layout = arrange(40, "nginx", 2, Host.read(), tls=True)
     with running(layout, tmp_path) as site, reading(layout.readers, site.authority) as readers:
         capacity = Capacity(site, readers, said.append, idle=0.3, events=2)
         capacity.run([20, 40])

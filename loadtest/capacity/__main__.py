@@ -13,11 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,34 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from sse_edge.errors import ConfigError
-from sse_edge.tune.machine import Machine
 
 from .. import programs
-from ..bench import machine
-from ..layout import Host, Layout, arrange, remarks
+from ..layout import PROXIES, Host, Layout, arrange, remarks
 from ..progress import Progress
+from ..site import facts as facts_of
 from ..site import missing, running
 from . import plot, table
 from .measure import Capacity
 from .reader import reading
 
 RESULTS = Path(__file__).parents[1] / "results"
-
-PROXIES = ("nginx", "caddy", "none")
-
-FACTS = (
-    "cpu",
-    "cores",
-    "kernel",
-    "python",
-    "redis-server",
-    "nginx",
-    "sse_edge",
-    "uvicorn",
-    "uvloop",
-    "redis",
-)
-"""What matters here of what the machine says."""
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -122,31 +102,13 @@ def _steps(value: str) -> list[int]:
     return [_count(step) for step in value.split(",")]
 
 
-def host() -> Host:
-    """This machine; raises this process's limit on descriptors, and with it that of its children."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    files = 1 << 30 if hard == resource.RLIM_INFINITY else hard
-    ports = Machine.read().ports
-    return Host(files, ports or 28_232, machine.available_memory(), len(os.sched_getaffinity(0)))
-
-
-def version() -> str:
-    """Caddy's."""
-    path = shutil.which("caddy")
-    if path is None:
-        return "not installed"
-    done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    return done.stdout.split()[0] if done.stdout.strip() else "unknown"
-
-
 def prepare(given: argparse.Namespace) -> Layout:
     """The processes that it takes.  RuntimeError when the run could not be finished on this machine."""
     lacks = missing(given.proxy, plot=given.save and not given.no_plot)
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
     try:
-        return arrange(given.streams, given.proxy, given.workers, host(), tls=given.tls)
+        return arrange(given.streams, given.proxy, given.workers, Host.read(), tls=given.tls)
     except ConfigError as error:
         raise RuntimeError(str(error)) from error
 
@@ -209,8 +171,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress()
     began = time.monotonic()
-    known = machine.facts()
-    facts = {name: known[name] for name in FACTS} | ({"caddy": version()} if given.proxy == "caddy" else {})
+    facts = facts_of(given.proxy)
     command = shlex.join(["python", "-m", "loadtest.capacity", *sys.argv[1:]])
     failure = None
     try:

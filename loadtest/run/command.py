@@ -40,12 +40,11 @@ from sse_edge.tune.sizing import size
 
 from .. import locustfile, programs
 from ..bench import machine
-from ..capacity.__main__ import host, version
-from ..layout import READER_STREAM_BYTES, STREAMS_PER_READER, Layout, arrange, remarks
+from ..layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from ..progress import Progress
 from ..report import page, plot, text
 from ..scenarios import SCENARIOS
-from ..site import Site, missing, running
+from ..site import Site, facts, missing, running
 from .conductor import Conductor
 from .deployment import Deployment, Ours, Theirs
 from .member import Listeners
@@ -58,8 +57,6 @@ from .sampler import CLIENTS, Sampler
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "loadtest" / "results"
 
-PROXIES = ("nginx", "caddy", "none")
-
 CONNECTED = 60.0
 """Seconds for Locust's processes to come up."""
 
@@ -69,21 +66,14 @@ ENDED = 10.0
 SELDOM = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
+FULL = 0.9
+"""Part of the cores above which all of them are said to be busy."""
+
+OTHERS = 0.3
+"""Cores that others may have without a word."""
+
 HURRY = 5.0
 """Seconds that an interrupted run waits for what is under way."""
-
-FACTS = (
-    "cpu",
-    "cores",
-    "kernel",
-    "python",
-    "redis-server",
-    "nginx",
-    "sse_edge",
-    "uvicorn",
-    "uvloop",
-    "redis",
-)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -139,7 +129,7 @@ def lay_out(given: argparse.Namespace) -> Layout:
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
     users, each = crowd(given.streams)
-    streams, here = users * each, host()
+    streams, here = users * each, Host.read()
     workers = given.workers
     if workers is None:
         # As many as tune would have, and so many that the others can take a lost one's streams.
@@ -150,7 +140,7 @@ def lay_out(given: argparse.Namespace) -> Layout:
 def clients(given: argparse.Namespace) -> int:
     """How many processes hold the streams.  RuntimeError when they cannot."""
     users, each = crowd(given.streams)
-    streams, here = users * each, host()
+    streams, here = users * each, Host.read()
     processes = given.processes or -(-streams // STREAMS_PER_READER)
     share = -(-users // processes) * each
     if share + machine.DESCRIPTORS > here.files:
@@ -307,16 +297,6 @@ def deployed(
 # The report
 
 
-def facts(proxy: str) -> dict[str, str]:
-    """The machine, and the versions of what ran."""
-    known = machine.facts()
-    found = {name: known[name] for name in FACTS if name != "nginx" or proxy == "nginx"}
-    found["locust"] = importlib.metadata.version("locust")
-    if proxy == "caddy":
-        found["caddy"] = version()
-    return found
-
-
 def summarise(
     run: Run, layout: Layout | None, began: datetime, command: str, processes: int
 ) -> dict[str, Any]:
@@ -335,7 +315,8 @@ def summarise(
         "command": command,
         "began": began.isoformat(timespec="seconds"),
         "took": round((datetime.now(UTC) - began).total_seconds(), 1),
-        "machine": facts(given.proxy if layout else "none"),
+        "machine": facts(given.proxy if layout else "none")
+        | {"locust": importlib.metadata.version("locust")},
         "setup": {
             "streams": streams,
             "users": conductor.users,
@@ -355,14 +336,20 @@ def summarise(
 
 def _bounds(run: Run) -> list[str]:
     """Where this machine bounds a figure."""
-    said = []
-    cores = len(os.sched_getaffinity(0))
-    busy = [sum(each["cpu"].values()) for each in run.sampler.samples]
-    full = sum(used > 0.9 * cores for used in busy)
-    if busy and full > len(busy) / 10:
+    said, cores, busy = [], len(os.sched_getaffinity(0)), run.sampler.busy
+    if not busy:
+        return []
+    full = sum(all_of_it > FULL * cores for all_of_it, _ in busy)
+    if full > len(busy) / 10:
         said.append(
             f"all {cores} cores were busy in {100 * full / len(busy):.0f} % of the time: what is said of "
             "time is bounded by this machine, clients and servers together"
+        )
+    others = sum(all_of_it - ours for all_of_it, ours in busy) / len(busy)
+    if others > OTHERS:
+        said.append(
+            f"other programs, and what conducts and publishes, had {others:.1f} of {cores} cores: "
+            "what is said of time is no better than that"
         )
     return said
 
@@ -385,7 +372,8 @@ def save(out: Path, name: str) -> None:
     for kept, ending in (("summary.txt", "txt"), ("plots.svg", "svg")):
         shutil.copy(out / kept, RESULTS / f"{name}.{ending}")
     summary = json.loads((out / "summary.json").read_text())
-    summary["timeline"], summary["samples"] = len(summary["timeline"]), len(summary["samples"])
+    for series in ("timeline", "samples"):  # they are in the picture
+        del summary[series]
     (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 

@@ -186,11 +186,14 @@ class Conductor:
             or "nothing was refused"
         )
 
+    @contextlib.contextmanager
     def publishing(
         self, rate: float, size: int = 110, channels: list[str] | None = None, hands: int = 1
-    ) -> contextlib.AbstractContextManager[None]:
+    ) -> Iterator[None]:
         """Events during a block: so many a second in all, to the shared channel or to these in turn."""
-        return self.press.publishing(channels or [self.options.channel], rate, size, hands)
+        gevent.sleep(1 - time.time() % 1)  # so that the first is not counted with what was before
+        with self.press.publishing(channels or [self.options.channel], rate, size, hands):
+            yield
 
     def level(self, seconds: float = LEVEL, fresh: float = FRESH) -> float | None:
         """Seconds until every stream is open and has what is older than ``fresh``; None if not in time."""

@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 
 from .. import programs
-from ..usage import SOCKET_INODE_BYTES, own, slab, socket_memory, sockets
+from ..usage import SOCKET_INODE_BYTES, busy_seconds, own, slab, socket_memory, sockets
 
 EVERY = 1.0
 """Seconds between two looks, or more: looking may take a twentieth of the time."""
@@ -24,6 +24,8 @@ class Sampler:
 
     def __init__(self, parts: Callable[[], Mapping[str, Sequence[int]]]) -> None:
         self.samples: list[dict[str, Any]] = []
+        self.busy: list[tuple[float, float]] = []
+        """Cores that worked at all, and those that worked for this run; one pair for each sample."""
         self.empty: dict[str, float] = {}
         self.full: dict[str, float] = {}
         self.used: dict[str, float] = {}
@@ -36,6 +38,7 @@ class Sampler:
         self._look()
         self.empty = self.memory()
         self._last = time.monotonic()
+        self._busy = busy_seconds()
         self._running = gevent.spawn(self._run)
 
     def memory(self) -> dict[str, float]:
@@ -99,6 +102,8 @@ class Sampler:
             for name, used in cpu.items():
                 self.used[name] = self.used.get(name, 0.0) + used
             rates = {name: used / seconds if seconds else 0.0 for name, used in cpu.items()}
+            worked, self._busy = self._busy, busy_seconds()
+            self.busy.append(((self._busy - worked) / seconds if seconds else 0.0, sum(rates.values())))
             self.samples.append({"t": time.time() - self.began, "memory": memory, "cpu": rates})
             gevent.sleep(max(EVERY, 20 * (time.monotonic() - began)))
 
