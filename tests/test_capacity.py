@@ -21,7 +21,7 @@ from loadtest.capacity.measure import Capacity, Step, percentile
 from loadtest.capacity.reader import Streams, reading
 from loadtest.layout import Host, arrange, remarks
 from loadtest.site import running
-from loadtest.usage import READER, Cpu, kernel_memory
+from loadtest.usage import READER, Cpu, busy_seconds, kernel_memory
 from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]
@@ -386,3 +386,12 @@ def test_steps_end_with_all_streams(given, steps, tls):
     """Steps go up, whatever their order, and TLS is there wherever it can be."""
     found = command.arguments(given)
     assert (found.steps, found.tls) == (steps, tls)
+
+
+def test_the_machine_works():
+    """What all cores have done grows by what this process does, and is no more than they could."""
+    before, began = busy_seconds(), time.monotonic()
+    while time.monotonic() < began + 0.3:
+        pass
+    worked, passed = busy_seconds() - before, time.monotonic() - began
+    assert 0.2 <= worked <= passed * (os.cpu_count() or 1) + 0.1

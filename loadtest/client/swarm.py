@@ -11,7 +11,6 @@ from typing import Any
 
 import gevent
 from gevent import monkey
-from gevent import select as cooperative
 
 from ..checker import Checker, Client
 from .secured import context
@@ -25,8 +24,8 @@ AT_ONCE = 100
 BATCH = 256
 """Descriptors that are served before Locust's own tasks have a turn."""
 
-LONGEST_WAIT = 0.05
-"""Seconds between two looks at the clock while nothing happens; an order waits no longer."""
+TICK = 0.02
+"""Seconds between two looks at who comes back."""
 
 NUMBERS = 1_000_000
 """Streams that a process may ever have; numbers of the next process begin after them."""
@@ -58,13 +57,15 @@ class Swarm:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._turns = 0
         self._lifetime: float | None = None
-        self._running = gevent.spawn(self._run)
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What has ended the loop, which nothing should."""
-        found: BaseException | None = self._running.exception
-        return found
+        self.failure: Exception | None = None
+        """What has gone wrong in the loop, where nothing should."""
+        # One watcher for good: to add an epoll to another, as a wait for each turn would, the kernel looks at
+        # all that are in it.
+        loop = gevent.get_hub().loop
+        self._ready = loop.io(self._poll.fileno(), 1)
+        self._ready.start(self._guarded, self._turn)
+        self._clock = loop.timer(TICK, TICK)
+        self._clock.start(self._guarded, self._pass_time)
 
     # Coming and going
 
@@ -98,7 +99,9 @@ class Swarm:
 
     def close(self) -> None:
         """Everything ends here."""
-        self._running.kill()
+        for watcher in (self._ready, self._clock):
+            watcher.stop()
+            watcher.close()
         self.streams.clear()
         self._queue.clear()
         self._due.clear()
@@ -255,17 +258,21 @@ class Swarm:
         self._turns += 1
         heapq.heappush(self._due, (time.monotonic() + seconds, self._turns, call))
 
-    def _run(self) -> None:
-        watched, due = self._watched, self._due
-        while True:
-            wait = min(LONGEST_WAIT, due[0][0] - time.monotonic()) if due else LONGEST_WAIT
-            if wait > 0:
-                cooperative.select([self._poll.fileno()], [], [], wait)
-            for fd, _ in self._poll.poll(0, BATCH):
-                stream = watched.get(fd)
-                if stream is not None:
-                    stream.ready()
-            now = time.monotonic()
-            while due and due[0][0] <= now:
-                heapq.heappop(due)[2]()
-            gevent.sleep(0)
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Called by gevent's loop, which would print an exception and go on."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - the conductor is told when it asks for something
+            self.failure = error
+
+    def _turn(self) -> None:
+        watched = self._watched
+        for fd, _ in self._poll.poll(0, BATCH):
+            stream = watched.get(fd)
+            if stream is not None:
+                stream.ready()
+
+    def _pass_time(self) -> None:
+        now, due = time.monotonic(), self._due
+        while due and due[0][0] <= now:
+            heapq.heappop(due)[2]()
