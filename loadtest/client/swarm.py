@@ -18,8 +18,9 @@ from .stream import Intruder, State, Stream
 from .tally import Tally
 from .target import Target
 
-AT_ONCE = 100
-"""Streams that a process opens for the first time at once; who comes back does not wait for others."""
+AT_ONCE = 200
+"""Streams that all processes open for the first time at once: more would only wait for each other, and a
+server closes who waits for long.  Who comes back does not wait for others."""
 
 BATCH = 256
 """Descriptors that are served before Locust's own tasks have a turn."""
@@ -37,7 +38,7 @@ EPOLLIN, EPOLLOUT = 1, 4
 class Swarm:
     """All streams of a process; ``personal`` says that each hears its user's own channel too."""
 
-    def __init__(self, target: Target, index: int, *, personal: bool = False) -> None:
+    def __init__(self, target: Target, index: int, *, processes: int = 1, personal: bool = False) -> None:
         self.target = target
         self.first = index * NUMBERS
         self.tally = Tally()
@@ -49,6 +50,7 @@ class Swarm:
         """How many there shall be; those that left for good count no more."""
         self.tls = context(target.authority) if target.tls else None
         self._personal = personal
+        self._at_once = max(5, AT_ONCE // processes)
         self._next = self.first
         self._poll = epoll()
         self._watched: dict[int, Stream] = {}
@@ -90,7 +92,7 @@ class Swarm:
         return stream
 
     def _open(self) -> None:
-        while self._queue and len(self._opening) < AT_ONCE:
+        while self._queue and len(self._opening) < self._at_once:
             stream = self._queue.popleft()
             if stream.state == State.OVER:
                 continue  # it left before its turn

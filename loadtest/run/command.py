@@ -185,7 +185,7 @@ class Run:
         self.children: list[programs.Program] = []
         options = get_parser(default_config_files=[]).parse_args(["--headless"])
         known = {name: getattr(given, name) for name in vars(given) if name in vars(options)}
-        vars(options).update(known)
+        vars(options).update({**known, "expect_workers": processes})
         script = locustfile.Script()
         self.environment = Environment(
             user_classes=[Listeners], shape_class=script, events=locust.events, parsed_options=options

@@ -43,7 +43,12 @@ class Member:
 
     def _start(self, **_: object) -> None:
         options: Any = self._environment.parsed_options
-        self.swarm = Swarm(target(options), self.index, personal=SCENARIOS[options.scenario].personal)
+        self.swarm = Swarm(
+            target(options),
+            self.index,
+            processes=max(1, options.expect_workers or 1),
+            personal=SCENARIOS[options.scenario].personal,
+        )
         self._reporting = gevent.spawn(self._report, self.swarm)
 
     def _report(self, swarm: Swarm) -> None:

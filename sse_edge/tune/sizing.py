@@ -36,6 +36,12 @@ PROXY_WORKER_BYTES = {"nginx": 10 * MIB, "caddy": 40 * MIB}
 NGINX_SLOT_BYTES = 432
 """What nginx takes for each of worker_connections at its start, measured."""
 
+ZONE_BYTES = 128
+"""A session or an address in one of nginx's zones: 10 MiB were full with 81,376 sessions, measured."""
+
+LEAST_ZONE = 10 * MIB
+"""A zone of the shipped nginx.conf; a full one refuses everybody."""
+
 KERNEL_STREAM_BYTES = 14 * KIB
 """Three sockets of a stream on this machine: 12.5 KiB, the same run, and their buffers when they are idle."""
 
@@ -167,6 +173,11 @@ class Sizing:
         )
         own = self.proxy_workers * PROXY_WORKER_BYTES[self.proxy]
         return own + slots + self.connections * PROXY_STREAM_BYTES[self.proxy]
+
+    @property
+    def zone(self) -> int:
+        """Of each of nginx's zones, with a session and an address for each stream, and as much again."""
+        return max(LEAST_ZONE, math.ceil(2 * self.connections * ZONE_BYTES / MIB) * MIB)
 
     @property
     def kernel_memory(self) -> int:

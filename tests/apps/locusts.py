@@ -532,8 +532,8 @@ def leave():
 
 
 def leave_early():
-    """More come than may open at once, and some go before their turn."""
-    with serving() as server:
+    """More come than may open at once, of two processes' 200, and some go before their turn."""
+    with serving(processes=2) as server:
         server.swarm.add(150)
         server.swarm.remove(30)
         asked = counted(server.swarm.tally)["attempts"]
