@@ -271,9 +271,9 @@ def test_what_cannot_be_done_is_said(press, order, given, said):
 
 
 @pytest.mark.live
-def test_an_answer_that_nobody_took_is_passed_over(press):
+def test_an_answer_that_nobody_took_is_passed_over(press, redis_url):
     """Who was interrupted while asking has left an answer, which is not the next order's."""
-    one = press(NOWHERE)
+    one = press(redis_url)
     began = time.time()
     one.ask("burst", channel="a", count=1, spacing=0.0, size=0)
     one._number += 1
@@ -301,9 +301,9 @@ def test_orders_that_come_at_once_are_done_one_after_another(press):
 
 
 @pytest.mark.live
-def test_a_long_order_is_read_whole(press):
+def test_a_long_order_is_read_whole(press, redis_url):
     """Thousands of channels are no line that is too long."""
-    one = press(NOWHERE)
+    one = press(redis_url)
     one.ask("start", channels=[f"user:u{number}" for number in range(20_000)], rate=0.001, size=0)
     one.ask("stop")
     assert one.ask("newest", fresh=0.0).keys() == {"user:u0"}
@@ -318,6 +318,15 @@ def test_the_end_is_the_end(press):
     one.end()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.live
+def test_what_nobody_knows_of_is_not_the_newest(press):
+    """An event that may not be out is no reason to wait for it."""
+    one = press(NOWHERE)
+    one.ask("burst", channel="a", count=2, spacing=0.0, size=0)
+    assert one.failed == 2
+    assert one.ask("newest", fresh=0.0) == {}
 
 
 @pytest.mark.live
