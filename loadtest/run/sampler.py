@@ -96,14 +96,15 @@ class Sampler:
 
     def _run(self) -> None:
         while True:
-            began = time.monotonic()
+            began, worked = time.monotonic(), busy_seconds()
             memory, cpu = self.memory(), self._look()
             seconds, self._last = began - self._last, began
             for name, used in cpu.items():
                 self.used[name] = self.used.get(name, 0.0) + used
             rates = {name: used / seconds if seconds else 0.0 for name, used in cpu.items()}
-            worked, self._busy = self._busy, busy_seconds()
-            self.busy.append(((self._busy - worked) / seconds if seconds else 0.0, sum(rates.values())))
+            if seconds > EVERY / 2:  # the first look follows on the one before at once
+                self.busy.append(((worked - self._busy) / seconds, sum(rates.values())))
+            self._busy = worked
             self.samples.append({"t": time.time() - self.began, "memory": memory, "cpu": rates})
             gevent.sleep(max(EVERY, 20 * (time.monotonic() - began)))
 
