@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ..run.conductor import Conductor
 
 
-NOTICED = 0.02
+NOTICED = 0.05
 """Seconds of delay that nobody notices: where everything takes a few milliseconds, ratios are chance."""
 
 
