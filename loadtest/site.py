@@ -23,6 +23,7 @@ from sse_edge.tune.template import render
 
 from . import programs
 from .bench import machine
+from .client.target import HEAD
 from .layout import Layout
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -101,23 +102,9 @@ class Site:
 
     def requests(self, first: int, count: int) -> list[bytes]:
         """What browsers send that open ``/events/me``, each with the session of a user of its own."""
-        made = []
-        for number in range(first, first + count):
-            head = [
-                "GET /events/me HTTP/1.1",
-                "Host: localhost",
-                "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)",
-                "Accept: text/event-stream",
-                "Accept-Encoding: gzip, deflate, br",
-                "Accept-Language: en",
-                "Cache-Control: no-cache",
-                "Sec-Fetch-Site: same-origin",
-                "Sec-Fetch-Mode: cors",
-                "Sec-Fetch-Dest: empty",
-                f"Cookie: session={self._cookies.issue(user(number))}",
-            ]
-            made.append("\r\n".join([*head, "", ""]).encode())
-        return made
+        head = f"GET /events/me HTTP/1.1\r\nHost: localhost\r\n{HEAD}Cookie: session="
+        numbers = range(first, first + count)
+        return [f"{head}{self._cookies.issue(user(number))}\r\n\r\n".encode() for number in numbers]
 
     def said(self) -> str:
         """The ends of what the programs have written."""
