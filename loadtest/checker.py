@@ -228,7 +228,7 @@ class Client:
     def __init__(self) -> None:
         self.ears: dict[str, Ear] = {}
         self.connection = 1
-        self._last_id: tuple[int, int] | None = None
+        self._last_id: tuple[str, tuple[int, int]] | None = None
 
     def listen(self, channel: str, *, after: int | None = None, since: float = 0.0) -> None:
         """From here on the client is owed what is numbered above ``after``; if that is not known,
@@ -253,10 +253,11 @@ class Client:
         ear.event(n, self.connection, id)
         if not id:
             return
-        ms, _, number = id.partition("-")
-        place = (int(ms), int(number))
-        # Ids rise over all channels.  The same one again: an event that came without an id line.
-        if self._last_id is not None and place < self._last_id:
+        order, _, tag = id.partition(".")
+        ms, _, number = order.partition("-")
+        place = (tag, (int(ms), int(number)))
+        # Ids rise over all channels of a data set.  The same again: an event that came without an id line.
+        if self._last_id is not None and tag == self._last_id[0] and place < self._last_id:
             _extend(ear.disordered, Place(n, n, self.connection, id))
         self._last_id = place
 

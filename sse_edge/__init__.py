@@ -4,6 +4,7 @@ from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
 from .backends.memory import MemoryBackend
 from .backends.redis import RedisBackend
+from .backends.retention import Retention
 from .errors import ConfigError, PublishError
 from .event import Event
 from .identity import Identity
@@ -20,6 +21,7 @@ __all__ = [
     "PublishError",
     "Publisher",
     "RedisBackend",
+    "Retention",
     "SSEMiddleware",
     "SignedCookie",
     "SyncPublisher",

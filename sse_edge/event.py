@@ -18,18 +18,22 @@ MAX_EVENT_BYTES = 262_144
 RESERVED_NAMES = frozenset({"error", "open"})
 """Names that EventSource dispatches itself; a handler could not tell them apart."""
 
+EDGE = "edge-"
+"""How the names of the edge's own events begin; no other event's name does."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 _UNSET = object()
 _ID = re.compile(r"(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})\Z")
+_PLACE = re.compile(r"(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})\.([a-z0-9]{1,64})\Z")
 
 
 class EventId(NamedTuple):
-    """A place in the order of events: milliseconds, then a number within them.
+    """A place in the order of one data set: milliseconds, then a number within them.
 
     Ids compare in the order in which the backend numbered the events.  ``n`` starts at 1; ``n == 0``
-    is a cursor, a place between events.
+    is a cursor, a place between events.  What a client is told also names the data set: see ``Place``.
     """
 
     ms: int
@@ -46,12 +50,38 @@ class EventId(NamedTuple):
             raise ValueError("an event id has the form <milliseconds>-<number>")
         return cls(int(match[1]), int(match[2]))
 
-    def line(self) -> bytes:
-        """The ``id:`` line that puts this place into a stream."""
-        return b"id: %d-%d\n" % self
-
 
 ZERO = EventId(0, 0)
+
+
+class Place(NamedTuple):
+    """An id and the data set that gave it out: what a client hears and comes back with.
+
+    ``tag`` is a few random letters that were made together with the data set.  Ids of different tags
+    have no order.
+    """
+
+    id: EventId
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.id.ms}-{self.id.n}.{self.tag}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Read ``<ms>-<n>.<tag>``; ValueError for anything else."""
+        match = _PLACE.match(text)
+        if match is None:
+            raise ValueError("a place has the form <milliseconds>-<number>.<tag>")
+        return cls(EventId(int(match[1]), int(match[2])), match[3])
+
+    def line(self) -> bytes:
+        """The ``id:`` line that puts this place into a stream."""
+        return b"id: %s\n" % str(self).encode()
+
+
+NOWHERE = Place(ZERO, "")
+"""Where an id of another kind is: in no data set."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -65,8 +95,8 @@ class Event:
     required.
 
     Raises EventError, naming the field: data that is no text; CR, LF or NUL in ``event`` or ``id``;
-    the names ``error`` and ``open``; a ``retry`` that is no non-negative int; more than
-    ``MAX_EVENT_BYTES`` when encoded.
+    the names ``error`` and ``open``, and names that begin with ``edge-``; a ``retry`` that is no
+    non-negative int; more than ``MAX_EVENT_BYTES`` when encoded.
     """
 
     data: str
@@ -93,6 +123,8 @@ class Event:
             _check_line("event", event)
             if event in RESERVED_NAMES:
                 raise EventError("event", "error and open are EventSource's own events", event)
+            if event.startswith(EDGE):
+                raise EventError("event", "edge-… are the edge's own events", event)
         if id is not None:
             _check_line("id", id)
         if retry is not None and (type(retry) is not int or retry < 0):
@@ -108,19 +140,30 @@ class Event:
 
     def encode(self) -> bytes:
         """The event as bytes on the wire, ending in a blank line."""
-        lines = []
-        if self.id is not None:
-            lines.append(f"id: {self.id}")
-        if self.event is not None:
-            lines.append(f"event: {self.event}")
-        if self.retry is not None:
-            lines.append(f"retry: {self.retry}")
-        # Always one space after the colon: the parser removes exactly one, so the data keeps its own.
-        lines.extend(f"data: {line}" for line in _LINE_END.split(self.data))
         try:
-            return ("\n".join(lines) + "\n\n").encode()
+            return encode(self.data, event=self.event, id=self.id, retry=self.retry)
         except UnicodeEncodeError as error:
             raise EventError("data", "has a lone surrogate, which UTF-8 cannot carry", self.data) from error
+
+
+def encode(
+    data: str,
+    *,
+    event: str | None = None,
+    id: str | None = None,  # the field's name on the wire
+    retry: int | None = None,
+) -> bytes:
+    """Fields that were checked before as bytes on the wire, ending in a blank line."""
+    lines = []
+    if id is not None:
+        lines.append(f"id: {id}")
+    if event is not None:
+        lines.append(f"event: {event}")
+    if retry is not None:
+        lines.append(f"retry: {retry}")
+    # Always one space after the colon: the parser removes exactly one, so the data keeps its own.
+    lines.extend(f"data: {line}" for line in _LINE_END.split(data))
+    return ("\n".join(lines) + "\n\n").encode()
 
 
 def comment(text: str = "") -> bytes:

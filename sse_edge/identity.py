@@ -22,10 +22,11 @@ class Identity:
 
     def may_read(self, channel: str) -> bool:
         """Whether one of the signed patterns covers ``channel``."""
-        return any(_matches(pattern, channel) for pattern in self.channels)
+        return any(matches(pattern, channel) for pattern in self.channels)
 
 
-def _matches(pattern: str, channel: str) -> bool:
+def matches(pattern: str, channel: str) -> bool:
+    """Whether ``pattern``, in which each ``*`` stands for any text, covers ``channel``."""
     # Not fnmatch: it would compile and keep a regular expression for every user's own pattern.
     first, *middle = pattern.split("*")
     if not middle:

@@ -4,7 +4,9 @@ from sse_edge.backends.base import Replay
 from sse_edge.delivery.backlog import Bounds
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
-from sse_edge.event import EventId
+from sse_edge.event import EventId, Place
+
+TAG = "abcde"
 
 
 def at(n):
@@ -12,9 +14,14 @@ def at(n):
     return EventId(1000, n)
 
 
+def place(n, tag=TAG):
+    """The place of the n-th event, as clients see it."""
+    return Place(at(n), tag)
+
+
 def frame(n, channel="c"):
     """The n-th event's bytes."""
-    return at(n).line() + b"data: %s%d\n\n" % (channel.encode(), n)
+    return place(n).line() + b"data: %s%d\n\n" % (channel.encode(), n)
 
 
 class ListSink:
@@ -51,8 +58,9 @@ class ScriptedBackend:
     """A backend whose subscriber answers as it is told."""
 
     def __init__(self):
-        self.answers = Replay([], [], at(0))
-        self.position = at(0)
+        self.answers = Replay([], [], place(0))
+        self.position = place(0)
+        self.refused = None
         self.connected = True
         self.counted = []
         self.fail = None
@@ -75,6 +83,7 @@ class ScriptedBackend:
         if self.fail:
             raise self.fail
         self.counted.extend(channels)
+        return self.position
 
     def unsubscribe(self, channels):
         for channel in channels:

@@ -8,8 +8,9 @@ import pytest
 from sse_edge import MemoryBackend, RedisBackend
 from sse_edge.backends import open_backend
 from sse_edge.backends.base import Backend, Outgoing
+from sse_edge.backends.retention import Retention
 from sse_edge.errors import ConfigError, EventError
-from sse_edge.event import EventId
+from sse_edge.event import NOWHERE, EventId, Place
 
 
 class Ear:
@@ -102,14 +103,14 @@ async def test_published_events_are_heard_in_order(start):
     ids = await backend.publish([out("a", "1"), out("b", "2"), out("a", "3")])
     await ear.wait(3)
     assert ear.data == ["1", "2", "3"]
-    assert [str(id) for _, id, _ in ear.heard] == ids
+    assert [id for _, id, _ in ear.heard] == [Place.parse(id).id for id in ids]
     assert [frame.split(b"\n")[0] for _, _, frame in ear.heard] == [b"id: " + id.encode() for id in ids]
 
 
 async def test_ids_rise_over_all_channels(start):
     """Ids of all channels form one rising order."""
     backend, _, _ = await start()
-    ids = [EventId.parse(id) for n in range(50) for id in await backend.publish([out(f"c{n % 7}", str(n))])]
+    ids = [Place.parse(id) for n in range(50) for id in await backend.publish([out(f"c{n % 7}", str(n))])]
     assert ids == sorted(set(ids))
 
 
@@ -160,10 +161,10 @@ async def test_resume_gives_exactly_what_was_missed(start, after, missed):
     backend, subscriber, _ = await start()
     ids = await backend.publish([out("a", "a1"), out("a", "a2"), out("b", "b1"), out("a", "a3")])
     await subscriber.subscribe(["a", "b"])
-    replay = await subscriber.replay(["a", "b"], EventId.parse(ids[after]))
+    replay = await subscriber.replay(["a", "b"], Place.parse(ids[after]))
     assert said(replay) == missed
     assert replay.resets == []
-    assert replay.upto >= EventId.parse(ids[3])
+    assert replay.upto >= Place.parse(ids[3])
 
 
 async def test_resume_on_a_channel_subscribed_before(start):
@@ -172,8 +173,8 @@ async def test_resume_on_a_channel_subscribed_before(start):
     await subscriber.subscribe(["a", "b"])
     ids = await backend.publish([out("a", "a1"), out("b", "b1"), out("a", "a2")])
     await ear.wait(3)
-    assert said(await subscriber.replay(["a", "b"], EventId.parse(ids[0]))) == ["b1", "a2"]
-    assert said(await subscriber.replay(["b"], EventId.parse(ids[0]))) == ["b1"]
+    assert said(await subscriber.replay(["a", "b"], Place.parse(ids[0]))) == ["b1", "a2"]
+    assert said(await subscriber.replay(["b"], Place.parse(ids[0]))) == ["b1"]
 
 
 async def test_a_page_that_rendered_first_has_no_hole(start):
@@ -194,7 +195,7 @@ async def test_without_a_cursor_nothing_is_owed(start):
     await subscriber.subscribe(["a"])
     replay = await subscriber.replay(["a"], None)
     assert (said(replay), replay.resets) == ([], [])
-    assert replay.upto >= EventId.parse(old)
+    assert replay.upto >= Place.parse(old)
 
 
 async def test_trimmed_history_is_said(start):
@@ -204,7 +205,7 @@ async def test_trimmed_history_is_said(start):
     await backend.publish([out("a", f"a{n}") for n in range(2, 7)])
     await backend.publish([out("b", "b1")])
     await subscriber.subscribe(["a", "b"])
-    replay = await subscriber.replay(["a", "b"], EventId.parse(first))
+    replay = await subscriber.replay(["a", "b"], Place.parse(first))
     assert [(reset.channel, reset.reason) for reset in replay.resets] == [("a", "trimmed")]
     assert said(replay) == ["b1"]
 
@@ -215,7 +216,7 @@ async def test_exactly_the_kept_events_are_enough(start):
     (first,) = await backend.publish([out("a", "a1")])
     await backend.publish([out("a", f"a{n}") for n in range(2, 5)])
     await subscriber.subscribe(["a"])
-    replay = await subscriber.replay(["a"], EventId.parse(first))
+    replay = await subscriber.replay(["a"], Place.parse(first))
     assert (said(replay), replay.resets) == (["a2", "a3", "a4"], [])
 
 
@@ -241,15 +242,63 @@ async def test_a_quiet_channel_needs_no_reset(start):
     assert (said(replay), replay.resets) == ([], [])
 
 
+AHEAD = EventId(99_999_999_999_999, 1)
+
+
 @pytest.mark.parametrize(
-    ("after", "reason"), [(EventId(1, 1), "epoch"), (EventId(99_999_999_999_999, 1), "unknown-id")]
+    ("place", "reason"),
+    [
+        (lambda tag: Place(EventId(1, 1), tag), "epoch"),
+        (lambda tag: Place(AHEAD, tag), "unknown-id"),
+        (lambda tag: Place(EventId(1, 1), "other"), "epoch"),
+        (lambda tag: Place(AHEAD, "other"), "epoch"),
+        (lambda tag: NOWHERE, "unknown-id"),
+    ],
 )
-async def test_ids_from_elsewhere_are_said(start, after, reason):
-    """An id from before this data began, or that was never given out, resets every channel."""
-    _, subscriber, _ = await start()
+async def test_ids_from_elsewhere_are_said(start, place, reason):
+    """An id from before this data began, of other data, or that was never given out, resets every channel."""
+    backend, subscriber, _ = await start()
     await subscriber.subscribe(["a", "b"])
-    replay = await subscriber.replay(["a", "b"], after)
+    replay = await subscriber.replay(["a", "b"], place((await backend.cursor()).tag))
     assert [(reset.channel, reset.reason) for reset in replay.resets] == [("a", reason), ("b", reason)]
+    assert replay.upto == replay.resets[0].head
+
+
+async def test_each_data_set_has_a_tag_of_its_own(make_backend, redis_server):
+    """What was begun anew names itself differently, and a place in what was there before is reset."""
+    backend = make_backend()
+    first = await backend.cursor()
+    redis_server.flush()
+    again = backend if isinstance(backend, RedisBackend) else make_backend()
+    second = await again.cursor()
+    assert first.tag != second.tag
+    assert len(second.tag) == 5
+    assert second.tag.isalpha()
+    await backend.close()
+
+
+async def test_a_dedupe_key_holds_for_its_channel(start):
+    """The same key on another channel is another event."""
+    backend, _, _ = await start()
+    one, other = await backend.publish([out("a", "x", "k"), out("b", "x", "k")])
+    assert one != other
+    assert await backend.publish([out("b", "x", "k"), out("a", "x", "k")]) == [other, one]
+
+
+async def test_a_channel_can_be_kept_longer_than_others(start):
+    """``retention`` says how many events of which channels are kept, and for how long."""
+    backend, subscriber, _ = await start(
+        history=2, history_ttl=0.3, retention={"long:*": Retention(4, 60), "*": Retention(2, 0.3)}
+    )
+    before = await backend.cursor()
+    await backend.publish([out(channel, str(n)) for n in range(4) for channel in ("long:a", "b")])
+    await subscriber.subscribe(["long:a", "b"])
+    replay = await subscriber.replay(["long:a", "b"], before)
+    assert said(replay) == ["0", "1", "2", "3"]
+    assert [(reset.channel, reset.reason) for reset in replay.resets] == [("b", "trimmed")]
+    await asyncio.sleep(0.5)
+    replay = await subscriber.replay(["long:a"], before)
+    assert said(replay) == ["0", "1", "2", "3"]
 
 
 async def test_without_history_nothing_is_numbered(start):
@@ -262,7 +311,7 @@ async def test_without_history_nothing_is_numbered(start):
     assert subscriber.position is None
     replay = await subscriber.replay(["a"], None)
     assert (replay.events, replay.resets, replay.upto) == ([], [], None)
-    replay = await subscriber.replay(["a"], EventId(5, 1))
+    replay = await subscriber.replay(["a"], Place(EventId(5, 1), "abcde"))
     assert [reset.reason for reset in replay.resets] == ["unknown-id"]
 
 
@@ -272,7 +321,7 @@ async def test_the_position_follows(start):
     await subscriber.subscribe(["a"])
     ids = await backend.publish([out("a", str(n)) for n in range(10)])
     await ear.wait(10)
-    assert subscriber.position >= EventId.parse(ids[-1])
+    assert subscriber.position >= Place.parse(ids[-1])
 
 
 async def test_a_repeated_dedupe_key_publishes_once(start):

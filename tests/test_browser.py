@@ -243,7 +243,7 @@ def test_fetch_from_an_allowed_origin(site, page, other_page):
         for headers in (options["headers"], {})
     ]
     assert asked == [[200, "text/event-stream"]] * 2 + [[403, "forbidden"]] * 2
-    malformed = {**options, "headers": {"Last-Event-ID": "junk"}}
+    malformed = {**options, "headers": {"Last-Event-ID": "x" * 300}}
     assert page.execute_async_script(FETCH, f"{server.url}/events/me", malformed) == [400, "bad-request"]
 
 

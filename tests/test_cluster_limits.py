@@ -131,7 +131,7 @@ async def edge():
 
     class Backend(RedisBackend):
         def leases(self):
-            return RedisLeases(self.server, "sse:", heartbeat=0.2)
+            return RedisLeases(self.server, "sse:{leases}", heartbeat=0.2)
 
     def make(url, limits, **settings):
         backend = Backend(url, timeout=0.5)

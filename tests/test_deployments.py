@@ -16,7 +16,7 @@ from sse_edge import Publisher, PublishError, RedisBackend
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
 from sse_edge.errors import BackendError
-from sse_edge.event import EventId
+from sse_edge.event import Place
 from sse_edge.outcome import CLIENT_GONE
 
 CHANNELS = [f"c{n}" for n in range(8)]
@@ -56,7 +56,7 @@ class Reader(ListSink):
                 await asyncio.sleep(0.1)
                 continue
             last = self.decoder.last_event_id
-            await hub.catch_up(self.stream, EventId.parse(last) if last else None)
+            await hub.catch_up(self.stream, Place.parse(last) if last else None)
             if self.stream.ending is None:
                 return
             self.leave(hub)

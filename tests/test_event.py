@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sse_edge.errors import EventError
-from sse_edge.event import MAX_EVENT_BYTES, ZERO, Event, EventId, check_channel, comment
+from sse_edge.event import MAX_EVENT_BYTES, NOWHERE, ZERO, Event, EventId, Place, check_channel, comment
 
 
 def parse(stream: bytes) -> list[dict[str, str]]:
@@ -98,6 +98,8 @@ def test_json_stays_on_one_line():
         *(("id", {"data": "a", "id": f"a{bad}b"}) for bad in "\r\n\0"),
         ("event", {"data": "a", "event": "error"}),
         ("event", {"data": "a", "event": "open"}),
+        ("event", {"data": "a", "event": "edge-close"}),
+        ("event", {"data": "a", "event": "edge-"}),
         ("event", {"data": "a", "event": 1}),
         ("event", {"data": "a", "event": "\ud800"}),
         ("id", {"data": "a", "id": 1}),
@@ -187,9 +189,73 @@ def test_event_ids_are_ordered_by_time_then_number():
     assert sorted(ids) == [ZERO, EventId(9, 9), EventId(9, 10), EventId(10, 1)]
 
 
-def test_event_id_line():
+@pytest.mark.parametrize("name", ["edge", "Edge-close", "my-edge-", " edge-", "knowledge-base"])
+def test_names_that_only_look_like_the_edges_own(name):
+    """Only what begins like the names of the edge's own events is kept for them."""
+    assert Event("a", event=name).event == name
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("0-0.a", Place(ZERO, "a")),
+        ("5-2.abcde", Place(EventId(5, 2), "abcde")),
+        ("1700000000000-12.k3k3k", Place(EventId(1_700_000_000_000, 12), "k3k3k")),
+        ("999999999999999-999999999999999." + "z" * 64, Place(EventId(10**15 - 1, 10**15 - 1), "z" * 64)),
+    ],
+)
+def test_place_there_and_back(text, place):
+    """A place reads back as written."""
+    assert Place.parse(text) == place
+    assert str(place) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "5-2",
+        "5-2.",
+        ".abcde",
+        "5.abcde",
+        "-2.abcde",
+        "5-.abcde",
+        "05-2.abcde",
+        "5-02.abcde",
+        "5-2.Abcde",
+        "5-2.abcde.abcde",
+        "5-2.ab cde",
+        "5-2.ab-de",
+        "5-2.ab_de",
+        "5-2.\xe4bcde",
+        "5-2.\uff41bcde",
+        "\uff15-2.abcde",
+        "5-2.abcde\n",
+        "5-2.abcde ",
+        " 5-2.abcde",
+        "+5-2.abcde",
+        "5_0-2.abcde",
+        "5-2,abcde",
+        "5-2." + "a" * 65,
+        "1" * 16 + "-1.abcde",
+        "1-" + "1" * 16 + ".abcde",
+    ],
+)
+def test_place_is_strict(text):
+    """Anything but an id and a tag is refused: the text came from a client."""
+    with pytest.raises(ValueError, match="tag"):
+        Place.parse(text)
+
+
+def test_nowhere_is_no_place_that_a_client_can_name():
+    """The place of an id of another kind has a tag that none can be given."""
+    with pytest.raises(ValueError, match="tag"):
+        Place.parse(str(NOWHERE))
+
+
+def test_place_line():
     """The id line is a whole line of the wire format."""
-    assert EventId(5, 2).line() == b"id: 5-2\n"
+    assert Place(EventId(5, 2), "abcde").line() == b"id: 5-2.abcde\n"
 
 
 @pytest.mark.parametrize("name", ["a", "order:1", "x" * 256, "{news}", "é 😀", "a/b*"])

@@ -11,12 +11,13 @@ from sse_edge.admission.origin import OriginPolicy
 from sse_edge.admission.routes import Routes
 from sse_edge.asgi import Request
 from sse_edge.errors import BackendError, ConfigError
-from sse_edge.event import EventId
+from sse_edge.event import NOWHERE, EventId, Place
 from sse_edge.identity import Identity
 
 NOW = 1_700_000_000.0
 AUTH = SignedCookie("secret")
 COOKIE = AUTH.issue("u42", ["signed:*"], session="s", now=NOW)
+FIVE, SIX = Place(EventId(5, 1), "abcde"), Place(EventId(6, 1), "abcde")
 CHANNELS = {
     "/events/me": ["user:{user}", "news"],
     "/events/{name}": "{name}",
@@ -77,10 +78,10 @@ async def test_admission():
     """Who is admitted gets identity, channels, cursor, address and the leases that are held."""
     books = Books()
     gate = make(books, limits=Limits(per_user=6, per_ip=50))
-    assert await admit(gate, asking("/events/me", ("last-event-id", "5-1"))) == Admission(
+    assert await admit(gate, asking("/events/me", ("last-event-id", str(FIVE)))) == Admission(
         identity=Identity("u42", ("signed:*",), "s", NOW + 86400),
         channels=("user:u42", "news"),
-        cursor=EventId(5, 1),
+        cursor=FIVE,
         address="192.0.2.1",
         subjects=("user:u42", "ip:192.0.2.1"),
     )
@@ -96,7 +97,7 @@ STEPS = [
     ("draining", {"draining": True}),
     ("worker-full", {"streams": 7}),
     ("connect-rate", {"peer": "192.0.2.99"}),
-    ("bad-request", {"headers": [("last-event-id", "junk")]}),
+    ("bad-request", {"headers": [("last-event-id", "x" * 257)]}),
     ("unauthenticated", {"cookie": "junk"}),
     ("forbidden", {"path": "/events/secret"}),
     ("user-limit", {"full": "user:u42"}),
@@ -198,37 +199,84 @@ async def test_preflight_of_a_foreign_origin():
     [
         ([], "", False, None),
         ([""], "", False, None),
-        (["5-1"], "", False, EventId(5, 1)),
-        (["5-1", "5-1"], "", False, EventId(5, 1)),
-        (["5-1", ""], "", False, EventId(5, 1)),
-        (["5-1", "5-2"], "", False, "bad-request"),
-        (["junk"], "", False, "bad-request"),
-        (["5"], "", False, "bad-request"),
-        (["\xff"], "", False, "bad-request"),
-        (["1" * 63 + "-1"], "", False, "bad-request"),
-        (["9" * 60_000], "", False, "bad-request"),
-        ([], "last_event_id=5-1", False, None),
-        ([], "last_event_id=5-1", True, EventId(5, 1)),
-        ([], "lastEventId=5-1", True, EventId(5, 1)),
-        ([], "lastEventId=5-1&last_event_id=5-1", True, EventId(5, 1)),
-        ([], "lastEventId=5-1&last_event_id=5-2", True, "bad-request"),
+        (["5-1.abcde"], "", False, FIVE),
+        (["5-1.abcde", "5-1.abcde"], "", False, FIVE),
+        (["5-1.abcde", ""], "", False, FIVE),
+        (["5-1.abcde", "5-2.abcde"], "", False, "bad-request"),
+        (["5-1.abcde", "5-1.abcdf"], "", False, "bad-request"),
+        (["5-1.abcde", "junk"], "", False, "bad-request"),
+        ([], "last_event_id=5-1.abcde", False, None),
+        ([], "last_event_id=5-1.abcde", True, FIVE),
+        ([], "lastEventId=5-1.abcde", True, FIVE),
+        ([], "lastEventId=5-1.abcde&last_event_id=5-1.abcde", True, FIVE),
+        ([], "lastEventId=5-1.abcde&last_event_id=5-2.abcde", True, "bad-request"),
         ([], "last_event_id=", True, None),
-        ([], "last_event_id=junk", True, "bad-request"),
-        ([], "last_event_id=5-1%00", True, "bad-request"),
+        ([], "last_event_id=junk", True, NOWHERE),
+        ([], "last_event_id=5-1.abcde%00", True, "bad-request"),
+        ([], "last_event_id=" + "x" * 257, True, "bad-request"),
         ([], "a=1&" * 200, True, "bad-request"),
         ([], "a=1&" * 200, False, None),
-        (["6-1"], "last_event_id=5-1", True, EventId(6, 1)),
-        (["6-1"], "last_event_id=junk", True, EventId(6, 1)),
-        ([""], "last_event_id=5-1", True, EventId(5, 1)),
+        (["6-1.abcde"], "last_event_id=5-1.abcde", True, SIX),
+        (["6-1.abcde"], "last_event_id=5-1.abcde%00", True, SIX),
+        (["junk"], "last_event_id=5-1.abcde", True, NOWHERE),
+        ([""], "last_event_id=5-1.abcde", True, FIVE),
     ],
 )
 async def test_cursor(headers, query, query_cursor, expected):
-    """The cursor comes from the header, or else, if wanted, from the query, and is checked strictly."""
+    """The cursor comes from the header, or else, if wanted, from the query; two that differ are none."""
     named = [("last-event-id", value) for value in headers]
     verdict = await admit(
         make(query_cursor=query_cursor), asking("/events/me", *named, query_string=query.encode())
     )
     assert (verdict.cursor if isinstance(verdict, Admission) else verdict.code) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5",
+        "5-1",
+        "0",
+        "-1",
+        "null",
+        "undefined",
+        "NaN",
+        "junk",
+        "$",
+        "*",
+        "5-1.",
+        "5-1.ABCDE",
+        "05-1.abcde",
+        "5-1.abcde.abcde",
+        " 5-1.abcde",
+        "5-1.abcde ",
+        "5-1 .abcde",
+        " ",
+        "a b",
+        "\xff",
+        "\xb5-1.abcde",
+        "1" * 63 + "-1.abcde",
+        "5-1." + "a" * 65,
+        "6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "urn:uuid:6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "https://example.com/events/5?a=b&c",
+        '{"id": 5}',
+        "x" * 256,
+    ],
+)
+async def test_a_cursor_of_another_kind(text):
+    """An id that was never given out here, by another server or an older release, is in no data set."""
+    assert (await admit(make(), asking("/events/me", ("last-event-id", text)))).cursor == NOWHERE
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 257, "9" * 60_000, "5-1." + "a" * 253, "5-1.abcde\n", "5-1.abcde\0", "\t", "a\x1fb", "\x7f"],
+)
+async def test_a_cursor_that_no_stream_can_have_had(text):
+    """An endless id, or one with a control character, is refused."""
+    verdict = await admit(make(), asking("/events/me", ("last-event-id", text)))
+    assert verdict.code == "bad-request"
 
 
 def yes(identity, channel):

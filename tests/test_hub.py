@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
+from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place
 from sse_edge.backends.base import Numbered, Replay, Reset
 from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.hub import SLICE
@@ -39,10 +39,10 @@ async def test_an_event_reaches_the_streams_of_its_channel_only(hub):
     hub.deliver("a", at(1), frame(1, "a"))
     hub.deliver("b", at(2), frame(2, "b"))
     await settle()
-    place = at(0).line() + b"\n"
-    assert a.sink.data == place + frame(1, "a")
-    assert b.sink.data == place + frame(2, "b")
-    assert both.sink.data == place + frame(1, "a") + frame(2, "b")
+    position = place(0).line() + b"\n"
+    assert a.sink.data == position + frame(1, "a")
+    assert b.sink.data == position + frame(2, "b")
+    assert both.sink.data == position + frame(1, "a") + frame(2, "b")
 
 
 async def test_what_piles_up_is_written_once(hub):
@@ -92,8 +92,8 @@ async def test_history_then_live(hub, backend):
             hub.deliver("c", at(n), frame(n))
 
     backend.before_replay = meanwhile
-    backend.answers = Replay([Numbered(at(n), frame(n)) for n in (1, 2, 3)], [], at(3))
-    stream = await join(hub, after=at(0))
+    backend.answers = Replay([Numbered(at(n), frame(n)) for n in (1, 2, 3)], [], place(3))
+    stream = await join(hub, after=place(0))
     hub.deliver("c", at(5), frame(5))
     await settle()
     assert stream.sink.data == b"".join(frame(n) for n in (1, 2, 3, 4, 5))
@@ -102,10 +102,10 @@ async def test_history_then_live(hub, backend):
 
 async def test_a_stream_without_history_learns_its_place(hub, backend):
     """A new stream is told where it begins, so that it can resume before its first event."""
-    backend.answers = Replay([], [], at(7))
+    backend.answers = Replay([], [], place(7))
     stream = await join(hub)
     await settle()
-    assert stream.sink.data == at(7).line() + b"\n"
+    assert stream.sink.data == place(7).line() + b"\n"
     assert stream.events == 0
 
 
@@ -116,11 +116,11 @@ RESET_B = b'event: edge-reset\ndata: {"channel": "b", "reason": "epoch"}\n\n'
 @pytest.mark.parametrize(
     ("events", "resets", "data"),
     [
-        ([], ["a"], b"id: 1000-9\n" + RESET_A),
-        ([], ["a", "b"], RESET_A + b"id: 1000-9\n" + RESET_B),
-        ([5], ["a"], RESET_A + frame(5) + b"id: 1000-9\n\n"),
+        ([], ["a"], b"id: 1000-9.abcde\n" + RESET_A),
+        ([], ["a", "b"], RESET_A + b"id: 1000-9.abcde\n" + RESET_B),
+        ([5], ["a"], RESET_A + frame(5) + b"id: 1000-9.abcde\n\n"),
         ([5, 6], [], frame(5) + frame(6)),
-        ([], [], b"id: 1000-9\n\n"),
+        ([], [], b"id: 1000-9.abcde\n\n"),
     ],
 )
 async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, resets, data):
@@ -128,11 +128,11 @@ async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, res
 
     A client that is cut off in between comes back with an id that still owes it the rest.
     """
-    known = {"a": Reset("a", "trimmed", at(9)), "b": Reset("b", "epoch", at(9))}
+    known = {"a": Reset("a", "trimmed", place(9)), "b": Reset("b", "epoch", place(9))}
     backend.answers = Replay(
-        [Numbered(at(n), frame(n)) for n in events], [known[name] for name in resets], at(9)
+        [Numbered(at(n), frame(n)) for n in events], [known[name] for name in resets], place(9)
     )
-    stream = await join(hub, "a", "b", after=at(1))
+    stream = await join(hub, "a", "b", after=place(1))
     await settle()
     assert stream.sink.data == data
 
@@ -140,18 +140,60 @@ async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, res
 async def test_a_reset_reaches_live_streams(hub):
     """When a channel lost events for good, its live streams are told, and no id moves them on."""
     stream, other = await join(hub, "a"), await join(hub, "b")
-    hub.reset(Reset("a", "trimmed", at(9)))
+    hub.reset(Reset("a", "trimmed", place(9)))
     await settle()
     assert stream.sink.data.endswith(RESET_A)
     assert b"edge-reset" not in other.sink.data
 
 
+async def test_a_reset_without_a_place(hub):
+    """Where nothing is numbered, a reset is told all the same, and moves nothing."""
+    stream = await join(hub, "a")
+    hub.reset(Reset("a", "gap", None))
+    hub.deliver("a", None, b"data: live\n\n")
+    await settle()
+    assert stream.sink.data.endswith(
+        b'event: edge-reset\ndata: {"channel": "a", "reason": "gap"}\n\ndata: live\n\n'
+    )
+
+
+async def test_what_comes_from_another_data_set_is_heard(hub):
+    """After a reset into another data set lower ids are new, and its places are told."""
+    stream = await join(hub, "a")
+    hub.deliver("a", at(8), frame(8, "a"))
+    hub.reset(Reset("a", "epoch", place(1, "other")))
+    heard = place(2, "other").line() + b"data: new\n\n"
+    hub.deliver("a", at(2), heard)
+    hub.subscriber.position = place(3, "other")
+    hub.end(stream, DRAIN)
+    reset = b'event: edge-reset\ndata: {"channel": "a", "reason": "epoch"}\n\n'
+    goodbye = b'id: 1000-3.other\nevent: edge-close\nretry: 3000\ndata: {"reason": "drain"}\n\n'
+    assert stream.sink.data.endswith(frame(8, "a") + reset + heard + goodbye)
+
+
+@pytest.mark.parametrize("after", [None, place(1)])
+async def test_history_begins_where_hearing_began(hub, backend, after):
+    """A stream without a place of its own is owed everything since it began to hear its channels."""
+    asked = []
+
+    async def replay(channels, after):
+        asked.append(after)
+        return backend.answers
+
+    backend.replay = replay
+    backend.position = place(3)
+    stream = await join(hub, live=False)
+    backend.position = place(7)  # time passes before its history is asked for
+    await hub.catch_up(stream, after)
+    assert asked == [after or place(3)]
+
+
 @pytest.mark.parametrize(("head", "told"), [(3, False), (9, True)])
 async def test_a_reset_during_a_replay(hub, backend, head, told):
     """A reset that happens while a stream reads history counts if it is newer than what was read."""
-    backend.before_replay = lambda: hub.reset(Reset("a", "trimmed", at(head)))
-    backend.answers = Replay([], [], at(5))
-    stream = await join(hub, "a", after=at(1))
+    backend.before_replay = lambda: hub.reset(Reset("a", "trimmed", place(head)))
+    backend.answers = Replay([], [], place(5))
+    stream = await join(hub, "a", after=place(1))
     await settle()
     assert (RESET_A in stream.sink.data) is told
 
@@ -160,13 +202,13 @@ async def test_endings_are_told_and_counted(hub):
     """The last event is edge-close with the reason, a place and a retry; the first ending counts."""
     stream = await join(hub)
     hub._wheel.remove(stream)
-    hub.subscriber.position = at(4)
+    hub.subscriber.position = place(4)
     hub.deliver("c", at(4), frame(4))
     hub.end(stream, REVOKED)
     hub.end(stream, DRAIN)
     assert stream.sink.finished
     assert stream.sink.data.endswith(
-        frame(4) + b'id: 1000-4\nevent: edge-close\nretry: 3000\ndata: {"reason": "revoked"}\n\n'
+        frame(4) + b'id: 1000-4.abcde\nevent: edge-close\nretry: 3000\ndata: {"reason": "revoked"}\n\n'
     )
     hub.close_stream(stream, CLIENT_GONE)
     assert hub.endings == {"revoked": 1}
@@ -175,7 +217,7 @@ async def test_endings_are_told_and_counted(hub):
 async def test_no_place_before_history_was_given(hub):
     """A stream that ends before its replay is not told a place, which would skip what it is owed."""
     stream = await join(hub, live=False)
-    hub.subscriber.position = at(4)
+    hub.subscriber.position = place(4)
     hub.end(stream, DRAIN)
     assert b"id:" not in stream.sink.data
     assert b"drain" in stream.sink.data
@@ -190,7 +232,7 @@ async def test_events_found_while_saying_goodbye_come_first(backend):
         @property
         def position(self):
             hub.deliver("c", at(8), frame(8))
-            return at(8)
+            return place(8)
 
         @position.setter
         def position(self, value):
@@ -199,7 +241,7 @@ async def test_events_found_while_saying_goodbye_come_first(backend):
     late = Late()
     hub.subscriber = late
     hub.end(stream, DRAIN)
-    assert stream.sink.data.index(frame(8)) < stream.sink.data.index(b"id: 1000-8\nevent: edge-close")
+    assert stream.sink.data.index(frame(8)) < stream.sink.data.index(b"id: 1000-8.abcde\nevent: edge-close")
     await hub.close()
 
 
@@ -250,8 +292,8 @@ async def test_a_client_that_goes_on_reading_is_not_slow(backend):
 
 async def test_one_large_replay_makes_nobody_slow(hub, backend):
     """History larger than max_unsent is written to a client that reads."""
-    backend.answers = Replay([Numbered(at(n), frame(n) * 100) for n in range(1, 9)], [], at(9))
-    stream = await join(hub, sink=ListSink(stuck=True), after=at(0))
+    backend.answers = Replay([Numbered(at(n), frame(n) * 100) for n in range(1, 9)], [], place(9))
+    stream = await join(hub, sink=ListSink(stuck=True), after=place(0))
     await settle()
     assert stream.ending is None
     assert len(stream.sink.data) > hub.bounds.max_unsent
@@ -279,7 +321,7 @@ async def test_lost_history_ends_the_stream(hub, backend):
     """When history cannot be read the stream says so and ends, so that the client comes back."""
     stream = await join(hub, live=False)
     backend.fail = BackendError("down")
-    await hub.catch_up(stream, at(1))
+    await hub.catch_up(stream, place(1))
     assert b'{"reason": "backend-lost"}' in stream.sink.data
 
 
@@ -299,7 +341,7 @@ async def test_keep_alive_only_when_quiet(backend):
     """A quiet stream gets comments with its place; one that is written to gets none."""
     hub = await make_hub(backend, keep_alive=0.4)
     quiet, busy = await join(hub, "q"), await join(hub, "b")
-    backend.position = at(9)
+    backend.position = place(9)
     loop = asyncio.get_running_loop()
     end = loop.time() + 1.5
     n = 10
@@ -307,7 +349,7 @@ async def test_keep_alive_only_when_quiet(backend):
         n += 1
         hub.deliver("b", at(n), frame(n))
         await asyncio.sleep(0.1)
-    assert quiet.sink.data.count(b": keep-alive\nid: 1000-9\n\n") >= 2
+    assert quiet.sink.data.count(b": keep-alive\nid: 1000-9.abcde\n\n") >= 2
     assert b"keep-alive" not in busy.sink.data
     await hub.close()
 
@@ -315,8 +357,8 @@ async def test_keep_alive_only_when_quiet(backend):
 async def test_keep_alive_has_no_place_without_a_position(backend):
     """While the position is unknown, or not newer than the stream's own, a keep-alive is a bare comment."""
     hub = await make_hub(backend, keep_alive=0.1)
-    backend.answers = Replay([], [], at(20))
-    backend.position = at(9)
+    backend.answers = Replay([], [], place(20))
+    backend.position = place(9)
     behind, unknown = await join(hub), await join(hub, live=False)
     await asyncio.sleep(0.3)
     assert b": keep-alive\n\n" in behind.sink.data
@@ -359,7 +401,7 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
         for n in range(1, 120):
             match chance.randrange(8):
                 case 0 if len(expected) < 20:
-                    backend.answers = Replay([], [], at(n))
+                    backend.answers = Replay([], [], place(n))
                     names = chance.sample("abcd", chance.randint(1, 3))
                     stream = await join(hub, *names)
                     stream.sink.writes.clear()
@@ -416,9 +458,9 @@ async def test_no_id_goes_before_an_event_that_is_older(backend):
     await settle()
     hub._flush_soon = lambda: None  # the loop is busy elsewhere
     hub.deliver("c", at(2), frame(2))
-    backend.position = at(3)
+    backend.position = place(3)
     async with asyncio.timeout(5):
-        while b"id: 1000-3" not in stream.sink.data:
+        while b"id: 1000-3.abcde" not in stream.sink.data:
             await asyncio.sleep(0.01)
     assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
     del hub._flush_soon

@@ -46,7 +46,7 @@ async def worker():
     """``await worker(url, heartbeat=…)`` makes the started RedisLeases of one more worker."""
     made = []
 
-    async def make(url, *, heartbeat=BEAT, prefix="sse:"):
+    async def make(url, *, heartbeat=BEAT, prefix="sse:{leases}"):
         server = RedisBackend(url, timeout=5).server
         made.append((RedisLeases(server, prefix, heartbeat=heartbeat), server))
         await made[-1][0].start()
@@ -84,9 +84,9 @@ async def pair(request, worker):
         await leases.start()
         return leases, leases
     if request.param == "redis":
-        url, prefix = request.getfixturevalue("redis_url"), "sse:"
+        url, prefix = request.getfixturevalue("redis_url"), "sse:{leases}"
     else:
-        url, prefix = request.getfixturevalue("cluster").url, f"{secrets.token_hex(4)}:"
+        url, prefix = request.getfixturevalue("cluster").url, f"{secrets.token_hex(4)}:{{leases}}"
     return await worker(url, prefix=prefix), await worker(url, prefix=prefix)
 
 
@@ -352,7 +352,7 @@ async def test_keys_are_written_again(redis_server, redis_url, worker, monkeypat
 
 def test_a_turn_comes_in_time():
     """A subject is written again within REFRESH heartbeats, also behind thousands that have left."""
-    leases = RedisLeases(None, "sse:")
+    leases = RedisLeases(None, "sse:{leases}")
     leases._held.update({f"user:{n}": 1 for n in range(5000)})
     leases._choose_for_refresh()
     assert len(leases._unwritten) <= 5000 / 60 + 1
@@ -366,7 +366,7 @@ def test_a_turn_comes_in_time():
 
 def test_turns_are_spread():
     """No heartbeat writes much more than its share, and each subject comes as often as any other."""
-    leases = RedisLeases(None, "sse:")
+    leases = RedisLeases(None, "sse:{leases}")
     leases._held.update({f"user:{n}": 1 for n in range(6000)})
     written = []
     for _ in range(2 * redis_leases.REFRESH):
@@ -634,7 +634,7 @@ def test_on_another_event_loop(redis_server, redis_url):
 
 async def test_before_the_start():
     """Before it is started, and after it was closed, a worker counts by itself."""
-    leases = RedisLeases(RedisBackend("redis://127.0.0.1:1/0").server, "sse:")
+    leases = RedisLeases(RedisBackend("redis://127.0.0.1:1/0").server, "sse:{leases}")
     for _ in range(2):
         assert [await leases.acquire(USER) for _ in range(4)] == [None] * 3 + ["user:u"]
         leases.release(["user:u"] * 3)

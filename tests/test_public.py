@@ -14,6 +14,7 @@ PUBLIC = [
     "PublishError",
     "Publisher",
     "RedisBackend",
+    "Retention",
     "SSEMiddleware",
     "SignedCookie",
     "SyncPublisher",

@@ -13,7 +13,7 @@ from servers.processes import free_port
 from servers.sse import Decoder
 from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.errors import EventError
-from sse_edge.event import MAX_EVENT_BYTES
+from sse_edge.event import MAX_EVENT_BYTES, Place
 
 
 class Listener:
@@ -151,8 +151,9 @@ async def test_publish_many(publisher, backend, listen):
     assert [(channel, data, id) for channel, _, data, id in heard] == [
         (channel, str(n), id) for n, ((channel, _), id) in enumerate(zip(pairs, ids, strict=True))
     ]
-    places = [tuple(map(int, id.split("-"))) for id in ids]
+    places = [Place.parse(id) for id in ids]
     assert places == sorted(set(places))
+    assert len({place.tag for place in places}) == 1
 
 
 async def test_publish_nothing(publisher):
@@ -179,10 +180,11 @@ async def test_cursor(publisher, backend):
         await publisher.publish("d", "2"),
         await publisher.cursor(),
     ]
-    numbers = [tuple(map(int, place.split("-"))) for place in places]
-    assert numbers == sorted(numbers)
-    assert numbers[0] != numbers[2]
-    assert numbers[1] < numbers[2]
+    ids, tags = zip(*map(Place.parse, places), strict=True)
+    assert list(ids) == sorted(ids)
+    assert ids[0] != ids[2]
+    assert ids[1] < ids[2]
+    assert len(set(tags)) == 1
 
 
 async def test_dedupe_key(publisher, backend, listen):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from delivery import ListSink, at, frame
+from delivery import ListSink, at, frame, place
 from sse_edge.delivery.stream import Stream
+from sse_edge.event import Place
 from sse_edge.outcome import MAX_DURATION
 
 
@@ -27,7 +28,7 @@ def test_each_event_once(held, upto, after, heard, live):
     it = stream()
     for n in held:
         it.hold(at(n), frame(n))
-    it.go_live(at(upto))
+    it.go_live(place(upto))
     for n in after:
         if it.held is None:
             it.queue(frame(n))
@@ -42,7 +43,7 @@ def test_events_without_an_id_are_never_dropped():
     it = stream()
     it.hold(None, b"plain")
     it.hold(at(3), frame(3))
-    it.go_live(at(5))
+    it.go_live(place(5))
     it.hold(None, b"later")
     assert it.pending == [b"plain", b"later"]
 
@@ -54,6 +55,105 @@ def test_without_numbering_everything_held_follows():
     it.go_live(None)
     assert it.pending == [b"one"]
     assert it.held is None
+
+
+@pytest.mark.parametrize(
+    ("upto", "position", "proven"),
+    [
+        (None, None, False),
+        (None, place(9), False),
+        (place(5), None, False),
+        (place(5), place(4), False),
+        (place(5), place(5), False),
+        (place(5), place(6), True),
+        (place(5), place(4, "other"), True),
+        (place(5), place(6, "other"), True),
+    ],
+)
+def test_a_place_that_may_be_told(upto, position, proven):
+    """Only one newer than what its history led to, or in another data set, moves the client on."""
+    it = stream()
+    it.go_live(upto)
+    assert it.proven(position) is proven
+
+
+def test_no_place_may_be_told_before_history():
+    """While the stream is still owed history, no place is proven."""
+    assert not stream().proven(place(9))
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [(place(4), False), (place(5), False), (place(6), True), (place(4, "other"), True)],
+)
+def test_nothing_held_takes_the_client_back(told, line):
+    """A held event whose own place is not past what the client was told goes out without its id."""
+    it = stream()
+    it.hold(at(7), told.line() + b"data: x\n\n")
+    it.hold(at(8), b"data: without\n\n")
+    it.go_live(place(5))
+    assert it.pending == [told.line() * line + b"data: x\n\n", b"data: without\n\n"]
+
+
+@pytest.mark.parametrize(
+    ("after", "upto", "missing"),
+    [
+        (None, None, [1, 9]),
+        (None, place(5), [6, 9]),
+        (place(3), place(5), [4, 5, 9]),
+        (place(3, "other"), place(5), [6, 9]),
+        (Place(at(0), ""), place(5), [6, 9]),
+    ],
+)
+def test_what_it_lacks_if_it_went_missing(after, upto, missing):
+    """An event that comes late is for the streams whose history began before it, in this data set."""
+    it = stream()
+    assert not any(it.lacks(at(n)) for n in range(10))
+    it.go_live(upto, after)
+    lacked = [n for n in range(1, 10) if it.lacks(at(n))]
+    assert (lacked[0], lacked[-1]) == (missing[0], missing[-1])
+    assert set(missing) <= set(lacked)
+
+
+@pytest.mark.parametrize(
+    ("upto", "head", "then", "heard"),
+    [
+        # In the same data set: nothing that history gave is repeated.
+        (place(5), place(5), [4, 5, 6], [6]),
+        # Newer: history gave nothing beyond, all that follows is new.
+        (place(5), place(9), [10], [10]),
+        # Ids went back, or mean nothing here: all that follows is new.
+        (place(5), place(2), [3, 4], [3, 4]),
+        (place(5), place(2, "other"), [3, 4], [3, 4]),
+        (place(5), place(9, "other"), [10], [10]),
+        # Nothing is numbered any more.
+        (place(5), None, [], []),
+        (None, place(2), [3], [3]),
+        (None, None, [], []),
+    ],
+)
+def test_a_reset_and_what_follows(upto, head, then, heard):
+    """After a reset everything newer than its head is heard, whatever its ids were before."""
+    it = stream()
+    it.go_live(upto)
+    it.restart(head, b"reset")
+    for n in then:
+        if it.held is None:
+            it.queue(frame(n))
+        else:
+            it.hold(at(n), frame(n))
+    assert it.pending == [b"reset", *(frame(n) for n in heard)]
+
+
+@pytest.mark.parametrize("head", [place(2), place(2, "other")])
+def test_a_reset_to_where_ids_are_lower(head):
+    """Places before what the client was told are told again, and what is late counts from there."""
+    it = stream()
+    it.go_live(place(5), place(3))
+    it.restart(head, b"reset")
+    assert it.proven(place(3, head.tag))
+    assert not it.proven(head)
+    assert [n for n in range(1, 10) if it.lacks(at(n))] == [3, 4, 5, 6, 7, 8, 9]
 
 
 def test_flush_writes_once():

@@ -10,9 +10,10 @@ import pytest
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import Outgoing
+from sse_edge.backends.redis import order
 from sse_edge.backends.redis import subscriber as module
 from sse_edge.errors import BackendError
-from sse_edge.event import EventId
+from sse_edge.event import EventId, Place
 
 
 class Ear:
@@ -122,7 +123,7 @@ async def test_channels_that_come_and_go(start, redis_server, monkeypatch):
         subscriber.unsubscribe(chosen)
     client = redis_server.client()
     await until(lambda: not [name for name in client.pubsub_channels() if name.startswith("sse:c")])
-    assert not [name for name in subscriber._channels if name in channels]
+    assert not [name for name in subscriber._members.channels if name in channels]
 
 
 async def test_churn_in_parallel(start, monkeypatch):
@@ -153,7 +154,7 @@ async def test_churn_in_parallel(start, monkeypatch):
         for number in range(12):
             group.create_task(visit(number))
     assert len(ear.data) == len(set(ear.data))
-    await until(lambda: not [name for name in subscriber._channels if name.startswith("c")])
+    await until(lambda: not [name for name in subscriber._members.channels if name.startswith("c")])
     assert ear.resets == []
     assert subscriber.generation == 1
 
@@ -174,7 +175,8 @@ async def test_thousands_of_channels(start, redis_server):
     ids = await backend.publish([out(channel, f"again {channel}") for channel in channels])
     await ear.wait(6000)
     assert ear.data[3000:] == [f"again {channel}" for channel in channels]
-    assert [str(id) for _, id, _ in ear.heard[3000:]] == ids
+    assert [id for _, id, _ in ear.heard[3000:]] == [Place.parse(id).id for id in ids]
+    await until(lambda: subscriber.connected)
     assert subscriber.generation == generation + 1
     assert subscriber.reads - reads <= 1 + 3000 // module.BATCH
     assert client.info("commandstats")["cmdstat_subscribe"]["calls"] <= 2 + 3000 // module.BATCH
@@ -235,7 +237,7 @@ async def test_a_command_that_is_cancelled_ends(start, early):
     """At whatever step a command is cancelled, its task ends as cancelled (asyncio.wait_for of Python
     3.11, which redis-py sends with if it has a timeout, may return instead)."""
     backend, _, _ = await start()
-    await backend.partitions[0].read([], [])
+    await backend.partitions[0].read([])
     ignored = [steps for steps in range(40) if not await _cancelled(backend.partitions[0], steps, early)]
     assert ignored == []
 
@@ -255,7 +257,7 @@ async def _cancelled(partition, steps, early):
 
     if early:
         loop.call_soon(cancel, steps + 1)
-    task = asyncio.create_task(partition.read([], []))
+    task = asyncio.create_task(partition.read([]))
     if not early:
         loop.call_soon(cancel, steps)
     await asyncio.wait([task])
@@ -319,8 +321,8 @@ async def test_the_position_is_what_was_delivered(start):
         place = subscriber.position
         later = [id for _, id, _ in ear.heard]
         await ear.wait(2 * n + 2)
-        assert all(id > place for _, id, _ in ear.heard[len(later) :])
-    assert all(position == id for id, position in seen)
+        assert all(id > place.id for _, id, _ in ear.heard[len(later) :])
+    assert all(position.id == id for id, position in seen)
 
 
 async def test_a_tick_that_is_not_awaited_is_ignored(start, redis_server):
@@ -330,11 +332,19 @@ async def test_a_tick_that_is_not_awaited_is_ignored(start, redis_server):
     await until(lambda: subscriber.connected)
     client = redis_server.client()
     ahead = 99_999_999_999_999
-    for payload in (f"{ahead}-0 00000000", f"{ahead}-0", f"{ahead}-0 ", "", "x", b"\xff\xfe", "- -\n"):
+    for payload in (
+        f"00000000 {ahead}-0 abcde 0 -",
+        f"{ahead}-0",
+        f"{ahead}-0 ",
+        "",
+        "x",
+        b"\xff\xfe",
+        "- -\n",
+    ):
         client.publish(subscriber._own, payload)
     await backend.publish([out("a", "on")])
     await ear.wait(1)
-    assert subscriber.position.ms < ahead
+    assert subscriber.position.id.ms < ahead
     assert subscriber.generation == 1
 
 
@@ -343,20 +353,22 @@ BAD = [
     b"x",
     b"- -",
     b"- -\n",
-    b"1-1 -\ndata: x\n",
-    b"1 -\ndata: x\n\n",
-    b"1-1\ndata: x\n\n",
-    b"-1-1 -\ndata: x\n\n",
-    b"1-1 1\ndata: x\n\n",
-    b"9" * 5000 + b"-1 -\ndata: x\n\n",
-    b"9999999999999999-1 -\ndata: x\n\n",
-    b"\xff\xfe -\ndata: x\n\n",
+    b"s 1-1 -\ndata: x\n",
+    b"s 1 -\ndata: x\n\n",
+    b"s 1-1\ndata: x\n\n",
+    b"s -1-1 -\ndata: x\n\n",
+    b"s 1-1 1\ndata: x\n\n",
+    b"s " + b"9" * 5000 + b"-1 -\ndata: x\n\n",
+    b"s 9999999999999999-1 -\ndata: x\n\n",
+    b"s \xff\xfe -\ndata: x\n\n",
+    b"1-1 -\ndata: x\n\n",
     b"{",
     b"{}",
     b'{"data": NaN}',
     b'{"data": "x", "event": 5}',
     b'{"data": "x", "event": "a\\nb"}',
     b'{"data": "x", "event": "error"}',
+    b'{"data": "x", "event": "edge-close"}',
     b'{"data": "\\ud800"}',
     b'{"data": "\xff"}',
     b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -384,7 +396,8 @@ async def test_malformed_messages_are_counted_and_dropped(start, redis_server):
 
 def announce(client, channel, id, previous, text):
     """What publish.lua announces."""
-    client.publish(f"sse:{channel}", f"{id} {previous}\ndata: {text}\n\n")
+    seal = client.hget("sse:clock", "seal")
+    client.publish(f"sse:{channel}", f"{seal} {id} {previous}\ndata: {text}\n\n")
 
 
 async def test_a_gap_is_read_from_history(start, redis_server):
@@ -395,15 +408,15 @@ async def test_a_gap_is_read_from_history(start, redis_server):
     await ear.wait(1)
     reads = subscriber.reads
     client = redis_server.client()
-    ms = EventId.parse(first).ms + 1000  # ahead of the clock, which then goes on from here
-    second, third = f"{ms}-1", f"{ms}-2"
+    ms = Place.parse(first).id.ms + 1000  # ahead of the clock, which then goes on from here
+    first, second, third = (EventId(*id) for id in (Place.parse(first).id, (ms, 1), (ms, 2)))
     for id, previous, text in ((second, first, 2), (third, second, 3)):
-        client.xadd("sse:history:a", {"p": previous, "b": f"data: {text}\n\n"}, id=id)
-    client.hset("sse:clock", "last", third)
+        client.xadd("sse:history:a", {"p": str(previous), "b": f"data: {text}\n\n"}, id=str(id))
+    client.hset("sse:clock", "last", str(third))
     announce(client, "a", third, second, 3)
     await ear.wait(3)
     assert ear.data == ["1", "2", "3"]
-    assert [str(id) for _, id, _ in ear.heard] == [first, second, third]
+    assert [id for _, id, _ in ear.heard] == [first, second, third]
     assert subscriber.reads == reads + 1
     await backend.publish([out("b", 4), out("a", 5)])
     await ear.wait(5)
@@ -418,7 +431,7 @@ async def test_a_gap_that_history_cannot_fill(start, redis_server):
     (first,) = await backend.publish([out("a", 1)])
     await ear.wait(1)
     client = redis_server.client()
-    ms = EventId.parse(first).ms + 1000
+    ms = Place.parse(first).id.ms + 1000
     client.xadd("sse:history:a", {"p": f"{ms}-3", "b": "data: 4\n\n"}, id=f"{ms}-4")
     client.xtrim("sse:history:a", maxlen=1)
     client.hset("sse:clock", "last", f"{ms}-4")
@@ -433,7 +446,7 @@ async def test_repeated_announcements_are_heard_once(start, redis_server):
     """The same announcement again, or an older one, is nothing new."""
     backend, subscriber, ear = await start()
     await subscriber.subscribe(["a"])
-    first, second = await backend.publish([out("a", 1), out("a", 2)])
+    first, second = [Place.parse(place).id for place in await backend.publish([out("a", 1), out("a", 2)])]
     await ear.wait(2)
     client = redis_server.client()
     for _ in range(3):
@@ -463,7 +476,7 @@ async def test_resuming_streams_share_a_read(start):
     await subscriber.subscribe(channels)
     reads = subscriber.reads
     replays = await asyncio.gather(
-        *(subscriber.replay(channels, EventId.parse(ids[n % 80])) for n in range(100))
+        *(subscriber.replay(channels, Place.parse(ids[n % 80])) for n in range(100))
     )
     for n, replay in enumerate(replays):
         assert said(replay) == [str(m) for m in range(n % 80 + 1, 80)]
@@ -481,18 +494,18 @@ async def test_a_channel_that_is_trimmed_while_another_is_read(start, redis_serv
     await ear.wait(25)
     recent = subscriber._recent
     recent._size_limit = 1000  # "large" never fits
-    recent.forget(subscriber._channels["large"])
+    recent.forget(subscriber._members.channels["large"])
     read = subscriber._recent._read
 
     busy = 3
 
-    async def slow(names, after):
+    async def slow(asked):
         nonlocal busy
         busy -= 1
         if busy > 0:  # what other channels bring pushes these two out of the ring
             for name in ("small", "large"):
-                recent.forget(subscriber._channels[name])
-        return await read(names, after)
+                recent.forget(subscriber._members.channels[name])
+        return await read(asked)
 
     subscriber._read_history = slow
     replay = await subscriber.replay(["small", "large"], cursor)
@@ -515,10 +528,12 @@ async def test_events_before_the_channel_is_settled_leave_nothing_behind(start, 
     for _ in range(40):
         await subscriber.subscribe(["busy"])
         subscriber.unsubscribe(["busy"])
-        await until(lambda: "busy" not in subscriber._channels)
+        await until(lambda: "busy" not in subscriber._members.channels)
     stop.set()
     await task
-    assert subscriber._recent._size == sum(channel.log.size for channel in subscriber._channels.values())
+    assert subscriber._recent._size == sum(
+        channel.log.size for channel in subscriber._members.channels.values()
+    )
 
 
 async def test_a_redis_that_is_away_for_hours(start, monkeypatch):
@@ -546,23 +561,23 @@ async def test_subscribing_without_redis(start):
     for _ in range(3):
         with pytest.raises(BackendError):
             await subscriber.subscribe(["a", "b"])
-    assert all(channel.count == 0 for channel in subscriber._channels.values())
+    assert all(channel.count == 0 for channel in subscriber._members.channels.values())
     assert not subscriber.connected
     assert subscriber.position is None
 
 
 async def test_too_much_while_history_is_read(start, redis_server, monkeypatch):
     """When more arrives than may be held, the connection is begun anew, and nothing is lost."""
-    monkeypatch.setattr(module, "HELD", 50)
+    monkeypatch.setattr(order, "HELD", 50)
     backend, subscriber, ear = await start(history=5000)
     await subscriber.subscribe(["a"])
     await until(lambda: subscriber.connected)
     read = subscriber._partition.read
     delay = asyncio.Event()
 
-    async def slow(names, after):
+    async def slow(asked):
         await delay.wait()
-        return await read(names, after)
+        return await read(asked)
 
     monkeypatch.setattr(subscriber._partition, "read", slow)
     generation = subscriber.generation
@@ -584,7 +599,7 @@ async def test_a_subscriber_that_is_closed_while_streams_wait(start):
     await subscriber.subscribe(["a"])
     (id,) = await backend.publish([out("a", 1)])
     tasks = [
-        asyncio.create_task(subscriber.replay(["a"], EventId.parse(id))),
+        asyncio.create_task(subscriber.replay(["a"], Place.parse(id))),
         asyncio.create_task(subscriber.subscribe(["b"])),
     ]
     await asyncio.sleep(0)

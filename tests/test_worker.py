@@ -154,7 +154,7 @@ def at_cap(**limits):
 
 
 WAYS = {
-    "bad-request": {"headers": {"last-event-id": "junk"}},
+    "bad-request": {"headers": {"last-event-id": "x" * 300}},
     "unauthenticated": {"headers": {"cookie": "session=junk"}},
     "origin": {"headers": {"origin": "https://evil.example"}},
     "forbidden": {"path": "/events/two/a/b", "authorize": says_no},

@@ -6,12 +6,13 @@ Nothing expensive comes before something cheap, and no slot is taken before ever
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..errors import BackendError
-from ..event import EventId
+from ..event import NOWHERE, Place
 from ..outcome import (
     BACKEND_DOWN,
     BAD_REQUEST,
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sse_edge")
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
+MAX_CURSOR = 256
+"""Characters of a Last-Event-ID at most."""
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
 
 
@@ -54,13 +59,14 @@ _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what poly
 class Admission:
     """A request that may have its stream.
 
-    ``cursor`` is the last event the client saw.  ``subjects`` are the leases held; the caller releases
-    them.  ``guarded`` are the channels that only ``authorize`` opened, so that it has to be asked again.
+    ``cursor`` is the place up to which the client says it has seen everything.  ``subjects`` are the
+    leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
+    so that it has to be asked again.
     """
 
     identity: Identity
     channels: tuple[str, ...]
-    cursor: EventId | None
+    cursor: Place | None
     address: str
     subjects: tuple[str, ...]
     guarded: tuple[str, ...] = ()
@@ -189,7 +195,7 @@ class Gate:
         wait = await self.rate.hit(address)
         return None if wait is None else replace(CONNECT_RATE, retry_after=max(1.0, wait))
 
-    def _cursor(self, request: Request) -> EventId | Refusal | None:
+    def _cursor(self, request: Request) -> Place | Refusal | None:
         given = {text for text in request.all(b"last-event-id") if text}
         if not given and self._query_cursor and request.query_string:
             try:
@@ -202,10 +208,14 @@ class Gate:
         if len(given) > 1:
             return BAD_REQUEST.because("several different cursors")
         (text,) = given
+        if len(text) > MAX_CURSOR or _CONTROL_CHARACTER.search(text):
+            return BAD_REQUEST.because(
+                f"a cursor has up to {MAX_CURSOR} characters, none of them for control"
+            )
         try:
-            return EventId.parse(text)
-        except ValueError as error:
-            return BAD_REQUEST.because(f"the cursor is malformed: {error}")
+            return Place.parse(text)
+        except ValueError:  # another server's or an older release's: that it is unknown is said in the stream
+            return NOWHERE
 
     def _identify(self, request: Request, now: float) -> Identity | Refusal:
         try:

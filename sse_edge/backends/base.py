@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..errors import EventError
-from ..event import EventId
+from ..event import EventId, Place
 
 T = TypeVar("T")
 
@@ -15,18 +15,23 @@ CONTROL = "\x01control"
 
 
 class Numbered(NamedTuple):
-    """An event that history can give again: its id, and its bytes on the wire, id line included."""
+    """An event that history can give again: its id in its data set, and its bytes on the wire, id line
+    included.
+    """
 
     id: EventId
     frame: bytes
 
 
 class Reset(NamedTuple):
-    """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not."""
+    """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not.
+
+    ``head`` is None where nothing is numbered.
+    """
 
     channel: str
     reason: str
-    head: EventId
+    head: Place | None
 
 
 class Replay(NamedTuple):
@@ -38,7 +43,7 @@ class Replay(NamedTuple):
 
     events: list[Numbered]
     resets: list[Reset]
-    upto: EventId | None
+    upto: Place | None
 
 
 class Receiver(Protocol):
@@ -62,11 +67,15 @@ class Subscriber(Protocol):
         """Whether events arrive at the moment."""
 
     @property
-    def position(self) -> EventId | None:
+    def position(self) -> Place | None:
         """Everything up to here, on every subscribed channel, has been delivered.
 
-        None while that cannot be said.
+        None while that cannot be said, and where nothing is numbered.
         """
+
+    @property
+    def refused(self) -> str | None:
+        """What the backend says to writes while it takes none, or None.  Listening goes on."""
 
     async def start(self) -> None:
         """Begin; does not wait for the backend to be there."""
@@ -77,20 +86,22 @@ class Subscriber(Protocol):
     def want(self, channels: Sequence[str]) -> None:
         """Begin to hear ``channels`` as soon as the backend is there; undone by ``unsubscribe``."""
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
-        """Return once every one of ``channels`` is being heard.
+    async def subscribe(self, channels: Sequence[str]) -> Place | None:
+        """Return once every one of ``channels`` is being heard: the place after which all is.
 
-        Counted: each call is undone by one ``unsubscribe`` of the same channels, also after an error
-        or a cancellation, which undo themselves.  Raises BackendError.
+        None where nothing is numbered.  Counted: each call is undone by one ``unsubscribe`` of the same
+        channels; an error or a cancellation undoes it by itself.  Raises BackendError.
         """
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Undo one ``subscribe``."""
 
-    async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
-        """What was published on subscribed ``channels`` after the event ``after``.
+    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
+        """What was published on subscribed ``channels`` after ``after``, a client's place or what
+        ``subscribe`` returned.
 
-        With None nothing is owed, and ``upto`` says where the stream begins.  Raises BackendError.
+        A place in another data set is answered with resets.  With None nothing is owed, and ``upto`` says
+        where the stream begins.  Raises BackendError.
         """
 
 
@@ -130,12 +141,12 @@ class Backend(Protocol):
         """The slots this worker shares with all others of the same backend."""
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
-        """Number, keep and announce each event; their ids in the same order.
+        """Number, keep and announce each event; their places, as clients see them, in the same order.
 
         Raises PublishError; what it says holds for the first event that has no id.
         """
 
-    async def cursor(self) -> EventId:
+    async def cursor(self) -> Place:
         """A place after everything published so far.  Raises BackendError."""
 
     async def revoke(self, session: str, until: float) -> None:
@@ -162,8 +173,8 @@ class Outgoing(NamedTuple):
     dedupe_key: str | None = None
 
 
-def check_keys(events: Sequence[Outgoing], history: int) -> None:
+def check_keys(events: Sequence[Outgoing], *, numbered: bool) -> None:
     """Refuse a ``dedupe_key`` where nothing is kept to know it by.  Raises EventError."""
     for event in events:
-        if event.dedupe_key is not None and not history:
+        if event.dedupe_key is not None and not numbered:
             raise EventError("dedupe_key", "needs a backend that keeps history", event.dedupe_key)

@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import string
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
-from ..errors import ConfigError
-from ..event import EventId
+from ..event import NOWHERE, EventId, Place
 from .base import Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
 from .leases import LocalLeases
 from .log import Log
+from .retention import Retention, kept
 
 HISTORY_BYTES = 4_194_304
 """At most this many bytes of history per channel."""
+
+TAG = 5
+"""Letters that name this data set."""
 
 
 class MemoryBackend:
     """Numbers, keeps and delivers events within this process, from any of its threads.
 
     ``history`` events per channel are kept for ``history_ttl`` seconds after the channel's latest;
-    with ``history=0`` nothing is numbered or kept.  ``clock`` gives Unix time in seconds; ids rise
-    even when it steps back.
+    with ``history=0`` nothing is numbered or kept.  ``retention`` keeps more or less of some channels:
+    ``{"task:*": Retention(10_000, 3600)}``, the first pattern that fits.  ``clock``
+    gives Unix time in seconds; ids rise even when it steps back.
     """
 
     def __init__(
-        self, *, history: int = 100, history_ttl: float = 300.0, clock: Callable[[], float] = time.time
+        self,
+        *,
+        history: int = 100,
+        history_ttl: float = 300.0,
+        retention: Mapping[str, Retention] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        if type(history) is not int or history < 0:
-            raise ConfigError("history", "must be a whole number of events, 0 or more", history)
-        if not isinstance(history_ttl, (int, float)) or isinstance(history_ttl, bool) or history_ttl <= 0:
-            raise ConfigError("history_ttl", "must be a positive number of seconds", history_ttl)
-        self.history = history
-        self.history_ttl = history_ttl
+        self.kept = kept(history, history_ttl, retention)
         self._clock = clock
         self._lock = threading.RLock()
         self._last = EventId(int(clock() * 1000), 0)
         self._birth = self._last
+        self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(TAG))
         self._logs: OrderedDict[str, Log] = OrderedDict()
-        self._keys: OrderedDict[str, EventId] = OrderedDict()
+        self._keys: OrderedDict[tuple[str, str], EventId] = OrderedDict()
         self._revoked: dict[str, float] = {}
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
@@ -56,16 +63,16 @@ class MemoryBackend:
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""
-        check_keys(events, self.history)
+        check_keys(events, numbered=self.kept.numbered)
         with self._lock:
             return [self._publish(event) for event in events]
 
-    async def cursor(self) -> EventId:
+    async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
-        return self.now()
+        return Place(self.now(), self.tag)
 
     def now(self) -> EventId:
-        """A place after every event so far; see ``Backend.cursor``."""
+        """An id after every event so far and before every later one."""
         with self._lock:
             now = int(self._clock() * 1000)
             if now > self._last.ms:
@@ -101,39 +108,41 @@ class MemoryBackend:
         """Nothing to close."""
 
     def _publish(self, event: Outgoing) -> str:
-        if not self.history:
+        if not self.kept.numbered:
             self._announce(event.channel, None, event.body)
             return ""
-        if event.dedupe_key is not None and event.dedupe_key in self._keys:
-            return str(self._keys[event.dedupe_key])
+        key = None if event.dedupe_key is None else (event.channel, event.dedupe_key)
+        if key is not None and key in self._keys:
+            return str(Place(self._keys[key], self.tag))
         now = int(self._clock() * 1000)
         last = self._last
         id = self._last = EventId(now, 1) if now > last.ms else EventId(last.ms, last.n + 1)
-        frame = id.line() + event.body
+        place = Place(id, self.tag)
+        frame = place.line() + event.body
         log = self._logs.get(event.channel)
         if log is None:
-            floor, reason = self._horizon()
+            floor, reason = self._horizon(event.channel)
             log = self._logs[event.channel] = Log(floor, reason)
         log.append(Numbered(id, frame))
-        log.trim(self.history, HISTORY_BYTES)
+        log.trim(self.kept.of(event.channel).events, HISTORY_BYTES)
         self._logs.move_to_end(event.channel)
-        if event.dedupe_key is not None:
-            self._keys[event.dedupe_key] = id
+        if key is not None:
+            self._keys[key] = id
         self._forget()
         self._announce(event.channel, id, frame)
-        return str(id)
+        return str(place)
 
     def _announce(self, channel: str, id: EventId | None, frame: bytes) -> None:
         for subscriber in self._subscribers:
             subscriber.hear(channel, id, frame)
 
-    def _horizon(self) -> tuple[EventId, str]:
+    def _horizon(self, channel: str) -> tuple[EventId, str]:
         """What can be said of a channel without a log: nothing was published since then."""
-        expired = EventId(max(0, self._last.ms - int(self.history_ttl * 1000)), 0)
+        expired = EventId(max(0, self._last.ms - self.kept.of(channel).ms), 0)
         return (expired, "expired") if expired > self._birth else (self._birth, "epoch")
 
     def _forget(self) -> None:
-        oldest_kept = self._last.ms - self.history_ttl * 1000
+        oldest_kept = self._last.ms - self.kept.longest_ms
         while self._logs:
             channel, log = next(iter(self._logs.items()))
             if log.head.ms >= oldest_kept:
@@ -145,30 +154,30 @@ class MemoryBackend:
                 break
             del self._keys[key]
 
-    def read(self, channels: Sequence[str], after: EventId | None) -> Replay:
-        """The history of ``channels`` after an id, as one consistent cut."""
+    def read(self, channels: Sequence[str], after: Place | None) -> Replay:
+        """The history of ``channels`` after a place, as one consistent cut."""
         with self._lock:
             upto = self.now()
-            if not self.history:
-                lost = [] if after is None else [Reset(channel, "unknown-id", upto) for channel in channels]
+            if not self.kept.numbered:
+                lost = [] if after is None else [Reset(channel, "unknown-id", None) for channel in channels]
                 return Replay([], lost, None)
+            head = Place(upto, self.tag)
             if after is None:
-                return Replay([], [], upto)
+                return Replay([], [], head)
+            if after.tag != self.tag or after.id > upto:
+                reason = "epoch" if after.tag not in (NOWHERE.tag, self.tag) else "unknown-id"
+                return Replay([], [Reset(channel, reason, head) for channel in channels], head)
             self._forget()
             events: list[Numbered] = []
             resets: list[Reset] = []
             for channel in channels:
-                log = self._logs.get(channel) or Log(*self._horizon())
-                if after > upto:
-                    resets.append(Reset(channel, "unknown-id", upto))
-                elif not log.covers(after):
-                    # An older life of this process is the better explanation than its own trimming.
-                    reason = "epoch" if after < self._birth else log.reason
-                    resets.append(Reset(channel, reason, upto))
+                log = self._logs.get(channel) or Log(*self._horizon(channel))
+                if log.covers(after.id):
+                    events.extend(log.since(after.id))
                 else:
-                    events.extend(log.since(after))
+                    resets.append(Reset(channel, log.reason, head))
             events.sort(key=lambda event: event.id)
-            return Replay(events, resets, upto)
+            return Replay(events, resets, head)
 
 
 class MemorySubscriber:
@@ -188,11 +197,15 @@ class MemorySubscriber:
         return self._loop is not None
 
     @property
-    def position(self) -> EventId | None:
+    def position(self) -> Place | None:
         """See ``Subscriber.position``."""
         with self._backend._lock:
             self._drain()
-            return self._backend.now() if self._backend.history else None
+            return Place(self._backend.now(), self._backend.tag) if self._backend.kept.numbered else None
+
+    @property
+    def refused(self) -> None:
+        """See ``Subscriber.refused``: memory takes every write."""
 
     @property
     def is_deaf(self) -> bool:
@@ -221,9 +234,10 @@ class MemorySubscriber:
         with self._backend._lock:
             self._wanted.update(channels)
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
+    async def subscribe(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.subscribe``."""
         self.want(channels)
+        return self.position
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""
@@ -233,7 +247,7 @@ class MemorySubscriber:
                 if self._wanted[channel] <= 0:
                     del self._wanted[channel]
 
-    async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
+    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""
         with self._backend._lock:
             self._drain()

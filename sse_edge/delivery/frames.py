@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..backends.base import Replay, Reset
-from ..event import Event, EventId, comment
+from ..event import Place, comment, encode
 from ..outcome import Ending, Refusal
 
 KEEP_ALIVE = comment("keep-alive")
@@ -17,31 +17,31 @@ def greeting(retry_ms: int) -> bytes:
     return b"%sretry: %d\n\n" % (_OPEN, retry_ms)
 
 
-def keep_alive(position: EventId | None) -> bytes:
+def keep_alive(position: Place | None) -> bytes:
     """A comment; with a position in it a quiet client resumes from here and not from its last event."""
     return KEEP_ALIVE if position is None else KEEP_ALIVE[:-1] + position.line() + b"\n"
 
 
-def goodbye(ending: Ending, position: EventId | None, retry_ms: int) -> bytes:
+def goodbye(ending: Ending, position: Place | None, retry_ms: int) -> bytes:
     """The last event of a stream."""
     id = None if position is None else str(position)
-    return Event(json.dumps({"reason": ending.reason}), event="edge-close", id=id, retry=retry_ms).encode()
+    return encode(json.dumps({"reason": ending.reason}), event="edge-close", id=id, retry=retry_ms)
 
 
 def refused(refusal: Refusal, retry_ms: int) -> bytes:
     """All that a stream says which is none, for clients that give up for good on a status but 200."""
-    return Event(refusal.body().decode(), event="edge-refused", retry=retry_ms).encode()
+    return encode(refusal.body().decode(), event="edge-refused", retry=retry_ms)
 
 
 def dropped(channel: str, ending: Ending) -> bytes:
     """The stream goes on without a channel."""
-    return Event(_named(channel, ending.reason), event="edge-dropped").encode()
+    return encode(_named(channel, ending.reason), event="edge-dropped")
 
 
-def reset(reset: Reset, place: EventId | None = None) -> bytes:
+def reset(reset: Reset, place: Place | None = None) -> bytes:
     """Something of a channel is missing for good."""
     id = None if place is None else str(place)
-    return Event(_named(reset.channel, reset.reason), event="edge-reset", id=id).encode()
+    return encode(_named(reset.channel, reset.reason), event="edge-reset", id=id)
 
 
 def replay(replay: Replay) -> list[bytes]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from ..backends.base import CONTROL, Backend, Replay, Reset
 from ..errors import BackendError
-from ..event import EventId
+from ..event import EventId, Place
 from ..outcome import BACKEND_LOST, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .backlog import Backlog, Bounds
@@ -125,7 +125,7 @@ class Hub:
         """
         self._listen(stream)
         try:
-            await self.subscriber.subscribe(stream.channels)
+            stream.begin = await self.subscriber.subscribe(stream.channels)
         except BaseException:
             self._leave(stream)
             raise
@@ -166,38 +166,40 @@ class Hub:
         """A stream's first bytes."""
         return frames.greeting(self._retry_ms())
 
-    async def catch_up(self, stream: Stream, after: EventId | None) -> None:
+    async def catch_up(self, stream: Stream, after: Place | None) -> None:
         """Give ``stream`` what it missed after ``after``, then let it go live."""
         try:
+            # From where it began to hear, and not from now: it was told that it is open.
+            after = after or stream.begin
             replay = await self.subscriber.replay(stream.channels, after)
         except BackendError:
             self.end(stream, BACKEND_LOST)
             return
         self._give(stream, replay, after)
 
-    def catch_up_later(self, stream: Stream, after: EventId | None) -> None:
+    def catch_up_later(self, stream: Stream, after: Place | None) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
         stream.waiting = asyncio.create_task(self._catch_up_later(stream, after))
 
-    async def _catch_up_later(self, stream: Stream, after: EventId | None) -> None:
+    async def _catch_up_later(self, stream: Stream, after: Place | None) -> None:
         while stream.ending is None:
             channels = stream.channels
             try:
                 # Heard first: what is published between the reading and that would be lost.
-                await self.subscriber.subscribe(channels)
+                begin = await self.subscriber.subscribe(channels)
                 self.subscriber.unsubscribe(channels)  # counted when the stream was adopted
-                replay = await self.subscriber.replay(channels, after)
+                replay = await self.subscriber.replay(channels, after or begin)
             except BackendError:
                 await asyncio.sleep(AGAIN)
                 continue
-            if after is None and replay.upto is not None:
+            if after is None:
                 # It was promised everything from a moment on that nobody can name any more.
-                upto = replay.upto
-                replay = Replay([], [Reset(channel, "gap", upto) for channel in channels], upto)
-            self._give(stream, replay, after)
+                gaps = [Reset(channel, "gap", replay.upto) for channel in channels]
+                replay = replay._replace(resets=gaps)
+            self._give(stream, replay, after or begin)
             return
 
-    def _give(self, stream: Stream, replay: Replay, after: EventId | None) -> None:
+    def _give(self, stream: Stream, replay: Replay, after: Place | None) -> None:
         said = frames.replay(replay)
         for frame in said:
             stream.queue(frame)
@@ -489,8 +491,7 @@ class Hub:
             if now >= stream.last_write + stream.silence:
                 self._write(stream, now)  # an id must not go out before an event that is older
             if stream.ending is None and now >= stream.last_write + stream.silence:
-                proven = position is not None and stream.upto is not None and position > stream.upto
-                stream.give(placed if proven else frames.KEEP_ALIVE, 0, now)
+                stream.give(placed if stream.proven(position) else frames.KEEP_ALIVE, 0, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
@@ -500,8 +501,8 @@ class Hub:
 
     def _goodbye(self, stream: Stream, ending: Ending) -> bytes:
         position = self.subscriber.position
-        proven = position is not None and stream.upto is not None and position > stream.upto
-        return frames.goodbye(ending, position if proven else None, self._retry_ms())
+        told = position if stream.proven(position) else None
+        return frames.goodbye(ending, told, self._retry_ms())
 
 
 def _alone(feed: Feed, stream: Stream) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..event import EventId
+from ..event import EventId, Place
 from ..outcome import Ending
 from .backlog import Backlog
 from .lifetime import NEVER
@@ -20,7 +20,8 @@ class Stream:
 
     ``held`` collects live events while the stream is still owed history, and until the first of them
     is newer than ``upto``; None once it is live, when it is given what its ``feeds`` have after ``seen``.
-    ``after`` is what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
+    ``begin`` is the place from which on it hears its channels,
+    ``after`` what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
     watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
     the hub's clock, in seconds.
@@ -29,6 +30,7 @@ class Stream:
     __slots__ = (
         "after",
         "backlog",
+        "begin",
         "behind",
         "channels",
         "deadline",
@@ -76,7 +78,8 @@ class Stream:
         self.silence = silence
         self.ending: Ending | None = None
         self.owed = True
-        self.upto: EventId | None = None
+        self.begin: Place | None = None
+        self.upto: Place | None = None
         self.after: EventId | None = None
         self.held: list[tuple[EventId | None, bytes]] | None = []
         self.feeds: tuple[Feed, ...] = ()
@@ -99,23 +102,32 @@ class Stream:
             held.append((id, frame))
         elif id is None:
             self.queue(frame)
-        elif self.upto is None or id > self.upto:
+        elif self.upto is None or id > self.upto.id:
             # The first event past what history gave: from here on nothing can repeat.
             self.held = None
             self.queue(frame)
 
-    def go_live(self, upto: EventId | None, after: EventId | None = None) -> None:
+    def go_live(self, upto: Place | None, after: Place | None = None) -> None:
         """History from ``after`` up to ``upto`` is queued (None: there is none): let the newer held
         events follow."""
-        self.after = upto if after is None else after
+        if upto is not None:
+            self.after = after.id if after is not None and after.tag == upto.tag else upto.id
         held, self.held = self.held or [], None if upto is None else []
         self.owed = False
         self.upto = upto
         for id, frame in held:
+            new = frame if upto is None else _forward(frame, upto)
             if self.held is None:
-                self.queue(frame)
+                self.queue(new)
             else:
-                self.hold(id, frame)
+                self.hold(id, new)
+
+    def proven(self, position: Place | None) -> bool:
+        """Whether ``position`` is newer than what its history led to, so that it may be told."""
+        upto = self.upto
+        return (
+            upto is not None and position is not None and (position.tag != upto.tag or position.id > upto.id)
+        )
 
     def lacks(self, id: EventId) -> bool:
         """Whether an event that went missing, and is in no log that it was given, is owed to it.
@@ -124,14 +136,17 @@ class Stream:
         """
         return not self.owed and (self.after is None or id > self.after)
 
-    def restart(self, head: EventId, frame: bytes) -> None:
+    def restart(self, head: Place | None, frame: bytes) -> None:
         """Take a reset; what comes after it may have ids below what came before."""
-        if self.owed and self.held is not None:
-            self.held.append((head, frame))
+        if head is None:
+            self.queue(frame)
             return
-        if self.upto is not None and head < self.upto:
-            self.held, self.upto = None, head
-        if self.held is not None and self.upto is not None and head > self.upto:
+        if self.owed and self.held is not None:
+            self.held.append((head.id, frame))
+            return
+        if self.upto is not None and (head.tag != self.upto.tag or head.id < self.upto.id):
+            self.held, self.upto, self.after = None, head, head.id
+        if self.held is not None and self.upto is not None and head.id > self.upto.id:
             self.held = None
         self.queue(frame)
 
@@ -156,3 +171,12 @@ class Stream:
         self.last_write = now
         self.size += len(data)
         self.behind = self.sink.write(data)
+
+
+def _forward(frame: bytes, upto: Place) -> bytes:
+    """The event without its id line, if that would take a client that was told ``upto`` back."""
+    line, _, rest = frame.partition(b"\n")
+    if not line.startswith(b"id: "):
+        return frame
+    place = Place.parse(line[4:].decode())
+    return rest if place.tag == upto.tag and place.id <= upto.id else frame

@@ -22,7 +22,7 @@ class Backend(RedisBackend):
 
     def leases(self):
         """See ``Backend.leases``."""
-        return RedisLeases(self.server, "sse:", heartbeat=float(os.environ.get("HEARTBEAT", "5")))
+        return RedisLeases(self.server, "sse:{leases}", heartbeat=float(os.environ.get("HEARTBEAT", "5")))
 
 
 logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")

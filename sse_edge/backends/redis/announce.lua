@@ -1,8 +1,18 @@
--- Announce events that nothing numbers or keeps (history=0).
+-- Announce events that nothing numbers or keeps.
 --
--- ARGV  the announcing command (PUBLISH or SPUBLISH), then for each event: announce channel, body
+-- KEYS  clock
+-- ARGV  the announcing command (PUBLISH or SPUBLISH), the settings' version as the publisher knows it, then
+--       for each event: announce channel, body
+-- Returns {'', how many were announced, error or ''}, or only the settings where the publisher knows others.
 
-for at = 2, #ARGV, 2 do
-    redis.call(ARGV[1], ARGV[at], '- -\n' .. ARGV[at + 1])
+if known_of('version', '') ~= ARGV[2] then
+    return { known_of('settings', '') }
 end
-return 1
+local head = known_of('seal') .. ' - -\n'
+for at = 3, #ARGV, 2 do
+    local answer = redis.pcall(ARGV[1], ARGV[at], head .. ARGV[at + 1])
+    if type(answer) == 'table' and answer.err then
+        return { '', (at - 3) / 2, answer.err }
+    end
+end
+return { '', (#ARGV - 2) / 2, '' }

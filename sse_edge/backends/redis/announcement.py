@@ -10,29 +10,35 @@ from ...event import MAX_EVENT_BYTES, Event, EventId
 
 
 class Announcement(NamedTuple):
-    """An event as it arrived: live-only without an id; ``previous`` is None where that is unknown."""
+    """An event as it arrived: live-only without an id; ``previous`` is None where that is unknown.
 
+    ``seal`` is what proves that a script of ours announced it, which is to be compared with the data
+    set's; empty for plain JSON, which may come from anybody.  ``body`` has no id line.
+    """
+
+    seal: bytes
     id: EventId | None
     previous: EventId | None
-    frame: bytes
+    body: bytes
 
 
 def parse(payload: bytes) -> Announcement:
     """Read a pub/sub message.
 
-    Ours is ``<id> <previous id>`` and the encoded event after a line feed, with ``-`` for either id
-    where there is none.  Anything that begins with ``{`` is JSON: ``data`` (text, or any JSON value)
+    Ours is ``<seal> <id> <previous id>`` and the encoded event after a line feed, with ``-`` for either
+    id where there is none.  Anything that begins with ``{`` is JSON: ``data`` (text, or any JSON value)
     and ``event`` or ``event_type``.  Raises EventError for what is neither.
     """
     if payload[:1] == b"{":
-        return Announcement(None, None, _plain(payload))
+        return Announcement(b"", None, None, _plain(payload))
     head, _, body = payload.partition(b"\n")
-    id, _, previous = head.partition(b" ")
-    if not body.endswith(b"\n\n"):
+    parts = head.split(b" ")
+    if len(parts) != 3 or not parts[0] or not body.endswith(b"\n\n"):
         raise EventError("message", "is neither an announcement nor JSON", payload[:80])
+    seal, id, previous = parts
     if id == b"-":
-        return Announcement(None, None, body)
-    return Announcement(_id(id), None if previous == b"-" else _id(previous), b"id: " + id + b"\n" + body)
+        return Announcement(seal, None, None, body)
+    return Announcement(seal, _id(id), None if previous == b"-" else _id(previous), body)
 
 
 def _id(text: bytes) -> EventId:

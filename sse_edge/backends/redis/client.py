@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Sequence
+import re
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from zlib import crc32
 
 from ...errors import ConfigError, PublishError
-from ...event import EventId
+from ...event import Place
 from ..base import Outgoing, Receiver, Subscriber, T, check_keys
+from ..retention import Retention, kept
 from .background import BackgroundLoop
 from .cluster import ClusterServer
 from .leases import RedisLeases
-from .names import Names
+from .names import Names, stem
 from .partition import Partition, Settings
-from .partitions import PartitionedSubscriber
+from .partitions import PartitionedSubscriber, joined
 from .scripts import REVOKE
-from .server import CommandError, SentinelServer, Server, SingleServer
+from .server import SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
 from .windows import RedisWindows
+
+_UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
 
 BATCH = 500
 """Events per script call: Redis serves nobody else while a script runs."""
@@ -31,9 +36,12 @@ class RedisBackend:
     """Events between processes and machines, through Redis 7 or Valkey.
 
     ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,…/service`` or
-    ``redis+cluster://host:port,…``.  ``prefix`` begins every key and pub/sub channel.  ``history``
-    events per channel are kept for ``history_ttl`` seconds after the channel's latest; with
-    ``history=0`` it is plain pub/sub without ids.  ``partitions``: how many independent orders of
+    ``redis+cluster://host:port,…``.  ``prefix`` begins every key and pub/sub channel; two applications
+    on one Redis need two.  ``history`` events per channel (100) are kept for ``history_ttl`` seconds
+    (300) after the channel's latest; with ``history=0`` it is plain pub/sub without ids.  ``retention``
+    keeps more or less of some channels: ``{"task:*": Retention(10_000, 3600)}``, the first pattern that
+    fits.  What a worker says of these three holds for all publishers and workers of the data set; who
+    says nothing uses what is there.  ``partitions``: how many independent orders of
     events the channels fall into; more than one spreads them over the primaries of a Cluster, and
     makes a resume repeat some events.  ``durable``: Redis loses nothing that it confirmed when it
     restarts (``appendfsync always``, no failover), so that a restart is no reason for a reset.
@@ -47,29 +55,34 @@ class RedisBackend:
         url: str = "redis://127.0.0.1:6379/0",
         *,
         prefix: str = "sse:",
-        history: int = 100,
-        history_ttl: float = 300.0,
+        history: int | None = None,
+        history_ttl: float | None = None,
+        retention: Mapping[str, Retention] | None = None,
         partitions: int = 1,
         durable: bool = False,
         timeout: float = 5.0,
     ) -> None:
-        if not isinstance(prefix, str) or not prefix or any(c < " " or c in "{}" for c in prefix):
+        if not isinstance(prefix, str) or not prefix or _UNUSABLE.search(prefix):
             raise ConfigError("prefix", "must be text without braces and control characters", prefix)
-        if type(history) is not int or history < 0:
-            raise ConfigError("history", "must be a whole number of events, 0 or more", history)
         if type(partitions) is not int or not 1 <= partitions <= 256:
             raise ConfigError("partitions", "must be a whole number from 1 to 256", partitions)
-        for field, value in (("history_ttl", history_ttl), ("timeout", timeout)):
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e9:
-                raise ConfigError(field, "must be a positive number of seconds", value)
-        self.settings = Settings(history, max(1, round(history_ttl * 1000)), timeout, durable)
+        if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < 1e9:
+            raise ConfigError("timeout", "must be a positive number of seconds", timeout)
+        said = any(value is not None for value in (history, history_ttl, retention))
+        keeps = kept(history, history_ttl, retention)
+        self.settings = Settings(keeps if said else None, timeout, durable)
         self.server = _server(url, timeout)
+        self._stem = partial(stem, prefix, self.server.db)
         tagged = partitions > 1 or isinstance(self.server, ClusterServer)
         self.partitions = [
-            Partition(self.server, Names(f"{prefix}{{{number}}}:" if tagged else prefix), self.settings)
+            Partition(
+                self.server,
+                Names(self._stem(str(number) if tagged else None)),
+                self.settings,
+                first=number == 0,
+            )
             for number in range(partitions)
         ]
-        self._prefix = prefix
         self._background = BackgroundLoop()
 
     def partition(self, channel: str) -> Partition:
@@ -86,11 +99,11 @@ class RedisBackend:
 
     def leases(self) -> RedisLeases:
         """See ``Backend.leases``."""
-        return RedisLeases(self.server, self._prefix)
+        return RedisLeases(self.server, self._stem("leases"))
 
     def windows(self) -> RedisWindows:
         """See ``Backend.windows``."""
-        return RedisWindows(self.server, self._prefix)
+        return RedisWindows(self.server, self._stem("rate"))
 
     async def revoke(self, session: str, until: float) -> None:
         """See ``Backend.revoke``."""
@@ -105,7 +118,7 @@ class RedisBackend:
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""
-        check_keys(events, self.settings.history)
+        check_keys(events, numbered=self.settings.kept is None or self.settings.kept.numbered)
         ids: list[str | None] = [None] * len(events)
         by_partition: dict[Partition, list[int]] = {}
         for place, event in enumerate(events):
@@ -113,21 +126,20 @@ class RedisBackend:
         for partition, places in by_partition.items():
             for at in range(0, len(places), BATCH):
                 batch = places[at : at + BATCH]
-                try:
-                    published = await partition.publish([events[place] for place in batch])
-                except CommandError as error:
+                published, error = await partition.publish([events[place] for place in batch])
+                for place, id in zip(batch, published, strict=False):
+                    ids[place] = id
+                if error is not None:
                     done = [id for id in ids if id is not None]
                     raise PublishError(
                         str(error), may_have_happened=error.sent, published=done
                     ) from error.__cause__
-                for place, id in zip(batch, published, strict=True):
-                    ids[place] = id
         return [id or "" for id in ids]
 
-    async def cursor(self) -> EventId:
+    async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
-        cuts = await asyncio.gather(*(partition.read([], []) for partition in self.partitions))
-        return min(cut.upto for cut in cuts)
+        cuts = await asyncio.gather(*(partition.read([]) for partition in self.partitions))
+        return Place(min(cut.upto for cut in cuts), joined([cut.tag for cut in cuts]))
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """See ``Backend.wait``."""

@@ -25,6 +25,7 @@ class ClusterServer:
     """``redis+cluster://[user:password@]host:port,…``, or ``rediss+cluster`` with TLS."""
 
     verbs = SHARDED
+    db = 0
 
     def __init__(self, url: str, timeout: float) -> None:
         parts = urlsplit(url)

@@ -5,29 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...event import EventId
+from ...event import EventId, Place
 from ..base import Numbered
 from ..log import Log
+from ..retention import DEFAULT, Kept
 
 
-class Cut(NamedTuple):
-    """The answer of one read: everything up to ``upto``, and each channel's log in the order asked."""
+class Asked(NamedTuple):
+    """A channel whose events after an id are wanted, up to another (None: all)."""
 
-    upto: EventId
-    logs: list[Log]
-
-
-def parse_cut(answer: Sequence[Any], after: Sequence[EventId], default_ttl_ms: int) -> Cut:
-    """Read the answer of ``read.lua``, asked for each stream's events ``after`` an id."""
-    upto = EventId.parse(answer[0].decode())
-    epoch = EventId.parse(answer[1].decode())
-    ttl_ms = default_ttl_ms if answer[2] == b"-" else int(answer[2])
-    stuck = EventId.parse(answer[3].decode())
-    logs = [
-        _log(asked, bool(exists), entries, Known(upto, epoch, stuck, ttl_ms))
-        for asked, (exists, entries) in zip(after, answer[4:], strict=True)
-    ]
-    return Cut(upto, logs)
+    channel: str
+    after: EventId
+    upto: EventId | None = None
 
 
 class Known(NamedTuple):
@@ -35,33 +24,63 @@ class Known(NamedTuple):
 
     upto: EventId
     epoch: EventId
+    evicted: EventId
     stuck: EventId
-    ttl_ms: int
+    changed: EventId
+    shortest_ms: int
 
 
-def _log(asked: EventId, exists: bool, entries: Sequence[Any], known: Known) -> Log:
+class Cut(NamedTuple):
+    """The answer of one read: everything up to ``upto``, and each channel's log in the order asked."""
+
+    upto: EventId
+    tag: str
+    settings: str
+    logs: list[Log]
+
+
+def parse_cut(answer: Sequence[Any], asked: Sequence[Asked]) -> Cut:
+    """Read the answer of ``read.lua``."""
+    place, tag, epoch, evicted, stuck, settings, changed, shortest, *channels = answer
+    known = Known(
+        _id(place), _id(epoch), _id(evicted), _id(stuck), changed=_id(changed), shortest_ms=int(shortest)
+    )
+    kept = Kept.parse(settings.decode()) if settings else DEFAULT
+    logs = []
+    for one, (exists, entries, before) in zip(asked, channels, strict=True):
+        if kept.numbered:
+            logs.append(
+                _log(one, tag.decode(), bool(exists), entries, before, known, kept.of(one.channel).ms)
+            )
+        else:
+            logs.append(Log(known.upto, "gap"))
+    return Cut(known.upto, tag.decode(), settings.decode(), logs)
+
+
+def _log(
+    asked: Asked, tag: str, exists: bool, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: int
+) -> Log:
     """One channel's log, with the floor that its entries prove.
 
     A stream lives ``ttl_ms`` after its newest event.  So a channel without one had no event in that
-    time, and neither had it before an event that does not know its previous one; but for the time in
-    which ids stood still, because the clock was behind them, nothing follows from ids.
+    time, and neither had it before an event that does not know its previous one; but that proves
+    nothing for the time in which streams lived shorter, in which keys were evicted, or in which ids
+    stood still because the clock was behind them.
     """
     events: list[Numbered] = []
-    previous = b""
+    previous = before
     for raw_id, fields in entries:
-        id = EventId.parse(raw_id.decode())
+        id = _id(raw_id)
         given = dict(zip(fields[::2], fields[1::2], strict=True))
         if not events:
             previous = given[b"p"]
-        events.append(Numbered(id, id.line() + given[b"b"]))
-    if not entries and exists:
-        floor, reason = asked, "trimmed"
-    elif not entries or previous == b"-":
-        first = events[0].id if events else known.upto
-        unproven = min(known.stuck, EventId(first.ms, first.n - 1)) if events else known.stuck
-        floor, reason = max(EventId(max(0, first.ms - known.ttl_ms), 0), unproven), "expired"
+        events.append(Numbered(id, Place(id, tag).line() + given[b"b"]))
+    if previous == b"-" or not exists:
+        floor, reason = _absent(events[0].id if events else None, known, ttl_ms)
+    elif previous:
+        floor, reason = _id(previous), "trimmed"
     else:
-        floor, reason = EventId.parse(previous.decode()), "trimmed"
+        floor, reason = asked.after, "trimmed"
     if known.epoch > floor:
         floor, reason = known.epoch, "epoch"
         events = [event for event in events if event.id > known.epoch]
@@ -69,3 +88,23 @@ def _log(asked: EventId, exists: bool, entries: Sequence[Any], known: Known) -> 
     for event in events:
         log.append(event)
     return log
+
+
+def _id(text: bytes) -> EventId:
+    return EventId.parse(text.decode())
+
+
+def _absent(first: EventId | None, known: Known, ttl_ms: int) -> tuple[EventId, str]:
+    """The floor that follows from there being no stream, up to now or before its ``first`` event."""
+    until = known.upto if first is None else first
+    floor = max(_earlier(until, ttl_ms), min(known.changed, _earlier(until, known.shortest_ms)))
+    unproven = max(known.stuck, known.evicted)
+    if first is not None:
+        unproven = min(unproven, EventId(first.ms, first.n - 1))
+    if unproven > floor:
+        return unproven, "evicted" if known.evicted > known.stuck else "expired"
+    return floor, "expired"
+
+
+def _earlier(id: EventId, ms: int) -> EventId:
+    return EventId(max(0, id.ms - ms), 0)

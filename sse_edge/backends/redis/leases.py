@@ -49,9 +49,9 @@ class RedisLeases:
     is counted when it is back.
     """
 
-    def __init__(self, server: Server, prefix: str, *, heartbeat: float = HEARTBEAT) -> None:
+    def __init__(self, server: Server, stem: str, *, heartbeat: float = HEARTBEAT) -> None:
         self._server = server
-        self._prefix = f"{prefix}{{leases}}:"
+        self._prefix = f"{stem}:"
         self._workers = f"{self._prefix}workers"
         self._worker = secrets.token_hex(8)
         self._heartbeat = heartbeat

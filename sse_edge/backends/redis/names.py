@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.parse import quote
+
+_PLAIN = " !\"#$&'()*+,;<=>?[\\]^`|"
+"""What a stem keeps as it is, besides letters, digits and ``_.-~/``: all but ``%:@{}``."""
 
 
 class Names(NamedTuple):
-    """The names of one partition.  All begin with the prefix, on a Cluster followed by a hash tag."""
+    """The names of one partition: all are a stem, a colon, and what it is.
 
-    prefix: str
+    The stems of two prefixes or databases differ before their first colon, so that names of two
+    applications never meet, whatever their channels are called.
+    """
+
+    stem: str
 
     @property
     def clock(self) -> str:
         """The hash that holds the order of events."""
-        return f"{self.prefix}clock"
+        return f"{self.stem}:clock"
 
     @property
     def revoked(self) -> str:
         """The sorted set of revoked sessions."""
-        return f"{self.prefix}revoked"
+        return f"{self.stem}:revoked"
 
     def stream(self, channel: str) -> str:
         """The stream that holds a channel's history."""
-        return f"{self.prefix}history:{channel}"
+        return f"{self.stem}:history:{channel}"
 
-    def dedupe(self, key: str) -> str:
-        """The key that remembers a publish by its ``dedupe_key``."""
-        return f"{self.prefix}dedupe:{key}"
+    def dedupe(self, channel: str, key: str) -> str:
+        """The key that remembers a publish on a channel by its ``dedupe_key``."""
+        return f"{self.stem}:dedupe:{channel}\x01{key}"
 
     def announce(self, channel: str) -> str:
         """The pub/sub channel of a channel, also for a plain PUBLISH."""
-        return f"{self.prefix}{channel}"
+        return f"{self.stem}:{channel}"
 
     def worker(self, worker: str) -> str:
         """The pub/sub channel of one worker; no channel's name can contain the control character."""
-        return f"{self.prefix}\x01{worker}"
+        return f"{self.stem}:\x01{worker}"
+
+
+def stem(prefix: str, db: int, part: str | None = None) -> str:
+    """What begins every name of a ``prefix`` in a database, or in a ``part`` of its own on a Cluster.
+
+    ``sse:`` gives ``sse``; in database 1 it is ``sse@1``, because pub/sub knows no databases.  A colon
+    inside, ``@`` and ``%`` are written as in a URL, and a prefix without its last colon ends in ``%``.
+    ``part`` is a hash tag: all names with it live on one primary.
+    """
+    bare = prefix.removesuffix(":")
+    text = quote(bare, safe=_PLAIN + "/") + ("" if bare != prefix else "%")
+    return text + (f"@{db}" if db else "") + ("" if part is None else f":{{{part}}}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from ...event import EventId
+from ...event import NOWHERE, ZERO, EventId, Place
 from ..base import Numbered, Receiver, Replay, Reset
 from .subscriber import RedisSubscriber
 
@@ -17,6 +18,25 @@ WATCH = 1.0
 """Seconds between ticks.  A client's place is the one of the slowest partition, so this is how far a
 resume goes back at most while all is well, and what it may repeat."""
 
+GROUPS = 8
+"""Parts of a tag at most: with more partitions than that, several share one."""
+
+LETTERS = 5
+"""Letters of each part."""
+
+UNKNOWN = "0" * LETTERS
+"""The part for a partition that was not reached yet; no tag has digits."""
+
+
+FOREIGN = "other"
+"""A tag of no data set that this worker knows."""
+
+
+class Beginning(Place):
+    """Where a stream begins: a place in all partitions, and the one in each that it listens to."""
+
+    places: dict[RedisSubscriber, Place]
+
 
 class PartitionedSubscriber:
     """See ``Subscriber``.
@@ -25,14 +45,28 @@ class PartitionedSubscriber:
     nothing about the others.  Therefore the id it is given with an event is the place up to which
     **all** partitions were heard.  From there a resume misses nothing; what it heard after it is
     repeated.  While a partition is away the place stands still.
+
+    The tag of such a place is made of the tags of all partitions, so that it says which of them holds
+    another data set than before.
     """
 
     def __init__(
-        self, partitions: Sequence[Partition], partition: Callable[[str], Partition], receiver: Receiver
+        self,
+        partitions: Sequence[Partition],
+        partition: Callable[[str], Partition],
+        receiver: Receiver,
+        *,
+        ear: Callable[[Partition, Receiver], RedisSubscriber] = lambda partition, receiver: RedisSubscriber(
+            partition, receiver, watch=WATCH
+        ),
     ) -> None:
         self._receiver = receiver
         self._partition = partition
-        self._ears = {each: RedisSubscriber(each, self, watch=WATCH) for each in partitions}
+        self._ears = {each: ear(each, self) for each in partitions}
+        self._tags = [""] * len(partitions)
+        self._tag = ""
+        self._told = ZERO
+        self._said = ZERO
 
     @property
     def connected(self) -> bool:
@@ -40,15 +74,30 @@ class PartitionedSubscriber:
         return all(ear.connected for ear in self._ears.values())
 
     @property
-    def position(self) -> EventId | None:
+    def position(self) -> Place | None:
         """See ``Subscriber.position``: the slowest partition's."""
         places = [ear.position for ear in self._ears.values()]
-        return None if None in places else min(place for place in places if place is not None)
+        known = [place.id for place in places if place is not None]
+        if len(known) < len(places):
+            return None
+        place = self._place_of(min(known))
+        # A client that was told more, while a partition was not reached yet, is not taken back.
+        return None if place.id < self._told else place
+
+    @property
+    def refused(self) -> str | None:
+        """See ``Subscriber.refused``: of any partition."""
+        return next((ear.refused for ear in self._ears.values() if ear.refused), None)
 
     @property
     def malformed(self) -> int:
         """Messages that were dropped."""
         return sum(ear.malformed for ear in self._ears.values())
+
+    @property
+    def foreign(self) -> int:
+        """Announcements of somebody else that were dropped."""
+        return sum(ear.foreign for ear in self._ears.values())
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
@@ -65,43 +114,62 @@ class PartitionedSubscriber:
         for ear, names in self._groups(channels).items():
             ear.want(names)
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
+    async def subscribe(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.subscribe``."""
         groups = self._groups(channels)
-        outcomes = await asyncio.gather(
-            *(ear.subscribe(names) for ear, names in groups.items()), return_exceptions=True
-        )
-        failed = [outcome for outcome in outcomes if outcome is not None]
-        if failed:
-            for (ear, names), outcome in zip(groups.items(), outcomes, strict=True):
-                if outcome is None:
+        tasks = [asyncio.ensure_future(ear.subscribe(names)) for ear, names in groups.items()]
+        try:
+            places = await asyncio.gather(*tasks)
+        except BaseException:
+            # Each undoes itself, but for those that were done already.
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task, (ear, names) in zip(tasks, groups.items(), strict=True):
+                if not task.cancelled() and task.exception() is None:
                     ear.unsubscribe(names)
-            raise failed[0]
+            raise
+        known = {ear: place for ear, place in zip(groups, places, strict=True) if place is not None}
+        if len(known) < len(places):
+            return None
+        beginning = Beginning(*self._place_of(min(place.id for place in known.values())))
+        beginning.places = known
+        return beginning
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""
         for ear, names in self._groups(channels).items():
             ear.unsubscribe(names)
 
-    async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
+    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""
+        # Not the position afterwards: while one partition is waited for, the others' events go on.
+        begin = self.position
+        groups = self._groups(channels)
         replays = await asyncio.gather(
-            *(ear.replay(names, after) for ear, names in self._groups(channels).items())
+            *(ear.replay(names, self._part(ear, after)) for ear, names in groups.items())
         )
         resets = [reset for replay in replays for reset in replay.resets]
-        # Not the position of now: while one partition was waited for, the others' events went on.
-        places = [replay.upto for replay in replays if replay.upto is not None]
-        if len(places) < len(replays):
-            return Replay([], resets, None)
-        place = min(places)
+        uptos = [replay.upto.id for replay in replays if replay.upto is not None]
+        if len(uptos) < len(replays):
+            return Replay([], [reset._replace(head=None) for reset in resets], None)
+        place = self._place_of(min(uptos if begin is None else [begin.id, *uptos]))
+        self._told = max(self._told, place.id)
         events = sorted((event for replay in replays for event in replay.events), key=lambda event: event.id)
+        last = {event.id: event for event in events}
+        # Sorted, everything up to an event was sent with it, as far as the place of all partitions reaches.
+        # Of events that share an id that holds only for the last one: a client that is cut off between
+        # them would never get the others.
+        told = [
+            Place(event.id, place.tag).line() if event.id <= place.id and last[event.id] is event else b""
+            for event in events
+        ]
         return Replay(
-            # Sorted, everything before an event up to the place was sent before it; after it, not so.
             [
-                event if event.id <= place else Numbered(event.id, _without_id(event.frame))
-                for event in events
+                Numbered(event.id, line + _without_id(event.frame))
+                for event, line in zip(events, told, strict=True)
             ],
-            resets,
+            [reset._replace(head=place) for reset in resets],
             place,
         )
 
@@ -114,7 +182,11 @@ class PartitionedSubscriber:
             return
         place = self.position
         body = _without_id(frame)
-        self._receiver.deliver(channel, id, body if place is None else place.line() + body)
+        # No two events are sent with one id.
+        if place is not None and place.id > self._said:
+            self._said = place.id
+            body = place.line() + body
+        self._receiver.deliver(channel, id, body)
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
@@ -122,13 +194,53 @@ class PartitionedSubscriber:
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
-        self._receiver.reset(reset)
+        head = None if reset.head is None else self._place_of(reset.head.id)
+        self._receiver.reset(reset._replace(head=head))
+
+    # Places
+
+    def _place_of(self, id: EventId) -> Place:
+        tags = [ear.tag for ear in self._ears.values()]
+        if tags != self._tags:
+            if any(was not in ("", tag) for was, tag in zip(self._tags, tags, strict=True)):
+                self._told = self._said = ZERO  # places in another data set have no order with these
+            self._tags = tags
+            self._tag = joined(tags)
+        return Place(id, self._tag)
+
+    def _part(self, ear: RedisSubscriber, after: Place | None) -> Place | None:
+        """What a client's place is in one partition: with the partition's own tag, if it has its part."""
+        if isinstance(after, Beginning):
+            return after.places[ear]
+        if after is None or after == NOWHERE:
+            return after
+        tag = self._place_of(after.id).tag
+        at = list(self._ears.values()).index(ear) % (len(tag) // LETTERS) * LETTERS
+        part = after.tag[at : at + LETTERS]
+        same = len(after.tag) == len(tag) and part == tag[at : at + LETTERS] != UNKNOWN
+        return Place(after.id, ear.tag if same else FOREIGN)
 
     def _groups(self, channels: Sequence[str]) -> dict[RedisSubscriber, list[str]]:
         groups: dict[RedisSubscriber, list[str]] = {}
         for channel in channels:
             groups.setdefault(self._ears[self._partition(channel)], []).append(channel)
         return groups
+
+
+def joined(tags: Sequence[str]) -> str:
+    """The tag of a place in all partitions, of theirs in order; each empty while it is not known."""
+    groups = min(GROUPS, len(tags))
+    return "".join(_part_of(tags[group::groups]) for group in range(groups))
+
+
+def _part_of(tags: Sequence[str]) -> str:
+    """The part for partitions that share one: their own tag, or letters made of theirs."""
+    if "" in tags:
+        return UNKNOWN
+    if len(tags) == 1:
+        return tags[0]
+    digest = sha1(" ".join(tags).encode(), usedforsecurity=False).digest()
+    return "".join(chr(ord("a") + byte % 26) for byte in digest[:LETTERS])
 
 
 def _without_id(frame: bytes) -> bytes:

@@ -1,37 +1,52 @@
 -- Number, keep and announce events, all in one step.
 --
 -- KEYS  clock, then every stream and dedupe key that the events name by their place in KEYS
--- ARGV  history (events per channel), history_ttl (ms), the announcing command (PUBLISH or SPUBLISH),
---       then for each event: announce channel, body, stream (place in KEYS), dedupe key (place, or 0)
--- Returns the ids, in order.
+-- ARGV  the announcing command (PUBLISH or SPUBLISH), the settings' version as the publisher knows it, then
+--       for each event: announce channel, body, how many events and ms of its channel are kept, stream
+--       (place in KEYS), dedupe key (place, or 0)
+-- Returns {tag, {id, …}, error or '', 1 if the event after those may have happened in part, else 0}, or only
+-- the settings where the publisher knows others.
 
-local history, ttl, announce = ARGV[1], ARGV[2], ARGV[3]
-local ids = {}
+if known_of('version', '') ~= ARGV[2] then
+    return { known_of('settings', '') }
+end
+local announce, seal, ids = ARGV[1], known_of('seal'), {}
 
-for at = 4, #ARGV, 4 do
-    local channel, body = ARGV[at], ARGV[at + 1]
-    local stream, dedupe = KEYS[tonumber(ARGV[at + 2])], KEYS[tonumber(ARGV[at + 3])]
-    local published = dedupe and redis.call('GET', dedupe)
-    if published then
-        ids[#ids + 1] = published
-    else
-        -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
-        local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-        local previous = newest and newest[1] or '-'
-        local event = next_id()
-        redis.call('XADD', stream, 'MAXLEN', history, event, 'p', previous, 'b', body)
-        redis.call('PEXPIRE', stream, ttl)
-        redis.call('HSET', clock, 'last', event)
-        if dedupe then
-            redis.call('SET', dedupe, event, 'PX', ttl)
-        end
-        redis.call(announce, channel, event .. ' ' .. previous .. '\n' .. body)
-        ids[#ids + 1] = event
+-- A step after the event is kept: what refuses it comes too late for the event not to have happened.
+local function also(...)
+    local answer = redis.pcall(...)
+    if type(answer) == 'table' and answer.err then
+        error({ err = answer.err, kept = true })
     end
 end
 
-local shortest = redis.call('HGET', clock, 'ttl')
-if not shortest or tonumber(shortest) > tonumber(ttl) then
-    redis.call('HSET', clock, 'ttl', ttl)
+-- One event's id.  What refuses the event before it is kept raises as it is.
+local function publish(channel, body, count, ttl, stream, dedupe)
+    local published = dedupe and redis.call('GET', dedupe)
+    if published then
+        return published
+    end
+    -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
+    local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+    local previous = newest and newest[1] or '-'
+    local event = next_id()
+    redis.call('HSET', clock, 'last', event)
+    redis.call('XADD', stream, 'MAXLEN', count, event, 'p', previous, 'b', body)
+    also('PEXPIRE', stream, ttl)
+    if dedupe then
+        also('SET', dedupe, event, 'PX', ttl)
+    end
+    also(announce, channel, seal .. ' ' .. event .. ' ' .. previous .. '\n' .. body)
+    return event
 end
-return ids
+
+for at = 3, #ARGV, 6 do
+    local done, event = pcall(publish, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3],
+        KEYS[tonumber(ARGV[at + 4])], KEYS[tonumber(ARGV[at + 5])])
+    if not done then
+        local why = type(event) == 'table' and event or { err = tostring(event) }
+        return { known_of('tag'), ids, why.err, why.kept and 1 or 0 }
+    end
+    ids[#ids + 1] = event
+end
+return { known_of('tag'), ids, '', 0 }

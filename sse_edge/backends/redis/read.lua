@@ -1,33 +1,45 @@
--- Read what channels have kept, as one consistent cut.
+-- Read what channels have kept, as one consistent cut.  Needs no write.
 --
 -- KEYS  clock, then streams
 -- ARGV  '1' if a restart of this server loses nothing (appendfsync always), else '0';
---       then, for each stream, the id after which to read
--- Returns {cursor, epoch, shortest history_ttl (ms, or '-'), newest id while the clock was behind (or '0-0'),
---          {exists, {{id, {fields}}, …}}, …}
+--       then, for each stream, the id after which to read, and the last one ('+': all)
+-- Returns {cursor, tag, epoch, evicted, stuck, settings, changed, shortest,
+--          {exists, {{id, {fields}}, …}, the id before the first entry after those, or '' if there is none}, …}
 
 local upto = cursor()
+local epoch, evicted = known_of('epoch'), known_of('evicted', '0-0')
 
 -- A server process that we have not judged yet: what it loaded may lack the newest events.
-local run = server_run()
-if redis.call('HGET', clock, 'run') ~= run then
-    redis.call('HSET', clock, 'run', run)
+local run = server_says('server', 'run_id')
+local evictions = server_says('stats', 'evicted_keys')
+local is_new = known_of('run') ~= run
+if is_new then
     if ARGV[1] == '0' then
-        redis.call('HSET', clock, 'epoch', upto)
+        epoch = upto
     end
+    note('run', run, 'epoch', epoch)
+end
+-- Keys were evicted, and who knows which.
+if known_of('evictions', '0') ~= evictions then
+    if not is_new or evictions ~= '0' then
+        evicted = upto
+    end
+    note('evictions', evictions, 'evicted', evicted)
 end
 
-local function known_of(field, default)
-    return redis.call('HGET', clock, field) or default
-end
-
-local answer = { upto, known_of('epoch'), known_of('ttl', '-'), known_of('stuck', '0-0') }
+local answer = { upto, known_of('tag'), epoch, evicted, known_of('stuck', '0-0'), known_of('settings', ''),
+    known_of('changed', '0-0'), known_of('shortest', '0') }
 for at = 2, #KEYS do
-    local entries = redis.call('XRANGE', KEYS[at], '(' .. ARGV[at], '+')
-    local exists = 1
+    local after, last = ARGV[2 * at - 2], ARGV[2 * at - 1]
+    local entries = redis.call('XRANGE', KEYS[at], '(' .. after, last)
+    local exists, before = 1, ''
     if #entries == 0 then
         exists = redis.call('EXISTS', KEYS[at])
+        local next = redis.call('XRANGE', KEYS[at], '(' .. after, '+', 'COUNT', 1)[1]
+        if next then
+            before = next[2][2]
+        end
     end
-    answer[#answer + 1] = { exists, entries }
+    answer[#answer + 1] = { exists, entries, before }
 end
 return answer

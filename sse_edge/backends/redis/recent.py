@@ -5,100 +5,36 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
 
-from ...event import ZERO, EventId
+from ...event import EventId
 from ..base import Numbered
 from ..log import Log
-from .history import Cut
+from .channel import UNREAD, Channel, Gone
+from .history import Asked, Cut
 
 RECENT_BYTES = 33_554_432
 """Bytes of recent events kept per worker, over all channels."""
 
-UNREAD = "unread"
-"""A log's reason for its floor: what is below was not read here; Redis may still have it."""
-
-
-class Gone(NamedTuple):
-    """The floor below which Redis has nothing any more, and why."""
-
-    floor: EventId
-    reason: str
-
-
-class Channel:
-    """A channel that streams of this worker listen to.
-
-    ``log`` holds its recent events, complete from the floor on once the channel is settled.  ``head``
-    is the newest id heard, or known to be before all that will be.  ``ready`` is done once it is
-    settled.  ``gone`` has the floor below which Redis itself has nothing any more, as far as it was
-    read.  ``gap`` is the head at which an announcement went missing, and the id of the newest that did.
-    """
-
-    __slots__ = (
-        "confirmed",
-        "count",
-        "gap",
-        "gone",
-        "head",
-        "idle_since",
-        "log",
-        "name",
-        "reading",
-        "ready",
-        "wire",
-    )
-
-    def __init__(self, name: str, wire: bytes, ready: asyncio.Future[None]) -> None:
-        self.name = name
-        self.wire = wire
-        self.ready = ready
-        self.count = 0
-        self.idle_since = 0.0
-        self.confirmed = False
-        self.head = ZERO
-        self.gap: tuple[EventId, EventId] | None = None
-        self.log = Log(ZERO, UNREAD)
-        self.reading: asyncio.Task[None] | None = None
-        self.gone = Gone(ZERO, UNREAD)
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything above the log's floor is heard."""
-        return self.ready.done()
-
-    def restart(self, floor: EventId) -> None:
-        """Know nothing before ``floor``, and everything after it."""
-        self.log = Log(floor, UNREAD)
-        self.head = floor
-        if floor < self.gone.floor:  # another data set, with a clock behind
-            self.gone = Gone(ZERO, UNREAD)
-
 
 class Recent:
-    """The logs of all channels together, bounded by ``count`` per channel and ``size`` bytes in all.
+    """The logs of all channels together, bounded by ``size`` bytes in all.
 
-    ``read`` reads channels' history after an id each.
+    ``read`` reads channels' history.
     """
 
-    def __init__(
-        self,
-        read: Callable[[Sequence[str], Sequence[EventId]], Awaitable[Cut]],
-        count: int,
-        size: int = RECENT_BYTES,
-    ) -> None:
+    def __init__(self, read: Callable[[Sequence[Asked]], Awaitable[Cut]], size: int = RECENT_BYTES) -> None:
         self._read = read
-        self._count = count
         self._size_limit = size
         self._size = 0
         self._order: OrderedDict[Channel, None] = OrderedDict()
+        self._asked: dict[Channel, EventId] = {}
 
     def append(self, channel: Channel, event: Numbered) -> None:
         """Keep an event that was just heard."""
         log = channel.log
         before = log.size
         log.append(event)
-        log.trim(self._count, self._size_limit, UNREAD)
+        log.trim(channel.keep, self._size_limit, UNREAD)
         self._grown(channel, log.size - before)
 
     def forget(self, channel: Channel) -> None:
@@ -116,11 +52,14 @@ class Recent:
             if channel.log.reason == UNREAD and after < channel.log.floor and after >= channel.gone.floor
         ]
 
-    async def complete(self, channels: Sequence[Channel]) -> None:
-        """Read the whole history of channels into their logs.
+    async def complete(self, channels: Sequence[Channel], after: EventId) -> None:
+        """Read what channels' logs lack of the time after ``after``, where Redis has it.
 
-        Once per channel, however many streams ask at the same time.  Raises BackendError.
+        Once for all streams that ask at the same time, after the earliest of what they ask; who asks
+        while a read is under way waits for it, and may have to ask again.  Raises BackendError.
         """
+        for channel in channels:
+            self._asked[channel] = min(after, self._asked.get(channel, after))
         unread = [channel for channel in channels if channel.reading is None]
         if unread:
             # A task of its own: the stream that began it may leave, and others wait for it.
@@ -134,28 +73,34 @@ class Recent:
 
     async def _fill(self, channels: Sequence[Channel]) -> None:
         try:
-            cut = await self._read([channel.name for channel in channels], [ZERO] * len(channels))
-            for channel, log in zip(channels, cut.logs, strict=True):
-                channel.gone = Gone(log.floor, log.reason)
+            await asyncio.sleep(0)  # whoever asks in the same turn of the loop is asked for as well
+            wanted = [(channel, self._asked.pop(channel), channel.log.floor) for channel in channels]
+            wanted = [(channel, after, floor) for channel, after, floor in wanted if after < floor]
+            asked = [Asked(channel.name, after, floor) for channel, after, floor in wanted]
+            cut = await self._read(asked)
+            for (channel, _, _), one, log in zip(wanted, asked, cut.logs, strict=True):
+                if not log.covers(one.after):
+                    channel.gone = Gone(log.floor, log.reason)
                 # Not if it was let go of meanwhile: then what came after the read is missing.
-                if channel.log.floor <= cut.upto:
-                    self._prepend(channel, log)
+                if channel.log.floor == one.upto:
+                    self._prepend(channel, one.after, log)
         finally:
             for channel in channels:
                 channel.reading = None
+                self._asked.pop(channel, None)
 
-    def _prepend(self, channel: Channel, read: Log) -> None:
+    def _prepend(self, channel: Channel, after: EventId, read: Log) -> None:
         heard = channel.log
         # Above the floor everything was heard, or will be: only what is below is taken from history.
         older = [event for event in read.events if event.id <= heard.floor]
         before = heard.size
         heard.events.extendleft(reversed(older))
         heard.size += sum(len(event.frame) for event in older)
-        if read.floor < heard.floor:
-            heard.floor, heard.reason = read.floor, read.reason
+        if read.covers(after):
+            heard.floor = min(after, heard.floor)  # and Redis may have more
         else:
-            heard.reason = read.reason
-        heard.trim(self._count, self._size_limit, UNREAD)
+            heard.floor, heard.reason = min(read.floor, heard.floor), read.reason
+        heard.trim(channel.keep, self._size_limit, UNREAD)
         self._grown(channel, heard.size - before)
 
     def _grown(self, channel: Channel, by: int) -> None:

@@ -51,11 +51,19 @@ class CommandError(BackendError):
         self.sent = sent and not isinstance(error, ResponseError)
         super().__init__(f"Redis: {str(error) or 'no answer in time'}")
 
+    @classmethod
+    def answered(cls, text: bytes, *, sent: bool) -> CommandError:
+        """What a script says about one event, without its error prefix's place in the script."""
+        error = cls(RedisError(text.decode(errors="replace")), sent=sent)
+        error.__cause__ = None
+        return error
+
 
 class Server(Protocol):
     """Where one or several partitions live."""
 
     verbs: Verbs
+    db: int
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """Run a script where the key ``home`` lives.  Raises CommandError."""
@@ -147,6 +155,7 @@ class SingleServer:
 
     def __init__(self, url: str, timeout: float) -> None:
         options = connection_options(url, timeout)
+        self.db: int = options.get("db") or 0
         self._pools = PerLoop(lambda: Pool(redis.asyncio.ConnectionPool(**options), timeout))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
@@ -172,6 +181,7 @@ class SentinelServer(SingleServer):
 
     def __init__(self, url: str, timeout: float) -> None:
         nodes, service, options, asked = _sentinel(url, timeout)
+        self.db = options.get("db") or 0
 
         def make() -> Pool:
             sentinel: Any = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
-from ...event import ZERO, EventId
+from ...event import NOWHERE, EventId, Place
 from ..base import Numbered, Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
-from .announcement import Announcement
-from .history import Cut
-from .recent import UNREAD, Channel, Recent
-from .ticks import Ticks
+from .channel import UNREAD, Channel
+from .history import Asked, Cut
+from .membership import Membership
+from .order import Order
+from .recent import Recent
+from .ticks import Tick, Ticks
 
 if TYPE_CHECKING:
     from .partition import Partition
@@ -40,10 +42,14 @@ BATCH = 500
 """Channels per SUBSCRIBE and streams per read: Redis serves nobody else meanwhile."""
 
 TURN = 200
-"""Messages read in a row before other tasks get a turn."""
+"""Messages read in a row, and steps of catching up, before other tasks get a turn."""
 
-HELD = 100_000
-"""Messages held at most while history is read; with more, the connection is begun anew."""
+DOUBT = 1.0
+"""Seconds at least between ticks that are sent because of foreign announcements."""
+
+ROUNDS = 3
+"""Times a stream waits for a read that it shares, before it reads on its own: the first may have begun too
+late for it, and the second been asked for more than can be kept."""
 
 _LOST = (RedisError, OSError, TimeoutError, BackendError)
 
@@ -51,38 +57,33 @@ _LOST = (RedisError, OSError, TimeoutError, BackendError)
 class RedisSubscriber:
     """See ``Subscriber``.
 
-    Redis sends everything to one pub/sub connection in the order in which it happened.  So once a tick
-    (a cursor that this worker announces to itself) comes back, every event before it has been heard:
-    that is the position.  A channel is settled by the first tick after its subscription.  When the
-    connection is lost, everything after the position is read from history; where history cannot prove
-    to be complete, the channel is reset.
+    ``Membership`` says what is to be subscribed, ``Order`` what is delivered and when; this is the
+    connection between them and Redis.  When it is lost, everything after the position is read from
+    history; where history cannot prove to be complete, the channel is reset.
     """
 
     def __init__(self, partition: Partition, receiver: Receiver, *, watch: float = WATCH) -> None:
         self._partition = partition
         self._verbs = partition.server.verbs
         self._timeout = partition.settings.timeout
-        self._history = partition.settings.history
-        self._receiver = receiver
-        self._worker = secrets.token_hex(8)
+        self._worker = secrets.token_hex(16)
         self._own = partition.names.worker(self._worker).encode()
-        self._channels: dict[str, Channel] = {}
-        self._wires: dict[bytes, Channel] = {}
-        self._idle: set[Channel] = set()
-        self._leaving: set[bytes] = set()
-        self._unsent: set[Channel] = set()
-        self._unconfirmed: set[bytes] = set()
+        self._own_heard = False
+        self._members = Membership(self._channel)
+        self._recent = Recent(self._read_history)
+        self._order = Order(receiver, self._recent, self._on_foreign)
         self._ticks = Ticks(self._send_tick, self._on_tick, every=watch, timeout=self._timeout)
-        self._recent = Recent(self._read_history, self._history)
-        self._position: EventId | None = None
-        self._held: list[tuple[Channel, Announcement]] | None = []
         self._gap = asyncio.Event()
         self._live = asyncio.Event()
         self._wake = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._doubted = float("-inf")
+        self._settings_changed = False
+        self.refused: str | None = None
         self.generation = 0
         self.malformed = 0
+        self.foreign = 0
         self.reads = 0
 
     @property
@@ -91,9 +92,17 @@ class RedisSubscriber:
         return self._live.is_set()
 
     @property
-    def position(self) -> EventId | None:
+    def position(self) -> Place | None:
         """See ``Subscriber.position``."""
-        return self._position if self._history else None
+        order = self._order
+        if order.position is None or not self._partition.kept.numbered:
+            return None
+        return Place(order.position, order.tag)
+
+    @property
+    def tag(self) -> str:
+        """What names the data set; empty as long as that is not known."""
+        return self._order.tag
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
@@ -104,8 +113,7 @@ class RedisSubscriber:
         if self._task is not None:
             await end(self._task)
             self._task = None
-        self._channels.clear()
-        self._wires.clear()
+        self._members = Membership(self._channel)
 
     # What the hub asks
 
@@ -114,47 +122,45 @@ class RedisSubscriber:
         for name in channels:
             self._want(name)
 
-    async def subscribe(self, channels: Sequence[str]) -> None:
+    async def subscribe(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.subscribe``."""
         wanted = [self._want(name) for name in channels]
-        waiting = {channel.ready for channel in wanted if not channel.settled}
-        if not waiting:
-            return
         try:
-            # Unlike awaiting them, asyncio.wait does not cancel what other streams wait for too.
-            _, missing = await asyncio.wait(waiting, timeout=self._timeout)
+            async with asyncio.timeout(self._timeout):
+                while not (self._live.is_set() and self._order.begins(wanted)):
+                    waiting = {channel.ready for channel in wanted if not channel.settled}
+                    if waiting:
+                        # Unlike awaiting them, this does not cancel what other streams wait for too.
+                        await asyncio.wait(waiting)
+                    await self._live.wait()
+        except TimeoutError as error:
+            self.unsubscribe(channels)
+            raise BackendError("Redis did not confirm a subscription in time") from error
         except BaseException:
             self.unsubscribe(channels)
             raise
-        if missing:
-            self.unsubscribe(channels)
-            raise BackendError("Redis did not confirm a subscription in time")
+        return self.position
 
     def _want(self, name: str) -> Channel:
-        channel = self._channels.get(name)
-        if channel is None:
-            ready = asyncio.get_running_loop().create_future()
-            wire = self._partition.names.announce(name).encode()
-            channel = self._channels[name] = self._wires[wire] = Channel(name, wire, ready)
-            self._unsent.add(channel)
-            self._wake.set()
-        channel.count += 1
-        self._idle.discard(channel)
+        channel = self._members.want(name)
+        self._wake.set()
         return channel
+
+    def _channel(self, name: str) -> Channel:
+        return Channel(
+            name,
+            self._partition.names.announce(name).encode(),
+            asyncio.get_running_loop().create_future(),
+            self._partition.kept.of(name).events,
+        )
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""
         now = asyncio.get_running_loop().time()
         for name in channels:
-            channel = self._channels.get(name)
-            if channel is None:
-                continue
-            channel.count -= 1
-            if channel.count == 0:
-                channel.idle_since = now
-                self._idle.add(channel)
+            self._members.release(name, now)
 
-    async def replay(self, channels: Sequence[str], after: EventId | None) -> Replay:
+    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -162,58 +168,59 @@ class RedisSubscriber:
         except TimeoutError as error:
             raise BackendError("Redis did not answer in time") from error
 
-    async def _replay(self, names: Sequence[str], after: EventId | None) -> Replay:
+    async def _replay(self, names: Sequence[str], after: Place | None) -> Replay:
         while True:
             await self._live.wait()
-            position = self._position
+            position = self.position
+            if not self._partition.kept.numbered:
+                lost = [] if after is None else [Reset(name, "unknown-id", None) for name in names]
+                return Replay([], lost, None)
             if position is None:
                 raise BackendError("the position is unknown")
-            if not self._history:
-                lost = [] if after is None else [Reset(name, "unknown-id", position) for name in names]
-                return Replay([], lost, None)
             if after is None:
                 return Replay([], [], position)
+            if after.tag != position.tag:
+                return _unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
             generation = self.generation
-            if after > position:  # from a worker that is ahead of this one, if from any at all
+            if after.id > position.id:  # from a worker that is ahead of this one, if from any at all
                 await self._ticks.next()
-            channels = [self._channels[name] for name in names]
-            if lacking := self._recent.lacking(channels, after):
-                await self._recent.complete(lacking)
-            apart = self._recent.lacking(channels, after)  # too large to be kept beside each other
-            cut = (
-                await self._read_history([channel.name for channel in apart], [after] * len(apart))
-                if apart
-                else None
-            )
-            if set(self._recent.lacking(channels, after)) - set(apart):
+            channels = [self._members.channels[name] for name in names]
+            for _ in range(ROUNDS):
+                if lacking := self._recent.lacking(channels, after.id):
+                    await self._recent.complete(lacking, after.id)
+            apart = self._recent.lacking(channels, after.id)  # too large to be kept beside each other
+            cut = await self._read_history([Asked(each.name, after.id) for each in apart]) if apart else None
+            if set(self._recent.lacking(channels, after.id)) - set(apart):
                 continue  # another was let go of meanwhile
-            if self._live.is_set() and generation == self.generation:
-                return self._cut(channels, after, dict(zip(apart, cut.logs, strict=True)) if cut else {}, cut)
+            position = self.position
+            if position is None or position.tag != after.tag or generation != self.generation:
+                continue
+            if self._live.is_set() and (cut is None or cut.tag == position.tag):
+                logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
+                upto = min(position.id, cut.upto) if cut else position.id
+                return self._cut(channels, after.id, logs, Place(upto, position.tag))
 
     def _cut(
-        self, channels: Sequence[Channel], after: EventId, apart: dict[Channel, Log], cut: Cut | None
+        self, channels: Sequence[Channel], after: EventId, apart: dict[Channel, Log], upto: Place
     ) -> Replay:
-        """What the logs say, all of them up to the same place.  Nothing may be awaited in here."""
-        upto = self._position or ZERO
-        if after > upto:
-            return Replay([], [Reset(channel.name, "unknown-id", upto) for channel in channels], upto)
-        if cut is not None:
-            upto = min(upto, cut.upto)
+        """What the logs say, all of them up to the same place."""
+        if after > upto.id:
+            return _unproven([channel.name for channel in channels], "unknown-id", upto)
         events: list[Numbered] = []
         resets: list[Reset] = []
         for channel in channels:
             log = apart.get(channel, channel.log)
             if log.covers(after):
-                events += [event for event in log.since(after) if event.id <= upto]
+                events += [event for event in log.since(after) if event.id <= upto.id]
             else:
                 reason = channel.gone.reason if log.reason == UNREAD else log.reason
                 resets.append(Reset(channel.name, reason, upto))
         events.sort(key=lambda event: event.id)
         return Replay(events, resets, upto)
 
-    async def _read_history(self, names: Sequence[str], after: Sequence[EventId]) -> Cut:
+    async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
-        return await self._partition.read(names, after)
+        return await self._partition.read(asked)
 
     # The connection
 
@@ -244,24 +251,32 @@ class RedisSubscriber:
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
+            await self._partition.declare(wins=True)
+            await self._check_permissions()
+            self._members.begin()
             self._drop_idle(0.0)
-            for channel in self._channels.values():
-                channel.confirmed = False
-            self._held = []
-            self._unsent = set(self._channels.values())
-            self._unconfirmed = {self._own}
-            self._ticks.settling.clear()
-            self._leaving = set()
+            self._own_heard = False
             self._confirmed.clear()
+            self._gap.clear()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(connection))
                 group.create_task(self._reconcile(connection))
                 group.create_task(self._tick_on())
-                group.create_task(self._recoveries())
+                group.create_task(self._catch_up())
         finally:
             self._live.clear()
+            self._order.lose()
             self._ticks.fail()
             await connection.disconnect(nowait=True)
+
+    async def _check_permissions(self) -> None:
+        if self.generation:
+            return
+        denied = await self._partition.denied()
+        if denied:
+            logger.error(
+                "this user of Redis needs and does not have the permission for: %s", ", ".join(denied)
+            )
 
     async def _tick_on(self) -> None:
         async with asyncio.timeout(self._timeout):
@@ -269,19 +284,19 @@ class RedisSubscriber:
         await self._ticks.run()
 
     async def _send_tick(self, mark: str) -> None:
-        await self._partition.tick(self._worker, mark)
+        refusal = await self._partition.tick(self._worker, mark)
+        if bool(refusal) != bool(self.refused):
+            logger.warning("Redis takes %s", f"no writes: {refusal}" if refusal else "writes again")
+        self.refused = refusal or None
 
     async def _reconcile(self, connection: Any) -> None:
         """Make what is subscribed what is wanted."""
         await connection.send_command(self._verbs.subscribe, self._own)
         while True:
             self._wake.clear()
-            while self._unsent:
-                batch = [self._unsent.pop() for _ in range(min(BATCH, len(self._unsent)))]
-                self._unconfirmed.update(channel.wire for channel in batch)
+            while batch := self._members.ask(BATCH):
                 await connection.send_command(self._verbs.subscribe, *(channel.wire for channel in batch))
             gone = self._drop_idle(LINGER)
-            self._leaving.update(gone)
             for at in range(0, len(gone), BATCH):
                 await connection.send_command(self._verbs.unsubscribe, *gone[at : at + BATCH])
             try:
@@ -291,19 +306,16 @@ class RedisSubscriber:
                 continue
 
     def _drop_idle(self, linger: float) -> list[bytes]:
-        """Forget the channels that nobody has wanted for ``linger`` seconds."""
-        since = asyncio.get_running_loop().time() - linger
-        # An unconfirmed one is left for later: its confirmation would be taken for the next one's.
-        gone = [
-            channel
-            for channel in self._idle
-            if channel.idle_since <= since and (channel.confirmed or not linger)
-        ]
-        for channel in gone:
-            self._idle.discard(channel)
+        """Forget the channels that nobody has wanted for ``linger`` seconds; what to unsubscribe from."""
+        dropped, wires = self._members.drop(asyncio.get_running_loop().time(), linger)
+        for channel in dropped:
             self._recent.forget(channel)
-            del self._channels[channel.name], self._wires[channel.wire]
-        return [channel.wire for channel in gone]
+            self._order.leave(channel)
+        if dropped:
+            self._note_begun()
+            if not self._order.flows:
+                self._gap.set()  # what waited for one of them need not wait any more
+        return wires
 
     async def _read(self, connection: Any) -> None:
         verbs = self._verbs
@@ -314,29 +326,29 @@ class RedisSubscriber:
                     self._on_message(wire, payload)
                 elif kind == verbs.subscribed:
                     self._on_confirmed(wire)
-                elif wire in self._leaving:
-                    self._leaving.discard(wire)
-                elif wire in self._wires or wire == self._own:
+                elif not self._members.left(wire) and (wire in self._members.wires or wire == self._own):
                     # Not asked for: a Cluster moved the slot, and other servers announce from now on.
                     raise BackendError("the subscription was ended by the server")
             await asyncio.sleep(0)  # reading what is buffered already never suspends
 
     def _on_confirmed(self, wire: bytes) -> None:
-        channel = self._wires.get(wire)
-        if channel is not None:
-            channel.confirmed = True
-            if not channel.settled:
-                self._ticks.settling.append(channel)
-        self._unconfirmed.discard(wire)
-        if not self._unconfirmed and not self._unsent:
-            self._confirmed.set()
+        if wire == self._own:
+            self._own_heard = True
+        channel = self._members.confirmed(wire)
+        if channel is not None and not channel.settled:
+            self._ticks.settling.append(channel)
             self._ticks.want()
+        self._note_begun()
+
+    def _note_begun(self) -> None:
+        if self._own_heard and self._members.has_begun:
+            self._confirmed.set()
 
     def _on_message(self, wire: bytes, payload: bytes) -> None:
         if wire == self._own:
             self._ticks.arrived(payload)
             return
-        channel = self._wires.get(wire)
+        channel = self._members.wires.get(wire)
         if channel is None:
             return
         try:
@@ -345,135 +357,87 @@ class RedisSubscriber:
             self.malformed += 1
             logger.warning("a malformed message on channel %r was dropped: %s", channel.name, error)
             return
-        if self._held is None:
-            self._deliver(channel, heard)
-        elif len(self._held) < HELD:
-            self._held.append((channel, heard))
-        else:
-            raise BackendError("too much arrived while history was read")
-
-    def _deliver(self, channel: Channel, heard: Announcement) -> None:
-        id, previous, frame = heard
-        if id is None:
-            self._receiver.deliver(channel.name, None, frame)
-            return
-        if id <= channel.head:
-            return  # known from history
-        if previous is not None and previous > channel.head and channel.settled:
-            logger.warning("announcements on channel %r went missing; reading history", channel.name)
-            channel.gap = (channel.head, previous)
-            self._held = [(channel, heard)]
+        self._order.hear(channel, heard)
+        if self._order.gap is not None:
             self._gap.set()
-            return
-        self._pass_on(channel, Numbered(id, frame))
 
-    def _pass_on(self, channel: Channel, event: Numbered) -> None:
-        channel.head = event.id
-        self._recent.append(channel, event)
-        self._advance(event.id)
-        self._receiver.deliver(channel.name, event.id, event.frame)
+    def _on_tick(self, tick: Tick) -> None:
+        self._order.tick(tick)
+        if tick.version != (self._partition.version or "-"):
+            self._settings_changed = True
+            self._gap.set()
 
-    def _advance(self, id: EventId) -> None:
-        if self._position is None or id > self._position:
-            self._position = id
-
-    def _on_tick(self, id: EventId, settling: Sequence[Channel]) -> None:
-        if self._held is None:
-            self._advance(id)
-        for channel in settling:
-            self._recent.forget(channel)
-            channel.restart(id)
-            channel.ready.set_result(None)
+    def _on_foreign(self, channel: Channel) -> None:
+        """Somebody else announces, or Redis holds another data set now: a tick will tell."""
+        if not self.foreign:
+            logger.warning("an announcement of somebody else on channel %r was dropped", channel.name)
+        self.foreign += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._doubted >= DOUBT:
+            self._doubted = now
+            self._ticks.want()
 
     # Catching up
 
-    async def _recoveries(self) -> None:
+    async def _catch_up(self) -> None:
         """Catch up after a reconnect, and whenever announcements went missing."""
         await self._confirmed.wait()
-        await self._recover([channel for channel in self._channels.values() if channel.settled])
+        await self._recover()
+        await self._drain()
         self.generation += 1
         if self.generation > 1:
-            logger.warning("connected to Redis again; %d channels are level", len(self._channels))
+            logger.warning("connected to Redis again; %d channels are level", len(self._members.channels))
         self._live.set()
         while True:
             await self._gap.wait()
             self._gap.clear()
-            self._live.clear()
-            await self._recover([channel for channel in self._channels.values() if channel.gap is not None])
-            self._live.set()
+            if not self._order.flows:
+                self._live.clear()
+                await self._drain()
+                self._live.set()
+            if self._settings_changed:  # by another worker
+                self._settings_changed = False
+                await self._partition.read([])
 
-    async def _recover(self, channels: Sequence[Channel]) -> None:
-        """Deliver what was published on ``channels`` while it could not be heard, or reset them.
+    async def _recover(self) -> None:
+        """Deliver what was published while it could not be heard, or reset the channels.
 
         Everything that is heard meanwhile is held, so that each stream gets events in their order.
         """
-        lost = self._position
-        upto = await self._ticks.next()
-        resets: list[tuple[Reset, Channel]]
-        missed: list[tuple[Numbered, Channel]] = []
-        if lost is not None and upto < lost:
-            # Another data set, with a clock behind the old one's: its ids are no newer than those.
-            self._position = None
-            resets = [(Reset(channel.name, "epoch", upto), channel) for channel in channels]
-        else:
-            resets, missed = await self._read_missed(channels, upto)
-        # Nothing is awaited from here on.
-        for reset, channel in resets:
-            self._recent.forget(channel)
-            channel.restart(reset.head)
-            self._receiver.reset(reset)
-        missed.sort(key=lambda pair: pair[0].id)
-        for event, channel in missed:
-            self._pass_on_missed(channel, event, lost)
-        for channel in channels:
-            channel.head = max(channel.head, upto if channel.gap is None else channel.gap[1])
-            channel.gap = None
-        self._advance(upto)
-        held, self._held = self._held or [], None
-        for channel, heard in held:
-            if self._held is None:
-                self._deliver(channel, heard)
-            else:
-                self._held.append((channel, heard))
+        tick = await self._ticks.next()
+        settled = [channel for channel in self._members.channels.values() if channel.settled]
+        owed = self._order.begin(tick, settled)
+        found: list[tuple[Channel, EventId, Log]] = []
+        for at in range(0, len(owed), BATCH):
+            batch = owed[at : at + BATCH]
+            cut = await self._read_history([Asked(channel.name, after) for channel, after in batch])
+            if cut.tag != tick.tag:
+                raise BackendError("Redis holds another data set now")
+            found += [(channel, after, log) for (channel, after), log in zip(batch, cut.logs, strict=True)]
+        await _paced(self._order.recover(tick.id, found))
 
-    async def _read_missed(
-        self, channels: Sequence[Channel], upto: EventId
-    ) -> tuple[list[tuple[Reset, Channel]], list[tuple[Numbered, Channel]]]:
-        """What history has of the time in which it was not heard, up to the tick ``upto``.
+    async def _drain(self) -> None:
+        """Let what is held take its turn, and read what is missing in between."""
+        while not self._order.flows:
+            gap = self._order.gap
+            if gap is not None:
+                logger.warning("announcements on channel %r went missing; reading history", gap.channel.name)
+                cut = await self._read_history([Asked(gap.channel.name, gap.after, gap.upto)])
+                if cut.tag != self._order.tag:
+                    raise BackendError("Redis holds another data set now")
+                self._order.fill(gap, cut.logs[0])
+            await _paced(self._order.drain())
 
-        What is newer is announced to us, because every channel was confirmed before the tick; after a
-        gap, so is everything but what went missing.
-        """
-        resets: list[tuple[Reset, Channel]] = []
-        missed: list[tuple[Numbered, Channel]] = []
-        for at in range(0, len(channels), BATCH):
-            batch = channels[at : at + BATCH]
-            # Before there was a position, a channel was heard from its own beginning.
-            after = [
-                channel.gap[0] if channel.gap else self._position or channel.log.floor for channel in batch
-            ]
-            cut = await self._read_history([channel.name for channel in batch], after)
-            for channel, asked, log in zip(batch, after, cut.logs, strict=True):
-                if not self._history:
-                    resets.append((Reset(channel.name, "gap", upto), channel))
-                elif log.covers(asked):
-                    last = channel.gap[1] if channel.gap else upto
-                    missed += [(event, channel) for event in log.events if event.id <= last]
-                else:
-                    resets.append((Reset(channel.name, log.reason, upto), channel))
-        return resets, missed
 
-    def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
-        if event.id <= channel.head:
-            return
-        if lost is None or event.id > lost:
-            self._pass_on(channel, event)
-            return
-        # Newer events of other channels went out before it.  Without its id line it cannot take a
-        # client's Last-Event-ID back to a place before them.
-        channel.head = event.id
-        self._recent.append(channel, event)
-        self._receiver.deliver_late(channel.name, event.id, event.frame.partition(b"\n")[2])
+def _unproven(names: Sequence[str], reason: str, head: Place) -> Replay:
+    return Replay([], [Reset(name, reason, head) for name in names], head)
+
+
+async def _paced(steps: Iterator[None]) -> None:
+    """Take all steps, and let other tasks have a turn from time to time."""
+    for count, _ in enumerate(steps, 1):
+        if count % TURN == 0:
+            await asyncio.sleep(0)
 
 
 async def _apart(work: Coroutine[Any, Any, None]) -> None:

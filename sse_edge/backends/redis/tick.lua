@@ -1,8 +1,11 @@
 -- Announce a cursor to one worker.  When it arrives, everything numbered before it has arrived too,
--- because it travels on the same connection.
+-- because it travels on the same connection.  Needs no write.
 --
 -- KEYS  clock
 -- ARGV  the announcing command (PUBLISH or SPUBLISH), the worker's own channel, a mark to give back
--- Returns how many connections were listening.
+-- Returns what this server says to writes while it takes none, or ''.
 
-return redis.call(ARGV[1], ARGV[2], cursor() .. ' ' .. ARGV[3])
+local place = cursor()
+local said = { ARGV[3], place, known_of('tag'), known_of('seal'), known_of('version', '-') }
+redis.call(ARGV[1], ARGV[2], table.concat(said, ' '))
+return refusal or ''

@@ -6,19 +6,33 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from ...errors import BackendError
 from ...event import EventId
-from .recent import Channel
+from .channel import Channel
 
 
-class Tick:
+class Tick(NamedTuple):
+    """A tick that came back: the place in its data set, and what was confirmed before it was sent.
+
+    ``version`` names the settings that hold.
+    """
+
+    id: EventId
+    tag: str
+    seal: bytes
+    version: str
+    settling: Sequence[Channel]
+
+
+class UnderWay:
     """A tick on its way: what settles and who waits when it arrives."""
 
     __slots__ = ("arrived", "mark", "settling", "waiters")
 
-    def __init__(self, settling: list[Channel], waiters: list[asyncio.Future[EventId]]) -> None:
-        self.mark = secrets.token_hex(4)
+    def __init__(self, settling: list[Channel], waiters: list[asyncio.Future[Tick]]) -> None:
+        self.mark = secrets.token_hex(8)
         self.settling = settling
         self.waiters = waiters
         self.arrived = asyncio.Event()
@@ -28,14 +42,14 @@ class Ticks:
     """One tick at a time: when something waits for one, and ``every`` so many seconds to see that the
     connection is alive.
 
-    ``send`` announces a cursor and a mark.  ``on_arrival`` is told the place, and the channels that
-    were confirmed before the tick was sent (put into ``settling``).
+    ``send`` announces a cursor and a mark.  ``on_arrival`` is told the tick, with the channels that were
+    confirmed before it was sent (put into ``settling``).
     """
 
     def __init__(
         self,
         send: Callable[[str], Awaitable[None]],
-        on_arrival: Callable[[EventId, Sequence[Channel]], None],
+        on_arrival: Callable[[Tick], None],
         *,
         every: float,
         timeout: float,
@@ -45,8 +59,8 @@ class Ticks:
         self._every = every
         self._timeout = timeout
         self._wanted = asyncio.Event()
-        self._waiters: list[asyncio.Future[EventId]] = []
-        self._under_way: Tick | None = None
+        self._waiters: list[asyncio.Future[Tick]] = []
+        self._under_way: UnderWay | None = None
         self.settling: list[Channel] = []
 
     @property
@@ -58,9 +72,9 @@ class Ticks:
         """Send one soon."""
         self._wanted.set()
 
-    async def next(self) -> EventId:
-        """The place of a tick that is sent after this call.  Raises BackendError."""
-        waiter: asyncio.Future[EventId] = asyncio.get_running_loop().create_future()
+    async def next(self) -> Tick:
+        """A tick that is sent after this call.  Raises BackendError."""
+        waiter: asyncio.Future[Tick] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._wanted.set()
         return await waiter
@@ -72,33 +86,36 @@ class Ticks:
                 async with asyncio.timeout(self._every):
                     await self._wanted.wait()
             self._wanted.clear()
-            self._under_way = tick = Tick(self.settling, self._waiters)
+            self._under_way = tick = UnderWay(self.settling, self._waiters)
             self.settling, self._waiters = [], []
             async with asyncio.timeout(self._timeout):
                 await self._send(tick.mark)
                 await tick.arrived.wait()
 
-    def arrived(self, payload: bytes) -> None:
-        """A tick came back.
+    def arrived(self, payload: bytes) -> bool:
+        """A message came on the worker's own channel; whether it was the tick that is waited for.
 
         To be called before the next message is read: what was heard until now is all up to its place.
         """
-        place, _, mark = payload.decode("latin-1").partition(" ")
-        tick = self._under_way
-        if tick is None or tick.mark != mark:
-            return  # one that was given up
-        id = EventId.parse(place)
+        mark, _, said = payload.decode("latin-1").partition(" ")
+        under_way = self._under_way
+        if under_way is None or under_way.mark != mark:
+            return False  # one that was given up, or not ours at all
+        place, tag, seal, version = said.split(" ")
+        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling)
+        self._on_arrival(tick)
         self._under_way = None
-        self._on_arrival(id, tick.settling)
-        for waiter in tick.waiters:
+        for waiter in under_way.waiters:
             if not waiter.done():
-                waiter.set_result(id)
-        tick.arrived.set()
+                waiter.set_result(tick)
+        under_way.arrived.set()
+        return True
 
     def fail(self) -> None:
         """Tell those who wait that no tick will come."""
         waiters = self._waiters + (self._under_way.waiters if self._under_way else [])
         self._waiters, self._under_way = [], None
+        self.settling = []
         for waiter in waiters:
             # Not cancel(): the request that waits would take it for a cancellation of its own.
             if not waiter.done():

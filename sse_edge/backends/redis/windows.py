@@ -53,10 +53,10 @@ class RedisWindows(Storage, SlidingWindowCounterSupport):
     STORAGE_SCHEME = None
     base_exceptions = BackendError
 
-    def __init__(self, server: Server, prefix: str) -> None:
+    def __init__(self, server: Server, stem: str) -> None:
         super().__init__()
         self._server = server
-        self._prefix = f"{prefix}{{rate}}:"
+        self._prefix = f"{stem}:"
         self._queues = PerLoop(Queue)
         self._refused: tuple[str, Window] | None = None
         self.calls = 0

@@ -1,0 +1,52 @@
+"""What a Redis user must be allowed to do, and whether it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from .names import Names
+from .server import Verbs
+
+
+def needed(names: Names, verbs: Verbs, *, revoking: bool) -> list[tuple[str, ...]]:
+    """Every command that a worker and a publisher need, each with a key or channel of theirs.
+
+    ``revoking`` is whether revoked sessions are kept with these names.
+    """
+    clock, stream, dedupe = names.clock, names.stream("x"), names.dedupe("x", "x")
+    commands: list[tuple[str, ...]] = [
+        ("TIME",),
+        ("INFO", "server"),
+        ("HGET", clock, "last"),
+        ("HSET", clock, "last", "x"),
+        (verbs.subscribe, names.announce("x")),
+        (verbs.unsubscribe,),
+        (verbs.publish, names.announce("x"), "x"),
+        ("XRANGE", stream, "-", "+"),
+        ("XREVRANGE", stream, "+", "-"),
+        ("EXISTS", stream),
+        ("XADD", stream, "*", "b", "x"),
+        ("PEXPIRE", stream, "1"),
+        ("GET", dedupe),
+        ("SET", dedupe, "x"),
+    ]
+    if revoking:
+        commands += [
+            ("ZADD", names.revoked, "1", "x"),
+            ("ZREMRANGEBYSCORE", names.revoked, "0", "1"),
+            ("ZRANGEBYSCORE", names.revoked, "0", "1"),
+        ]
+    return commands
+
+
+def asked(commands: Sequence[tuple[str, ...]]) -> list[str]:
+    """The arguments of ``permitted.lua``."""
+    return [json.dumps(command) for command in commands]
+
+
+def said(command: tuple[str, ...]) -> str:
+    """A command and what it is about, for people: ``XADD sse:history:*``."""
+    name, *about = command
+    target = about[0] if about and about[0] != "server" else ""
+    return f"{name} {target.removesuffix('x')}*" if target else name
