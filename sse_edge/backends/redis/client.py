@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Coroutine, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 from zlib import crc32
 
 from ...errors import ConfigError, PublishError
@@ -21,6 +20,7 @@ from .partitions import PartitionedSubscriber
 from .scripts import REVOKE
 from .server import CommandError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
+from .url import parse
 from .windows import RedisWindows
 
 BATCH = 500
@@ -147,15 +147,10 @@ class RedisBackend:
 
 
 def _server(url: str, timeout: float) -> Server:
-    try:
-        scheme = urlsplit(url).scheme if isinstance(url, str) else ""
-    except ValueError:  # its message may repeat the password
-        raise ConfigError("backend", "is no URL", secret=True) from None
-    if scheme in ("redis", "rediss", "unix"):
-        return SingleServer(url, timeout)
-    if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return SentinelServer(url, timeout)
-    if scheme in ("redis+cluster", "rediss+cluster"):
-        return ClusterServer(url, timeout)
-    why = "must be redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
-    raise ConfigError("backend", why, url, secret="@" in str(url))
+    parsed = parse(url)
+    kinds: dict[str, type[SingleServer | ClusterServer]] = {
+        "": SingleServer,
+        "sentinel": SentinelServer,
+        "cluster": ClusterServer,
+    }
+    return kinds[parsed.way](parsed, timeout)
