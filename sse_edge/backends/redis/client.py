@@ -13,6 +13,7 @@ from ...event import EventId
 from ..base import Outgoing, Receiver, Subscriber, T, check_keys
 from .background import BackgroundLoop
 from .cluster import ClusterServer
+from .credentials import Credentials
 from .leases import RedisLeases
 from .names import Names
 from .partition import Partition, Settings
@@ -37,7 +38,10 @@ class RedisBackend:
     events the channels fall into; more than one spreads them over the primaries of a Cluster, and
     makes a resume repeat some events.  ``durable``: Redis loses nothing that it confirmed when it
     restarts (``appendfsync always``, no failover), so that a restart is no reason for a reset.
-    ``timeout``: seconds to wait for a connection or an answer.
+    ``timeout``: seconds that a call may take, with all its waiting for a connection and an answer.
+    ``credentials``: instead of a user and password in the URL, redis-py's CredentialProvider or any object
+    with its ``get_credentials`` or ``get_credentials_async``; asked for every new connection, so that
+    tokens may change.
 
     Raises ConfigError for a setting it cannot work with; does not connect before it is used.
     """
@@ -52,6 +56,7 @@ class RedisBackend:
         partitions: int = 1,
         durable: bool = False,
         timeout: float = 5.0,
+        credentials: object = None,
     ) -> None:
         if not isinstance(prefix, str) or not prefix or any(c < " " or c in "{}" for c in prefix):
             raise ConfigError("prefix", "must be text without braces and control characters", prefix)
@@ -63,7 +68,7 @@ class RedisBackend:
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e9:
                 raise ConfigError(field, "must be a positive number of seconds", value)
         self.settings = Settings(history, max(1, round(history_ttl * 1000)), timeout, durable)
-        self.server = _server(url, timeout)
+        self.server = _server(url, timeout, credentials)
         tagged = partitions > 1 or isinstance(self.server, ClusterServer)
         self.partitions = [
             Partition(self.server, Names(f"{prefix}{{{number}}}:" if tagged else prefix), self.settings)
@@ -146,8 +151,12 @@ class RedisBackend:
             self._background.stop()
 
 
-def _server(url: str, timeout: float) -> Server:
+def _server(url: str, timeout: float, credentials: object) -> Server:
     parsed = parse(url)
+    if credentials is not None:
+        if parsed.options.keys() & {"username", "password"}:
+            raise ConfigError("credentials", "or a user or password in the URL, not both", secret=True)
+        parsed.options["credential_provider"] = Credentials(credentials)
     kinds: dict[str, type[SingleServer | ClusterServer]] = {
         "": SingleServer,
         "sentinel": SentinelServer,
