@@ -119,7 +119,7 @@ class RedisBackend:
             for at in range(0, len(places), BATCH):
                 batch = places[at : at + BATCH]
                 try:
-                    published = await partition.publish([events[place] for place in batch])
+                    published = await self._publish(partition, [events[place] for place in batch])
                 except CommandError as error:
                     done = [id for id in ids if id is not None]
                     raise PublishError(
@@ -128,6 +128,23 @@ class RedisBackend:
                 for place, id in zip(batch, published, strict=True):
                     ids[place] = id
         return [id or "" for id in ids]
+
+    async def _publish(self, partition: Partition, events: Sequence[Outgoing]) -> list[str]:
+        """Publish; once more where a connection is lost in between and every event is known by its key."""
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout
+        try:
+            return await partition.publish(events)
+        except CommandError as error:
+            if not error.is_lost or any(event.dedupe_key is None for event in events):
+                raise
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await partition.publish(events)
+        except (CommandError, TimeoutError) as error:
+            cause = error.__cause__ or error
+            again = CommandError(cause, sent=True)
+            again.sent = True  # whatever came of the second time, the first may have happened
+            raise again from cause
 
     async def cursor(self) -> EventId:
         """See ``Backend.cursor``."""
