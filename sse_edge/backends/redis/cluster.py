@@ -160,6 +160,10 @@ class SlotMap:
         finally:
             await connections.release(connection)
 
+    def sockets(self) -> list[int]:
+        """See ``HasSockets``."""
+        return [each for pool in self._pools.values() for each in pool.sockets()]
+
     async def close(self) -> None:
         """Close every connection."""
         for pool in self._pools.values():

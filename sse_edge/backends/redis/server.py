@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from weakref import WeakSet
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -27,6 +28,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LostError
 
 from ...errors import BackendError
+from .fork import disown_after_fork
 from .scripts import Script
 from .url import Node, RedisUrl
 
@@ -118,11 +120,15 @@ class Server(Protocol):
 
 
 class PerLoop(Generic[T]):
-    """One thing for each running event loop, because connections belong to the loop they began on."""
+    """One thing for each running event loop, because connections belong to the loop they began on.
+
+    A forked child has none of its parent's.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._things: dict[asyncio.AbstractEventLoop, T] = {}
+        disown_after_fork(self)
 
     def get(self) -> T:
         """The running loop's, made at the first call."""
@@ -136,6 +142,21 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """Take the running loop's away."""
         return self._things.pop(asyncio.get_running_loop(), None)
+
+    def disown(self) -> tuple[object, Iterable[int]]:
+        """See ``Inherited.disown``."""
+        old, self._things = self._things, {}
+        return old, [
+            each for thing in old.values() if isinstance(thing, HasSockets) for each in thing.sockets()
+        ]
+
+
+@runtime_checkable
+class HasSockets(Protocol):
+    """Something with connections."""
+
+    def sockets(self) -> Iterable[int]:
+        """The file descriptors of the connections that are open."""
 
 
 class Call:
@@ -153,6 +174,7 @@ class Pool:
 
     def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:
         self.connections: Any = connections
+        self._listeners: WeakSet[Any] = WeakSet()
         self._free = asyncio.Semaphore(CONNECTIONS)
 
     async def perform(self, call: Call, *, asking: bool = False) -> Any:
@@ -170,7 +192,15 @@ class Pool:
 
     def listener(self) -> Any:
         """A new connection, not connected yet, which belongs to the caller."""
-        return self.connections.make_connection()
+        listener = self.connections.make_connection()
+        self._listeners.add(listener)
+        return listener
+
+    def sockets(self) -> list[int]:
+        """See ``HasSockets``."""
+        known = self.connections
+        every = [*known._available_connections, *known._in_use_connections, *self._listeners]
+        return [_socket(connection).fileno() for connection in every if _is_open(connection)]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -182,10 +212,17 @@ _HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere the event loop le
 
 def _is_over(connection: Any) -> bool:
     """Whether the server has closed the connection, also where the event loop did not get to see it."""
-    socket = connection._writer.get_extra_info("socket")
     poll = select.poll()
-    poll.register(socket.fileno(), _HANG_UP)
+    poll.register(_socket(connection).fileno(), _HANG_UP)
     return bool(poll.poll(0))
+
+
+def _is_open(connection: Any) -> bool:
+    return connection.is_connected and not connection._writer.is_closing()
+
+
+def _socket(connection: Any) -> Any:
+    return connection._writer.get_extra_info("socket")
 
 
 async def _evaluate(connection: Any, call: Call, *, asking: bool) -> Any:
