@@ -7,6 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from . import greenlets
 from .fork import disown_after_fork
 
 T = TypeVar("T")
@@ -24,14 +25,19 @@ class BackgroundLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, or its exception.  Not to be called from an event loop's own thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+        try:
+            loop = self._running()
+        except BaseException:
+            work.close()
+            raise
+        return greenlets.wait(work, loop)
 
     def stop(self) -> None:
         """End the thread; a later call begins a new one."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            greenlets.end_loop(loop)
 
     @property
     def is_running(self) -> bool:
@@ -47,15 +53,5 @@ class BackgroundLoop:
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=_serve, args=(self._loop,), name="sse_edge-redis", daemon=True
-                ).start()
+                self._loop = greenlets.begin_loop()
             return self._loop
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()
