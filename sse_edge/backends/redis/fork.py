@@ -41,4 +41,5 @@ def _disown() -> None:
                 os.close(descriptor)
 
 
-os.register_at_fork(after_in_child=_disown)
+if hasattr(os, "register_at_fork"):  # else there are no forks
+    os.register_at_fork(after_in_child=_disown)

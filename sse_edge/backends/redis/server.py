@@ -207,11 +207,13 @@ class Pool:
         await self.connections.disconnect()
 
 
-_HANG_UP = getattr(select, "POLLRDHUP", 0)  # Linux; elsewhere the event loop learns it in time, or not
+_HANG_UP = getattr(select, "POLLRDHUP", None)  # Linux; elsewhere there is only what the event loop has seen
 
 
 def _is_over(connection: Any) -> bool:
     """Whether the server has closed the connection, also where the event loop did not get to see it."""
+    if _HANG_UP is None:
+        return False
     poll = select.poll()
     poll.register(_socket(connection).fileno(), _HANG_UP)
     return bool(poll.poll(0))
