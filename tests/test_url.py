@@ -54,7 +54,7 @@ URLS = [
 def test_a_url_is_taken_apart(url, parsed):
     """Scheme, user, hosts, path and options each come out where they belong."""
     assert parse(url) == RedisUrl(*parsed)
-    RedisBackend(url)
+    assert RedisBackend(url).server.db == parsed[4].get("db", 0)
 
 
 BAD = [

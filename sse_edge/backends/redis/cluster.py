@@ -37,6 +37,7 @@ class ClusterServer:
     """``redis+cluster://[user:password@]host:port,…``, or ``rediss+cluster`` with TLS."""
 
     verbs = SHARDED
+    db = 0
 
     def __init__(self, url: RedisUrl, timeout: float) -> None:
         options = pool_options(url, timeout)

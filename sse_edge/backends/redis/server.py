@@ -95,6 +95,13 @@ class CommandError(BackendError):
         self.sent = sent and not is_refusal(error)
         super().__init__(f"Redis: {str(error) or 'no answer in time'}")
 
+    @classmethod
+    def answered(cls, text: bytes, *, sent: bool) -> CommandError:
+        """What a script says about one event, and whether that may be out all the same."""
+        error = cls(RedisError(text.decode(errors="replace")), sent=sent)
+        error.sent = sent
+        return error
+
     @property
     def is_lost(self) -> bool:
         """Whether the connection ended while Redis may have been executing it."""
@@ -105,6 +112,7 @@ class Server(Protocol):
     """Where one or several partitions live."""
 
     verbs: Verbs
+    db: int
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """Run a script where the key ``home`` lives.  Raises CommandError."""
@@ -248,6 +256,7 @@ class SingleServer:
     verbs = PLAIN
 
     def __init__(self, url: RedisUrl, timeout: float) -> None:
+        self.db = url.db
         self._timeout = timeout
         where = dict(zip(("host", "port"), url.nodes[0], strict=True)) if url.nodes else {}
         options = {**pool_options(url, timeout), **where}
@@ -282,6 +291,7 @@ class SentinelServer(SingleServer):
     """
 
     def __init__(self, url: RedisUrl, timeout: float) -> None:
+        self.db = url.db
         self._timeout = timeout
         options = pool_options(url, timeout)
         del options["connection_class"]  # it has two of its own

@@ -32,6 +32,11 @@ class RedisUrl(NamedTuple):
     options: dict[str, Any]
     asked: dict[str, Any]
 
+    @property
+    def db(self) -> int:
+        """The number of the database."""
+        return int(self.options.get("db", 0))
+
 
 def parse(url: object) -> RedisUrl:
     """Take a URL apart.  Raises ConfigError, which names the option but repeats no value: a password
