@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,18 +36,29 @@ class Publisher:
         """Publish one event and return its id.
 
         ``data`` is text, or ``json`` anything ``json.dumps`` takes; or give a whole ``Event`` without
-        an id.  A repeated ``dedupe_key`` publishes nothing and returns the first id.  With a backend
-        that keeps no history the id is "".  Raises EventError for bad input and PublishError when the
-        backend does not confirm.
+        an id.  With a backend that keeps no history the id is "".
+
+        ``dedupe_key``: 1 to 256 characters by which this event is known on its channel.  Repeated, it
+        publishes nothing and returns the first id; so with a key a publish whose connection is lost is
+        tried once more before it fails.
+
+        Raises EventError for bad input and PublishError when the backend does not confirm.
         """
         return (await self._backend.publish([_outgoing(channel, data, event, json, dedupe_key)]))[0]
 
-    async def publish_many(self, events: Iterable[tuple[str, str | Event]]) -> list[str]:
+    async def publish_many(
+        self,
+        events: Iterable[tuple[str, str | Event]],
+        *,
+        dedupe_keys: Sequence[str | None] | None = None,
+    ) -> list[str]:
         """Publish ``(channel, text or Event)`` pairs in order, in one round trip; their ids.
 
-        All of them are checked before the first is published.
+        ``dedupe_keys``: one for each event, or None where it has none; see ``publish``.  A call whose
+        connection is lost is tried once more if every event has a key.  All of it is checked before the
+        first event is published: raises EventError for bad input, and PublishError like ``publish``.
         """
-        return await self._backend.publish([_outgoing(channel, data) for channel, data in events])
+        return await self._backend.publish(_outgoing_many(events, dedupe_keys))
 
     async def cursor(self) -> str:
         """A place after everything published so far, for a page to connect from without a hole."""
@@ -118,9 +129,14 @@ class SyncPublisher:
             self._events.publish(channel, data, event=event, json=json, dedupe_key=dedupe_key)
         )
 
-    def publish_many(self, events: Iterable[tuple[str, str | Event]]) -> list[str]:
+    def publish_many(
+        self,
+        events: Iterable[tuple[str, str | Event]],
+        *,
+        dedupe_keys: Sequence[str | None] | None = None,
+    ) -> list[str]:
         """See ``Publisher.publish_many``."""
-        return self._backend.wait(self._events.publish_many(events))
+        return self._backend.wait(self._events.publish_many(events, dedupe_keys=dedupe_keys))
 
     def cursor(self) -> str:
         """See ``Publisher.cursor``."""
@@ -183,11 +199,37 @@ def _outgoing(
         raise EventError("data", "give either data or json, and only one of them", None)
     else:
         made = Event(data, event=event)
-    if dedupe_key is not None and not _is_key(dedupe_key):
-        raise EventError("dedupe_key", "must be text of 1 to 256 characters", dedupe_key)
-    return Outgoing(channel, made.encode(), dedupe_key)
+    return Outgoing(channel, made.encode(), _checked_key("dedupe_key", dedupe_key))
 
 
-def _is_key(key: object) -> bool:
-    # A lone surrogate, which UTF-8 cannot carry, is the only text that loses something here.
-    return isinstance(key, str) and 0 < len(key) <= 256 and key == key.encode(errors="ignore").decode()
+def _outgoing_many(events: object, dedupe_keys: object) -> list[Outgoing]:
+    if not isinstance(events, Iterable) or isinstance(events, (str, bytes, Mapping)):
+        raise EventError("events", "must be (channel, data) pairs", events)
+    pairs = list(events)
+    if dedupe_keys is None:
+        dedupe_keys = [None] * len(pairs)
+    if not isinstance(dedupe_keys, Sequence) or isinstance(dedupe_keys, (str, bytes)):
+        raise EventError("dedupe_keys", "must be a list with a key or None for each event", dedupe_keys)
+    if len(dedupe_keys) != len(pairs):
+        why = f"are {len(dedupe_keys)} for {len(pairs)} events: one for each, or None where it has none"
+        raise EventError("dedupe_keys", why, dedupe_keys)
+    keys = [_checked_key("dedupe_keys", key) for key in dedupe_keys]
+    outgoing = []
+    for pair, key in zip(pairs, keys, strict=True):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise EventError("events", "must be (channel, data) pairs", pair)
+        channel, data = pair
+        outgoing.append(_outgoing(channel, data, dedupe_key=key))
+    return outgoing
+
+
+def _checked_key(field: str, key: object) -> str | None:
+    if key is None:
+        return None
+    if not isinstance(key, str) or not 0 < len(key) <= 256 or any(c < " " or c == "\x7f" for c in key):
+        raise EventError(field, "must be text of 1 to 256 characters, none of them a control character", key)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", key) from error
+    return key

@@ -79,6 +79,11 @@ def test_help_and_version():
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
         ("redis://:s3cret@h:1/0", "redis://:***@h:1/0"),
         ("rediss://user:p%40ss@h/1?x=1", "rediss://user:***@h/1?x=1"),
+        ("redis://h?password=a:b&db=1", "redis://h?password=***&db=1"),
+        (
+            "redis+sentinel://:x@h:1/s?sentinel_password=y",
+            "redis+sentinel://:***@h:1/s?sentinel_password=***",
+        ),
         ("unix://user:s3cret@/run/redis.sock?db=0", "unix://user:***@/run/redis.sock?db=0"),
         ("redis://user@h", "redis://user@h"),
     ],

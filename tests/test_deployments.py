@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from delivery import ListSink
 from loadtest.checker import Checker, payload, read_payload
 from servers.deployments import RedisCluster, SentinelTrio
+from servers.processes import free_port
 from servers.sse import Decoder
 from sse_edge import Publisher, PublishError, RedisBackend
 from sse_edge.delivery.hub import Hub
@@ -257,3 +259,66 @@ async def test_a_slot_moves(cluster):
         assert cluster.owner("move:{1}:clock")[0] is target
         report = await scene.report(overlap=True)
     assert report.ok, str(report)
+
+
+TIMEOUT = 1.0
+WAITING = 50
+
+
+async def crowd(backend):
+    """Publish many events at once: how long it took, and the errors."""
+    began = time.monotonic()
+    work = [Publisher(backend).publish(f"c{n}", "x") for n in range(WAITING)]
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    return time.monotonic() - began, [error for error in outcomes if isinstance(error, PublishError)]
+
+
+async def test_the_timeout_bounds_however_many_wait_for_seeds():
+    """With seeds that take connections and say nothing, all calls fail in time, and nothing has happened."""
+    with contextlib.ExitStack() as exit:
+        silent = [exit.enter_context(socket.create_server(("127.0.0.1", 0), backlog=256)) for _ in range(4)]
+        nodes = ",".join(f"127.0.0.1:{each.getsockname()[1]}" for each in silent)
+        backend = RedisBackend(f"redis+cluster://{nodes}", timeout=TIMEOUT)
+        for _ in range(2):
+            took, errors = await crowd(backend)
+            assert took < 1.2 * TIMEOUT
+            assert len(errors) == WAITING
+            assert not any(error.may_have_happened for error in errors)
+        await backend.close()
+
+
+async def test_seeds_that_are_dead_or_silent(cluster):
+    """As long as one seed answers, the others cost less than the timeout."""
+    good = cluster.nodes[0].port
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
+        places = [free_port(), silent.getsockname()[1], good]
+        nodes = ",".join(f"127.0.0.1:{port}" for port in places)
+        backend = RedisBackend(f"redis+cluster://{nodes}", timeout=2 * TIMEOUT, prefix="seeds:")
+        _, errors = await crowd(backend)
+        assert errors == []
+        await backend.close()
+
+
+@pytest.mark.parametrize("partitions", [1, 6])
+async def test_the_timeout_bounds_however_many_wait_for_a_cluster_that_stands_still(cluster, partitions):
+    """When every node stops, all calls fail in time; what was sent may have happened, what waited has not."""
+    backend = RedisBackend(cluster.url, timeout=TIMEOUT, prefix=f"still{partitions}:", partitions=partitions)
+    _, errors = await crowd(backend)
+    assert errors == []
+    for node in cluster.nodes:
+        node.pause()
+    try:
+        took, errors = await crowd(backend)
+        again, more = await crowd(backend)
+    finally:
+        for node in cluster.nodes:
+            node.resume()
+    assert max(took, again) < 1.2 * TIMEOUT
+    assert len(errors) == len(more) == WAITING
+    assert any(error.may_have_happened for error in errors)
+    # Nobody knew any more who serves what, so the second time nothing was sent.
+    assert not any(error.may_have_happened for error in more)
+    await asyncio.to_thread(cluster.wait_well)
+    _, errors = await crowd(backend)
+    assert errors == []
+    await backend.close()

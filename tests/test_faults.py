@@ -902,7 +902,7 @@ async def test_publishing_to_a_stopped_redis_has_not_happened(private_redis, kin
 async def test_publishing_that_is_cut_in_the_middle_may_have_happened(
     redis_server, redis_url, make_fleet, kind, direction
 ):
-    """Whether the request or only the reply was lost, the retry with its key makes it one event."""
+    """Whether the request or only the reply was lost, repeating it with its key makes it one event."""
     fleet = make_fleet()
     proxy = await fleet.proxy(redis_server.port)
     worker = await fleet.worker(redis_url)
@@ -926,10 +926,12 @@ async def test_publishing_that_is_cut_in_the_middle_may_have_happened(
         await proxy.stalled.wait()
         if direction == "replies":
             await listener.until(lambda n=n: listener.record.ears["a"].high == n + 1)
+        proxy.refusing = True  # or the key would let it be repeated silently
         proxy.cut()
         with pytest.raises(PublishError) as caught:
             await task
         assert caught.value.may_have_happened is True
+        proxy.refusing = False
         proxy.resume()
         id = await publish(n + 1)
         assert id == await publish(n + 1)

@@ -4,11 +4,13 @@ import asyncio
 import json
 import logging
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from faulty import Proxy
 from servers.processes import free_port
 from servers.sse import Decoder
 from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend, SyncPublisher
@@ -156,6 +158,20 @@ async def test_publish_many(publisher, backend, listen):
     assert len({place.tag for place in places}) == 1
 
 
+async def test_publish_many_with_keys(publisher, backend, listen):
+    """Each event of several can have a key: what is known by one is not published again, the rest is."""
+    listener, _ = await listen(backend, "a", "b")
+    pairs = [("a", "1"), ("a", "2"), ("b", "3"), ("a", "4")]
+    first = await publisher.publish_many(pairs, dedupe_keys=["k1", None, "k3", "k1"])
+    assert first[3] == first[0]
+    again = await publisher.publish_many((pair for pair in pairs), dedupe_keys=("k1", None, "k3", "k4"))
+    assert [again[0], again[2]] == [first[0], first[2]]
+    heard = await listener.wait(5)
+    assert [(data, id) for _, _, data, id in heard] == [
+        ("1", first[0]), ("2", first[1]), ("3", first[2]), ("2", again[1]), ("4", again[3]),
+    ]  # fmt: skip
+
+
 async def test_publish_nothing(publisher):
     """Publishing no events is fine, and says so with no ids."""
     assert await publisher.publish_many([]) == []
@@ -229,6 +245,11 @@ BAD = [
     ("dedupe_key", ("c", "x"), {"dedupe_key": 5}),
     ("dedupe_key", ("c", "x"), {"dedupe_key": "k" * 257}),
     ("dedupe_key", ("c", "x"), {"dedupe_key": "\ud800"}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": "a\nb"}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": "a\0"}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": "\x7f"}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": b"k"}),
+    ("dedupe_key", ("c", "x"), {"dedupe_key": ["k"]}),
 ]
 
 
@@ -249,6 +270,47 @@ async def test_bad_input_among_good(publisher, backend, listen):
         with pytest.raises(EventError):
             await publisher.publish_many([("c", "good"), bad, ("c", "good too")])
     assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
+
+
+BAD_MANY = [
+    ("dedupe_keys", [("c", "x")], []),
+    ("dedupe_keys", [("c", "x")], ["a", "b"]),
+    ("dedupe_keys", [], ["a"]),
+    ("dedupe_keys", [("c", "x")], "k"),
+    ("dedupe_keys", [("c", "x")], b"k"),
+    ("dedupe_keys", [("c", "x")], {"k"}),
+    ("dedupe_keys", [("c", "x")], {0: "k"}),
+    ("dedupe_keys", [("c", "x")], iter(["k"])),
+    ("dedupe_keys", [("c", "x")], 5),
+    ("dedupe_keys", [("c", "x"), ("c", "y")], ["k", ""]),
+    ("dedupe_keys", [("c", "x"), ("c", "y")], ["k", 5]),
+    ("dedupe_keys", [("c", "x"), ("c", "y")], ["k", "a\x01"]),
+    ("dedupe_keys", [("c", "x"), ("c", "y")], ["k", "k" * 257]),
+    ("dedupe_keys", [("c", "x"), ("c", "y")], [None, "\ud800"]),
+    ("events", "cx", None),
+    ("events", ["cx"], None),
+    ("events", [("c", "x"), ("c", "x", "k")], None),
+    ("events", [("c", "x"), None], None),
+    ("events", {"c": "x"}, None),
+    ("events", None, None),
+    ("events", 5, None),
+]
+
+
+async def test_bad_lists(publisher, backend, listen):
+    """Events and keys that are no lists of such, or do not fit together, are refused as a whole."""
+    listener, _ = await listen(backend, "c")
+    for field, events, keys in BAD_MANY:
+        with pytest.raises(EventError) as caught:
+            await publisher.publish_many(events, dedupe_keys=keys)
+        assert caught.value.field == field, (events, keys)
+    assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
+
+
+async def test_lists_of_different_lengths(publisher):
+    """It is said how many keys there are for how many events."""
+    with pytest.raises(EventError, match="^dedupe_keys: are 2 for 1 events"):
+        await publisher.publish_many([("c", "x")], dedupe_keys=["a", "b"])
 
 
 async def after_a_last_event(publisher, listener):
@@ -373,6 +435,83 @@ async def test_redis_restarted(kind, private_redis):
     await asyncio.to_thread(server.restart, keep_data=True)  # the loop sees the connection's end
     await publisher.publish("c", "y")
     await backend.close()
+
+
+@pytest.mark.live
+class TestConnectionLost:
+    """A connection that ends while Redis may be executing a publish."""
+
+    @pytest.fixture
+    async def scene(self, redis_server, redis_url, listen):
+        """A proxy, a backend through it and a listener past it."""
+        proxy = await Proxy(redis_server.port).start()
+        backend, own = RedisBackend(proxy.url, timeout=2), RedisBackend(redis_url)
+        listener, subscriber = await listen(own, "c")
+        yield proxy, backend, listener
+        await subscriber.close()
+        await backend.close()
+        await own.close()
+        await proxy.close()
+
+    async def cut(self, proxy, work, direction):
+        """Begin the publish, cut its connection when it is on its way, and let later ones through."""
+        proxy.stall(**{direction: True})
+        task = asyncio.create_task(work)
+        await proxy.stalled.wait()
+        proxy.cut()
+        proxy.resume()
+        return await task
+
+    @PUBLISHERS
+    @pytest.mark.parametrize("direction", ["requests", "replies"])
+    async def test_with_keys(self, scene, kind, direction):
+        """If every event has a key the publish is repeated silently, and each event is out once."""
+        proxy, backend, listener = scene
+        publisher = kind(backend)
+        await publisher.publish("c", "0")
+        one = await self.cut(proxy, publisher.publish("c", "1", dedupe_key="k1"), direction)
+        many = publisher.publish_many([("c", "2"), ("c", "3")], dedupe_keys=["k2", "k3"])
+        ids = [one, *await self.cut(proxy, many, direction)]
+        last = await publisher.publish("c", "4")
+        assert [(data, id) for _, _, data, id in await listener.wait(5)][1:] == list(
+            zip("1234", [*ids, last], strict=True)
+        )
+
+    @PUBLISHERS
+    @pytest.mark.parametrize("keys", [None, ["k1", None]])
+    async def test_without_a_key(self, scene, kind, keys):
+        """If an event has no key nothing is repeated, and the error says that it may have happened."""
+        proxy, backend, listener = scene
+        publisher = kind(backend)
+        await publisher.publish("c", "0")
+        many = publisher.publish_many([("c", "1"), ("c", "2")], dedupe_keys=keys)
+        with pytest.raises(PublishError) as caught:
+            await self.cut(proxy, many, "requests")
+        assert caught.value.may_have_happened is True
+        last = await publisher.publish("c", "3")
+        assert [(data, id) for _, _, data, id in await listener.wait(2)][1:] == [("3", last)]
+
+    @PUBLISHERS
+    async def test_once_only(self, scene, kind):
+        """When the second attempt fails too, that is the end, within the timeout; it may have happened."""
+        proxy, backend, _ = scene
+        publisher = kind(backend)
+        await publisher.publish("c", "0")
+        proxy.refusing = True
+        with pytest.raises(PublishError) as caught:
+            await self.cut(proxy, publisher.publish("c", "1", dedupe_key="k"), "requests")
+        assert caught.value.may_have_happened is True
+        proxy.refusing = False
+        await publisher.publish("c", "2")
+        proxy.stall(requests=True)
+        began = time.monotonic()
+        task = asyncio.create_task(publisher.publish("c", "1", dedupe_key="k"))
+        await proxy.stalled.wait()
+        proxy.cut()
+        with pytest.raises(PublishError) as caught:
+            await task
+        assert time.monotonic() - began < 2.4
+        assert caught.value.may_have_happened is True
 
 
 # ---- A plain PUBLISH by anybody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,7 +49,8 @@ def host_option() -> Decorator:
 def without_password(url: str) -> str:
     """A URL that may be shown."""
     userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
-    return url.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***@", 1) if ":" in userinfo else url
+    shown = url.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***@", 1) if ":" in userinfo else url
+    return re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", shown)
 
 
 def _check_redis(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:

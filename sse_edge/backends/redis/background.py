@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from . import greenlets
+from .fork import disown_after_fork
 
 T = TypeVar("T")
 
@@ -19,37 +21,37 @@ class BackgroundLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = 0
+        disown_after_fork(self)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result, or its exception.  Not to be called from an event loop's own thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._running()).result()
+        try:
+            loop = self._running()
+        except BaseException:
+            work.close()
+            raise
+        return greenlets.wait(work, loop)
 
     def stop(self) -> None:
         """End the thread; a later call begins a new one."""
         with self._lock:
             loop, self._loop = self._loop, None
-        if loop is not None and self._pid == os.getpid():
-            loop.call_soon_threadsafe(loop.stop)
+        if loop is not None:
+            greenlets.end_loop(loop)
 
     @property
     def is_running(self) -> bool:
         """Whether there is a loop in this process."""
-        return self._loop is not None and self._pid == os.getpid()
+        return self._loop is not None
+
+    def disown(self) -> tuple[object, tuple[()]]:
+        """See ``Inherited.disown``: the thread is not there, and may have held the lock."""
+        old = self._loop, self._lock
+        self._loop, self._lock = None, threading.Lock()
+        return old, ()
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._loop is None or self._pid != os.getpid():
-                self._pid = os.getpid()
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(
-                    target=_serve, args=(self._loop,), name="sse_edge-redis", daemon=True
-                ).start()
+            if self._loop is None:
+                self._loop = greenlets.begin_loop()
             return self._loop
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()

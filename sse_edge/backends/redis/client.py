@@ -8,7 +8,6 @@ import re
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 from zlib import crc32
 
 from ...errors import ConfigError, PublishError
@@ -17,13 +16,15 @@ from ..base import Outgoing, Receiver, Subscriber, T, check_keys
 from ..retention import Retention, kept
 from .background import BackgroundLoop
 from .cluster import ClusterServer
+from .credentials import Credentials
 from .leases import RedisLeases
 from .names import Names, stem
-from .partition import Partition, Settings
+from .partition import Partition, Published, Settings
 from .partitions import PartitionedSubscriber, joined
 from .scripts import REVOKE
-from .server import SentinelServer, Server, SingleServer
+from .server import CommandError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
+from .url import parse
 from .windows import RedisWindows
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
@@ -45,7 +46,10 @@ class RedisBackend:
     events the channels fall into; more than one spreads them over the primaries of a Cluster, and
     makes a resume repeat some events.  ``durable``: Redis loses nothing that it confirmed when it
     restarts (``appendfsync always``, no failover), so that a restart is no reason for a reset.
-    ``timeout``: seconds to wait for a connection or an answer.
+    ``timeout``: seconds that a call may take, with all its waiting for a connection and an answer.
+    ``credentials``: instead of a user and password in the URL, redis-py's CredentialProvider or any object
+    with its ``get_credentials`` or ``get_credentials_async``; asked for every new connection, so that
+    tokens may change.
 
     Raises ConfigError for a setting it cannot work with; does not connect before it is used.
     """
@@ -61,6 +65,7 @@ class RedisBackend:
         partitions: int = 1,
         durable: bool = False,
         timeout: float = 5.0,
+        credentials: object = None,
     ) -> None:
         if not isinstance(prefix, str) or not prefix or _UNUSABLE.search(prefix):
             raise ConfigError("prefix", "must be text without braces and control characters", prefix)
@@ -71,7 +76,7 @@ class RedisBackend:
         said = any(value is not None for value in (history, history_ttl, retention))
         keeps = kept(history, history_ttl, retention)
         self.settings = Settings(keeps if said else None, timeout, durable)
-        self.server = _server(url, timeout)
+        self.server = _server(url, timeout, credentials)
         self._stem = partial(stem, prefix, self.server.db)
         tagged = partitions > 1 or isinstance(self.server, ClusterServer)
         self.partitions = [
@@ -126,7 +131,7 @@ class RedisBackend:
         for partition, places in by_partition.items():
             for at in range(0, len(places), BATCH):
                 batch = places[at : at + BATCH]
-                published, error = await partition.publish([events[place] for place in batch])
+                published, error = await self._publish(partition, [events[place] for place in batch])
                 for place, id in zip(batch, published, strict=False):
                     ids[place] = id
                 if error is not None:
@@ -135,6 +140,22 @@ class RedisBackend:
                         str(error), may_have_happened=error.sent, published=done
                     ) from error.__cause__
         return [id or "" for id in ids]
+
+    async def _publish(self, partition: Partition, events: Sequence[Outgoing]) -> Published:
+        """Publish; once more where a connection is lost in between and every event is known by its key."""
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout
+        published = await partition.publish(events)
+        error = published.error
+        if error is None or not error.is_lost or any(event.dedupe_key is None for event in events):
+            return published
+        try:
+            async with asyncio.timeout_at(deadline):
+                again = await partition.publish(events)
+        except TimeoutError as late:
+            return Published([], CommandError(late, sent=True))
+        if again.error is not None:
+            again.error.sent = True  # whatever came of the second time, the first may have happened
+        return again
 
     async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
@@ -158,16 +179,15 @@ class RedisBackend:
             self._background.stop()
 
 
-def _server(url: str, timeout: float) -> Server:
-    try:
-        scheme = urlsplit(url).scheme if isinstance(url, str) else ""
-    except ValueError:  # its message may repeat the password
-        raise ConfigError("backend", "is no URL", secret=True) from None
-    if scheme in ("redis", "rediss", "unix"):
-        return SingleServer(url, timeout)
-    if scheme in ("redis+sentinel", "rediss+sentinel"):
-        return SentinelServer(url, timeout)
-    if scheme in ("redis+cluster", "rediss+cluster"):
-        return ClusterServer(url, timeout)
-    why = "must be redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://"
-    raise ConfigError("backend", why, url, secret="@" in str(url))
+def _server(url: str, timeout: float, credentials: object) -> Server:
+    parsed = parse(url)
+    if credentials is not None:
+        if parsed.options.keys() & {"username", "password"}:
+            raise ConfigError("credentials", "or a user or password in the URL, not both", secret=True)
+        parsed.options["credential_provider"] = Credentials(credentials)
+    kinds: dict[str, type[SingleServer | ClusterServer]] = {
+        "": SingleServer,
+        "sentinel": SentinelServer,
+        "cluster": ClusterServer,
+    }
+    return kinds[parsed.way](parsed, timeout)

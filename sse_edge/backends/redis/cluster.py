@@ -5,20 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis.asyncio
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MovedError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as LostError
 
-from ...errors import BackendError
 from .scripts import Script
-from .server import SHARDED, Argument, CommandError, PerLoop, Pool, connection_options, split_nodes
-
-Node = tuple[str, int]
+from .server import SHARDED, Argument, Call, CommandError, PerLoop, Pool, is_refusal, pool_options
+from .url import Node, RedisUrl
 
 PATIENCE = 0.1
 """Seconds between attempts while the cluster is being rearranged."""
+
+SHARES = 4
+"""A node that is asked for the slots has a part of the timeout to answer, so that others can be asked."""
+
+_PASSING = (LostError, OSError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
+"""What ends by itself: nodes that are away or changed their part, slots that move."""
 
 
 class ClusterServer:
@@ -27,38 +39,45 @@ class ClusterServer:
     verbs = SHARDED
     db = 0
 
-    def __init__(self, url: str, timeout: float) -> None:
-        parts = urlsplit(url)
-        user, self._seeds = split_nodes(url)
-        scheme = parts.scheme.removesuffix("+cluster")
-        self._options = connection_options(f"{scheme}://{user}{_host(self._seeds[0])}?{parts.query}", timeout)
+    def __init__(self, url: RedisUrl, timeout: float) -> None:
+        options = pool_options(url, timeout)
         self._timeout = timeout
-        self._maps = PerLoop(lambda: SlotMap(self._seeds, self._options, timeout))
+        self._maps = PerLoop(lambda: SlotMap(url.nodes, options, timeout))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """See ``Server.run``; waits while the slot is being moved or has no primary, up to the timeout."""
+        call = Call(script, keys, arguments)
+        why: Exception | None = None
+        try:
+            # One timeout around all of it: how long a single wait takes depends on how many others wait.
+            async with asyncio.timeout(self._timeout):
+                slot, asking = key_slot(home.encode()), None
+                while True:
+                    try:
+                        return await self._attempt(call, slot, asking)
+                    except _PASSING as error:
+                        if (call.sent and not is_refusal(error)) or isinstance(error, AuthenticationError):
+                            raise
+                        why, call.sent, asking = error, False, _asked_to(error)
+                    if not isinstance(why, AskError):
+                        await asyncio.sleep(PATIENCE)
+        except (RedisError, OSError) as error:
+            if isinstance(error, TimeoutError) and why is not None and not call.sent:
+                raise CommandError(why, sent=False) from why
+            raise CommandError(error, sent=call.sent) from error
+
+    async def _attempt(self, call: Call, slot: int, asking: Node | None) -> Any:
         slots = self._maps.get()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        asking: Node | None = None
-        while True:
-            try:
-                node = asking or await slots.primary(key_slot(home.encode()))
-                return await slots.pool(node).run(script, keys, arguments, asking=asking is not None)
-            except CommandError as error:
-                cause, asking = error.__cause__, None
-                if isinstance(cause, MovedError):
-                    slots.forget()
-                elif isinstance(cause, AskError):
-                    asking = (cause.host, cause.port)
-                elif isinstance(cause, (TryAgainError, ClusterDownError)) or not error.sent:
-                    slots.forget()
-                    await asyncio.sleep(PATIENCE)
-                else:
-                    slots.forget()
-                    raise
-                if loop.time() > deadline:
-                    raise
+        try:
+            pool = slots.pool(asking or await slots.primary(slot))
+            return await pool.perform(call, asking=asking is not None)
+        except AskError as error:
+            if isinstance(error, MovedError):
+                slots.forget()
+            raise
+        except BaseException:  # also when it was given up: whoever did not answer may be dead
+            slots.forget()
+            raise
 
     async def listener(self, home: str) -> Any:
         """See ``Server.listener``; asks anew where ``home`` lives, because it may have moved."""
@@ -89,7 +108,7 @@ class SlotMap:
         if node not in self._pools:
             host, port = node
             self._pools[node] = Pool(
-                redis.asyncio.ConnectionPool(**{**self._options, "host": host, "port": port}), self._timeout
+                redis.asyncio.ConnectionPool(**{**self._options, "host": host, "port": port})
             )
         return self._pools[node]
 
@@ -98,29 +117,26 @@ class SlotMap:
         self._ranges = []
 
     async def primary(self, slot: int) -> Node:
-        """The node that serves ``slot``.  Raises CommandError."""
+        """The node that serves ``slot``.  Raises what redis and the network raise."""
         async with self._asking:
             if not self._ranges:
                 await self._ask()
         for first, last, node in self._ranges:
             if first <= slot <= last:
                 return node
-        raise CommandError(ClusterDownError("slot not served"), sent=False)
+        raise ClusterDownError("slot not served")
 
     async def _ask(self) -> None:
-        error: Exception = BackendError("no node of the cluster is known")
+        why: Exception = ClusterDownError("no node of the cluster is known")
         for node in list(self._known):
+            # Whoever does not answer is asked last the next time, also when the caller's time is up now.
+            self._known.remove(node)
+            self._known.append(node)
             try:
-                async with asyncio.timeout(self._timeout):
-                    connections = self.pool(node).connections
-                    connection = await connections.get_connection()
-                    try:
-                        await connection.send_command("CLUSTER SLOTS")
-                        answer = await connection.read_response()
-                    finally:
-                        await connections.release(connection)
-            except (RedisError, OSError, TimeoutError) as failed:
-                error = failed
+                async with asyncio.timeout(self._timeout / min(SHARES, len(self._known))):
+                    answer = await self._slots(node)
+            except (RedisError, OSError) as error:
+                why = error
                 continue
             # An empty host means the one that was asked (CLUSTER SLOTS, since 7.0).
             self._ranges = [
@@ -132,9 +148,22 @@ class SlotMap:
                 for _, _, *nodes in answer
                 for replica in nodes
             ]
-            self._known = list(dict.fromkeys([*found, *self._known]))
+            self._known = list(dict.fromkeys([node, *found, *self._known]))
             return
-        raise CommandError(error, sent=False)
+        raise why
+
+    async def _slots(self, node: Node) -> Any:
+        connections = self.pool(node).connections
+        connection = await connections.get_connection()
+        try:
+            await connection.send_command("CLUSTER SLOTS")
+            return await connection.read_response()
+        finally:
+            await connections.release(connection)
+
+    def sockets(self) -> list[int]:
+        """See ``HasSockets``."""
+        return [each for pool in self._pools.values() for each in pool.sockets()]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -142,6 +171,8 @@ class SlotMap:
             await pool.close()
 
 
-def _host(node: Node) -> str:
-    host, port = node
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _asked_to(error: Exception) -> Node | None:
+    """Where ASK sends this one command; MOVED is for all, and the slots are asked for again."""
+    if isinstance(error, AskError) and not isinstance(error, MovedError):
+        return error.host, error.port
+    return None

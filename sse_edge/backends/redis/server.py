@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+import select
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
+from weakref import WeakSet
 
 import redis.asyncio
-from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as LostError
 
-from ...errors import BackendError, ConfigError
+from ...errors import BackendError
+from .fork import disown_after_fork
 from .scripts import Script
+from .url import Node, RedisUrl
 
 CONNECTIONS = 32
 """Connections for commands at most, per process, event loop and server; more commands wait."""
@@ -43,20 +58,54 @@ PLAIN = Verbs("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE", b"message", b"subscribe", b
 SHARDED = Verbs("SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", b"ssubscribe", b"sunsubscribe")
 
 
+# A script meets these at its first write or not at all: later Redis does not ask any more.
+_BEFORE_A_WRITE = (ReadOnlyError, OutOfMemoryError)
+_BEFORE_A_WRITE_CODES = ("MISCONF ", "NOREPLICAS ")
+
+# These a script's command may meet at any time, and then the text says that it was in a script.
+_AT_THE_DOOR = (
+    AskError,  # and MOVED
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,  # and MASTERDOWN
+    NoPermissionError,
+    NoScriptError,
+    TryAgainError,
+)
+_AT_THE_DOOR_CODES = ("BUSY ",)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether Redis answered that it has changed nothing.  An answer that is not known counts as none."""
+    if isinstance(error.__context__, ReadOnlyError):
+        return True  # what redis-py makes of READONLY on a connection that Sentinel named
+    text = str(error)
+    if isinstance(error, _BEFORE_A_WRITE) or text.startswith(_BEFORE_A_WRITE_CODES):
+        return True
+    if "script: " in text or "@user_script" in text:
+        return False
+    return isinstance(error, _AT_THE_DOOR) or text.startswith(_AT_THE_DOOR_CODES)
+
+
 class CommandError(BackendError):
-    """A command was not confirmed; ``sent`` is whether Redis may have executed it."""
+    """A command was not confirmed; ``sent`` is whether Redis may have executed it, at least in part."""
 
     def __init__(self, error: BaseException, *, sent: bool) -> None:
-        # An error that Redis answers with is raised before a script's first write.
-        self.sent = sent and not isinstance(error, ResponseError)
+        self.sent = sent and not is_refusal(error)
         super().__init__(f"Redis: {str(error) or 'no answer in time'}")
 
     @classmethod
     def answered(cls, text: bytes, *, sent: bool) -> CommandError:
-        """What a script says about one event, without its error prefix's place in the script."""
+        """What a script says about one event, and whether that may be out all the same."""
         error = cls(RedisError(text.decode(errors="replace")), sent=sent)
-        error.__cause__ = None
+        error.sent = sent
         return error
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection ended while Redis may have been executing it."""
+        return self.sent and isinstance(self.__cause__, LostError)
 
 
 class Server(Protocol):
@@ -79,11 +128,15 @@ class Server(Protocol):
 
 
 class PerLoop(Generic[T]):
-    """One thing for each running event loop, because connections belong to the loop they began on."""
+    """One thing for each running event loop, because connections belong to the loop they began on.
+
+    A forked child has none of its parent's.
+    """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._things: dict[asyncio.AbstractEventLoop, T] = {}
+        disown_after_fork(self)
 
     def get(self) -> T:
         """The running loop's, made at the first call."""
@@ -98,48 +151,97 @@ class PerLoop(Generic[T]):
         """Take the running loop's away."""
         return self._things.pop(asyncio.get_running_loop(), None)
 
+    def disown(self) -> tuple[object, Iterable[int]]:
+        """See ``Inherited.disown``."""
+        old, self._things = self._things, {}
+        return old, [
+            each for thing in old.values() if isinstance(thing, HasSockets) for each in thing.sockets()
+        ]
+
+
+@runtime_checkable
+class HasSockets(Protocol):
+    """Something with connections."""
+
+    def sockets(self) -> Iterable[int]:
+        """The file descriptors of the connections that are open."""
+
+
+class Call:
+    """One run of a script; ``sent`` is whether Redis may have executed it."""
+
+    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
+        self.script = script
+        self.keys = keys
+        self.arguments = arguments
+        self.sent = False
+
 
 class Pool:
     """Connections to one server, on one event loop."""
 
-    def __init__(self, connections: redis.asyncio.ConnectionPool, timeout: float) -> None:
+    def __init__(self, connections: redis.asyncio.ConnectionPool) -> None:
         self.connections: Any = connections
-        self._timeout = timeout
+        self._listeners: WeakSet[Any] = WeakSet()
         self._free = asyncio.Semaphore(CONNECTIONS)
 
-    async def run(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], *, asking: bool = False
-    ) -> Any:
-        """Run a script.  Raises CommandError."""
-        sent = False
-        try:
-            async with asyncio.timeout(self._timeout), self._free:
-                connection = await self.connections.get_connection()
-                try:
-                    sent = True
-                    return await _evaluate(connection, script, keys, arguments, asking=asking)
-                finally:
-                    await self.connections.release(connection)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise CommandError(error, sent=sent) from error
+    async def perform(self, call: Call, *, asking: bool = False) -> Any:
+        """The script's answer.  Waits without end; raises what redis and the network raise."""
+        async with self._free:
+            connection = await self.connections.get_connection()
+            try:
+                if _is_over(connection):
+                    await connection.disconnect(nowait=True)
+                    await connection.connect()
+                call.sent = True
+                return await _evaluate(connection, call, asking=asking)
+            finally:
+                await self.connections.release(connection)
 
     def listener(self) -> Any:
         """A new connection, not connected yet, which belongs to the caller."""
-        return self.connections.make_connection()
+        listener = self.connections.make_connection()
+        self._listeners.add(listener)
+        return listener
+
+    def sockets(self) -> list[int]:
+        """See ``HasSockets``."""
+        known = self.connections
+        every = [*known._available_connections, *known._in_use_connections, *self._listeners]
+        return [_socket(connection).fileno() for connection in every if _is_open(connection)]
 
     async def close(self) -> None:
         """Close every connection."""
         await self.connections.disconnect()
 
 
-async def _evaluate(
-    connection: Any, script: Script, keys: Sequence[str], arguments: Sequence[Argument], *, asking: bool
-) -> Any:
-    for command, name in (("EVALSHA", script.hash), ("EVAL", script.text)):
+_HANG_UP = getattr(select, "POLLRDHUP", None)  # Linux; elsewhere there is only what the event loop has seen
+
+
+def _is_over(connection: Any) -> bool:
+    """Whether the server has closed the connection, also where the event loop did not get to see it."""
+    if _HANG_UP is None:
+        return False
+    poll = select.poll()
+    poll.register(_socket(connection).fileno(), _HANG_UP)
+    return bool(poll.poll(0))
+
+
+def _is_open(connection: Any) -> bool:
+    return connection.is_connected and not connection._writer.is_closing()
+
+
+def _socket(connection: Any) -> Any:
+    return connection._writer.get_extra_info("socket")
+
+
+async def _evaluate(connection: Any, call: Call, *, asking: bool) -> Any:
+    keys = call.keys
+    for command, name in (("EVALSHA", call.script.hash), ("EVAL", call.script.text)):
         if asking:
             await connection.send_command("ASKING")
             await connection.read_response()
-        await connection.send_command(command, name, len(keys), *keys, *arguments)
+        await connection.send_command(command, name, len(keys), *keys, *call.arguments)
         try:
             return await connection.read_response()
         except NoScriptError:
@@ -153,14 +255,21 @@ class SingleServer:
 
     verbs = PLAIN
 
-    def __init__(self, url: str, timeout: float) -> None:
-        options = connection_options(url, timeout)
-        self.db: int = options.get("db") or 0
-        self._pools = PerLoop(lambda: Pool(redis.asyncio.ConnectionPool(**options), timeout))
+    def __init__(self, url: RedisUrl, timeout: float) -> None:
+        self.db = url.db
+        self._timeout = timeout
+        where = dict(zip(("host", "port"), url.nodes[0], strict=True)) if url.nodes else {}
+        options = {**pool_options(url, timeout), **where}
+        self._pools = PerLoop(lambda: Pool(redis.asyncio.ConnectionPool(**options)))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """See ``Server.run``."""
-        return await self._pools.get().run(script, keys, arguments)
+        call = Call(script, keys, arguments)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._pools.get().perform(call)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise CommandError(error, sent=call.sent) from error
 
     async def listener(self, home: str) -> Any:
         """See ``Server.listener``."""
@@ -174,19 +283,25 @@ class SingleServer:
 
 
 class SentinelServer(SingleServer):
-    """``redis+sentinel://[user:password@]host:port,…/service[/db]``, or ``rediss+sentinel`` with TLS.
+    """``redis+sentinel://[user:password@]host:port,…/service[/db]``, or ``rediss+sentinel`` with TLS, which
+    then is for the sentinels as well.
 
-    ``?sentinel_username=…&sentinel_password=…`` are for the sentinels themselves.
+    Options whose names begin with ``sentinel_`` are for the sentinels themselves: ``sentinel_username``
+    and ``sentinel_password``, or for example ``sentinel_ssl_ca_certs`` where theirs differ.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
-        nodes, service, options, asked = _sentinel(url, timeout)
-        self.db = options.get("db") or 0
+    def __init__(self, url: RedisUrl, timeout: float) -> None:
+        self.db = url.db
+        self._timeout = timeout
+        options = pool_options(url, timeout)
+        del options["connection_class"]  # it has two of its own
+        tls = url.base == "rediss"
+        asked = {**_manners(timeout), "ssl": tls, **url.asked}
 
         def make() -> Pool:
-            sentinel: Any = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
-            connections: Any = SentinelConnectionPool(service, sentinel, **options)  # type: ignore[no-untyped-call]
-            return Pool(connections, timeout)
+            sentinels: Any = Sentinels(url.nodes, timeout, asked)
+            connections: Any = SentinelConnectionPool(url.service, sentinels, ssl=tls, **options)  # type: ignore[no-untyped-call]
+            return Pool(connections)
 
         self._pools = PerLoop(make)
 
@@ -199,56 +314,51 @@ class SentinelServer(SingleServer):
                 await sentinel.aclose()
 
 
-def connection_options(url: str, timeout: float) -> dict[str, Any]:
-    """What redis-py needs for a connection to ``url``.  Raises ConfigError."""
-    why = "is no Redis URL: redis://[user:password@]host:port/db?option=…"
-    refused = ConfigError("backend", why, secret=True)
-    try:
-        options: dict[str, Any] = dict(parse_url(url))
-        # Made, and not connected: it knows which options there are.
-        options.get("connection_class", redis.asyncio.Connection)(
-            **{name: value for name, value in options.items() if name != "connection_class"}
-        )
-    except (ValueError, TypeError, AttributeError):
-        # Their messages repeat parts of the URL, and a password with a slash is taken for a port.
-        raise refused from None
+class Sentinels(Sentinel):
+    """Asks one sentinel after the other, none of them for longer than its share of the timeout."""
+
+    def __init__(self, nodes: Sequence[Node], timeout: float, options: dict[str, Any]) -> None:
+        super().__init__(nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        self._share = timeout / (len(nodes) + 1)
+
+    async def discover_master(self, service_name: str) -> Node:
+        """The primary's address.  Raises MasterNotFoundError."""
+        causes = []
+        for sentinel in list(self.sentinels):
+            try:
+                async with asyncio.timeout(self._share):
+                    known: Any = await sentinel.sentinel_masters()
+            except (RedisError, OSError, TimeoutError) as error:
+                causes.append(str(error) or "no answer in time")
+            else:
+                state = known.get(service_name)
+                if state and self.check_master_state(state, service_name):
+                    return state["ip"], state["port"]
+                causes.append("one knows no healthy primary of that name")
+            # The next call begins with another one.
+            self.sentinels.remove(sentinel)
+            self.sentinels.append(sentinel)
+        raise MasterNotFoundError(f"no sentinel names a primary for {service_name!r}: {'; '.join(causes)}")
+
+
+_CLASSES = {
+    "redis": redis.asyncio.Connection,
+    "rediss": redis.asyncio.SSLConnection,
+    "unix": redis.asyncio.UnixDomainSocketConnection,
+}
+
+
+def pool_options(url: RedisUrl, timeout: float) -> dict[str, Any]:
+    """What redis-py needs for a pool of connections, without host and port."""
+    return {"connection_class": _CLASSES[url.base], **_manners(timeout), **url.options}
+
+
+def _manners(timeout: float) -> dict[str, Any]:
     return {
         "protocol": 2,  # a third cheaper to read than RESP3 (measured)
         # No timeout of redis-py's own: it uses asyncio.wait_for, which on Python 3.11 can swallow a
-        # cancellation (bpo-37658), and a task that was to end would go on.  See Pool.run.
+        # cancellation (bpo-37658), and a task that was to end would go on.  See SingleServer.run.
         "socket_timeout": None,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),  # a publish is never sent twice behind our back
-        **options,
     }
-
-
-def split_nodes(url: str) -> tuple[str, list[tuple[str, int]]]:
-    """The ``user:password@`` part and the hosts of a URL with several.  Raises ConfigError."""
-    user, at, hosts = urlsplit(url).netloc.rpartition("@")
-    nodes = []
-    for host in hosts.split(","):
-        name, _, port = host.rpartition(":")
-        if not name or not port.isdecimal():
-            raise ConfigError("backend", "needs host:port, or several with commas between", secret=True)
-        nodes.append((name.strip("[]"), int(port)))
-    return user + at, nodes
-
-
-def _sentinel(url: str, timeout: float) -> tuple[list[tuple[str, int]], str, dict[str, Any], dict[str, Any]]:
-    """The sentinels, the service, and the options for its connections and for those to the sentinels."""
-    parts = urlsplit(url)
-    user, nodes = split_nodes(url)
-    service, _, db = parts.path.strip("/").partition("/")
-    if not service:
-        raise ConfigError("backend", "names no service: redis+sentinel://host:port,…/service", secret=True)
-    query = dict(parse_qsl(parts.query))
-    own = {
-        key.removeprefix("sentinel_"): query.pop(key) for key in list(query) if key.startswith("sentinel_")
-    }
-    scheme = parts.scheme.removesuffix("+sentinel")
-    options = connection_options(f"{scheme}://{user}ignored:0/{db}?{urlencode(query)}", timeout)
-    for key in ("host", "port"):
-        options.pop(key, None)
-    options["ssl"] = options.pop("connection_class", None) is not None
-    return nodes, service, options, {"socket_timeout": None, "socket_connect_timeout": timeout, **own}
