@@ -239,7 +239,8 @@ class SSEMiddleware:
     def figures(self) -> dict[str, Any]:
         """This worker's figures: open streams, opened ever, events written, refusals, endings.
 
-        ``degraded`` are the limits that count in this worker alone because Redis is away.
+        ``degraded`` are the limits that count in this worker alone because Redis is away, and ``writes``
+        while it takes none.  ``dropped`` are messages that were no events; see ``Subscriber.dropped``.
         """
         hub = self._worker.hub if self._worker else None
         return {
@@ -250,11 +251,13 @@ class SSEMiddleware:
             "delivered": hub.delivered if hub else 0,
             "refusals": dict(self.refusals),
             "endings": dict(hub.endings) if hub else {},
+            "dropped": hub.subscriber.dropped if hub else {},
             "degraded": [
                 name
                 for name, alone in (
                     ("leases", self._leases.degraded),
                     ("connect-rate", self._gate.rate.degraded),
+                    ("writes", hub is not None and hub.subscriber.refused is not None),
                 )
                 if alone
             ],

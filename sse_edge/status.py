@@ -82,16 +82,20 @@ class _Collector:
             yield GaugeMetricFamily(f"sse_edge_{name}", help, value=float(figures[name]))
         yield CounterMetricFamily("sse_edge_streams_opened", "Streams opened", value=figures["opened"])
         yield CounterMetricFamily("sse_edge_events_delivered", "Events written", value=figures["delivered"])
-        for name, label in (("refusals", "code"), ("endings", "reason")):
-            family = CounterMetricFamily(
-                f"sse_edge_{name}", f"Requests or streams by {label}", labels=[label]
-            )
+        for name, label, help in (
+            ("refusals", "code", "Requests by code"),
+            ("endings", "reason", "Streams by reason"),
+            ("dropped", "reason", "Messages from the backend that were no events"),
+        ):
+            family = CounterMetricFamily(f"sse_edge_{name}", help, labels=[label])
             for value, count in figures[name].items():
                 family.add_metric([value], count)
             yield family
         alone = GaugeMetricFamily(
-            "sse_edge_degraded", "1 while a limit counts in this worker alone", labels=["limit"]
+            "sse_edge_degraded",
+            "1 while a limit counts in this worker alone, or no writes are taken",
+            labels=["limit"],
         )
-        for limit in ("leases", "connect-rate"):
+        for limit in ("leases", "connect-rate", "writes"):
             alone.add_metric([limit], float(limit in figures["degraded"]))
         yield alone

@@ -77,6 +77,12 @@ class Subscriber(Protocol):
     def refused(self) -> str | None:
         """What the backend says to writes while it takes none, or None.  Listening goes on."""
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Messages that were no events: ``malformed`` ones, and ``foreign`` ones of another data set or of
+        somebody who may only PUBLISH.
+        """
+
     async def start(self) -> None:
         """Begin; does not wait for the backend to be there."""
 

@@ -208,6 +208,11 @@ class MemorySubscriber:
         """See ``Subscriber.refused``: memory takes every write."""
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """See ``Subscriber.dropped``: nobody else can reach it."""
+        return {}
+
+    @property
     def is_deaf(self) -> bool:
         """Whether its event loop has been closed."""
         return self._loop is None or self._loop.is_closed()

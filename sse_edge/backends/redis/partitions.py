@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import TYPE_CHECKING
@@ -90,14 +91,9 @@ class PartitionedSubscriber:
         return next((ear.refused for ear in self._ears.values() if ear.refused), None)
 
     @property
-    def malformed(self) -> int:
-        """Messages that were dropped."""
-        return sum(ear.malformed for ear in self._ears.values())
-
-    @property
-    def foreign(self) -> int:
-        """Announcements of somebody else that were dropped."""
-        return sum(ear.foreign for ear in self._ears.values())
+    def dropped(self) -> dict[str, int]:
+        """See ``Subscriber.dropped``."""
+        return dict(sum((Counter(ear.dropped) for ear in self._ears.values()), Counter[str]()))
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""

@@ -49,4 +49,6 @@ def said(command: tuple[str, ...]) -> str:
     """A command and what it is about, for people: ``XADD sse:history:*``."""
     name, *about = command
     target = about[0] if about and about[0] != "server" else ""
-    return f"{name} {target.removesuffix('x')}*" if target else name
+    if target.endswith("x"):
+        target = target.removesuffix("x").removesuffix("x\x01") + "*"
+    return f"{name} {target}".strip()

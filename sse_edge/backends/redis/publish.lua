@@ -12,15 +12,11 @@ if known_of('version', '') ~= ARGV[2] then
 end
 local announce, seal, ids = ARGV[1], known_of('seal'), {}
 
--- A step after the event is kept: what refuses it comes too late for the event not to have happened.
-local function also(...)
-    local answer = redis.pcall(...)
-    if type(answer) == 'table' and answer.err then
-        error({ err = answer.err, kept = true })
-    end
-end
+-- Whether something of the event that is being published was done already: what refuses the rest comes too
+-- late for the event not to have happened.
+local in_part = 0
 
--- One event's id.  What refuses the event before it is kept raises as it is.
+-- One event's id.
 local function publish(channel, body, count, ttl, stream, dedupe)
     local published = dedupe and redis.call('GET', dedupe)
     if published then
@@ -32,11 +28,13 @@ local function publish(channel, body, count, ttl, stream, dedupe)
     local event = next_id()
     redis.call('HSET', clock, 'last', event)
     redis.call('XADD', stream, 'MAXLEN', count, event, 'p', previous, 'b', body)
-    also('PEXPIRE', stream, ttl)
+    in_part = 1
+    redis.call('PEXPIRE', stream, ttl)
     if dedupe then
-        also('SET', dedupe, event, 'PX', ttl)
+        redis.call('SET', dedupe, event, 'PX', ttl)
     end
-    also(announce, channel, seal .. ' ' .. event .. ' ' .. previous .. '\n' .. body)
+    redis.call(announce, channel, seal .. ' ' .. event .. ' ' .. previous .. '\n' .. body)
+    in_part = 0
     return event
 end
 
@@ -44,8 +42,8 @@ for at = 3, #ARGV, 6 do
     local done, event = pcall(publish, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3],
         KEYS[tonumber(ARGV[at + 4])], KEYS[tonumber(ARGV[at + 5])])
     if not done then
-        local why = type(event) == 'table' and event or { err = tostring(event) }
-        return { known_of('tag'), ids, why.err, why.kept and 1 or 0 }
+        -- What is raised is a table or, since Redis 7 and for pcall, its text.
+        return { known_of('tag'), ids, type(event) == 'table' and event.err or event, in_part }
     end
     ids[#ids + 1] = event
 end

@@ -104,6 +104,11 @@ class RedisSubscriber:
         """What names the data set; empty as long as that is not known."""
         return self._order.tag
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """See ``Subscriber.dropped``."""
+        return {"malformed": self.malformed, "foreign": self.foreign}
+
     async def start(self) -> None:
         """See ``Subscriber.start``."""
         self._task = asyncio.create_task(self._run())
