@@ -9,9 +9,10 @@ import pytest
 
 from servers.processes import free_port
 from sse_edge import RedisBackend
-from sse_edge.backends.base import Outgoing
+from sse_edge.backends.base import CONTROL, Outgoing
 from sse_edge.backends.redis import order
 from sse_edge.backends.redis import subscriber as module
+from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
 from sse_edge.event import EventId, Place
 
@@ -27,6 +28,9 @@ class Ear:
     def deliver(self, channel, id, frame):
         self.heard.append((channel, id, frame))
         self._changed.set()
+
+    def deliver_late(self, channel, id, frame):
+        self.deliver(channel, id, frame)
 
     def reset(self, reset):
         self.resets.append(reset)
@@ -609,3 +613,209 @@ async def test_a_subscriber_that_is_closed_while_streams_wait(start):
     for task in tasks:
         with contextlib.suppress(BackendError):
             task.result()
+
+
+@pytest.fixture
+async def gated(start, redis_server, monkeypatch):
+    """``await gated(*channels, **settings)``: the same as ``start``, its connection lost, and history not
+    read before the event that it gives is set."""
+
+    async def begin(*channels, **settings):
+        backend, subscriber, ear = await start(**settings)
+        await subscriber.subscribe(channels)
+        read, gate, asked = subscriber._partition.read, asyncio.Event(), asyncio.Event()
+
+        async def wait(what):
+            if what:
+                asked.set()
+                await gate.wait()
+            return await read(what)
+
+        monkeypatch.setattr(subscriber._partition, "read", wait)
+        redis_server.client().client_kill_filter(_type="pubsub")
+        await asked.wait()
+        return backend, subscriber, ear, gate
+
+    return begin
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_a_stream_that_opens_while_others_are_read_again(gated, resumes):
+    """What is published while a worker catches up reaches a stream that opened meanwhile."""
+    backend, subscriber, ear, gate = await gated("a")
+    cursor = await backend.cursor()
+    opening = asyncio.create_task(subscriber.subscribe(["new"]))
+    client_knows = asyncio.Event()
+
+    async def stream():
+        begin = await opening
+        client_knows.set()
+        return await subscriber.replay(["new"], cursor if resumes else begin)
+
+    given = asyncio.create_task(stream())
+    members = subscriber._members.channels
+    await until(lambda: "new" in members and members["new"].state is State.HEARD)
+    if resumes:
+        await backend.publish([out("new", "meanwhile")])
+    gate.set()
+    await client_knows.wait()
+    await backend.publish([out("new", "after")])
+    await ear.until(lambda: "after" in ear.data)
+    replay = await given
+    heard = [
+        *said(replay),
+        *[text for text, (_, id, _) in zip(ear.data, ear.heard, strict=True) if id > replay.upto.id],
+    ]
+    assert heard == (["meanwhile", "after"] if resumes else ["after"])
+    assert (replay.resets, ear.resets) == ([], [])
+
+
+async def test_a_settled_channel_joined_while_it_is_read_again(gated):
+    """A stream that begins on a channel that others hear already begins when it is level again."""
+    backend, subscriber, ear, gate = await gated("a")
+    await backend.publish([out("a", "before")])
+    opening = asyncio.create_task(subscriber.subscribe(["a"]))
+    await asyncio.sleep(0)
+    assert not opening.done()
+    gate.set()
+    begin = await opening
+    assert "before" in ear.data
+    await backend.publish([out("a", "after")])
+    await ear.until(lambda: "after" in ear.data)
+    assert said(await subscriber.replay(["a"], begin)) == ["after"]
+
+
+async def test_new_channels_do_not_starve_each_other(start, monkeypatch):
+    """However many channels are begun one after the other, each waits for two ticks or three."""
+    _, subscriber, _ = await start()
+    await until(lambda: subscriber.connected)
+    partition, ticks = subscriber._partition, 0
+    tick = partition.tick
+
+    async def slow(worker, mark):
+        nonlocal ticks
+        ticks += 1
+        await asyncio.sleep(0.01)  # the way to Redis and back
+        return await tick(worker, mark)
+
+    monkeypatch.setattr(partition, "tick", slow)
+
+    async def settle(name):
+        before = ticks
+        await subscriber.subscribe([name])
+        return ticks - before
+
+    tasks = []
+    for n in range(300):
+        tasks.append(asyncio.create_task(settle(f"user:{n}")))
+        await asyncio.sleep(0.001)
+    took = await asyncio.gather(*tasks)
+    assert max(took) <= 3  # one may be on its way, and one leave before the subscription is confirmed
+    assert ticks > 5
+
+
+async def test_a_gap_on_a_channel_that_nobody_wants_any_more(start, redis_server, monkeypatch):
+    """It ends with the channel: other channels are heard, and nothing is read again and again."""
+    monkeypatch.setattr(module, "LINGER", 0.002)
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    (first,) = await backend.publish([out("a", 1)])
+    await ear.wait(1)
+    read, gate, reads = subscriber._partition.read, asyncio.Event(), 0
+
+    async def slow(asked):
+        nonlocal reads
+        reads += 1
+        await gate.wait()
+        return await read(asked)
+
+    monkeypatch.setattr(subscriber._partition, "read", slow)
+    ms = Place.parse(first).id.ms + 1000
+    announce(redis_server.client(), "a", f"{ms}-2", f"{ms}-1", 3)
+    await until(lambda: reads == 1)
+    announce(redis_server.client(), "a", f"{ms}-4", f"{ms}-3", 5)
+    subscriber.unsubscribe(["a"])
+    await until(lambda: "a" not in subscriber._members.channels)
+    gate.set()
+    await until(lambda: subscriber.connected)
+    redis_server.client().hset("sse:clock", "last", f"{ms}-4")
+    await backend.publish([out("b", "on")])
+    await ear.until(lambda: "on" in ear.data)
+    assert (reads, subscriber.generation, ear.resets) == (1, 1, [])
+
+
+async def test_a_resume_reads_what_was_missed(start, private_redis):
+    """Streams that missed three events make Redis send three events each channel, and not its history."""
+    server = private_redis()
+    backend, subscriber, _ = await start(server.url, history=1000)
+    channels = [f"c{n}" for n in range(5)]
+    body = b"data: %s\n\n" % (b"x" * 2000)
+    for _ in range(5):
+        await backend.publish([Outgoing(channel, body) for channel in channels for _ in range(100)])
+    cursor = await backend.cursor()
+    await backend.publish([Outgoing(channel, body) for channel in channels for _ in range(3)])
+    await subscriber.subscribe(channels)
+    subscriber._recent._size_limit = 8000  # no room for what was read: each stream costs as much as the first
+    before = server.client().info("stats")["total_net_output_bytes"]
+    replays = await asyncio.gather(
+        *(subscriber.replay([name], cursor) for name in channels for _ in range(4))
+    )
+    sent = server.client().info("stats")["total_net_output_bytes"] - before
+    assert all(len(replay.events) == 3 and not replay.resets for replay in replays)
+    assert sent < 2 * len(replays) * 3 * 2000 + 20_000
+
+
+async def test_data_that_are_lost_under_a_living_connection(start, redis_server):
+    """FLUSHALL is noticed by the first announcement or tick after it: every channel is reset, with the tag
+    of the new data set, and goes on."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    await backend.publish([out("a", 1)])
+    await ear.wait(1)
+    before = subscriber.position
+    redis_server.client().flushall()
+    await backend.publish([out("a", 2)])
+    await ear.until(lambda: len(ear.resets) == 2)
+    await until(lambda: subscriber.connected)
+    await backend.publish([out("a", 3)])
+    await ear.until(lambda: ear.data[-1] == "3")
+    assert {(reset.channel, reset.reason) for reset in ear.resets} == {("a", "epoch"), ("b", "epoch")}
+    assert {reset.head.tag for reset in ear.resets} == {subscriber.position.tag} != {before.tag}
+    assert (await subscriber.replay(["a"], before)).resets[0].reason == "epoch"
+    assert subscriber.dropped["foreign"] >= 1
+
+
+FORGED = [
+    b"%s 99999999999999-1 -\ndata: far ahead\n\n",
+    b"%s - -\ndata: live only\n\n",
+    b"%s 99999999999999-1 99999999999998-1\ndata: a gap\n\n",
+    b"%s - -\nevent: edge-close\ndata: {}\n\n",
+    b"%s - -\ndata: two\n\ndata: events\n\n",
+]
+
+
+@pytest.mark.parametrize("seal", [b"00000000", b"x"])
+async def test_who_may_only_publish_moves_nothing(start, redis_server, seal, caplog):
+    """An announcement without the seal that only the data set knows is dropped, counted, and logged once."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    client = redis_server.client()
+    for forged in FORGED:
+        client.publish("sse:a", forged % seal)
+    await backend.publish([out("a", "real")])
+    await ear.until(lambda: "real" in ear.data)
+    assert ear.data == ["real"]
+    assert (subscriber.generation, ear.resets) == (1, [])
+    assert subscriber.dropped == {"malformed": 0, "foreign": len(FORGED)}
+    assert len([record for record in caplog.records if "somebody else" in record.message]) == 1
+
+
+async def test_a_plain_order_to_all_workers_is_dropped(start, redis_server):
+    """Streams are ended by who can read the data set, and not by who may only PUBLISH."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe([CONTROL])
+    redis_server.client().publish(f"sse:{CONTROL}", json.dumps({"data": {"channel": "a"}}))
+    await backend.publish([out(CONTROL, "real")])
+    await ear.wait(1)
+    assert ear.data == ["real"]
+    assert subscriber.dropped == {"malformed": 0, "foreign": 1}

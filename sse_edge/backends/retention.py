@@ -74,7 +74,7 @@ class Kept(NamedTuple):
         try:
             default, patterns = json.loads(text)
             return kept(default[0], default[1], {pattern: Retention(*given) for pattern, given in patterns})
-        except (TypeError, KeyError, IndexError, ConfigError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, ConfigError) as error:
             raise ValueError(f"no settings: {text[:200]!r}") from error
 
     def __str__(self) -> str:

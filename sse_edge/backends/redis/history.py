@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ...errors import BackendError
 from ...event import EventId, Place
 from ..base import Numbered
 from ..log import Log
@@ -40,12 +41,15 @@ class Cut(NamedTuple):
 
 
 def parse_cut(answer: Sequence[Any], asked: Sequence[Asked]) -> Cut:
-    """Read the answer of ``read.lua``."""
+    """Read the answer of ``read.lua``.  Raises BackendError for settings that nobody can have written."""
     place, tag, epoch, evicted, stuck, settings, changed, shortest, *channels = answer
     known = Known(
         _id(place), _id(epoch), _id(evicted), _id(stuck), changed=_id(changed), shortest_ms=int(shortest)
     )
-    kept = Kept.parse(settings.decode()) if settings else DEFAULT
+    try:
+        kept = Kept.parse(settings.decode()) if settings else DEFAULT
+    except ValueError as error:
+        raise BackendError(str(error)) from error
     logs = []
     for one, (exists, entries, before) in zip(asked, channels, strict=True):
         if kept.numbered:

@@ -86,7 +86,10 @@ class Partition:
         self._declared = True
 
     def _adopt(self, text: str) -> None:
-        self.kept = Kept.parse(text) if text else DEFAULT
+        try:
+            self.kept = Kept.parse(text) if text else DEFAULT
+        except ValueError as error:
+            raise CommandError(error, sent=False) from error
         self.version = self.kept.version if text else ""
         if not text:
             self._declared = self.settings.kept is None

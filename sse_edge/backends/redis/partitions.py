@@ -93,7 +93,10 @@ class PartitionedSubscriber:
     @property
     def dropped(self) -> dict[str, int]:
         """See ``Subscriber.dropped``."""
-        return dict(sum((Counter(ear.dropped) for ear in self._ears.values()), Counter[str]()))
+        dropped: Counter[str] = Counter()
+        for ear in self._ears.values():
+            dropped.update(ear.dropped)
+        return dict(dropped)
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""

@@ -402,7 +402,12 @@ class RedisSubscriber:
                 self._live.set()
             if self._settings_changed:  # by another worker
                 self._settings_changed = False
+                was_numbered = self._partition.kept.numbered
                 await self._partition.read([])
+                if self._partition.kept.numbered != was_numbered:
+                    raise BackendError(
+                        "history is kept from now on" if not was_numbered else "no history is kept"
+                    )
 
     async def _recover(self) -> None:
         """Deliver what was published while it could not be heard, or reset the channels.

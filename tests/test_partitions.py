@@ -1,0 +1,205 @@
+"""Several orders of events: one place in all of them for each client, and a tag that names each of them."""
+
+import asyncio
+
+import pytest
+
+from sse_edge import RedisBackend
+from sse_edge.backends.base import Outgoing
+from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
+from sse_edge.event import EventId, Place
+from test_subscriber import Ear, said, until
+
+PARTS = 3
+
+
+@pytest.fixture
+async def start(redis_url):
+    """``await start(**settings)``: a backend with three partitions, its subscriber, and its ear."""
+    started = []
+
+    async def begin(url=redis_url, **settings):
+        backend = RedisBackend(url, partitions=PARTS, **settings)
+        ear = Ear()
+        subscriber = backend.subscriber(ear)
+        await subscriber.start()
+        started.append((backend, subscriber))
+        return backend, subscriber, ear
+
+    yield begin
+    for backend, subscriber in started:
+        await subscriber.close()
+        await backend.close()
+
+
+def out(channel, text):
+    return Outgoing(channel, b"data: %s\n\n" % str(text).encode())
+
+
+def apart(backend):
+    """A channel of each partition."""
+    names = {}
+    for n in range(100):
+        names.setdefault(backend.partition(f"c{n}"), f"c{n}")
+    return [names[partition] for partition in backend.partitions]
+
+
+def ids(frames):
+    """The ids that frames carry, None for those without one."""
+    lines = [frame.partition(b"\n")[0].decode() for frame in frames]
+    return [Place.parse(line[4:]) if line.startswith("id: ") else None for line in lines]
+
+
+async def same_id(backend, redis_server, channels):
+    """Publish an event on each channel, all with one id; a place before them."""
+    client = redis_server.client()
+    await backend.publish([out(channel, "old") for channel in channels])
+    await asyncio.sleep(0.005)
+    before = await backend.cursor()
+    ahead = before.id.ms + 2000
+    for number in range(PARTS):
+        client.hset(f"sse:{{{number}}}:clock", "last", f"{ahead}-0")
+    places = await backend.publish([out(channel, channel) for channel in channels])
+    assert len({Place.parse(place).id for place in places}) == 1
+    return before
+
+
+async def test_events_that_share_an_id(start, redis_server):
+    """In a replay only the last of them carries it: a client that is cut off between them gets the rest."""
+    backend, subscriber, _ = await start()
+    channels = apart(backend)
+    before = await same_id(backend, redis_server, channels)
+    await subscriber.subscribe(channels)
+    await until(lambda: subscriber.position and subscriber.position.id.ms > before.id.ms + 1000)
+    replay = await subscriber.replay(channels, before)
+    assert sorted(said(replay)) == sorted(channels)
+    told = ids([event.frame for event in replay.events])
+    assert told[:-1] == [None] * (PARTS - 1)
+    assert told[-1] is not None
+
+
+@pytest.mark.parametrize("cut", range(PARTS))
+async def test_live_events_that_share_an_id(start, redis_server, cut):
+    """Cut off after any of them, a client resumes and misses none."""
+    backend, subscriber, ear = await start()
+    channels = apart(backend)
+    await subscriber.subscribe(channels)
+    await same_id(backend, redis_server, channels)
+    await ear.wait(2 * PARTS)
+    heard, rest = ear.heard[PARTS : PARTS + cut + 1], ear.heard[PARTS + cut + 1 :]
+    told = [place for place in ids([frame for _, _, frame in heard]) if place is not None]
+    seen = {channel for channel, _, _ in heard}
+    if told:
+        seen |= set(said(await subscriber.replay(channels, told[-1])))
+    else:  # its place is where it began
+        seen |= {channel for channel, _, _ in rest}
+    assert seen - {"old"} == set(channels)  # what is repeated does no harm
+
+
+async def test_ids_never_come_twice_and_never_go_back(start):
+    """Whatever partition an event is of: live, and after what a stream was told of history."""
+    backend, subscriber, ear = await start()
+    channels = [f"c{n}" for n in range(7)]
+    begin = await subscriber.subscribe(channels)
+    for n in range(200):
+        await backend.publish([out(channels[n % 7], n), out(channels[n * 3 % 7], n)])
+    await ear.wait(400)
+    replay = await subscriber.replay(channels, begin)
+    told = [place for place in ids([event.frame for event in replay.events]) if place]
+    assert told == sorted(set(told))
+    live = [place for place in ids([frame for _, _, frame in ear.heard]) if place]
+    assert live == sorted(set(live))
+    assert len(live) > 1
+    assert replay.upto.id >= told[-1].id
+
+
+async def test_a_fresh_stream_gets_nothing_old(start):
+    """A stream on channels of several partitions begins in each where that one is."""
+    backend, subscriber, ear = await start()
+    channels = apart(backend)
+    await subscriber.subscribe(channels)
+    for n in range(1, 20):
+        await backend.publish([out(channel, n) for channel in channels])
+        await ear.wait(PARTS * n)
+        begin = await subscriber.subscribe(channels)
+        replay = await subscriber.replay(channels, begin)
+        assert (said(replay), replay.resets) == ([], [])
+
+
+async def test_a_cancelled_subscribe_leaves_nothing(start, monkeypatch):
+    """Neither what was done when it was cancelled, nor what was not."""
+    backend, subscriber, _ = await start()
+    channels = apart(backend)
+    await subscriber.subscribe(channels[:1])
+    ears = list(subscriber._ears.values())
+    asked = asyncio.Event()
+    slow = ears[1].subscribe
+
+    async def wait(names):
+        asked.set()
+        await asyncio.Event().wait()
+        await slow(names)
+
+    monkeypatch.setattr(ears[1], "subscribe", wait)
+    task = asyncio.create_task(subscriber.subscribe(channels))
+    await asked.wait()
+    await until(lambda: all(ear._members.channels for ear in (ears[0], ears[2])))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    counts = {
+        name: channel.count
+        for ear in ears
+        for name, channel in ear._members.channels.items()
+        if channel.count
+    }
+    assert counts == {channels[0]: 1}
+
+
+async def test_one_partition_begins_anew(start, redis_server):
+    """Its channels are reset, also for a client that comes back; those of the others are not."""
+    backend, subscriber, ear = await start()
+    channels = apart(backend)
+    await subscriber.subscribe(channels)
+    await backend.publish([out(channel, "before") for channel in channels])
+    await ear.wait(PARTS)
+    await until(lambda: subscriber.position is not None)
+    before = await backend.cursor()
+    client = redis_server.client()
+    client.delete(*client.keys("sse:{1}:*"))
+    await backend.publish([out(channel, "after") for channel in channels])
+    await ear.until(lambda: ear.resets)
+    await until(lambda: subscriber.connected)
+    assert [(reset.channel, reset.reason) for reset in ear.resets] == [(channels[1], "epoch")]
+    replay = await subscriber.replay(channels, before)
+    assert [(reset.channel, reset.reason) for reset in replay.resets] == [(channels[1], "epoch")]
+    assert [text for text in said(replay) if text != "before"] == ["after", "after"]  # or repeated
+    after = await backend.cursor()
+    assert replay.upto.tag == after.tag != before.tag
+
+
+@pytest.mark.parametrize(
+    ("tags", "tag"),
+    [
+        (["abcde"], "abcde"),
+        (["abcde", "fghij"], "abcdefghij"),
+        (["abcde", ""], "abcde" + UNKNOWN),
+        (["", "", ""], UNKNOWN * 3),
+    ],
+)
+def test_the_tag_of_all_partitions(tags, tag):
+    """It is made of theirs, one after the other."""
+    assert joined(tags) == tag
+
+
+def test_the_tag_of_very_many_partitions():
+    """It stays short, and still every one of them changes its own part."""
+    tags = [f"{number:05d}".translate(str.maketrans("0123456789", "abcdefghij")) for number in range(256)]
+    tag = joined(tags)
+    assert len(tag) == GROUPS * LETTERS
+    for number in range(256):
+        other = joined([*tags[:number], "zzzzz", *tags[number + 1 :]])
+        changed = [at // LETTERS for at in range(len(tag)) if tag[at] != other[at]]
+        assert set(changed) == {number % GROUPS}
+    assert Place.parse(f"{10**14}-{10**14}.{tag}") == Place(EventId(10**14, 10**14), tag)
