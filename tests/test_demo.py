@@ -13,6 +13,7 @@ from selenium.webdriver.support.select import Select
 from servers.browser import wait_for
 from servers.processes import free_port
 from servers.sse import get
+from sse_edge.event import Place
 
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
@@ -164,7 +165,7 @@ def test_a_dropped_connection_loses_nothing(demo, page):
     said = [content for _, event, content, _ in table if event == "connection"]
     assert said[0] == "The server ends this connection: revoked"
     assert said[1].startswith("Reconnected after ")
-    ids = [tuple(map(int, id.split("-"))) for id, *_ in table if id]
+    ids = [Place.parse(id).id for id, *_ in table if id]
     assert ids == sorted(set(ids))
     wait_for(page, "document.getElementById('endings').innerText === 'revoked 1'")
     assert errors(page) == []

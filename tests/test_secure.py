@@ -19,7 +19,7 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge.errors import EdgeError
-from sse_edge.event import EventId
+from sse_edge.event import Place
 
 MINIMAL_ACL = (
     "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +exists +pexpire "
@@ -58,7 +58,7 @@ async def round_trip(backend):
     try:
         await subscriber.subscribe(["news", "quiet"])
         events = Publisher(backend)
-        before = EventId.parse(await events.cursor())
+        before = Place.parse(await events.cursor())
         first = await events.publish("news", "one", dedupe_key="k")
         assert await events.publish("news", "one", dedupe_key="k") == first
         await events.publish("news", "two")
@@ -67,7 +67,7 @@ async def round_trip(backend):
         replay = await resumed.replay(["news", "quiet"], before)
         assert (len(replay.events), replay.resets) == (2, [])
         subscriber.unsubscribe(["quiet"])
-        while "quiet" in subscriber._channels:
+        while "quiet" in subscriber._members.channels:
             await asyncio.sleep(0.01)
         await subscriber.subscribe(["again"])
         await subscriber.replay(["again"], None)

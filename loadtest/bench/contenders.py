@@ -242,7 +242,7 @@ class Edge(App):
     """The edge on Redis: with history, ids and leases, as it comes."""
 
     ready = b"\nid: "
-    overhead = 34
+    overhead = 40
 
     def __init__(self, program: programs.Program, reader: Reader, arena: Arena) -> None:
         super().__init__(program, reader, arena)

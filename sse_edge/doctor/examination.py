@@ -185,7 +185,7 @@ class Examination:
         yield judgement.cross_site(
             await self._head(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
         )
-        yield judgement.cursor(await self._head(*SAME_ORIGIN, ("Last-Event-ID", "no id")))
+        yield judgement.cursor(await self._head(*SAME_ORIGIN, ("Last-Event-ID", "x" * 300)))
         bare = await self._head(*SAME_ORIGIN, cookie=False)
         yield judgement.without_cookie(bare)
         page = await self._whole((("Accept", "text/html"), *self._session()), path=self.page)

@@ -272,10 +272,10 @@ def cookies(replies: Replies, name: str, path: str, *, https: bool) -> Finding:
 
 
 def cursor(reply: Answer) -> Finding:
-    """A request with a Last-Event-ID that is none, which the app refuses if it sees it."""
+    """A request with a Last-Event-ID that is too long, which the app refuses if it sees it."""
     if reply.status == 400:
         return ok("cursor", "Last-Event-ID reaches the app")
-    return found("cursor", "cursor-stripped", f"a malformed Last-Event-ID gets {reply.status} instead of 400")
+    return found("cursor", "cursor-stripped", f"an overlong Last-Event-ID gets {reply.status} instead of 400")
 
 
 def resume(missed: Sequence[str], blocks: Sequence[Heard]) -> Finding:

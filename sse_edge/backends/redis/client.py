@@ -80,12 +80,7 @@ class RedisBackend:
         self._stem = partial(stem, prefix, self.server.db)
         tagged = partitions > 1 or isinstance(self.server, ClusterServer)
         self.partitions = [
-            Partition(
-                self.server,
-                Names(self._stem(str(number) if tagged else None)),
-                self.settings,
-                first=number == 0,
-            )
+            Partition(self.server, Names(self._stem(str(number) if tagged else None)), self.settings)
             for number in range(partitions)
         ]
         self._background = BackgroundLoop()

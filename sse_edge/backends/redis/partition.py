@@ -12,7 +12,7 @@ from ..base import Outgoing, check_keys
 from ..retention import DEFAULT, Kept
 from .history import Asked, Cut, parse_cut
 from .names import Names
-from .permissions import asked, needed, said
+from .permissions import asked, for_events, for_revoking, said
 from .scripts import ANNOUNCE, DECLARE, PERMITTED, PUBLISH, READ, TICK, Script
 from .server import Argument, CommandError, Server
 
@@ -47,13 +47,12 @@ class Partition:
     by a worker that was told, or else by the first publisher that was told.
     """
 
-    def __init__(self, server: Server, names: Names, settings: Settings, *, first: bool = True) -> None:
+    def __init__(self, server: Server, names: Names, settings: Settings) -> None:
         self.server = server
         self.names = names
         self.settings = settings
         self.kept = settings.kept or DEFAULT
         self.version = ""
-        self._revoking = first
         self._declared = settings.kept is None
 
     # Settings
@@ -161,12 +160,11 @@ class Partition:
         )
         return str(answer.decode(errors="replace"))
 
-    async def denied(self) -> list[str]:
-        """The commands that this user of Redis needs and may not run, as far as Redis can be asked.
-
-        Raises CommandError.
+    async def denied(self, *, revoking: bool = False) -> list[str]:
+        """The commands that this user of Redis needs and may not run, as far as Redis can be asked: for
+        events, or for ``revoking`` sessions.  Raises CommandError.
         """
-        commands = needed(self.names, self.server.verbs, revoking=self._revoking)
+        commands = for_revoking(self.names) if revoking else for_events(self.names, self.server.verbs)
         try:
             places = await self._run(PERMITTED, [], asked(commands))
         except CommandError as error:

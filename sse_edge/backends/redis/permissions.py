@@ -9,13 +9,10 @@ from .names import Names
 from .server import Verbs
 
 
-def needed(names: Names, verbs: Verbs, *, revoking: bool) -> list[tuple[str, ...]]:
-    """Every command that a worker and a publisher need, each with a key or channel of theirs.
-
-    ``revoking`` is whether revoked sessions are kept with these names.
-    """
+def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
+    """Every command that workers and publishers need, each with a key or channel of theirs."""
     clock, stream, dedupe = names.clock, names.stream("x"), names.dedupe("x", "x")
-    commands: list[tuple[str, ...]] = [
+    return [
         ("TIME",),
         ("INFO", "server"),
         ("HGET", clock, "last"),
@@ -31,13 +28,15 @@ def needed(names: Names, verbs: Verbs, *, revoking: bool) -> list[tuple[str, ...
         ("GET", dedupe),
         ("SET", dedupe, "x"),
     ]
-    if revoking:
-        commands += [
-            ("ZADD", names.revoked, "1", "x"),
-            ("ZREMRANGEBYSCORE", names.revoked, "0", "1"),
-            ("ZRANGEBYSCORE", names.revoked, "0", "1"),
-        ]
-    return commands
+
+
+def for_revoking(names: Names) -> list[tuple[str, ...]]:
+    """What revoking sessions needs besides."""
+    return [
+        ("ZADD", names.revoked, "1", "x"),
+        ("ZREMRANGEBYSCORE", names.revoked, "0", "1"),
+        ("ZRANGEBYSCORE", names.revoked, "0", "1"),
+    ]
 
 
 def asked(commands: Sequence[tuple[str, ...]]) -> list[str]:

@@ -277,11 +277,8 @@ class RedisSubscriber:
     async def _check_permissions(self) -> None:
         if self.generation:
             return
-        denied = await self._partition.denied()
-        if denied:
-            logger.error(
-                "this user of Redis needs and does not have the permission for: %s", ", ".join(denied)
-            )
+        if denied := await self._partition.denied():
+            logger.error("this user of Redis has no permission for %s", ", ".join(denied))
 
     async def _tick_on(self) -> None:
         async with asyncio.timeout(self._timeout):
