@@ -385,10 +385,18 @@ def test_redis(info, config, durable, expected):
     assert codes(judgement.redis(RedisState(info, {**CONFIG, **config}), durable=durable)) == expected
 
 
+def test_permissions_that_are_missing():
+    """Every command that is denied is named."""
+    findings = judgement.redis(RedisState({}, denied=("XADD sse:history:*", "HSET sse:clock")), durable=False)
+    assert [(finding.code, finding.seen) for finding in findings if finding.code] == [
+        ("redis-denied", "XADD sse:history:*, HSET sse:clock")
+    ]
+
+
 def test_a_redis_that_does_not_tell_its_settings():
     """Is judged by what it tells."""
     findings = judgement.redis(RedisState({"redis_version": "7.0.0"}), durable=True)
-    assert [finding.level for finding in findings] == [Level.OK, Level.UNKNOWN]
+    assert [finding.level for finding in findings] == [Level.OK, Level.OK, Level.UNKNOWN]
 
 
 def test_blocks_are_heard_when_they_are_complete():

@@ -367,6 +367,7 @@ async def test_few_open_files(front, shop, certificate):
         (["maxmemory 100mb", "maxmemory-policy allkeys-lru"], {"redis-evicts"}),
         (["maxmemory-policy allkeys-lru"], set()),
         (["rename-command CONFIG ''"], set()),
+        (["user default on nopass ~* &* +@all -xadd"], {"redis-denied"}),
     ],
 )
 async def test_a_fault_in_redis(config, codes, private_redis):

@@ -369,6 +369,10 @@ def redis(state: RedisState, *, durable: bool) -> list[Finding]:
     """One Redis server.  ``durable``: whether RedisBackend(durable=True) is promised."""
     info, config = state.info, state.config
     findings = [_version(info)]
+    if state.denied:
+        findings.append(found("redis permissions", "redis-denied", ", ".join(state.denied)))
+    else:
+        findings.append(ok("redis permissions", "all that is needed"))
     for key in ("rdb_last_bgsave_status", "aof_last_write_status"):
         if info.get(key, "ok") != "ok":
             findings.append(found("redis disk", "redis-not-writing", f"{key}: {info[key]}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -16,10 +16,12 @@ WANTED = ("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "append
 
 @dataclass(frozen=True, slots=True)
 class RedisState:
-    """``info`` is INFO's; ``config`` CONFIG GET's, None where that may not be asked."""
+    """``info`` is INFO's; ``config`` CONFIG GET's, None where that may not be asked; ``denied`` are the
+    commands that a worker needs and this user may not run."""
 
     info: dict[str, str] = field(default_factory=dict)
     config: dict[str, str] | None = None
+    denied: tuple[str, ...] = ()
 
 
 async def inspect(backend: RedisBackend) -> list[RedisState]:
@@ -36,7 +38,12 @@ async def inspect(backend: RedisBackend) -> list[RedisState]:
                     await connection.disconnect(nowait=True)
         except (RedisError, OSError, TimeoutError) as error:
             raise CommandError(error, sent=False) from error
-        states[state.info.get("run_id", "")] = state
+        denied = await partition.denied()
+        if partition is backend.partitions[0]:
+            denied += await partition.denied(revoking=True)
+        run = state.info.get("run_id", "")
+        denied += states[run].denied if run in states else ()
+        states[run] = replace(state, denied=tuple(dict.fromkeys(denied)))
     return list(states.values())
 
 
