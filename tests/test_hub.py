@@ -9,7 +9,7 @@ import pytest
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
 from sse_edge.backends.base import Numbered, Replay, Reset
 from sse_edge.delivery.feed import Feed
-from sse_edge.delivery.hub import SLICE
+from sse_edge.delivery.rounds import SLICE
 from sse_edge.delivery.stream import Stream
 from sse_edge.errors import BackendError
 from sse_edge.outcome import CLIENT_GONE, DRAIN, REVOKED, SLOW
@@ -350,7 +350,7 @@ async def test_closing_the_hub_drains(backend):
 
 async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
     """Whatever channels a stream has, and however events, turns, arrivals and leavers mix."""
-    monkeypatch.setattr("sse_edge.delivery.hub.SLICE", 3)
+    monkeypatch.setattr("sse_edge.delivery.rounds.SLICE", 3)
     chance = random.Random(5)
     for _ in range(30):
         backend = ScriptedBackend()
@@ -384,7 +384,7 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
         await settle()
         for stream, events in expected.items():
             check(stream, events)
-        assert not hub._rounds
+        assert hub._rounds.idle
         await hub.close()
 
 
@@ -414,14 +414,14 @@ async def test_no_id_goes_before_an_event_that_is_older(backend):
     stream = await join(hub)
     hub.deliver("c", at(1), frame(1))
     await settle()
-    hub._flush_soon = lambda: None  # the loop is busy elsewhere
+    hub._rounds._flush_soon = lambda: None  # the loop is busy elsewhere
     hub.deliver("c", at(2), frame(2))
     backend.position = at(3)
     async with asyncio.timeout(5):
         while b"id: 1000-3" not in stream.sink.data:
             await asyncio.sleep(0.01)
     assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
-    del hub._flush_soon
+    del hub._rounds._flush_soon
     await hub.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from ..backends.base import CONTROL, Backend, Replay, Reset
@@ -16,13 +16,10 @@ from . import frames
 from .backlog import Backlog, Bounds
 from .feed import Feed
 from .lifetime import NEVER, Lifetime
+from .rounds import Rounds
 from .sink import Sink
 from .stream import Stream
 from .wheel import TICK, Wheel
-
-SLICE = 150
-"""Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
-writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
 
 HERD = 100
 """Streams that may come back in one second without being a herd."""
@@ -59,19 +56,15 @@ class Hub:
         self.draining = False
         self.streams: set[Stream] = set()
         self.opened = 0
-        self.delivered = 0
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
         self._chance = chance
         self._feeds: dict[str, Feed] = {}
-        self._number = 0
-        self._dirty: deque[Stream] = deque()
-        self._rounds: deque[Feed] = deque()
-        self._flushing = False
         self._closed = False
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._rounds = Rounds(self._loop, self.bounds, self.end)
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
 
@@ -79,6 +72,11 @@ class Hub:
     def now(self) -> float:
         """The hub's clock: monotonic seconds, so that a jump of the wall clock moves nothing."""
         return self._loop.time()
+
+    @property
+    def delivered(self) -> int:
+        """Events written, each counted for every stream."""
+        return self._rounds.delivered
 
     async def start(self) -> None:
         """Begin to listen and to watch the clock."""
@@ -208,7 +206,7 @@ class Hub:
             return
         # At once: it leaves the machine together with the first bytes, where history was at hand.
         before, now = stream.size, self.now
-        self.delivered += stream.flush(now)
+        self._rounds.flush(stream, now)
         if stream.behind and replay.events:
             stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
 
@@ -216,7 +214,7 @@ class Hub:
         """If it holds nothing back any more, it is given events by its feeds from here on."""
         if stream.held is not None:
             return
-        stream.seen = self._number
+        stream.seen = self._rounds.number
         for feed in stream.feeds:
             feed.early.discard(stream)
             feed.live.add(stream)
@@ -242,9 +240,9 @@ class Hub:
         if ending.told:
             # First the goodbye: finding the position may bring in events, which then go before it.
             goodbye = self._goodbye(stream, ending)
-            self._settle(stream)
+            self._rounds.settle(stream)
             stream.ending = ending
-            self.delivered += stream.flush(self.now)
+            self._rounds.flush(stream, self.now)
             stream.sink.finish(goodbye)
             self._unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
@@ -290,12 +288,12 @@ class Hub:
         if len(stream.channels) == 1:
             self.end(stream, FORBIDDEN_SINCE)
             return
-        self._settle(stream)
+        self._rounds.settle(stream)
         self._ignore(stream, channel)
         stream.channels = tuple([other for other in stream.channels if other != channel])
         stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
-        self._queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
+        self._rounds.queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
 
     def recheck_at(self, stream: Stream, seconds: float) -> None:
         """Ask again in so many seconds whether ``stream`` may go on."""
@@ -327,19 +325,12 @@ class Hub:
         feed = self._feeds.get(channel)
         if feed is None:
             return
-        self._number += 1
-        if feed.live:
-            feed.append(self._number, frame)
-            if not feed.waits:
-                feed.waits = True
-                self._rounds.append(feed)
-        if feed.early:
-            for stream in list(feed.early):
-                stream.hold(id, frame)
-                self._let_live(stream)
-                if stream.pending:
-                    self._dirty.append(stream)
-        self._flush_soon()
+        self._rounds.append(feed, frame)
+        for stream in list(feed.early):
+            stream.hold(id, frame)
+            self._let_live(stream)
+            if stream.pending:
+                self._rounds.mark(stream)
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
@@ -348,7 +339,7 @@ class Hub:
             return
         for stream in self._streams_of(channel):
             if stream.lacks(id):
-                self._queue(stream, frame)
+                self._rounds.queue(stream, frame)
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
@@ -358,102 +349,14 @@ class Hub:
             return
         frame = frames.reset(reset)
         for stream in self._streams_of(reset.channel):
-            self._settle(stream)
+            self._rounds.settle(stream)
             stream.restart(reset.head, frame)
             self._let_live(stream)
-            self._mark(stream)
+            self._rounds.mark(stream)
 
     def _streams_of(self, channel: str) -> list[Stream]:
         feed = self._feeds.get(channel)
         return [] if feed is None else [*feed.live, *feed.early]
-
-    def _queue(self, stream: Stream, frame: bytes) -> None:
-        """Give ``stream`` something of its own after all that it is to be given before."""
-        self._settle(stream)
-        stream.queue(frame)
-        self._mark(stream)
-
-    def _settle(self, stream: Stream) -> None:
-        """Take what its feeds have for it, in their common order, as its own."""
-        if stream.held is not None:
-            return
-        owed = [event for feed in stream.feeds for event in feed.after(stream.seen)]
-        if len(stream.feeds) > 1:
-            owed.sort()
-        for _, frame in owed:
-            stream.queue(frame)
-        stream.seen = self._number
-
-    # The flush loop
-
-    def _mark(self, stream: Stream) -> None:
-        self._dirty.append(stream)
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if not self._flushing and (self._dirty or self._rounds):
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        dirty, rounds, now, left = self._dirty, self._rounds, self.now, SLICE
-        while dirty and left > 0:
-            self._write(dirty.popleft(), now)
-            left -= 1
-        while rounds and left > 0:
-            feed = rounds[0]
-            streams = feed.next(left)
-            self._give_round(feed, streams, now)
-            left -= max(1, len(streams))
-            if feed.end_round():
-                rounds.popleft()
-                if feed.waits:
-                    rounds.append(feed)
-        self._flushing = False
-        self._flush_soon()
-
-    def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
-        """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
-        number, last, only = self._number, feed.last, feed.only
-        delivered, cut, data, events = 0, -1, b"", 0
-        for stream in streams:
-            seen = stream.seen
-            if seen >= last or stream.ending is not None:
-                continue
-            if stream.pending or stream.behind or not (stream.feeds is only or _alone(feed, stream)):
-                self._write(stream, now)
-                continue
-            if seen != cut:
-                data, events = feed.joined(seen)
-                cut = seen
-            delivered += events
-            stream.seen = number
-            # Stream.give, without the call.
-            stream.events += events
-            stream.last_write = now
-            stream.size += len(data)
-            stream.behind = stream.sink.write(data)
-        self.delivered += delivered
-
-    def _write(self, stream: Stream, now: float) -> None:
-        """Write all that ``stream`` is to be given."""
-        if stream.ending is not None:
-            return
-        self._settle(stream)
-        # What waited before counts, not what is new.
-        if stream.pending and stream.behind and self._is_slow(stream, now):
-            self.end(stream, SLOW)
-        else:
-            self.delivered += stream.flush(now)
-
-    def _is_slow(self, stream: Stream, now: float) -> bool:
-        unsent = stream.sink.unsent
-        if not unsent:
-            stream.backlog = None
-            return False
-        if stream.backlog is None:
-            stream.backlog = Backlog(stream.size, now)
-        return stream.backlog.exceeds(self.bounds, stream.size, unsent, now)
 
     # Time
 
@@ -479,7 +382,7 @@ class Hub:
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
                 continue
-            if self._is_slow(stream, now):
+            if self._rounds.is_slow(stream, now):
                 self.end(stream, SLOW)
                 continue
             if now >= stream.recheck:
@@ -487,7 +390,7 @@ class Hub:
                 if self._on_recheck is not None:
                     self._on_recheck(stream)
             if now >= stream.last_write + stream.silence:
-                self._write(stream, now)  # an id must not go out before an event that is older
+                self._rounds.write(stream, now)  # an id must not go out before an event that is older
             if stream.ending is None and now >= stream.last_write + stream.silence:
                 proven = position is not None and stream.upto is not None and position > stream.upto
                 stream.give(placed if proven else frames.KEEP_ALIVE, 0, now)
@@ -502,9 +405,3 @@ class Hub:
         position = self.subscriber.position
         proven = position is not None and stream.upto is not None and position > stream.upto
         return frames.goodbye(ending, position if proven else None, self._retry_ms())
-
-
-def _alone(feed: Feed, stream: Stream) -> bool:
-    """Whether ``feed`` is the only one that has anything for ``stream``."""
-    feeds, seen = stream.feeds, stream.seen
-    return feed in feeds and all(other is feed or other.last <= seen for other in feeds)
