@@ -915,6 +915,28 @@ async def test_reads_again(server):
     await exchange.ended()
 
 
+@served(sinks=["UvicornSink"], on=["uvloop"])
+async def test_default_timeout(server):
+    """A default timeout that an app sets for its own sockets makes no write wait, and cuts nobody off."""
+    server.gate.clear()
+    client = await server.client(receive_buffer=65536)
+    await client.send(get())
+    exchange = await server.exchange()
+    exchange.sink._transport = exchange.transport  # past the tap, so that the socket itself is written to
+    socket.setdefaulttimeout(0.2)
+    try:
+        server.gate.set()
+        await eventually(lambda: exchange.sink._wire is not None)
+    finally:
+        socket.setdefaulttimeout(None)
+    for _ in range(LARGE // 1000):  # until the kernel takes no more; on this thread the client reads too
+        exchange.sink.write(b"x" * 1000)
+    exchange.sink.finish(b"bye")
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + b"x" * LARGE + b"bye"
+    await exchange.ended()
+
+
 @served()
 async def test_refused_start(server, kind, caplog):
     """A head that the server refuses ends the stream without an error, and without a byte of it.

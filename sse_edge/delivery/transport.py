@@ -219,7 +219,9 @@ class UvicornSink:
         sock = self._transport.get_extra_info("socket")
         if sock is None:
             return None
-        return socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
+        wire = socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
+        wire.setblocking(False)  # whatever socket.setdefaulttimeout() was told
+        return wire
 
     def _in_kernel(self) -> int:
         """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
