@@ -16,6 +16,7 @@ from . import frames
 from .backlog import Backlog, Bounds
 from .feed import Feed
 from .lifetime import NEVER, Lifetime
+from .roster import Roster
 from .rounds import Rounds
 from .sink import Sink
 from .stream import Stream
@@ -34,9 +35,10 @@ GOODBYE = 5.0
 class Hub:
     """Delivers a backend's events to the streams of one worker.
 
-    ``bounds`` are on what may wait for one client before its stream ends as ``slow``.  ``on_recheck`` is
-    called with a stream whose right to its channels is to be asked again, and ``on_control`` with each
-    message to all workers, or None when some may have been lost.
+    ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
+    before its stream ends as ``slow``.  ``on_recheck`` is called with a stream whose right to its
+    channels is to be asked again, and ``on_control`` with each message to all workers, or None when some
+    may have been lost.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Hub:
         self.bounds = bounds or Bounds()
         self.draining = False
         self.streams: set[Stream] = set()
+        self.users = Roster()
+        self.sessions = Roster()
         self.opened = 0
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
@@ -135,8 +139,15 @@ class Hub:
         self.subscriber.want(stream.channels)
         self._opened(stream)
 
+    def on(self, channel: str) -> list[Stream]:
+        """The streams that hear ``channel``."""
+        feed = self._feeds.get(channel)
+        return [] if feed is None else [*feed.live, *feed.early]
+
     def _listen(self, stream: Stream) -> None:
         self.streams.add(stream)
+        self.users.add(stream.user, stream)
+        self.sessions.add(stream.session, stream)
         self._empty.clear()
         feeds = [self._feed(channel) for channel in stream.channels]
         stream.feeds = feeds[0].only if len(feeds) == 1 else tuple(feeds)
@@ -151,6 +162,8 @@ class Hub:
 
     def _leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
+        self.users.discard(stream.user, stream)
+        self.sessions.discard(stream.session, stream)
         if not self.streams:
             self._empty.set()
         self._unlisten(stream)
@@ -337,7 +350,7 @@ class Hub:
         if channel == CONTROL:
             self.deliver(channel, id, frame)
             return
-        for stream in self._streams_of(channel):
+        for stream in self.on(channel):
             if stream.lacks(id):
                 self._rounds.queue(stream, frame)
 
@@ -348,15 +361,11 @@ class Hub:
                 self._on_control(None)
             return
         frame = frames.reset(reset)
-        for stream in self._streams_of(reset.channel):
+        for stream in self.on(reset.channel):
             self._rounds.settle(stream)
             stream.restart(reset.head, frame)
             self._let_live(stream)
             self._rounds.mark(stream)
-
-    def _streams_of(self, channel: str) -> list[Stream]:
-        feed = self._feeds.get(channel)
-        return [] if feed is None else [*feed.live, *feed.early]
 
     # Time
 
