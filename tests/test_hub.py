@@ -8,6 +8,7 @@ import pytest
 
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
 from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.rounds import SLICE
 from sse_edge.delivery.stream import Stream
@@ -82,6 +83,48 @@ async def test_a_fan_out_gives_others_their_turn(hub):
     asyncio.get_running_loop().call_soon(look)
     await settle()
     assert [count for count in dict.fromkeys(written) if count] == [SLICE, 2 * SLICE, 3 * SLICE]
+
+
+async def slices(count):
+    """How many streams each turn of the loop added to ``count()``, until it adds none for some turns."""
+    steps, before, idle = [], count(), 0
+    while idle < 10:
+        await asyncio.sleep(0)
+        after = count()
+        steps.append(after - before)
+        idle = 0 if after > before else idle + 1
+        before = after
+    return [step for step in steps if step]
+
+
+FIRST = {
+    "event": lambda hub: hub.deliver("c", at(1), frame(1)),
+    "late": lambda hub: hub.deliver_late("c", at(1), frame(1)),
+    "reset": lambda hub: hub.reset(Reset("c", "trimmed", at(1))),
+}
+
+
+@pytest.mark.parametrize("what", FIRST.values(), ids=FIRST)
+async def test_the_first_that_all_hear_is_cut_into_slices(hub, what):
+    """The first event for streams that came from history, a late one and a reset give others their turn."""
+    streams = [await join(hub) for _ in range(3 * SLICE)]
+    await settle()
+    what(hub)
+    assert not any(stream.pending for stream in streams)  # nothing was done for each of them yet
+    assert await slices(lambda: sum(len(stream.sink.writes) > 1 for stream in streams)) == [SLICE] * 3
+
+
+async def test_what_is_heard_during_many_replays_costs_nothing_per_stream(hub):
+    """Streams that are owed history share what is heard meanwhile."""
+    streams = [await join(hub, live=False) for _ in range(100)]
+    for n in range(1, 50):
+        hub.deliver("c", at(n), frame(n))
+    await settle()
+    assert not any(stream.pending for stream in streams)
+    for stream in streams:
+        await hub.catch_up(stream, at(0))
+    assert all(frame(49) in stream.sink.data for stream in streams)
+    assert hub._feeds["c"].after(0) == []
 
 
 async def test_history_then_live(hub, backend):
@@ -349,7 +392,7 @@ async def test_closing_the_hub_drains(backend):
 
 
 async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
-    """Whatever channels a stream has, and however events, turns, arrivals and leavers mix."""
+    """Whatever channels a stream has, and however events, resets, turns, arrivals and leavers mix."""
     monkeypatch.setattr("sse_edge.delivery.rounds.SLICE", 3)
     chance = random.Random(5)
     for _ in range(30):
@@ -357,7 +400,7 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
         hub = await make_hub(backend, max_unsent=10**9)
         expected = {}
         for n in range(1, 120):
-            match chance.randrange(8):
+            match chance.randrange(10):
                 case 0 if len(expected) < 20:
                     backend.answers = Replay([], [], at(n))
                     names = chance.sample("abcd", chance.randint(1, 3))
@@ -375,12 +418,20 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                     hub.close_stream(stream, CLIENT_GONE)
                 case 3 | 4:
                     await asyncio.sleep(0)
-                case _:
+                case told:
                     channel = chance.choice("abcd")
-                    hub.deliver(channel, at(n), frame(n, channel))
+                    piece = frame(n, channel)
+                    if told == 9:
+                        reset = Reset(channel, f"r{n}", at(n))
+                        piece = frames.reset(reset)
+                        hub.reset(reset)
+                    elif told == 8:
+                        hub.deliver_late(channel, at(n), piece)
+                    else:
+                        hub.deliver(channel, at(n), piece)
                     for stream, events in expected.items():
                         if channel in stream.channels:
-                            events.append(frame(n, channel))
+                            events.append(piece)
         await settle()
         for stream, events in expected.items():
             check(stream, events)
@@ -389,9 +440,9 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
 
 
 def check(stream, expected):
-    """The stream was written these events, beside what the edge itself says."""
+    """The stream was written these events and resets, beside what else the edge says."""
     blocks = [block + b"\n\n" for block in stream.sink.data.split(b"\n\n") if b"\ndata: " in b"\n" + block]
-    assert [block for block in blocks if b"event: edge-" not in block] == expected
+    assert [block for block in blocks if b"event: edge-" not in block or b"edge-reset" in block] == expected
 
 
 async def test_a_burst_is_shared_by_all_streams(hub):

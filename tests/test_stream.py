@@ -3,7 +3,7 @@
 import pytest
 
 from delivery import ListSink, at, frame
-from sse_edge.delivery.stream import Stream
+from sse_edge.delivery.stream import Heard, Stream
 from sse_edge.outcome import MAX_DURATION
 
 
@@ -11,49 +11,109 @@ def stream():
     return Stream(("c",), ListSink(), opened=0.0, deadline=9.0, last_ending=MAX_DURATION, silence=1.0)
 
 
+def event(n):
+    return Heard(at(n), frame(n))
+
+
+def late(n):
+    return Heard(at(n), b"late%d" % n, "late")
+
+
+def reset(n):
+    return Heard(at(n), b"reset%d" % n, "reset")
+
+
+def said(it):
+    """What it is to be written, in short."""
+    return [text if text[:1] in b"lr" else int(text.rpartition(b"c")[2]) for text in it.pending or []]
+
+
 @pytest.mark.parametrize(
-    ("held", "upto", "after", "heard", "live"),
+    ("meanwhile", "upto", "then", "heard", "wary"),
     [
-        ([], 5, [], [], False),
-        ([], 5, [4, 5], [], False),
-        ([], 5, [6], [6], True),
-        ([4, 5, 6, 7], 5, [], [6, 7], True),
-        ([4, 5], 5, [5, 6, 7], [6, 7], True),
-        ([6], 5, [7, 8], [6, 7, 8], True),
+        ([], 5, [], [], True),
+        ([], 5, [4, 5], [], True),
+        ([], 5, [6], [6], False),
+        ([4, 5, 6, 7], 5, [], [6, 7], False),
+        ([4, 5], 5, [5, 6, 7], [6, 7], False),
+        ([6], 5, [7, 8], [6, 7, 8], False),
     ],
 )
-def test_each_event_once(held, upto, after, heard, live):
-    """What history gave is dropped when it is heard again; the first newer event makes the stream live."""
+def test_each_event_once(meanwhile, upto, then, heard, wary):
+    """What history gave is dropped when it is heard again; past the first newer event nothing repeats."""
     it = stream()
-    for n in held:
-        it.hold(at(n), frame(n))
-    it.go_live(at(upto))
-    for n in after:
-        if it.held is None:
-            it.queue(frame(n))
-        else:
-            it.hold(at(n), frame(n))
-    assert (it.pending or []) == [frame(n) for n in heard]
-    assert (it.held is None) is live
+    it.go_live(at(upto), None, [event(n) for n in meanwhile])
+    for n in then:
+        it.take(event(n))
+    assert said(it) == heard
+    assert it.wary is wary
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then", "heard"),
+    [
+        # upto is 5, and history began after 3
+        ([reset(5)], [], []),  # it happened before history was read
+        ([reset(6)], [], [b"reset6"]),
+        ([reset(6)], [event(6)], [b"reset6", 6]),
+        ([late(4)], [], []),  # history had it
+        ([late(9)], [], []),
+        ([], [late(3)], []),  # before all that is owed
+        ([], [late(4)], [b"late4"]),
+        ([], [event(6), late(4), event(7)], [6, b"late4", 7]),
+        ([], [late(4), event(5), event(6)], [b"late4", 6]),  # it proves nothing about others
+        ([], [reset(5), event(5)], [b"reset5"]),
+        ([], [reset(2), event(3)], [b"reset2", 3]),  # another data set begins below
+        ([], [reset(9), event(4)], [b"reset9", 4]),
+        ([], [event(6), reset(2), event(3)], [6, b"reset2", 3]),
+    ],
+)
+def test_resets_and_what_comes_late(meanwhile, then, heard):
+    """A reset counts if history does not include it; what comes late is given to whom it is owed."""
+    it = stream()
+    it.go_live(at(5), at(3), meanwhile)
+    for each in then:
+        it.take(each)
+    assert said(it) == heard
+
+
+@pytest.mark.parametrize(
+    ("upto", "then", "position", "proves"),
+    [
+        (5, [], 6, True),
+        (5, [], 5, False),
+        (5, [], 4, False),
+        (5, [], None, False),
+        (None, [], 6, False),
+        (5, [reset(2)], 3, True),  # it is in another data set now
+        (5, [reset(2)], 2, False),
+        (5, [reset(9)], 6, True),
+    ],
+)
+def test_what_a_position_proves(upto, then, position, proves):
+    """A position is told to a client only if it lies past what its history led to."""
+    it = stream()
+    assert not it.proves(None if position is None else at(position))
+    it.go_live(None if upto is None else at(upto))
+    for each in then:
+        it.take(each)
+    assert it.proves(None if position is None else at(position)) is proves
 
 
 def test_events_without_an_id_are_never_dropped():
     """A live-only event that came during the replay follows it."""
     it = stream()
-    it.hold(None, b"plain")
-    it.hold(at(3), frame(3))
-    it.go_live(at(5))
-    it.hold(None, b"later")
+    it.go_live(at(5), None, [Heard(None, b"plain"), event(3)])
+    it.take(Heard(None, b"later"))
     assert it.pending == [b"plain", b"later"]
 
 
 def test_without_numbering_everything_held_follows():
     """On a backend without history, what came meanwhile follows at once."""
     it = stream()
-    it.hold(None, b"one")
-    it.go_live(None)
+    it.go_live(None, None, [Heard(None, b"one")])
     assert it.pending == [b"one"]
-    assert it.held is None
+    assert not it.wary
 
 
 def test_flush_writes_once():

@@ -19,7 +19,7 @@ from .lifetime import NEVER, Lifetime
 from .roster import Roster
 from .rounds import Rounds
 from .sink import Sink
-from .stream import Stream
+from .stream import Heard, Stream
 from .wheel import TICK, Wheel
 
 HERD = 100
@@ -151,8 +151,9 @@ class Hub:
         self._empty.clear()
         feeds = [self._feed(channel) for channel in stream.channels]
         stream.feeds = feeds[0].only if len(feeds) == 1 else tuple(feeds)
+        stream.seen = self._rounds.number
         for feed in stream.feeds:
-            feed.early.add(stream)
+            feed.join(stream)
 
     def _feed(self, channel: str) -> Feed:
         feed = self._feeds.get(channel)
@@ -209,28 +210,20 @@ class Hub:
             return
 
     def _give(self, stream: Stream, replay: Replay, after: EventId | None) -> None:
+        if stream.ending is not None:
+            return
         said = frames.replay(replay)
         for frame in said:
             stream.queue(frame)
         stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
-        stream.go_live(replay.upto, after)
-        self._let_live(stream)
-        if stream.ending is not None:
-            return
+        stream.go_live(replay.upto, after, self._rounds.heard(stream))
+        for feed in stream.feeds:
+            feed.let_live(stream)
         # At once: it leaves the machine together with the first bytes, where history was at hand.
         before, now = stream.size, self.now
         self._rounds.flush(stream, now)
         if stream.behind and replay.events:
             stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
-
-    def _let_live(self, stream: Stream) -> None:
-        """If it holds nothing back any more, it is given events by its feeds from here on."""
-        if stream.held is not None:
-            return
-        stream.seen = self._rounds.number
-        for feed in stream.feeds:
-            feed.early.discard(stream)
-            feed.live.add(stream)
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -251,12 +244,13 @@ class Hub:
         if stream.ending is not None:
             return
         if ending.told:
-            # First the goodbye: finding the position may bring in events, which then go before it.
-            goodbye = self._goodbye(stream, ending)
+            # First the position: finding it may bring in events, which then go before it.
+            position = self.subscriber.position
             self._rounds.settle(stream)
             stream.ending = ending
             self._rounds.flush(stream, self.now)
-            stream.sink.finish(goodbye)
+            proven = position if stream.proves(position) else None
+            stream.sink.finish(frames.goodbye(ending, proven, self._retry_ms()))
             self._unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
         else:
@@ -320,12 +314,9 @@ class Hub:
 
     def _ignore(self, stream: Stream, channel: str) -> None:
         feed = self._feeds.get(channel)
-        if feed is not None:
-            feed.live.discard(stream)
-            feed.early.discard(stream)
-            if not feed.live and not feed.early:
-                del self._feeds[channel]
-                feed.only = ()  # it refers to the feed: only the collector would find it
+        if feed is not None and feed.leave(stream):
+            del self._feeds[channel]
+            feed.only = ()  # it refers to the feed: only the collector would find it
 
     # Events: the backend's Receiver
 
@@ -335,24 +326,14 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(frame)
             return
-        feed = self._feeds.get(channel)
-        if feed is None:
-            return
-        self._rounds.append(feed, frame)
-        for stream in list(feed.early):
-            stream.hold(id, frame)
-            self._let_live(stream)
-            if stream.pending:
-                self._rounds.mark(stream)
+        self._hear(channel, Heard(id, frame))
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
         if channel == CONTROL:
             self.deliver(channel, id, frame)
             return
-        for stream in self.on(channel):
-            if stream.lacks(id):
-                self._rounds.queue(stream, frame)
+        self._hear(channel, Heard(id, frame, "late"))
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
@@ -360,12 +341,12 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(None)
             return
-        frame = frames.reset(reset)
-        for stream in self.on(reset.channel):
-            self._rounds.settle(stream)
-            stream.restart(reset.head, frame)
-            self._let_live(stream)
-            self._rounds.mark(stream)
+        self._hear(reset.channel, Heard(reset.head, frames.reset(reset), "reset"))
+
+    def _hear(self, channel: str, heard: Heard) -> None:
+        feed = self._feeds.get(channel)
+        if feed is not None:
+            self._rounds.append(feed, heard)
 
     # Time
 
@@ -401,16 +382,10 @@ class Hub:
             if now >= stream.last_write + stream.silence:
                 self._rounds.write(stream, now)  # an id must not go out before an event that is older
             if stream.ending is None and now >= stream.last_write + stream.silence:
-                proven = position is not None and stream.upto is not None and position > stream.upto
-                stream.give(placed if proven else frames.KEEP_ALIVE, 0, now)
+                stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
 
     def _retry_ms(self) -> int:
         return self.lifetime.retry_ms(self._chance())
-
-    def _goodbye(self, stream: Stream, ending: Ending) -> bytes:
-        position = self.subscriber.position
-        proven = position is not None and stream.upto is not None and position > stream.upto
-        return frames.goodbye(ending, position if proven else None, self._retry_ms())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..outcome import SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import Feed
-from .stream import Stream
+from .stream import Heard, Stream
 
 SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
@@ -40,12 +40,10 @@ class Rounds:
         """Whether nothing waits to be written."""
         return not self._dirty and not self._feeds
 
-    def append(self, feed: Feed, frame: bytes) -> None:
-        """Give an event to the live streams of ``feed``."""
+    def append(self, feed: Feed, heard: Heard) -> None:
+        """Give to the streams of ``feed`` what was heard on it."""
         self.number += 1
-        if not feed.live:
-            return
-        feed.append(self.number, frame)
+        feed.append(self.number, heard)
         if not feed.waits:
             feed.waits = True
             self._feeds.append(feed)
@@ -63,15 +61,18 @@ class Rounds:
         self._flush_soon()
 
     def settle(self, stream: Stream) -> None:
-        """Take what its feeds have for it, in their common order, as its own."""
-        if stream.held is not None:
-            return
-        owed = [event for feed in stream.feeds for event in feed.after(stream.seen)]
+        """Take what its feeds have for it as its own."""
+        if not stream.owed:
+            for heard in self.heard(stream):
+                stream.take(heard)
+
+    def heard(self, stream: Stream) -> list[Heard]:
+        """What the feeds of ``stream`` have for it, in their common order; it has seen it now."""
+        heard = [each for feed in stream.feeds for each in feed.after(stream.seen)]
         if len(stream.feeds) > 1:
-            owed.sort()
-        for _, frame in owed:
-            stream.queue(frame)
+            heard.sort()
         stream.seen = self.number
+        return [each for _, each in heard]
 
     def _flush_soon(self) -> None:
         if not self._flushing and (self._dirty or self._feeds):
@@ -97,13 +98,19 @@ class Rounds:
 
     def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
         """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
-        number, last, only = self.number, feed.last, feed.only
+        number, last, turn, only = self.number, feed.last, feed.turn, feed.only
         delivered, cut, data, events = 0, -1, b"", 0
         for stream in streams:
             seen = stream.seen
             if seen >= last or stream.ending is not None:
                 continue
-            if stream.pending or stream.behind or not (stream.feeds is only or _alone(feed, stream)):
+            if (
+                seen < turn
+                or stream.wary
+                or stream.pending
+                or stream.behind
+                or not (stream.feeds is only or _alone(feed, stream))
+            ):
                 self.write(stream, now)
                 continue
             if seen != cut:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..event import EventId
 from ..outcome import Ending
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
     from .feed import Feed
 
 
+class Heard(NamedTuple):
+    """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset, whose
+    id is its head."""
+
+    id: EventId | None
+    frame: bytes
+    kind: Literal["event", "late", "reset"] = "event"
+
+
 class Stream:
     """One open response.
 
-    ``held`` collects live events while the stream is still owed history, and until the first of them
-    is newer than ``upto``; None once it is live, when it is given what its ``feeds`` have after ``seen``.
-    ``after`` is what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
+    It is given what its ``feeds`` have after ``seen``, once it is not ``owed`` history any more.  That
+    began after ``after`` and led to ``upto``; until an event is newer the stream is ``wary``: history may
+    have given what is heard.  ``pending`` is its own and comes first, ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
     watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
     the hub's clock, in seconds.
@@ -35,7 +45,6 @@ class Stream:
         "ending",
         "events",
         "feeds",
-        "held",
         "last_ending",
         "last_write",
         "opened",
@@ -51,6 +60,7 @@ class Stream:
         "upto",
         "user",
         "waiting",
+        "wary",
     )
 
     def __init__(
@@ -78,7 +88,7 @@ class Stream:
         self.owed = True
         self.upto: EventId | None = None
         self.after: EventId | None = None
-        self.held: list[tuple[EventId | None, bytes]] | None = []
+        self.wary = False
         self.feeds: tuple[Feed, ...] = ()
         self.seen = 0
         self.pending: list[bytes] | None = None
@@ -90,50 +100,51 @@ class Stream:
         self.recheck = NEVER
         self.waiting: asyncio.Task[None] | None = None
 
-    def hold(self, id: EventId | None, frame: bytes) -> None:
-        """Take a live event while not live yet."""
-        held = self.held
-        if held is None:
-            raise RuntimeError("the stream is live")
-        if self.owed:
-            held.append((id, frame))
-        elif id is None:
-            self.queue(frame)
-        elif self.upto is None or id > self.upto:
-            # The first event past what history gave: from here on nothing can repeat.
-            self.held = None
-            self.queue(frame)
-
-    def go_live(self, upto: EventId | None, after: EventId | None = None) -> None:
-        """History from ``after`` up to ``upto`` is queued (None: there is none): let the newer held
-        events follow."""
+    def go_live(
+        self, upto: EventId | None, after: EventId | None = None, meanwhile: Sequence[Heard] = ()
+    ) -> None:
+        """History from ``after`` up to ``upto`` is queued (None: there is none): let what was heard
+        meanwhile follow, if it is newer."""
         self.after = upto if after is None else after
-        held, self.held = self.held or [], None if upto is None else []
-        self.owed = False
         self.upto = upto
-        for id, frame in held:
-            if self.held is None:
-                self.queue(frame)
-            else:
-                self.hold(id, frame)
+        self.owed = False
+        self.wary = upto is not None
+        for id, frame, kind in meanwhile:
+            if kind != "late":  # history had it
+                self.take(Heard(id, frame))
 
-    def lacks(self, id: EventId) -> bool:
-        """Whether an event that went missing, and is in no log that it was given, is owed to it.
+    def take(self, heard: Heard) -> None:
+        """Queue what was heard, unless the stream was given it already."""
+        if heard.kind == "late":
+            if not self._lacks(heard.id):
+                return
+        elif heard.kind == "reset":
+            self._restart(heard.id)
+        elif self.wary and heard.id is not None:
+            if not self._is_new(heard.id):
+                return
+            # The first event past what history gave: from here on nothing can repeat.
+            self.wary = False
+        self.queue(heard.frame)
 
-        While it is still owed history, that will bring it.
-        """
-        return not self.owed and (self.after is None or id > self.after)
+    def proves(self, position: EventId | None) -> bool:
+        """Whether everything up to ``position`` being delivered says more than the stream's own place."""
+        return position is not None and self.upto is not None and position > self.upto
 
-    def restart(self, head: EventId, frame: bytes) -> None:
-        """Take a reset; what comes after it may have ids below what came before."""
-        if self.owed and self.held is not None:
-            self.held.append((head, frame))
+    def _is_new(self, id: EventId) -> bool:
+        """Whether history did not give it."""
+        return self.upto is None or id > self.upto
+
+    def _lacks(self, id: EventId | None) -> bool:
+        """Whether an event that went missing, and is in no log that it was given, is owed to it."""
+        return self.after is None or id is None or id > self.after
+
+    def _restart(self, head: EventId | None) -> None:
+        """What comes after a reset may have ids below what came before."""
+        if head is None or self.upto is None or head == self.upto:
             return
-        if self.upto is not None and head < self.upto:
-            self.held, self.upto = None, head
-        if self.held is not None and self.upto is not None and head > self.upto:
-            self.held = None
-        self.queue(frame)
+        self.wary = False
+        self.upto = min(head, self.upto)
 
     def queue(self, frame: bytes) -> None:
         """Add an event to the next flush."""
