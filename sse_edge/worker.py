@@ -9,7 +9,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from itertools import islice
 
 from .admission.gate import Admission, Gate
@@ -133,12 +133,7 @@ class Worker:
             chosen += hub.sessions.of(session)
         if channel is not None:
             chosen += hub.on(channel)
-        return self._revoke(chosen)
-
-    def _revoke(self, streams: Iterable[Stream]) -> int:
-        chosen = {stream for stream in streams if stream.ending is None}
-        self.hub.end_all(chosen, REVOKED)
-        return len(chosen)
+        return hub.end_soon(chosen, REVOKED)
 
     def _on_control(self, frame: bytes | None) -> None:
         if frame is None:  # something may have been missed: what is revoked is kept apart from it
@@ -186,7 +181,7 @@ class Worker:
         while some := dict(islice(known, SOME)):
             self._gate.revocations.merge(some, time.time())
             await asyncio.sleep(0)
-        self._revoke(self.hub.sessions.among(revoked))
+        self.hub.end_soon(self.hub.sessions.among(revoked), REVOKED)
         self._informed.set()
 
     # The end

@@ -10,10 +10,10 @@ from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub
 from sse_edge.backends.base import Numbered, Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
-from sse_edge.delivery.rounds import SLICE
+from sse_edge.delivery.rounds import FEW, SLICE
 from sse_edge.delivery.stream import Stream
 from sse_edge.errors import BackendError
-from sse_edge.outcome import CLIENT_GONE, DRAIN, REVOKED, SLOW
+from sse_edge.outcome import CLIENT_GONE, DRAIN, MAX_DURATION, REVOKED, SLOW
 
 
 @pytest.fixture
@@ -112,6 +112,88 @@ async def test_the_first_that_all_hear_is_cut_into_slices(hub, what):
     what(hub)
     assert not any(stream.pending for stream in streams)  # nothing was done for each of them yet
     assert await slices(lambda: sum(len(stream.sink.writes) > 1 for stream in streams)) == [SLICE] * 3
+
+
+async def test_many_endings_are_cut_into_slices(hub):
+    """Ending many streams ends a few in every turn, each once, with its reason; until then they hear on."""
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    other = await join(hub)
+    hub.deliver("c", at(1), frame(1))
+    assert hub.end_soon(streams, REVOKED) == len(streams)
+    assert hub.end_soon(streams, DRAIN) == 0
+    assert not any(stream.ending for stream in streams)
+    hub.close_stream(streams[0], CLIENT_GONE)
+    assert await slices(lambda: sum(stream.sink.finished for stream in streams)) == [FEW - 1, FEW, FEW]
+    assert {stream.ending for stream in streams} == {REVOKED, CLIENT_GONE}
+    assert all(frame(1) in stream.sink.data for stream in streams[1:])
+    assert other.ending is None
+    assert hub.end_soon(streams, DRAIN) == 0
+
+
+async def test_closing_loses_no_ending(backend):
+    """What is to end when the hub closes ends with its own reason, and everything else with it."""
+    hub = await make_hub(backend)
+    streams = [await join(hub) for _ in range(6 * FEW)]
+    hub.end_soon(streams[:FEW], REVOKED)
+    turns = []
+
+    def look():
+        turns.append(sum(stream.sink.finished for stream in streams))
+        if not all(stream.sink.finished for stream in streams):
+            asyncio.get_running_loop().call_soon(look)
+
+    asyncio.get_running_loop().call_soon(look)
+    await hub.close()
+    assert [stream.ending for stream in streams] == [REVOKED] * FEW + [DRAIN] * 5 * FEW
+    assert all(stream.sink.finished for stream in streams)
+    assert len(set(turns)) >= 2
+
+
+@pytest.mark.parametrize("how", ["drain", "hurry"])
+async def test_a_drain_at_once_is_cut_into_slices(hub, how):
+    """Also when nothing is waited for, others get a turn while all streams end."""
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    if how == "hurry":
+        hub.hurry()
+    draining = asyncio.create_task(hub.drain(0 if how == "drain" else 30))
+    steps = await slices(lambda: sum(stream.sink.finished for stream in streams))
+    assert sum(steps) == len(streams)
+    assert max(steps) <= FEW
+    for stream in streams:
+        hub.close_stream(stream, CLIENT_GONE)
+    await asyncio.wait_for(draining, 5)
+
+
+@pytest.mark.parametrize("what", ["deadline", "keep-alive", "recheck"])
+async def test_many_that_are_due_are_cut_into_slices(backend, what):
+    """When many streams are due in one moment, a few have their turn, and then others."""
+    hub = await make_hub(backend, keep_alive=None, max_duration=None)
+    asked = []
+    hub._on_recheck = asked.append
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    await settle()
+    for stream in streams:
+        if what == "deadline":
+            stream.deadline, stream.last_ending = hub.now, MAX_DURATION
+        elif what == "keep-alive":
+            stream.silence = hub.now - stream.last_write + 1e-6
+        hub.recheck_at(stream, 0 if what == "recheck" else 1e9)
+
+    def count():
+        match what:
+            case "deadline":
+                return sum(stream.sink.finished for stream in streams)
+            case "keep-alive":
+                return sum(b"keep-alive" in stream.sink.data for stream in streams)
+        return len(asked)
+
+    most = 0
+    async with asyncio.timeout(5):
+        while (before := count()) < len(streams):
+            await asyncio.sleep(0)
+            most = max(most, count() - before)
+    assert 0 < most <= FEW
+    await hub.close()
 
 
 async def test_what_is_heard_during_many_replays_costs_nothing_per_stream(hub):

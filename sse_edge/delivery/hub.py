@@ -17,7 +17,7 @@ from .backlog import Backlog, Bounds
 from .feed import Feed
 from .lifetime import NEVER, Lifetime
 from .roster import Roster
-from .rounds import Rounds
+from .rounds import FEW, Rounds
 from .sink import Sink
 from .stream import Heard, Stream
 from .wheel import TICK, Wheel
@@ -91,7 +91,9 @@ class Hub:
     async def close(self) -> None:
         """End what is open and stop; the clock runs until the last stream is let go of."""
         self.draining = self._closed = True
-        self.end_all(self.streams, DRAIN)
+        self._rounds.end_soon(self.streams, DRAIN)
+        while self._rounds.end_few():  # noqa: ASYNC110 - nothing is waited for
+            await asyncio.sleep(0)
         if self._timer is not None and not self.streams:
             self._timer.cancel()
         await self.subscriber.close()
@@ -258,10 +260,9 @@ class Hub:
             stream.pending = None
             stream.sink.abort()
 
-    def end_all(self, streams: Iterable[Stream], ending: Ending) -> None:
-        """End several streams."""
-        for stream in list(streams):
-            self.end(stream, ending)
+    def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
+        """End many streams, a few in every turn of the loop; how many of them nobody had ended yet."""
+        return self._rounds.end_soon(streams, ending)
 
     async def drain(self, seconds: float) -> None:
         """Take no more streams, and end all in random order over ``seconds``; return when they are gone.
@@ -281,6 +282,8 @@ class Hub:
                     async with asyncio.timeout(wait):
                         await self._hurry.wait()
             self.end(stream, DRAIN)
+            if number % FEW == 0:
+                await asyncio.sleep(0)
         while self.streams:
             await self._empty.wait()
 
@@ -357,9 +360,10 @@ class Hub:
     def _on_tick(self) -> None:
         if self._closed and not self.streams:
             return
-        self._timer = self._loop.call_later(TICK, self._on_tick)
         now = self.now
-        due = self._wheel.due(now)
+        due = self._wheel.due(now, FEW)
+        # Others get a turn before the rest of those that are due.
+        self._timer = self._loop.call_later(TICK if len(due) < FEW else 0, self._on_tick)
         if not due:
             return
         position = self.subscriber.position

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from ..outcome import SLOW, Ending
 from .backlog import Backlog, Bounds
@@ -15,12 +16,16 @@ SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
 writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
 
+FEW = 50
+"""Streams ended before other tasks get a turn: each costs more than a write, and so does what its request
+does when it is over."""
+
 
 class Rounds:
     """Writes to the streams of one worker, some of them in every turn of the event loop.
 
     ``number`` is the newest event's in the order of all feeds, and ``delivered`` how many events were
-    written.  ``end`` is called with a stream that is too slow.
+    written.  ``end`` is called with a stream that is too slow, or whose turn it is to end.
     """
 
     def __init__(
@@ -31,6 +36,7 @@ class Rounds:
         self._loop = loop
         self._bounds = bounds
         self._end = end
+        self._ends: dict[Stream, Ending] = {}
         self._dirty: deque[Stream] = deque()
         self._feeds: deque[Feed] = deque()
         self._flushing = False
@@ -38,7 +44,7 @@ class Rounds:
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be written."""
-        return not self._dirty and not self._feeds
+        return not self._dirty and not self._feeds and not self._ends
 
     def append(self, feed: Feed, heard: Heard) -> None:
         """Give to the streams of ``feed`` what was heard on it."""
@@ -60,6 +66,21 @@ class Rounds:
         self._dirty.append(stream)
         self._flush_soon()
 
+    def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
+        """End streams, a few in every turn; how many of them nobody had ended yet."""
+        before = len(self._ends)
+        for stream in streams:
+            if stream.ending is None:
+                self._ends.setdefault(stream, ending)
+        self._flush_soon()
+        return len(self._ends) - before
+
+    def end_few(self) -> bool:
+        """End the next of them; whether more are left."""
+        for stream in list(islice(self._ends, FEW)):
+            self._end(stream, self._ends.pop(stream))
+        return bool(self._ends)
+
     def settle(self, stream: Stream) -> None:
         """Take what its feeds have for it as its own."""
         if not stream.owed:
@@ -75,12 +96,13 @@ class Rounds:
         return [each for _, each in heard]
 
     def _flush_soon(self) -> None:
-        if not self._flushing and (self._dirty or self._feeds):
+        if not self._flushing and not self.idle:
             self._flushing = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         dirty, feeds, now, left = self._dirty, self._feeds, self._loop.time(), SLICE
+        self.end_few()
         while dirty and left > 0:
             self.write(dirty.popleft(), now)
             left -= 1
