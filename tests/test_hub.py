@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from sse_edge.backends.base import Numbered, Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.rounds import FEW, SLICE
-from sse_edge.delivery.stream import Stream
+from sse_edge.delivery.stream import PIECE, Stream
 from sse_edge.errors import BackendError
 from sse_edge.outcome import CLIENT_GONE, DRAIN, MAX_DURATION, REVOKED, SLOW
 
@@ -390,6 +391,130 @@ async def test_one_large_replay_makes_nobody_slow(hub, backend):
         hub.deliver("c", at(n), frame(n) * 20)
         await settle()
     assert stream.ending is SLOW
+
+
+BIG = b"data: " + b"x" * 100_000 + b"\n\n"
+"""An event; a piece has room for two."""
+
+
+async def resumed(hub, backend, events, sink=None):
+    """A stream that is owed so many big events."""
+    backend.answers = Replay(
+        [Numbered(at(n), at(n).line() + BIG) for n in range(1, events + 1)], [], at(events)
+    )
+    return await join(hub, sink=sink or ListSink(stuck=True), after=at(0))
+
+
+async def test_a_large_replay_goes_out_in_pieces(hub, backend):
+    """The first piece leaves at once, each of the others when the client has read; then comes what is new."""
+    stream = await resumed(hub, backend, 7)
+    assert [len(piece) // 100_000 for piece in stream.sink.writes] == [2]
+    hub.deliver("c", at(8), frame(8))
+    hub.reset(Reset("c", "trimmed", at(9)))
+    await settle()
+    assert len(stream.sink.writes) == 1
+    for count in range(2, 5):
+        stream.sink.then()
+        await settle()
+        assert len(stream.sink.writes) == count
+    assert [len(piece) // 100_000 for piece in stream.sink.writes] == [2, 2, 2, 1]
+    assert re.findall(rb"id: 1000-(\d)|(edge-reset)", stream.sink.data) == [
+        *((b"%d" % n, b"") for n in range(1, 9)),
+        (b"", b"edge-reset"),
+    ]
+    assert stream.events == 9
+    assert (stream.pending, stream.queued, stream.stalled) == (None, 0, False)
+
+
+async def test_a_client_that_reads_gets_a_replay_by_itself(hub, backend):
+    """Without being told, pieces follow each other where nothing holds them up."""
+    stream = await resumed(hub, backend, 9, sink=ListSink())
+    await settle()
+    assert len(stream.sink.writes) == 5
+    assert stream.sink.data.count(BIG) == 9
+
+
+async def test_goodbye_comes_after_all_that_is_owed(hub, backend):
+    """A stream that ends while it is owed a replay is given the rest, then the goodbye with its place."""
+    stream = await resumed(hub, backend, 5)
+    hub.subscriber.position = at(9)
+    hub.end(stream, DRAIN)
+    await settle()
+    assert not stream.sink.finished
+    hub.deliver("c", at(10), frame(10))
+    for _ in range(2):
+        stream.sink.then()
+        await settle()
+    assert stream.sink.finished
+    assert stream.sink.data.count(BIG) == 5
+    assert frame(10) not in stream.sink.data
+    assert stream.sink.data.endswith(
+        b'id: 1000-9\nevent: edge-close\nretry: 3000\ndata: {"reason": "drain"}\n\n'
+    )
+    hub.close_stream(stream, CLIENT_GONE)
+    assert hub.endings == {"drain": 1}
+
+
+async def test_goodbye_is_not_waited_for_long(hub, backend, monkeypatch):
+    """Who does not take what it is owed is let go of, with all of it."""
+    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    stream = await resumed(hub, backend, 5)
+    hub.end(stream, DRAIN)
+    async with asyncio.timeout(5):
+        while not stream.sink.aborted:
+            await asyncio.sleep(0.01)
+    hub.close_stream(stream, CLIENT_GONE)
+    assert (stream.pending, stream.queued, stream.goodbye) == (None, 0, None)
+    stream.sink.then()
+    await settle()
+    assert stream.sink.data == b""
+
+
+async def test_no_place_while_a_replay_is_owed(backend):
+    """A client that reads its replay slowly is told no place past what it has not read yet."""
+    hub = await make_hub(backend, keep_alive=0.1, max_unsent=10**9)
+    stream = await resumed(hub, backend, 5)
+    backend.position = at(9)
+    await asyncio.sleep(0.4)
+    assert b"keep-alive" not in stream.sink.data
+    for _ in range(2):
+        stream.sink.then()
+        await settle()
+    async with asyncio.timeout(5):
+        while b": keep-alive\nid: 1000-9\n" not in stream.sink.data:
+            await asyncio.sleep(0.01)
+    assert stream.sink.data.rindex(BIG) < stream.sink.data.index(b"id: 1000-9")
+    await hub.close()
+
+
+async def test_what_a_slow_client_waits_for_is_shared(backend):
+    """What a sink has no room for waits as the very bytes that others were given."""
+    hub = await make_hub(backend, max_unsent=10**9)
+    streams = [await join(hub, sink=ListSink(stuck=True)) for _ in range(3)]
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    events = [at(n).line() + BIG for n in range(2, 12)]
+    for n, event in enumerate(events, start=2):
+        hub.deliver("c", at(n), event)
+        await settle()
+    for stream in streams:
+        assert len(stream.sink.data) < 2 * PIECE
+        waiting = events[-len(stream.pending) :]
+        assert all(mine is event for mine, event in zip(stream.pending, waiting, strict=True))
+        assert stream.queued == sum(map(len, waiting))
+    await hub.close()
+
+
+async def test_what_is_new_makes_nobody_slow(hub):
+    """However large a burst is, it counts only once it waits."""
+    stream = await join(hub)
+    stream.sink.lag = 1
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    hub.deliver("c", at(2), BIG)  # much more than max_unsent
+    await settle()
+    assert stream.ending is None
+    assert stream.sink.data.endswith(BIG)
 
 
 async def test_a_refused_subscription_leaves_nothing(hub, backend):

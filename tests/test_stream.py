@@ -3,7 +3,7 @@
 import pytest
 
 from delivery import ListSink, at, frame
-from sse_edge.delivery.stream import Heard, Stream
+from sse_edge.delivery.stream import PIECE, Heard, Stream
 from sse_edge.outcome import MAX_DURATION
 
 
@@ -125,3 +125,37 @@ def test_flush_writes_once():
     it.flush(4.0)
     assert it.sink.writes == [b"ab"]
     assert (it.last_write, it.events, it.size) == (3.0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pieces"),
+    [
+        ([PIECE], [1]),
+        ([PIECE + 1], [1]),
+        ([PIECE, 1], [1, 1]),
+        ([1, PIECE], [1, 1]),
+        ([PIECE + 1, PIECE + 1], [1, 1]),
+        ([PIECE // 2] * 5, [2, 2, 1]),
+        ([100] * (PIECE // 100 + 7), [PIECE // 100, 7]),
+    ],
+)
+def test_flush_by_pieces(sizes, pieces):
+    """More than a piece is written in several, none larger but a single event, and all in order."""
+    it = stream()
+    frames = [b"%d" % (number % 10) * size for number, size in enumerate(sizes)]
+    it.queue(*frames)
+    assert it.queued == sum(sizes)
+    assert [it.flush(1.0) for _ in pieces] == pieces
+    assert it.flush(1.0) == 0
+    assert it.sink.data == b"".join(frames)
+    assert (it.pending, it.queued, it.size, it.events) == (None, 0, sum(sizes), len(sizes))
+
+
+def test_what_is_pending_is_shared():
+    """What waits for a stream is the very bytes that it was given, and so is a piece of one event."""
+    it = stream()
+    frames = [b"x" * PIECE, b"y" * PIECE]
+    it.queue(*frames)
+    it.flush(1.0)
+    assert it.sink.writes[0] is frames[0]
+    assert it.pending[0] is frames[1]

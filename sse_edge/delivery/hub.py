@@ -215,17 +215,16 @@ class Hub:
         if stream.ending is not None:
             return
         said = frames.replay(replay)
-        for frame in said:
-            stream.queue(frame)
+        stream.queue(*said)
         stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
         stream.go_live(replay.upto, after, self._rounds.heard(stream))
         for feed in stream.feeds:
             feed.let_live(stream)
         # At once: it leaves the machine together with the first bytes, where history was at hand.
-        before, now = stream.size, self.now
+        now = self.now
         self._rounds.flush(stream, now)
-        if stream.behind and replay.events:
-            stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
+        if replay.events and (stream.behind or stream.pending):
+            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -238,7 +237,7 @@ class Hub:
         self._wheel.remove(stream)
         if stream.waiting is not None:
             stream.waiting.cancel()
-        stream.pending = None
+        stream.forget()
         self.subscriber.unsubscribe(stream.channels)
 
     def end(self, stream: Stream, ending: Ending) -> None:
@@ -250,14 +249,14 @@ class Hub:
             position = self.subscriber.position
             self._rounds.settle(stream)
             stream.ending = ending
-            self._rounds.flush(stream, self.now)
             proven = position if stream.proves(position) else None
-            stream.sink.finish(frames.goodbye(ending, proven, self._retry_ms()))
+            stream.goodbye = frames.goodbye(ending, proven, self._retry_ms())
             self._unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
+            self._rounds.flush(stream, self.now)
         else:
             stream.ending = ending
-            stream.pending = None
+            stream.forget()
             stream.sink.abort()
 
     def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
@@ -386,7 +385,10 @@ class Hub:
             if now >= stream.last_write + stream.silence:
                 self._rounds.write(stream, now)  # an id must not go out before an event that is older
             if stream.ending is None and now >= stream.last_write + stream.silence:
-                stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
+                if stream.pending:  # its client has not read what it was given: it needs no sign of life
+                    stream.last_write = now
+                else:
+                    stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes

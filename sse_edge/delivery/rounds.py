@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 
 from ..outcome import SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import Feed
-from .stream import Heard, Stream
+from .stream import PIECE, Heard, Stream
 
 SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
@@ -148,29 +149,43 @@ class Rounds:
         self.delivered += delivered
 
     def write(self, stream: Stream, now: float) -> None:
-        """Write all that ``stream`` is to be given."""
-        if stream.ending is not None:
-            return
-        self.settle(stream)
-        # What waited before counts, not what is new.
-        if stream.pending and stream.behind and self.is_slow(stream, now):
-            self._end(stream, SLOW)
-        else:
-            self.flush(stream, now)
+        """Write what ``stream`` is to be given, a piece at most."""
+        if stream.ending is None:
+            # What waited before counts, not what is new.
+            if stream.behind and self.is_slow(stream, now):
+                self._end(stream, SLOW)
+                return
+            self.settle(stream)
+        self.flush(stream, now)
 
     def flush(self, stream: Stream, now: float) -> None:
-        """Write what ``stream`` has of its own."""
-        self.delivered += stream.flush(now)
+        """Write what ``stream`` has of its own; what is more than a piece follows as the client reads."""
+        if stream.stalled:
+            return
+        if stream.behind <= PIECE:
+            self.delivered += stream.flush(now)
+        if stream.pending:
+            stream.stalled = True
+            stream.sink.when_ready(partial(self._go_on, stream))
+        elif stream.goodbye is not None:
+            goodbye, stream.goodbye = stream.goodbye, None
+            stream.sink.finish(goodbye)
+
+    def _go_on(self, stream: Stream) -> None:
+        stream.stalled = False
+        stream.behind = min(stream.behind, PIECE)
+        self.mark(stream)
 
     def is_slow(self, stream: Stream, now: float) -> bool:
         """Whether too much waits for the client of ``stream``, or for too long."""
-        unsent = stream.sink.unsent
+        unsent = stream.sink.unsent + stream.queued
         if not unsent:
             stream.backlog = None
             return False
+        written = stream.size + stream.queued
         if stream.backlog is None:
-            stream.backlog = Backlog(stream.size, now)
-        return stream.backlog.exceeds(self._bounds, stream.size, unsent, now)
+            stream.backlog = Backlog(written, now)
+        return stream.backlog.exceeds(self._bounds, written, unsent, now)
 
 
 def _alone(feed: Feed, stream: Stream) -> bool:

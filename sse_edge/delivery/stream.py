@@ -15,6 +15,10 @@ from .sink import Sink
 if TYPE_CHECKING:
     from .feed import Feed
 
+PIECE = 262_144
+"""Bytes that a stream's sink is given at a time, and about as many that it holds: the rest waits where all
+streams share it."""
+
 
 class Heard(NamedTuple):
     """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset, whose
@@ -30,7 +34,10 @@ class Stream:
 
     It is given what its ``feeds`` have after ``seen``, once it is not ``owed`` history any more.  That
     began after ``after`` and led to ``upto``; until an event is newer the stream is ``wary``: history may
-    have given what is heard.  ``pending`` is its own and comes first, ``waiting`` waits
+    have given what is heard.
+
+    ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
+    then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
     watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
     the hub's clock, in seconds.
@@ -45,17 +52,20 @@ class Stream:
         "ending",
         "events",
         "feeds",
+        "goodbye",
         "last_ending",
         "last_write",
         "opened",
         "owed",
         "pending",
+        "queued",
         "recheck",
         "seen",
         "session",
         "silence",
         "sink",
         "size",
+        "stalled",
         "tick",
         "upto",
         "user",
@@ -92,6 +102,9 @@ class Stream:
         self.feeds: tuple[Feed, ...] = ()
         self.seen = 0
         self.pending: list[bytes] | None = None
+        self.queued = 0
+        self.stalled = False
+        self.goodbye: bytes | None = None
         self.behind = 0
         self.backlog: Backlog | None = None
         self.events = 0
@@ -146,20 +159,35 @@ class Stream:
         self.wary = False
         self.upto = min(head, self.upto)
 
-    def queue(self, frame: bytes) -> None:
-        """Add an event to the next flush."""
+    def queue(self, *frames: bytes) -> None:
+        """Add events to what is pending."""
         if self.pending is None:
-            self.pending = [frame]
-        else:
-            self.pending.append(frame)
+            self.pending = []
+        self.pending.extend(frames)
+        for frame in frames:
+            self.queued += len(frame)
+
+    def forget(self) -> None:
+        """Give nothing more."""
+        self.pending = self.goodbye = None
+        self.queued = 0
 
     def flush(self, now: float) -> int:
-        """Pass everything pending to the sink; how many events that were."""
-        pending, self.pending = self.pending, None
+        """Pass what is pending to the sink, a piece at most; how many events that were."""
+        pending = self.pending
         if not pending:
             return 0
-        self.give(pending[0] if len(pending) == 1 else b"".join(pending), len(pending), now)
-        return len(pending)
+        piece = pending
+        if self.queued <= PIECE:
+            self.pending = None
+        else:
+            piece = pending[: _fitting(pending)]
+            del pending[: len(piece)]
+            self.pending = pending or None
+        data = piece[0] if len(piece) == 1 else b"".join(piece)
+        self.queued -= len(data)
+        self.give(data, len(piece), now)
+        return len(piece)
 
     def give(self, data: bytes, events: int, now: float) -> None:
         """Pass bytes to the sink at once, which are so many events."""
@@ -167,3 +195,13 @@ class Stream:
         self.last_write = now
         self.size += len(data)
         self.behind = self.sink.write(data)
+
+
+def _fitting(frames: Sequence[bytes]) -> int:
+    """How many of these make a piece: one, or as many as are no larger."""
+    size = 0
+    for count, frame in enumerate(frames):
+        size += len(frame)
+        if size > PIECE:
+            return max(1, count)
+    return len(frames)
