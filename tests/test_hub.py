@@ -505,6 +505,25 @@ async def test_what_a_slow_client_waits_for_is_shared(backend):
     await hub.close()
 
 
+async def test_a_large_burst_goes_out_in_pieces(backend):
+    """Events of one turn that are more than a piece reach live streams as a replay does."""
+    hub = await make_hub(backend, max_unsent=10**9)
+    stuck, *well = [await join(hub, sink=ListSink(stuck=not n)) for n in range(3)]
+    stuck.sink.writes.clear()  # it has read all until now
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    stuck.sink.writes.clear()
+    stuck.behind = 0
+    for n in range(2, 12):
+        hub.deliver("c", at(n), at(n).line() + BIG)
+    await settle()
+    assert len(stuck.sink.data) < PIECE
+    for stream in well:
+        assert re.findall(rb"id: 1000-(\d+)\n", stream.sink.data) == [b"%d" % n for n in range(12)]
+        assert max(map(len, stream.sink.writes)) <= PIECE
+    await hub.close()
+
+
 async def test_what_is_new_makes_nobody_slow(hub):
     """However large a burst is, it counts only once it waits."""
     stream = await join(hub)

@@ -139,6 +139,10 @@ class Rounds:
             if seen != cut:
                 data, events = feed.joined(seen)
                 cut = seen
+                if len(data) > PIECE:  # too much at a time, also for those that have seen less
+                    turn = seen + 1
+                    self.write(stream, now)
+                    continue
             delivered += events
             stream.seen = number
             # Stream.give, without the call.
