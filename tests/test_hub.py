@@ -665,6 +665,48 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
         await hub.close()
 
 
+async def test_order_holds_for_clients_that_read_now_and_then(monkeypatch):
+    """However pieces, events, resets and turns mix, each client gets everything once and in order."""
+    for module in ("rounds", "stream"):
+        monkeypatch.setattr(f"sse_edge.delivery.{module}.PIECE", 60)
+    chance = random.Random(7)
+    for _ in range(20):
+        hub = await make_hub(ScriptedBackend(), max_unsent=10**9)
+        streams = [await join(hub, *names, sink=ListSink(stuck=True)) for names in ("a", "b", "ab", "ba")]
+        expected = {stream: [] for stream in streams}
+        for n in range(1, 150):
+            match chance.randrange(10):
+                case 0 | 1 | 2:
+                    for stream in streams:
+                        if stream.stalled and chance.randrange(2):
+                            stream.sink.then()
+                case 3 | 4:
+                    await asyncio.sleep(0)
+                case told:
+                    channel = chance.choice("ab")
+                    piece = frame(n, channel)
+                    if told == 9:
+                        reset = Reset(channel, f"r{n}", at(n))
+                        piece = frames.reset(reset)
+                        hub.reset(reset)
+                    else:
+                        hub.deliver(channel, at(n), piece)
+                    for stream, events in expected.items():
+                        if channel in stream.channels:
+                            events.append(piece)
+        for stream in streams[:2]:
+            hub.end(stream, DRAIN)
+        await settle()
+        while stalled := [stream for stream in streams if stream.stalled]:
+            for stream in stalled:
+                stream.sink.then()
+            await settle()
+        for stream, events in expected.items():
+            check(stream, events)
+        assert [stream.sink.finished for stream in streams] == [True, True, False, False]
+        await hub.close()
+
+
 def check(stream, expected):
     """The stream was written these events and resets, beside what else the edge says."""
     blocks = [block + b"\n\n" for block in stream.sink.data.split(b"\n\n") if b"\ndata: " in b"\n" + block]
