@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Coroutine
+from itertools import islice
 
 from .admission.gate import Admission, Gate
 from .backends.base import CONTROL, Backend, Leases
@@ -28,6 +29,9 @@ ASKING = 32
 
 AGAIN = 1.0
 """Seconds before the revoked sessions are asked for again, when they could not be read."""
+
+SOME = 2000
+"""Revoked sessions that are learned before other tasks get a turn."""
 
 INFORMED = 1.0
 """Seconds that the first requests wait at most for the revoked sessions."""
@@ -121,15 +125,15 @@ class Worker:
         self, *, user: str | None = None, channel: str | None = None, session: str | None = None
     ) -> int:
         """End this worker's streams of a user, on a channel, or of a session; how many there were."""
-        chosen = [
-            stream
-            for stream in self.hub.streams
-            if (user is not None and stream.user == user)
-            or (channel is not None and channel in stream.channels)
-            or (session is not None and stream.session == session)
-        ]
-        self.hub.end_all(chosen, REVOKED)
-        return len(chosen)
+        hub = self.hub
+        chosen: list[Stream] = []
+        if user is not None:
+            chosen += hub.users.of(user)
+        if session is not None:
+            chosen += hub.sessions.of(session)
+        if channel is not None:
+            chosen += hub.on(channel)
+        return hub.end_soon(chosen, REVOKED)
 
     def _on_control(self, frame: bytes | None) -> None:
         if frame is None:  # something may have been missed: what is revoked is kept apart from it
@@ -173,10 +177,11 @@ class Worker:
                 await asyncio.sleep(AGAIN)
                 continue
             break
-        now = time.time()
-        self._gate.revocations.merge(revoked, now)
-        for session in revoked:
-            self.disconnect(session=session)
+        known = iter(revoked.items())
+        while some := dict(islice(known, SOME)):
+            self._gate.revocations.merge(some, time.time())
+            await asyncio.sleep(0)
+        self.hub.end_soon(self.hub.sessions.among(revoked), REVOKED)
         self._informed.set()
 
     # The end

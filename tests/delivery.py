@@ -1,5 +1,7 @@
 """Parts for tests of the delivery wing: a sink that keeps what it is given, a subscriber on strings."""
 
+import asyncio
+
 from sse_edge.backends.base import Replay
 from sse_edge.delivery.backlog import Bounds
 from sse_edge.delivery.hub import Hub
@@ -44,6 +46,11 @@ class ListSink:
     def write(self, data):
         self.writes.append(data)
         return self.unsent
+
+    def when_ready(self, then):
+        self.then = then
+        if not self.stuck:
+            asyncio.get_running_loop().call_soon(then)
 
     def finish(self, data):
         self.writes.append(data)

@@ -40,6 +40,16 @@ def test_a_replay_does_not_count():
     assert backlog.exceeds(BOUNDS, 50_000, 50_000, 10.1)
 
 
+def test_any_progress_is_enough_for_a_replay():
+    """While history is left, a client that goes on reading may take as long as it likes; then no more."""
+    backlog = Backlog(50_000, 0.0, replayed=50_000)
+    for left in range(1, 10):
+        assert not backlog.exceeds(BOUNDS, 50_000, 50_000 - left, 9.0 * left)
+    assert not backlog.exceeds(BOUNDS, 50_900, 900, 90.0)  # all of it has left, and more came
+    assert not backlog.exceeds(BOUNDS, 50_900, 1, 99.0)
+    assert backlog.exceeds(BOUNDS, 50_900, 1, 100.1)
+
+
 def test_no_bound_on_the_age():
     """None lets bytes wait for ever."""
     assert not Backlog(5, 0.0).exceeds(Bounds(1000, None), 5, 5, 1e9)

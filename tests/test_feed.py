@@ -1,14 +1,27 @@
 import pytest
 
 from sse_edge.delivery.feed import Feed
+from sse_edge.delivery.stream import Heard
 
 
 def feed_of(*numbers):
     """A feed that was given events with these numbers."""
     feed = Feed()
     for number in numbers:
-        feed.append(number, b"<%d>" % number)
+        feed.append(number, heard(number))
     return feed
+
+
+def heard(number):
+    """What was heard with this number."""
+    return Heard(None, b"<%d>" % number)
+
+
+class Early:
+    """A stream that is owed history since it came."""
+
+    def __init__(self, seen):
+        self.seen = seen
 
 
 @pytest.mark.parametrize(
@@ -27,7 +40,7 @@ def feed_of(*numbers):
 def test_what_has_not_been_seen(seen, expected):
     """A stream is owed the events with higher numbers than it has seen."""
     feed = feed_of(2, 5, 9)
-    assert feed.after(seen) == [(number, b"<%d>" % number) for number in expected]
+    assert feed.after(seen) == [(number, heard(number)) for number in expected]
     if expected:
         assert feed.joined(seen) == (b"".join(b"<%d>" % number for number in expected), len(expected))
 
@@ -36,9 +49,9 @@ def test_streams_that_have_seen_as_much_share_the_bytes():
     """The events are joined once, and a single one is not copied at all."""
     frames = [b"a" * 50, b"b" * 50]
     feed = Feed()
-    feed.append(1, frames[0])
+    feed.append(1, Heard(None, frames[0]))
     assert feed.joined(0)[0] is frames[0]
-    feed.append(2, frames[1])
+    feed.append(2, Heard(None, frames[1]))
     assert feed.joined(0)[0] is feed.joined(0)[0]
     assert feed.joined(1)[0] is frames[1]
     assert feed.joined(0)[0] == frames[0] + frames[1]
@@ -63,11 +76,11 @@ def test_what_comes_during_a_round_waits_for_the_next():
     feed.live = {"a", "b"}
     feed.next(1)
     assert not feed.end_round()
-    feed.append(3, b"<3>")
+    feed.append(3, heard(3))
     feed.next(1)
     assert feed.end_round()
     assert feed.waits
-    assert feed.after(0) == [(3, b"<3>")]
+    assert feed.after(0) == [(3, heard(3))]
     feed.next(2)
     assert feed.end_round()
     assert not feed.waits
@@ -78,7 +91,55 @@ def test_events_do_not_pile_up_while_they_never_cease():
     feed = Feed()
     feed.live = set(range(100))
     for number in range(1, 10_000):
-        feed.append(number, b"x")
+        feed.append(number, heard(number))
         feed.next(10)
         feed.end_round()
     assert len(feed.after(0)) <= 25
+
+
+def test_what_a_stream_that_is_owed_history_has_not_seen_stays():
+    """Rounds end, and for a stream that is still owed history all since it came is kept, and no more."""
+    feed = Feed()
+    feed.live = {"a"}
+    first, second = Early(1), Early(3)
+    for number in range(1, 6):
+        if number == 2:
+            feed.join(first)
+        if number == 4:
+            feed.join(second)
+        feed.append(number, heard(number))
+        feed.next(5)
+        assert feed.end_round()
+        assert not feed.waits
+    assert [number for number, _ in feed.after(0)] == [2, 3, 4, 5]
+    first.seen = 5
+    feed.let_live(first)
+    feed.append(6, heard(6))
+    feed.next(5)
+    assert feed.end_round()
+    assert [number for number, _ in feed.after(0)] == [4, 5, 6]
+    assert not feed.leave(second)
+    assert feed.after(0) == []
+
+
+def test_a_stream_that_leaves_in_a_round_takes_nothing_away():
+    """What others of the round have not seen stays when the last stream that is owed history goes."""
+    feed = Feed()
+    feed.live = {"a", "b"}
+    early = Early(0)
+    feed.join(early)
+    feed.append(1, heard(1))
+    feed.waits = True
+    feed.next(1)
+    feed.leave(early)
+    assert feed.after(0) == [(1, heard(1))]
+
+
+@pytest.mark.parametrize("kind", ["late", "reset"])
+def test_what_is_not_the_same_for_all(kind):
+    """Up to a reset, or an event that comes late, each stream is looked at by itself."""
+    feed = feed_of(1, 2)
+    assert feed.turn == 0
+    feed.append(3, Heard(None, b"", kind))
+    feed.append(4, heard(4))
+    assert feed.turn == 3

@@ -3,16 +3,18 @@
 import asyncio
 import gc
 import random
+import re
 
 import pytest
 
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place
 from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
-from sse_edge.delivery.hub import SLICE
-from sse_edge.delivery.stream import Stream
+from sse_edge.delivery.rounds import FEW, SLICE
+from sse_edge.delivery.stream import PIECE, Stream
 from sse_edge.errors import BackendError
-from sse_edge.outcome import CLIENT_GONE, DRAIN, REVOKED, SLOW
+from sse_edge.outcome import CLIENT_GONE, DRAIN, MAX_DURATION, REVOKED, SLOW
 
 
 @pytest.fixture
@@ -82,6 +84,130 @@ async def test_a_fan_out_gives_others_their_turn(hub):
     asyncio.get_running_loop().call_soon(look)
     await settle()
     assert [count for count in dict.fromkeys(written) if count] == [SLICE, 2 * SLICE, 3 * SLICE]
+
+
+async def slices(count):
+    """How many streams each turn of the loop added to ``count()``, until it adds none for some turns."""
+    steps, before, idle = [], count(), 0
+    while idle < 10:
+        await asyncio.sleep(0)
+        after = count()
+        steps.append(after - before)
+        idle = 0 if after > before else idle + 1
+        before = after
+    return [step for step in steps if step]
+
+
+FIRST = {
+    "event": lambda hub: hub.deliver("c", at(1), frame(1)),
+    "late": lambda hub: hub.deliver_late("c", at(1), frame(1)),
+    "reset": lambda hub: hub.reset(Reset("c", "trimmed", place(1))),
+}
+
+
+@pytest.mark.parametrize("what", FIRST.values(), ids=FIRST)
+async def test_the_first_that_all_hear_is_cut_into_slices(hub, what):
+    """The first event for streams that came from history, a late one and a reset give others their turn."""
+    streams = [await join(hub) for _ in range(3 * SLICE)]
+    await settle()
+    what(hub)
+    assert not any(stream.pending for stream in streams)  # nothing was done for each of them yet
+    assert await slices(lambda: sum(len(stream.sink.writes) > 1 for stream in streams)) == [SLICE] * 3
+
+
+async def test_many_endings_are_cut_into_slices(hub):
+    """Ending many streams ends a few in every turn, each once, with its reason; until then they hear on."""
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    other = await join(hub)
+    hub.deliver("c", at(1), frame(1))
+    assert hub.end_soon(streams, REVOKED) == len(streams)
+    assert hub.end_soon(streams, DRAIN) == 0
+    assert not any(stream.ending for stream in streams)
+    hub.close_stream(streams[0], CLIENT_GONE)
+    assert await slices(lambda: sum(stream.sink.finished for stream in streams)) == [FEW - 1, FEW, FEW]
+    assert {stream.ending for stream in streams} == {REVOKED, CLIENT_GONE}
+    assert all(frame(1) in stream.sink.data for stream in streams[1:])
+    assert other.ending is None
+    assert hub.end_soon(streams, DRAIN) == 0
+
+
+async def test_closing_loses_no_ending(backend):
+    """What is to end when the hub closes ends with its own reason, and everything else with it."""
+    hub = await make_hub(backend)
+    streams = [await join(hub) for _ in range(6 * FEW)]
+    hub.end_soon(streams[:FEW], REVOKED)
+    turns = []
+
+    def look():
+        turns.append(sum(stream.sink.finished for stream in streams))
+        if not all(stream.sink.finished for stream in streams):
+            asyncio.get_running_loop().call_soon(look)
+
+    asyncio.get_running_loop().call_soon(look)
+    await hub.close()
+    assert [stream.ending for stream in streams] == [REVOKED] * FEW + [DRAIN] * 5 * FEW
+    assert all(stream.sink.finished for stream in streams)
+    assert len(set(turns)) >= 2
+
+
+@pytest.mark.parametrize("how", ["drain", "hurry"])
+async def test_a_drain_at_once_is_cut_into_slices(hub, how):
+    """Also when nothing is waited for, others get a turn while all streams end."""
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    if how == "hurry":
+        hub.hurry()
+    draining = asyncio.create_task(hub.drain(0 if how == "drain" else 30))
+    steps = await slices(lambda: sum(stream.sink.finished for stream in streams))
+    assert sum(steps) == len(streams)
+    assert max(steps) <= FEW
+    for stream in streams:
+        hub.close_stream(stream, CLIENT_GONE)
+    await asyncio.wait_for(draining, 5)
+
+
+@pytest.mark.parametrize("what", ["deadline", "keep-alive", "recheck"])
+async def test_many_that_are_due_are_cut_into_slices(backend, what):
+    """When many streams are due in one moment, a few have their turn, and then others."""
+    hub = await make_hub(backend, keep_alive=None, max_duration=None)
+    asked = []
+    hub._on_recheck = asked.append
+    streams = [await join(hub) for _ in range(3 * FEW)]
+    await settle()
+    for stream in streams:
+        if what == "deadline":
+            stream.deadline, stream.last_ending = hub.now, MAX_DURATION
+        elif what == "keep-alive":
+            stream.silence = hub.now - stream.last_write + 1e-6
+        hub.recheck_at(stream, 0 if what == "recheck" else 1e9)
+
+    def count():
+        match what:
+            case "deadline":
+                return sum(stream.sink.finished for stream in streams)
+            case "keep-alive":
+                return sum(b"keep-alive" in stream.sink.data for stream in streams)
+        return len(asked)
+
+    most = 0
+    async with asyncio.timeout(5):
+        while (before := count()) < len(streams):
+            await asyncio.sleep(0)
+            most = max(most, count() - before)
+    assert 0 < most <= FEW
+    await hub.close()
+
+
+async def test_what_is_heard_during_many_replays_costs_nothing_per_stream(hub):
+    """Streams that are owed history share what is heard meanwhile."""
+    streams = [await join(hub, live=False) for _ in range(100)]
+    for n in range(1, 50):
+        hub.deliver("c", at(n), frame(n))
+    await settle()
+    assert not any(stream.pending for stream in streams)
+    for stream in streams:
+        await hub.catch_up(stream, place(0))
+    assert all(frame(49) in stream.sink.data for stream in streams)
+    assert hub._feeds["c"].after(0) == []
 
 
 async def test_history_then_live(hub, backend):
@@ -309,6 +435,149 @@ async def test_one_large_replay_makes_nobody_slow(hub, backend):
     assert stream.ending is SLOW
 
 
+BIG = b"data: " + b"x" * 100_000 + b"\n\n"
+"""An event; a piece has room for two."""
+
+
+async def resumed(hub, backend, events, sink=None):
+    """A stream that is owed so many big events."""
+    backend.answers = Replay(
+        [Numbered(at(n), place(n).line() + BIG) for n in range(1, events + 1)], [], place(events)
+    )
+    return await join(hub, sink=sink or ListSink(stuck=True), after=place(0))
+
+
+async def test_a_large_replay_goes_out_in_pieces(hub, backend):
+    """The first piece leaves at once, each of the others when the client has read; then comes what is new."""
+    stream = await resumed(hub, backend, 7)
+    assert [len(piece) // 100_000 for piece in stream.sink.writes] == [2]
+    hub.deliver("c", at(8), frame(8))
+    hub.reset(Reset("c", "trimmed", place(9)))
+    await settle()
+    assert len(stream.sink.writes) == 1
+    for count in range(2, 5):
+        stream.sink.then()
+        await settle()
+        assert len(stream.sink.writes) == count
+    assert [len(piece) // 100_000 for piece in stream.sink.writes] == [2, 2, 2, 1]
+    assert re.findall(rb"id: 1000-(\d)|(edge-reset)", stream.sink.data) == [
+        *((b"%d" % n, b"") for n in range(1, 9)),
+        (b"", b"edge-reset"),
+    ]
+    assert stream.events == 9
+    assert (stream.pending, stream.queued, stream.stalled) == (None, 0, False)
+
+
+async def test_a_client_that_reads_gets_a_replay_by_itself(hub, backend):
+    """Without being told, pieces follow each other where nothing holds them up."""
+    stream = await resumed(hub, backend, 9, sink=ListSink())
+    await settle()
+    assert len(stream.sink.writes) == 5
+    assert stream.sink.data.count(BIG) == 9
+
+
+async def test_goodbye_comes_after_all_that_is_owed(hub, backend):
+    """A stream that ends while it is owed a replay is given the rest, then the goodbye with its place."""
+    stream = await resumed(hub, backend, 5)
+    hub.subscriber.position = place(9)
+    hub.end(stream, DRAIN)
+    await settle()
+    assert not stream.sink.finished
+    hub.deliver("c", at(10), frame(10))
+    for _ in range(2):
+        stream.sink.then()
+        await settle()
+    assert stream.sink.finished
+    assert stream.sink.data.count(BIG) == 5
+    assert frame(10) not in stream.sink.data
+    assert stream.sink.data.endswith(
+        b'id: 1000-9.abcde\nevent: edge-close\nretry: 3000\ndata: {"reason": "drain"}\n\n'
+    )
+    hub.close_stream(stream, CLIENT_GONE)
+    assert hub.endings == {"drain": 1}
+
+
+async def test_goodbye_is_not_waited_for_long(hub, backend, monkeypatch):
+    """Who does not take what it is owed is let go of, with all of it."""
+    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    stream = await resumed(hub, backend, 5)
+    hub.end(stream, DRAIN)
+    async with asyncio.timeout(5):
+        while not stream.sink.aborted:
+            await asyncio.sleep(0.01)
+    hub.close_stream(stream, CLIENT_GONE)
+    assert (stream.pending, stream.queued, stream.goodbye) == (None, 0, None)
+    stream.sink.then()
+    await settle()
+    assert stream.sink.data == b""
+
+
+async def test_no_place_while_a_replay_is_owed(backend):
+    """A client that reads its replay slowly is told no place past what it has not read yet."""
+    hub = await make_hub(backend, keep_alive=0.1, max_unsent=10**9)
+    stream = await resumed(hub, backend, 5)
+    backend.position = place(9)
+    await asyncio.sleep(0.4)
+    assert b"keep-alive" not in stream.sink.data
+    for _ in range(2):
+        stream.sink.then()
+        await settle()
+    async with asyncio.timeout(5):
+        while b": keep-alive\nid: 1000-9.abcde\n" not in stream.sink.data:
+            await asyncio.sleep(0.01)
+    assert stream.sink.data.rindex(BIG) < stream.sink.data.index(b"id: 1000-9")
+    await hub.close()
+
+
+async def test_what_a_slow_client_waits_for_is_shared(backend):
+    """What a sink has no room for waits as the very bytes that others were given."""
+    hub = await make_hub(backend, max_unsent=10**9)
+    streams = [await join(hub, sink=ListSink(stuck=True)) for _ in range(3)]
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    events = [place(n).line() + BIG for n in range(2, 12)]
+    for n, event in enumerate(events, start=2):
+        hub.deliver("c", at(n), event)
+        await settle()
+    for stream in streams:
+        assert len(stream.sink.data) < 2 * PIECE
+        waiting = events[-len(stream.pending) :]
+        assert all(mine is event for mine, event in zip(stream.pending, waiting, strict=True))
+        assert stream.queued == sum(map(len, waiting))
+    await hub.close()
+
+
+async def test_a_large_burst_goes_out_in_pieces(backend):
+    """Events of one turn that are more than a piece reach live streams as a replay does."""
+    hub = await make_hub(backend, max_unsent=10**9)
+    stuck, *well = [await join(hub, sink=ListSink(stuck=not n)) for n in range(3)]
+    stuck.sink.writes.clear()  # it has read all until now
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    stuck.sink.writes.clear()
+    stuck.behind = 0
+    for n in range(2, 12):
+        hub.deliver("c", at(n), place(n).line() + BIG)
+    await settle()
+    assert len(stuck.sink.data) < PIECE
+    for stream in well:
+        assert re.findall(rb"id: 1000-(\d+)\.abcde\n", stream.sink.data) == [b"%d" % n for n in range(12)]
+        assert max(map(len, stream.sink.writes)) <= PIECE
+    await hub.close()
+
+
+async def test_what_is_new_makes_nobody_slow(hub):
+    """However large a burst is, it counts only once it waits."""
+    stream = await join(hub)
+    stream.sink.lag = 1
+    hub.deliver("c", at(1), frame(1))
+    await settle()
+    hub.deliver("c", at(2), BIG)  # much more than max_unsent
+    await settle()
+    assert stream.ending is None
+    assert stream.sink.data.endswith(BIG)
+
+
 async def test_a_refused_subscription_leaves_nothing(hub, backend):
     """When the backend cannot subscribe, the stream is no listener and not counted."""
     backend.fail = BackendError("down")
@@ -391,15 +660,15 @@ async def test_closing_the_hub_drains(backend):
 
 
 async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
-    """Whatever channels a stream has, and however events, turns, arrivals and leavers mix."""
-    monkeypatch.setattr("sse_edge.delivery.hub.SLICE", 3)
+    """Whatever channels a stream has, and however events, resets, turns, arrivals and leavers mix."""
+    monkeypatch.setattr("sse_edge.delivery.rounds.SLICE", 3)
     chance = random.Random(5)
     for _ in range(30):
         backend = ScriptedBackend()
         hub = await make_hub(backend, max_unsent=10**9)
         expected = {}
         for n in range(1, 120):
-            match chance.randrange(8):
+            match chance.randrange(10):
                 case 0 if len(expected) < 20:
                     backend.answers = Replay([], [], place(n))
                     names = chance.sample("abcd", chance.randint(1, 3))
@@ -417,23 +686,73 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                     hub.close_stream(stream, CLIENT_GONE)
                 case 3 | 4:
                     await asyncio.sleep(0)
-                case _:
+                case told:
                     channel = chance.choice("abcd")
-                    hub.deliver(channel, at(n), frame(n, channel))
+                    piece = frame(n, channel)
+                    if told == 9:
+                        reset = Reset(channel, f"r{n}", place(n))
+                        piece = frames.reset(reset)
+                        hub.reset(reset)
+                    elif told == 8:
+                        hub.deliver_late(channel, at(n), piece)
+                    else:
+                        hub.deliver(channel, at(n), piece)
                     for stream, events in expected.items():
                         if channel in stream.channels:
-                            events.append(frame(n, channel))
+                            events.append(piece)
         await settle()
         for stream, events in expected.items():
             check(stream, events)
-        assert not hub._rounds
+        assert hub._rounds.idle
+        await hub.close()
+
+
+async def test_order_holds_for_clients_that_read_now_and_then(monkeypatch):
+    """However pieces, events, resets and turns mix, each client gets everything once and in order."""
+    for module in ("rounds", "stream"):
+        monkeypatch.setattr(f"sse_edge.delivery.{module}.PIECE", 60)
+    chance = random.Random(7)
+    for _ in range(20):
+        hub = await make_hub(ScriptedBackend(), max_unsent=10**9)
+        streams = [await join(hub, *names, sink=ListSink(stuck=True)) for names in ("a", "b", "ab", "ba")]
+        expected = {stream: [] for stream in streams}
+        for n in range(1, 150):
+            match chance.randrange(10):
+                case 0 | 1 | 2:
+                    for stream in streams:
+                        if stream.stalled and chance.randrange(2):
+                            stream.sink.then()
+                case 3 | 4:
+                    await asyncio.sleep(0)
+                case told:
+                    channel = chance.choice("ab")
+                    piece = frame(n, channel)
+                    if told == 9:
+                        reset = Reset(channel, f"r{n}", place(n))
+                        piece = frames.reset(reset)
+                        hub.reset(reset)
+                    else:
+                        hub.deliver(channel, at(n), piece)
+                    for stream, events in expected.items():
+                        if channel in stream.channels:
+                            events.append(piece)
+        for stream in streams[:2]:
+            hub.end(stream, DRAIN)
+        await settle()
+        while stalled := [stream for stream in streams if stream.stalled]:
+            for stream in stalled:
+                stream.sink.then()
+            await settle()
+        for stream, events in expected.items():
+            check(stream, events)
+        assert [stream.sink.finished for stream in streams] == [True, True, False, False]
         await hub.close()
 
 
 def check(stream, expected):
-    """The stream was written these events, beside what the edge itself says."""
+    """The stream was written these events and resets, beside what else the edge says."""
     blocks = [block + b"\n\n" for block in stream.sink.data.split(b"\n\n") if b"\ndata: " in b"\n" + block]
-    assert [block for block in blocks if b"event: edge-" not in block] == expected
+    assert [block for block in blocks if b"event: edge-" not in block or b"edge-reset" in block] == expected
 
 
 async def test_a_burst_is_shared_by_all_streams(hub):
@@ -456,14 +775,14 @@ async def test_no_id_goes_before_an_event_that_is_older(backend):
     stream = await join(hub)
     hub.deliver("c", at(1), frame(1))
     await settle()
-    hub._flush_soon = lambda: None  # the loop is busy elsewhere
+    hub._rounds._flush_soon = lambda: None  # the loop is busy elsewhere
     hub.deliver("c", at(2), frame(2))
     backend.position = place(3)
     async with asyncio.timeout(5):
         while b"id: 1000-3.abcde" not in stream.sink.data:
             await asyncio.sleep(0.01)
     assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
-    del hub._flush_soon
+    del hub._rounds._flush_soon
     await hub.close()
 
 

@@ -104,11 +104,12 @@ def holds(edge):
         "leases": [edge._leases.count(subject) for subject in ("user:u42", "ip:127.0.0.1")],
         "listeners": dict(hub._feeds),
         "timed": dict(hub._wheel._buckets),
+        "named": len(hub.users) + len(hub.sessions),
         "subscribed": [name for name in wanted if name >= " "],  # the worker's own begin with a control
     }
 
 
-NOTHING = {"streams": 0, "leases": [0, 0], "listeners": {}, "timed": {}, "subscribed": []}
+NOTHING = {"streams": 0, "leases": [0, 0], "listeners": {}, "timed": {}, "named": 0, "subscribed": []}
 
 
 class Recorder:

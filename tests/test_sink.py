@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 
@@ -133,6 +134,48 @@ async def test_unsent_counts_what_a_send_holds(wire, sink):
     sink.sink.finish(b"")
     await sink.over()
     assert sink.sink.unsent == 0
+
+
+async def test_ready_when_every_send_has_returned(wire, sink):
+    """More is asked for once the server has taken everything, and again each time it is wanted."""
+    await sink.stuck(b"1")
+    sink.sink.write(b"2")
+    asked = []
+    sink.sink.when_ready(lambda: asked.append(sink.sink.unsent))
+    await asyncio.sleep(0)
+    assert asked == []
+    wire.flow.set()
+    while not asked:
+        await asyncio.sleep(0)
+    again = asyncio.Event()
+    sink.sink.when_ready(again.set)  # with nothing to wait for
+    assert not again.is_set()
+    await asyncio.wait_for(again.wait(), 5)
+    sink.sink.finish(b"3")
+    await sink.over()
+    assert asked == [0]
+    assert wire.bodies == [(b"first", True), (b"1", True), (b"2", True), (b"3", True), (b"", False)]
+
+
+@pytest.mark.parametrize("end", ["abort", "gone"])
+async def test_never_ready_when_it_is_over(wire, sink, end):
+    """A response that is over asks for nothing more, and keeps nothing that was to be called."""
+
+    class Then:
+        def __call__(self):
+            raise AssertionError("it is over")
+
+    then = Then()
+    there = weakref.ref(then)
+    await sink.stuck()
+    sink.sink.when_ready(then)
+    del then
+    sink.sink.abort() if end == "abort" else wire.gone.set()
+    await sink.over()
+    wire.flow.set()
+    sink.sink.when_ready(Then())
+    await asyncio.sleep(0)
+    assert there() is None
 
 
 async def test_finish_after_writes(wire, sink):

@@ -154,3 +154,83 @@ async def test_few_events(serve_app, redis_url, connect, sink, size):
     assert numbers(reader) == list(range(20))
     assert not reader.over
     client.abort()
+
+
+async def history(connect, process, redis_url):
+    """20 MB of history, which the worker has heard: the place before it, how many events, and a reader."""
+    reader = await listen(connect, process, "reader")
+    place, events = reader.last_event_id, 95
+    async with Publisher(redis_url) as publisher:
+        for number in range(events):
+            await publisher.publish("news", f"{number} {'x' * 210_000}")
+            await reader.until(lambda event, n=number: event.data.startswith(f"{n} "), PATIENCE)
+    return place, events, reader
+
+
+async def resume(connect, process, place, user="u"):
+    """A client that comes back from ``place``, and reads little by little, if at all."""
+    cookies = {"session": AUTH.issue(user)}
+    client = await connect(
+        f"{process.url}/events/me",
+        cookies=cookies,
+        timeout=PATIENCE,
+        last_event_id=place,
+        receive_buffer=SMALL,
+    )
+    client.stop_reading()
+    return client
+
+
+async def at_rest(process, streams):
+    """Wait until there are so many streams and nothing is written to them any more."""
+    deadline, seen = time.monotonic() + PATIENCE, []
+    while len(seen) < 10 or len(set(seen[-10:])) > 1:
+        assert time.monotonic() < deadline
+        now = await figures(process)
+        seen = [*seen, now["delivered"]] if now["streams"] == streams else []
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("sink", KINDS)
+async def test_what_is_owed_is_shared(serve_app, redis_url, connect, sink, loop):
+    """Ten clients that resume 20 MB and do not read cost 30 MB at most; who reads on gets all of it."""
+    process = serve_edge(serve_app, redis_url, sink, loop=loop, MAX_UNSENT=100_000, MAX_UNSENT_AGE=6)
+    place, events, reader = await history(connect, process, redis_url)
+    before = resident(process.pid)
+    clients = [await resume(connect, process, place, f"u{number}") for number in range(10)]
+    await at_rest(process, 11)
+    assert resident(process.pid) - before <= 30_000_000
+    async with Publisher(redis_url) as publisher:
+        await publisher.publish("news", f"{events} ")
+    clients[0].resume_reading()
+    await clients[0].until(lambda event: event.data == f"{events} ", PATIENCE)
+    assert numbers(clients[0]) == list(range(events + 1))
+    await endings(process, slow=9)
+    assert not clients[0].over
+    assert not reader.over
+    for client in clients[1:]:
+        client.abort()
+
+
+@pytest.mark.parametrize("sink", KINDS)
+async def test_a_replay_that_takes_long(serve_app, redis_url, connect, sink):
+    """A client that reads a large replay slowly, and never stops, gets all of it and what came meanwhile."""
+    process = serve_edge(serve_app, redis_url, sink, MAX_UNSENT=1_000_000, MAX_UNSENT_AGE=1)
+    place, events, _ = await history(connect, process, redis_url)
+    client = await resume(connect, process, place)
+    began = time.monotonic()
+    async with Publisher(redis_url) as publisher:
+        for number in range(events):
+            client.resume_reading()
+            await client.until(lambda event, n=number: event.data.startswith(f"{n} "), PATIENCE)
+            client.stop_reading()
+            if number % 10 == 0:
+                await publisher.publish("news", f"{events + number // 10} ")
+            await asyncio.sleep(0.05)
+    assert time.monotonic() - began > 4  # longer than any byte may wait
+    client.resume_reading()
+    last = events + (events - 1) // 10
+    await client.until(lambda event: event.data == f"{last} ", PATIENCE)
+    assert numbers(client) == list(range(last + 1))
+    assert (await figures(process))["endings"] == {}

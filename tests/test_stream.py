@@ -3,7 +3,7 @@
 import pytest
 
 from delivery import ListSink, at, frame, place
-from sse_edge.delivery.stream import Stream
+from sse_edge.delivery.stream import PIECE, Heard, Stream
 from sse_edge.event import Place
 from sse_edge.outcome import MAX_DURATION
 
@@ -12,107 +12,144 @@ def stream():
     return Stream(("c",), ListSink(), opened=0.0, deadline=9.0, last_ending=MAX_DURATION, silence=1.0)
 
 
+def event(n):
+    return Heard(at(n), frame(n))
+
+
+def late(n):
+    return Heard(at(n), b"late%d" % n, "late")
+
+
+def reset(n, *tag):
+    return Heard(None, b"reset%d" % n, "reset", place(n, *tag))
+
+
+def said(it):
+    """What it is to be written, in short."""
+    return [text if text[:1] in b"lr" else int(text.rpartition(b"c")[2]) for text in it.pending or []]
+
+
 @pytest.mark.parametrize(
-    ("held", "upto", "after", "heard", "live"),
+    ("meanwhile", "upto", "then", "heard", "wary"),
     [
-        ([], 5, [], [], False),
-        ([], 5, [4, 5], [], False),
-        ([], 5, [6], [6], True),
-        ([4, 5, 6, 7], 5, [], [6, 7], True),
-        ([4, 5], 5, [5, 6, 7], [6, 7], True),
-        ([6], 5, [7, 8], [6, 7, 8], True),
+        ([], 5, [], [], True),
+        ([], 5, [4, 5], [], True),
+        ([], 5, [6], [6], False),
+        ([4, 5, 6, 7], 5, [], [6, 7], False),
+        ([4, 5], 5, [5, 6, 7], [6, 7], False),
+        ([6], 5, [7, 8], [6, 7, 8], False),
     ],
 )
-def test_each_event_once(held, upto, after, heard, live):
-    """What history gave is dropped when it is heard again; the first newer event makes the stream live."""
+def test_each_event_once(meanwhile, upto, then, heard, wary):
+    """What history gave is dropped when it is heard again; past the first newer event nothing repeats."""
     it = stream()
-    for n in held:
-        it.hold(at(n), frame(n))
-    it.go_live(place(upto))
-    for n in after:
-        if it.held is None:
-            it.queue(frame(n))
-        else:
-            it.hold(at(n), frame(n))
-    assert (it.pending or []) == [frame(n) for n in heard]
-    assert (it.held is None) is live
+    it.go_live(place(upto), None, [event(n) for n in meanwhile])
+    for n in then:
+        it.take(event(n))
+    assert said(it) == heard
+    assert it.wary is wary
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then", "heard"),
+    [
+        # upto is 5, and history began after 3
+        ([reset(5)], [], []),  # it happened before history was read
+        ([reset(6)], [], [b"reset6"]),
+        ([reset(6)], [event(6)], [b"reset6", 6]),
+        ([late(4)], [], []),  # history had it
+        ([late(9)], [], []),
+        ([], [late(3)], []),  # before all that is owed
+        ([], [late(4)], [b"late4"]),
+        ([], [event(6), late(4), event(7)], [6, b"late4", 7]),
+        ([], [late(4), event(5), event(6)], [b"late4", 6]),  # it proves nothing about others
+        ([], [reset(5), event(5)], [b"reset5"]),
+        ([], [reset(2), event(3)], [b"reset2", 3]),  # another data set begins below
+        ([], [reset(9), event(4)], [b"reset9", 4]),
+        ([], [event(6), reset(2), event(3)], [6, b"reset2", 3]),
+    ],
+)
+def test_resets_and_what_comes_late(meanwhile, then, heard):
+    """A reset counts if history does not include it; what comes late is given to whom it is owed."""
+    it = stream()
+    it.go_live(place(5), place(3), meanwhile)
+    for each in then:
+        it.take(each)
+    assert said(it) == heard
+
+
+@pytest.mark.parametrize(
+    ("upto", "then", "position", "proves"),
+    [
+        (None, [], None, False),
+        (None, [], place(6), False),
+        (place(5), [], None, False),
+        (place(5), [], place(4), False),
+        (place(5), [], place(5), False),
+        (place(5), [], place(6), True),
+        (place(5), [], place(4, "other"), True),
+        (place(5), [reset(2)], place(3), True),
+        (place(5), [reset(2)], place(2), False),
+        (place(5), [reset(9)], place(6), True),
+        (place(5), [reset(2, "other")], place(3, "other"), True),
+        (place(5), [reset(2, "other")], place(2, "other"), False),
+    ],
+)
+def test_what_a_position_proves(upto, then, position, proves):
+    """A position is told to a client only if it lies past what its history led to, or in other data."""
+    it = stream()
+    assert not it.proves(position)
+    it.go_live(upto)
+    for each in then:
+        it.take(each)
+    assert it.proves(position) is proves
 
 
 def test_events_without_an_id_are_never_dropped():
     """A live-only event that came during the replay follows it."""
     it = stream()
-    it.hold(None, b"plain")
-    it.hold(at(3), frame(3))
-    it.go_live(place(5))
-    it.hold(None, b"later")
+    it.go_live(place(5), None, [Heard(None, b"plain"), event(3)])
+    it.take(Heard(None, b"later"))
     assert it.pending == [b"plain", b"later"]
 
 
 def test_without_numbering_everything_held_follows():
     """On a backend without history, what came meanwhile follows at once."""
     it = stream()
-    it.hold(None, b"one")
-    it.go_live(None)
+    it.go_live(None, None, [Heard(None, b"one")])
     assert it.pending == [b"one"]
-    assert it.held is None
-
-
-@pytest.mark.parametrize(
-    ("upto", "position", "proven"),
-    [
-        (None, None, False),
-        (None, place(9), False),
-        (place(5), None, False),
-        (place(5), place(4), False),
-        (place(5), place(5), False),
-        (place(5), place(6), True),
-        (place(5), place(4, "other"), True),
-        (place(5), place(6, "other"), True),
-    ],
-)
-def test_a_place_that_may_be_told(upto, position, proven):
-    """Only one newer than what its history led to, or in another data set, moves the client on."""
-    it = stream()
-    it.go_live(upto)
-    assert it.proven(position) is proven
-
-
-def test_no_place_may_be_told_before_history():
-    """While the stream is still owed history, no place is proven."""
-    assert not stream().proven(place(9))
+    assert not it.wary
 
 
 @pytest.mark.parametrize(
     ("told", "line"),
-    [(place(4), False), (place(5), False), (place(6), True), (place(4, "other"), True)],
+    [(place(4), False), (place(5), False), (place(6), True), (place(9, "other"), False)],
 )
 def test_nothing_held_takes_the_client_back(told, line):
-    """A held event whose own place is not past what the client was told goes out without its id."""
+    """What came meanwhile and is not past what the client was told goes out without its id."""
     it = stream()
-    it.hold(at(7), told.line() + b"data: x\n\n")
-    it.hold(at(8), b"data: without\n\n")
-    it.go_live(place(5))
+    frames = [told.line() + b"data: x\n\n", b"data: without\n\n"]
+    it.go_live(place(5), None, [Heard(at(7 + n), frame) for n, frame in enumerate(frames)])
     assert it.pending == [told.line() * line + b"data: x\n\n", b"data: without\n\n"]
 
 
 @pytest.mark.parametrize(
     ("after", "upto", "missing"),
     [
-        (None, None, [1, 9]),
-        (None, place(5), [6, 9]),
-        (place(3), place(5), [4, 5, 9]),
-        (place(3, "other"), place(5), [6, 9]),
-        (Place(at(0), ""), place(5), [6, 9]),
+        (None, None, range(1, 10)),
+        (None, place(5), range(6, 10)),
+        (place(3), place(5), range(4, 10)),
+        (place(3, "other"), place(5), range(6, 10)),
+        (Place(at(0), ""), place(5), range(6, 10)),
     ],
 )
 def test_what_it_lacks_if_it_went_missing(after, upto, missing):
     """An event that comes late is for the streams whose history began before it, in this data set."""
     it = stream()
-    assert not any(it.lacks(at(n)) for n in range(10))
     it.go_live(upto, after)
-    lacked = [n for n in range(1, 10) if it.lacks(at(n))]
-    assert (lacked[0], lacked[-1]) == (missing[0], missing[-1])
-    assert set(missing) <= set(lacked)
+    for n in range(1, 10):
+        it.take(late(n))
+    assert (it.pending or []) == [late(n).frame for n in missing]
 
 
 @pytest.mark.parametrize(
@@ -136,24 +173,18 @@ def test_a_reset_and_what_follows(upto, head, then, heard):
     """After a reset everything newer than its head is heard, whatever its ids were before."""
     it = stream()
     it.go_live(upto)
-    it.restart(head, b"reset")
+    it.take(Heard(None, b"reset", "reset", head))
     for n in then:
-        if it.held is None:
-            it.queue(frame(n))
-        else:
-            it.hold(at(n), frame(n))
+        it.take(event(n))
     assert it.pending == [b"reset", *(frame(n) for n in heard)]
 
 
-@pytest.mark.parametrize("head", [place(2), place(2, "other")])
-def test_a_reset_to_where_ids_are_lower(head):
-    """Places before what the client was told are told again, and what is late counts from there."""
-    it = stream()
-    it.go_live(place(5), place(3))
-    it.restart(head, b"reset")
-    assert it.proven(place(3, head.tag))
-    assert not it.proven(head)
-    assert [n for n in range(1, 10) if it.lacks(at(n))] == [3, 4, 5, 6, 7, 8, 9]
+def test_a_reset_into_other_data_while_history_is_owed():
+    """History of the old data was read before, or that of the new: what is not said yet is said."""
+    for upto, heard in ((place(5), [b"reset2", 3]), (place(2, "other"), [3])):
+        it = stream()
+        it.go_live(upto, None, [reset(2, "other"), Heard(at(3), frame(3))])
+        assert said(it)[: len(heard)] == heard
 
 
 def test_flush_writes_once():
@@ -165,3 +196,37 @@ def test_flush_writes_once():
     it.flush(4.0)
     assert it.sink.writes == [b"ab"]
     assert (it.last_write, it.events, it.size) == (3.0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pieces"),
+    [
+        ([PIECE], [1]),
+        ([PIECE + 1], [1]),
+        ([PIECE, 1], [1, 1]),
+        ([1, PIECE], [1, 1]),
+        ([PIECE + 1, PIECE + 1], [1, 1]),
+        ([PIECE // 2] * 5, [2, 2, 1]),
+        ([100] * (PIECE // 100 + 7), [PIECE // 100, 7]),
+    ],
+)
+def test_flush_by_pieces(sizes, pieces):
+    """More than a piece is written in several, none larger but a single event, and all in order."""
+    it = stream()
+    frames = [b"%d" % (number % 10) * size for number, size in enumerate(sizes)]
+    it.queue(*frames)
+    assert it.queued == sum(sizes)
+    assert [it.flush(1.0) for _ in pieces] == pieces
+    assert it.flush(1.0) == 0
+    assert it.sink.data == b"".join(frames)
+    assert (it.pending, it.queued, it.size, it.events) == (None, 0, sum(sizes), len(sizes))
+
+
+def test_what_is_pending_is_shared():
+    """What waits for a stream is the very bytes that it was given, and so is a piece of one event."""
+    it = stream()
+    frames = [b"x" * PIECE, b"y" * PIECE]
+    it.queue(*frames)
+    it.flush(1.0)
+    assert it.sink.writes[0] is frames[0]
+    assert it.pending[0] is frames[1]

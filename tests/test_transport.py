@@ -916,6 +916,74 @@ async def test_reads_again(server):
 
 
 @served()
+async def test_ready_as_the_client_reads(server):
+    """What is written in pieces, each when the sink is ready for it, flows as fast as the client reads."""
+    client, exchange = await server.stream(receive_buffer=65536)
+    piece, count, written = b"x" * 250_000, 40, 0
+
+    def more():
+        nonlocal written
+        written += 1
+        exchange.sink.write(piece)
+        if written < count:
+            exchange.sink.when_ready(more)
+        else:
+            exchange.sink.finish(b"bye")
+
+    exchange.sink.when_ready(more)
+    assert written == 0
+    await eventually(lambda: written)
+    for _ in range(50):  # nobody reads: it asks for no more than fits
+        await asyncio.sleep(0.002)
+    assert written < 20
+    stood = written
+    await asyncio.sleep(0.05)
+    assert written == stood
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + piece * count + b"bye"
+    await exchange.ended()
+
+
+@served()
+async def test_never_ready_when_it_is_over(server, caplog):
+    """When a response is aborted while it waits for its client nothing is called, and nothing is left."""
+    _, exchange = await server.stream(receive_buffer=65536)
+    before = asyncio.all_tasks()
+    called = []
+    for _ in range(20):
+        exchange.sink.write(b"x" * 250_000)
+        await asyncio.sleep(0)
+    exchange.sink.when_ready(lambda: called.append(1))
+    exchange.sink.abort()
+    await exchange.ended()
+    exchange.sink.when_ready(lambda: called.append(2))
+    await eventually(lambda: asyncio.all_tasks() <= before)
+    assert called == []
+
+
+@served(sinks=["UvicornSink"], on=["uvloop"])
+async def test_default_timeout(server):
+    """A default timeout that an app sets for its own sockets makes no write wait, and cuts nobody off."""
+    server.gate.clear()
+    client = await server.client(receive_buffer=65536)
+    await client.send(get())
+    exchange = await server.exchange()
+    exchange.sink._transport = exchange.transport  # past the tap, so that the socket itself is written to
+    socket.setdefaulttimeout(0.2)
+    try:
+        server.gate.set()
+        await eventually(lambda: exchange.sink._wire is not None)
+    finally:
+        socket.setdefaulttimeout(None)
+    for _ in range(LARGE // 1000):  # until the kernel takes no more; on this thread the client reads too
+        exchange.sink.write(b"x" * 1000)
+    exchange.sink.finish(b"bye")
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + b"x" * LARGE + b"bye"
+    await exchange.ended()
+
+
+@served()
 async def test_refused_start(server, kind, caplog):
     """A head that the server refuses ends the stream without an error, and without a byte of it.
 
@@ -987,13 +1055,13 @@ def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), bl
     made = type(name, (), {"__module__": module, "send": send, "receive": receive})()
     methods = {key: value for key, value in vars(StandIn).items() if key not in blunt and key[0] != "_"}
     made.transport = type("Transport", (), methods)()
-    made.flow = SimpleNamespace(write_paused=False)
+    made.flow = SimpleNamespace(write_paused=False, drain=None)
     made.message_event = asyncio.Event()
     made.chunked_encoding = None
     made.response_complete = made.disconnected = False
     for feature in without:
-        if feature == "write_paused":
-            del made.flow.write_paused
+        if hasattr(made.flow, feature):
+            delattr(made.flow, feature)
         else:
             delattr(made, feature)
     return made
@@ -1016,7 +1084,7 @@ def test_recognised_by_feature(sayings):
     assert sayings() == []
 
 
-@pytest.mark.parametrize("feature", [*transport._CYCLE, "write_paused"])
+@pytest.mark.parametrize("feature", [*transport._CYCLE, "write_paused", "drain"])
 def test_without_a_feature(sayings, feature):
     """A uvicorn whose cycle lacks anything is not written to directly, and that is said once."""
     kind = None

@@ -84,3 +84,28 @@ def test_against_a_sorted_list():
             for came in out:
                 assert due.pop(came) <= now
             assert all(moment > now - TICK for moment in due.values())
+
+
+def test_many_are_taken_out_some_at_a_time():
+    """What is due beyond the number asked for stays due, can be moved or removed, and comes out once."""
+    wheel = Wheel(0.0)
+    early, late = [Item() for _ in range(10)], [Item() for _ in range(10)]
+    for item in early:
+        wheel.place(item, 1.0)
+    for item in late:
+        wheel.place(item, 2.0)
+    out = wheel.due(3.0, 4)
+    assert len(out) == 4
+    assert set(out) <= set(early)
+    moved, removed = [item for item in early if item not in out][:2]
+    wheel.place(moved, 9.0)
+    wheel.remove(removed)
+    again = Item()
+    wheel.place(again, 0.5)  # its moment has passed: it is due with the rest
+    while part := wheel.due(3.0, 4):
+        assert len(part) <= 4
+        out += part
+    assert len(out) == len(set(out)) == 19
+    assert set(out) == {*early, *late, again} - {moved, removed}
+    assert wheel.due(10.0, 4) == [moved]
+    assert wheel._buckets == {}

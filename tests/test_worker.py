@@ -510,6 +510,57 @@ async def test_disconnect(edge, listen, url, publisher, order, by):
     assert [middleware.figures()["endings"] for middleware in workers] == [{"revoked": 2}] * 2
 
 
+class Unscanned(set):
+    """A set that nobody may go through."""
+
+    def __iter__(self):
+        raise AssertionError("every stream was looked at")
+
+
+@pytest.mark.parametrize(
+    ("by", "ended"),
+    [
+        ({"user": "u1"}, "ab"),
+        ({"session": "s2"}, "b"),
+        ({"channel": "user:u3"}, "c"),
+        ({"channel": "news"}, "abc"),
+        ({"user": "nobody"}, ""),
+    ],
+    ids=str,
+)
+async def test_found_without_a_scan(edge, listen, by, ended):
+    """Streams are found by user, session and channel without a look at the others, and counted once."""
+    middleware = edge()
+    clients = {
+        name: await listen(middleware, user, session=session)
+        for name, user, session in [("a", "u1", "s1"), ("b", "u1", "s2"), ("c", "u3", "s3")]
+    }
+    hub = middleware._worker.hub
+    hub.streams = Unscanned(hub.streams)
+    assert middleware.disconnect(**by) == len(ended)
+    assert middleware.disconnect(**by) == 0
+    for name in ended:
+        await closed(clients[name], "revoked")
+    assert {name for name, client in clients.items() if not client.complete} == set(clients) - set(ended)
+    hub.streams = set()
+
+
+@pytest.mark.parametrize("revoked", [1, 5000])
+async def test_learned_without_a_scan(edge, listen, revoked):
+    """However many sessions are revoked, learning of it looks at none but their streams."""
+    middleware = edge()
+    gone, stays = await listen(middleware, session="s0"), await listen(middleware, session="other")
+    worker = middleware._worker
+    worker.hub.streams = Unscanned(worker.hub.streams)
+    for n in range(revoked):
+        await middleware._backend.revoke(f"s{n}", time.time() + 60)
+    await worker._learn_revoked()
+    await closed(gone, "revoked")
+    assert not stays.complete
+    assert worker._gate.revocations.covers(f"s{revoked - 1}", time.time())
+    worker.hub.streams = set()
+
+
 async def test_revoke(edge, asgi, listen, url, order):
     """A revoked session's streams end, and its cookie is refused, on every worker and every new one."""
     workers = [edge(backend=url) for _ in range(2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..errors import EventError
@@ -38,12 +38,14 @@ class Replay(NamedTuple):
     """What a stream is owed before it goes live.
 
     ``events`` in the order of their ids, then live events with ids above ``upto``.  ``resets`` come
-    before the events.  ``upto`` is None where nothing is numbered.
+    before the events.  ``upto`` is None where nothing is numbered.  ``reach`` says of channels whose
+    events reach further than ``upto``, how far.
     """
 
     events: list[Numbered]
     resets: list[Reset]
     upto: Place | None
+    reach: Mapping[str, EventId] = {}
 
 
 class Receiver(Protocol):

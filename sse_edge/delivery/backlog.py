@@ -42,20 +42,22 @@ class Backlog:
     it has left, the newest of that moment.  While a mark stays, something is at least as old as it is;
     whatever is older than the bound is found out within twice the bound.
 
-    ``replayed`` bytes of history do not count against ``max_unsent``: one large replay makes no client
-    slow that goes on reading.
+    ``replayed`` bytes of history do not count against ``max_unsent``, and until they have left any byte
+    that leaves will do: one large replay makes no client slow that goes on reading.
     """
 
-    __slots__ = ("_mark", "_replayed", "_since")
+    __slots__ = ("_mark", "_owed", "_replayed", "_since")
 
     def __init__(self, written: int, now: float, replayed: int = 0) -> None:
-        self._mark = written
-        self._since = now
+        self._mark = written - replayed + 1 if replayed else written
+        self._owed = written if replayed else 0
         self._replayed = replayed
+        self._since = now
 
     def exceeds(self, bounds: Bounds, written: int, unsent: int, now: float) -> bool:
         """Whether too much waits, or for too long: ``unsent`` of the ``written`` bytes of the stream."""
-        if written - unsent >= self._mark:
-            self._mark = written
+        left = written - unsent
+        if left >= self._mark:
+            self._mark = left + 1 if left < self._owed else written
             self._since = now
         return unsent > bounds.max_unsent + self._replayed or now - self._since > bounds.age

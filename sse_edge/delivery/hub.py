@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from ..backends.base import CONTROL, Backend, Replay, Reset
@@ -16,13 +16,11 @@ from . import frames
 from .backlog import Backlog, Bounds
 from .feed import Feed
 from .lifetime import NEVER, Lifetime
+from .roster import Roster
+from .rounds import FEW, Rounds
 from .sink import Sink
-from .stream import Stream
+from .stream import Heard, Stream
 from .wheel import TICK, Wheel
-
-SLICE = 150
-"""Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
-writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
 
 HERD = 100
 """Streams that may come back in one second without being a herd."""
@@ -37,9 +35,10 @@ GOODBYE = 5.0
 class Hub:
     """Delivers a backend's events to the streams of one worker.
 
-    ``bounds`` are on what may wait for one client before its stream ends as ``slow``.  ``on_recheck`` is
-    called with a stream whose right to its channels is to be asked again, and ``on_control`` with each
-    message to all workers, or None when some may have been lost.
+    ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
+    before its stream ends as ``slow``.  ``on_recheck`` is called with a stream whose right to its
+    channels is to be asked again, and ``on_control`` with each message to all workers, or None when some
+    may have been lost.
     """
 
     def __init__(
@@ -58,20 +57,18 @@ class Hub:
         self.bounds = bounds or Bounds()
         self.draining = False
         self.streams: set[Stream] = set()
+        self.users = Roster()
+        self.sessions = Roster()
         self.opened = 0
-        self.delivered = 0
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
         self._chance = chance
         self._feeds: dict[str, Feed] = {}
-        self._number = 0
-        self._dirty: deque[Stream] = deque()
-        self._rounds: deque[Feed] = deque()
-        self._flushing = False
         self._closed = False
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._rounds = Rounds(self._loop, self.bounds, self.end)
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
 
@@ -79,6 +76,11 @@ class Hub:
     def now(self) -> float:
         """The hub's clock: monotonic seconds, so that a jump of the wall clock moves nothing."""
         return self._loop.time()
+
+    @property
+    def delivered(self) -> int:
+        """Events written, each counted for every stream."""
+        return self._rounds.delivered
 
     async def start(self) -> None:
         """Begin to listen and to watch the clock."""
@@ -89,7 +91,9 @@ class Hub:
     async def close(self) -> None:
         """End what is open and stop; the clock runs until the last stream is let go of."""
         self.draining = self._closed = True
-        self.end_all(self.streams, DRAIN)
+        self._rounds.end_soon(self.streams, DRAIN)
+        while self._rounds.end_few():  # noqa: ASYNC110 - nothing is waited for
+            await asyncio.sleep(0)
         if self._timer is not None and not self.streams:
             self._timer.cancel()
         await self.subscriber.close()
@@ -137,13 +141,21 @@ class Hub:
         self.subscriber.want(stream.channels)
         self._opened(stream)
 
+    def on(self, channel: str) -> list[Stream]:
+        """The streams that hear ``channel``."""
+        feed = self._feeds.get(channel)
+        return [] if feed is None else [*feed.live, *feed.early]
+
     def _listen(self, stream: Stream) -> None:
         self.streams.add(stream)
+        self.users.add(stream.user, stream)
+        self.sessions.add(stream.session, stream)
         self._empty.clear()
         feeds = [self._feed(channel) for channel in stream.channels]
         stream.feeds = feeds[0].only if len(feeds) == 1 else tuple(feeds)
+        stream.seen = self._rounds.number
         for feed in stream.feeds:
-            feed.early.add(stream)
+            feed.join(stream)
 
     def _feed(self, channel: str) -> Feed:
         feed = self._feeds.get(channel)
@@ -153,6 +165,8 @@ class Hub:
 
     def _leave(self, stream: Stream) -> None:
         self.streams.discard(stream)
+        self.users.discard(stream.user, stream)
+        self.sessions.discard(stream.session, stream)
         if not self.streams:
             self._empty.set()
         self._unlisten(stream)
@@ -168,9 +182,9 @@ class Hub:
 
     async def catch_up(self, stream: Stream, after: Place | None) -> None:
         """Give ``stream`` what it missed after ``after``, then let it go live."""
+        # Without a place from where it began to hear, and not from now: it was told that it is open.
+        after, stream.begin = after or stream.begin, None
         try:
-            # From where it began to hear, and not from now: it was told that it is open.
-            after = after or stream.begin
             replay = await self.subscriber.replay(stream.channels, after)
         except BackendError:
             self.end(stream, BACKEND_LOST)
@@ -200,28 +214,19 @@ class Hub:
             return
 
     def _give(self, stream: Stream, replay: Replay, after: Place | None) -> None:
-        said = frames.replay(replay)
-        for frame in said:
-            stream.queue(frame)
-        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
-        stream.go_live(replay.upto, after)
-        self._let_live(stream)
         if stream.ending is not None:
             return
-        # At once: it leaves the machine together with the first bytes, where history was at hand.
-        before, now = stream.size, self.now
-        self.delivered += stream.flush(now)
-        if stream.behind and replay.events:
-            stream.backlog = Backlog(stream.size, now, replayed=stream.size - before)
-
-    def _let_live(self, stream: Stream) -> None:
-        """If it holds nothing back any more, it is given events by its feeds from here on."""
-        if stream.held is not None:
-            return
-        stream.seen = self._number
+        said = frames.replay(replay)
+        stream.queue(*said)
+        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
+        stream.go_live(replay.upto, after, self._rounds.heard(stream, replay))
         for feed in stream.feeds:
-            feed.early.discard(stream)
-            feed.live.add(stream)
+            feed.let_live(stream)
+        # At once: it leaves the machine together with the first bytes, where history was at hand.
+        now = self.now
+        self._rounds.flush(stream, now)
+        if replay.events and (stream.behind or stream.pending):
+            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
 
     def close_stream(self, stream: Stream, ending: Ending) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -234,7 +239,7 @@ class Hub:
         self._wheel.remove(stream)
         if stream.waiting is not None:
             stream.waiting.cancel()
-        stream.pending = None
+        stream.forget()
         self.subscriber.unsubscribe(stream.channels)
 
     def end(self, stream: Stream, ending: Ending) -> None:
@@ -242,23 +247,23 @@ class Hub:
         if stream.ending is not None:
             return
         if ending.told:
-            # First the goodbye: finding the position may bring in events, which then go before it.
-            goodbye = self._goodbye(stream, ending)
-            self._settle(stream)
+            # First the position: finding it may bring in events, which then go before it.
+            position = self.subscriber.position
+            self._rounds.settle(stream)
             stream.ending = ending
-            self.delivered += stream.flush(self.now)
-            stream.sink.finish(goodbye)
+            proven = position if stream.proves(position) else None
+            stream.goodbye = frames.goodbye(ending, proven, self._retry_ms())
             self._unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
+            self._rounds.flush(stream, self.now)
         else:
             stream.ending = ending
-            stream.pending = None
+            stream.forget()
             stream.sink.abort()
 
-    def end_all(self, streams: Iterable[Stream], ending: Ending) -> None:
-        """End several streams."""
-        for stream in list(streams):
-            self.end(stream, ending)
+    def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
+        """End many streams, a few in every turn of the loop; how many of them nobody had ended yet."""
+        return self._rounds.end_soon(streams, ending)
 
     async def drain(self, seconds: float) -> None:
         """Take no more streams, and end all in random order over ``seconds``; return when they are gone.
@@ -278,6 +283,8 @@ class Hub:
                     async with asyncio.timeout(wait):
                         await self._hurry.wait()
             self.end(stream, DRAIN)
+            if number % FEW == 0:
+                await asyncio.sleep(0)
         while self.streams:
             await self._empty.wait()
 
@@ -292,12 +299,12 @@ class Hub:
         if len(stream.channels) == 1:
             self.end(stream, FORBIDDEN_SINCE)
             return
-        self._settle(stream)
+        self._rounds.settle(stream)
         self._ignore(stream, channel)
         stream.channels = tuple([other for other in stream.channels if other != channel])
         stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
-        self._queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
+        self._rounds.queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
 
     def recheck_at(self, stream: Stream, seconds: float) -> None:
         """Ask again in so many seconds whether ``stream`` may go on."""
@@ -311,12 +318,9 @@ class Hub:
 
     def _ignore(self, stream: Stream, channel: str) -> None:
         feed = self._feeds.get(channel)
-        if feed is not None:
-            feed.live.discard(stream)
-            feed.early.discard(stream)
-            if not feed.live and not feed.early:
-                del self._feeds[channel]
-                feed.only = ()  # it refers to the feed: only the collector would find it
+        if feed is not None and feed.leave(stream):
+            del self._feeds[channel]
+            feed.only = ()  # it refers to the feed: only the collector would find it
 
     # Events: the backend's Receiver
 
@@ -326,31 +330,14 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(frame)
             return
-        feed = self._feeds.get(channel)
-        if feed is None:
-            return
-        self._number += 1
-        if feed.live:
-            feed.append(self._number, frame)
-            if not feed.waits:
-                feed.waits = True
-                self._rounds.append(feed)
-        if feed.early:
-            for stream in list(feed.early):
-                stream.hold(id, frame)
-                self._let_live(stream)
-                if stream.pending:
-                    self._dirty.append(stream)
-        self._flush_soon()
+        self._hear(channel, Heard(id, frame))
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
         if channel == CONTROL:
             self.deliver(channel, id, frame)
             return
-        for stream in self._streams_of(channel):
-            if stream.lacks(id):
-                self._queue(stream, frame)
+        self._hear(channel, Heard(id, frame, "late"))
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
@@ -358,104 +345,12 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(None)
             return
-        frame = frames.reset(reset)
-        for stream in self._streams_of(reset.channel):
-            self._settle(stream)
-            stream.restart(reset.head, frame)
-            self._let_live(stream)
-            self._mark(stream)
+        self._hear(reset.channel, Heard(None, frames.reset(reset), "reset", reset.head))
 
-    def _streams_of(self, channel: str) -> list[Stream]:
+    def _hear(self, channel: str, heard: Heard) -> None:
         feed = self._feeds.get(channel)
-        return [] if feed is None else [*feed.live, *feed.early]
-
-    def _queue(self, stream: Stream, frame: bytes) -> None:
-        """Give ``stream`` something of its own after all that it is to be given before."""
-        self._settle(stream)
-        stream.queue(frame)
-        self._mark(stream)
-
-    def _settle(self, stream: Stream) -> None:
-        """Take what its feeds have for it, in their common order, as its own."""
-        if stream.held is not None:
-            return
-        owed = [event for feed in stream.feeds for event in feed.after(stream.seen)]
-        if len(stream.feeds) > 1:
-            owed.sort()
-        for _, frame in owed:
-            stream.queue(frame)
-        stream.seen = self._number
-
-    # The flush loop
-
-    def _mark(self, stream: Stream) -> None:
-        self._dirty.append(stream)
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        if not self._flushing and (self._dirty or self._rounds):
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        dirty, rounds, now, left = self._dirty, self._rounds, self.now, SLICE
-        while dirty and left > 0:
-            self._write(dirty.popleft(), now)
-            left -= 1
-        while rounds and left > 0:
-            feed = rounds[0]
-            streams = feed.next(left)
-            self._give_round(feed, streams, now)
-            left -= max(1, len(streams))
-            if feed.end_round():
-                rounds.popleft()
-                if feed.waits:
-                    rounds.append(feed)
-        self._flushing = False
-        self._flush_soon()
-
-    def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
-        """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
-        number, last, only = self._number, feed.last, feed.only
-        delivered, cut, data, events = 0, -1, b"", 0
-        for stream in streams:
-            seen = stream.seen
-            if seen >= last or stream.ending is not None:
-                continue
-            if stream.pending or stream.behind or not (stream.feeds is only or _alone(feed, stream)):
-                self._write(stream, now)
-                continue
-            if seen != cut:
-                data, events = feed.joined(seen)
-                cut = seen
-            delivered += events
-            stream.seen = number
-            # Stream.give, without the call.
-            stream.events += events
-            stream.last_write = now
-            stream.size += len(data)
-            stream.behind = stream.sink.write(data)
-        self.delivered += delivered
-
-    def _write(self, stream: Stream, now: float) -> None:
-        """Write all that ``stream`` is to be given."""
-        if stream.ending is not None:
-            return
-        self._settle(stream)
-        # What waited before counts, not what is new.
-        if stream.pending and stream.behind and self._is_slow(stream, now):
-            self.end(stream, SLOW)
-        else:
-            self.delivered += stream.flush(now)
-
-    def _is_slow(self, stream: Stream, now: float) -> bool:
-        unsent = stream.sink.unsent
-        if not unsent:
-            stream.backlog = None
-            return False
-        if stream.backlog is None:
-            stream.backlog = Backlog(stream.size, now)
-        return stream.backlog.exceeds(self.bounds, stream.size, unsent, now)
+        if feed is not None:
+            self._rounds.append(feed, heard)
 
     # Time
 
@@ -466,9 +361,10 @@ class Hub:
     def _on_tick(self) -> None:
         if self._closed and not self.streams:
             return
-        self._timer = self._loop.call_later(TICK, self._on_tick)
         now = self.now
-        due = self._wheel.due(now)
+        due = self._wheel.due(now, FEW)
+        # Others get a turn before the rest of those that are due.
+        self._timer = self._loop.call_later(TICK if len(due) < FEW else 0, self._on_tick)
         if not due:
             return
         position = self.subscriber.position
@@ -481,7 +377,7 @@ class Hub:
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
                 continue
-            if self._is_slow(stream, now):
+            if self._rounds.is_slow(stream, now):
                 self.end(stream, SLOW)
                 continue
             if now >= stream.recheck:
@@ -489,23 +385,15 @@ class Hub:
                 if self._on_recheck is not None:
                     self._on_recheck(stream)
             if now >= stream.last_write + stream.silence:
-                self._write(stream, now)  # an id must not go out before an event that is older
+                self._rounds.write(stream, now)  # an id must not go out before an event that is older
             if stream.ending is None and now >= stream.last_write + stream.silence:
-                stream.give(placed if stream.proven(position) else frames.KEEP_ALIVE, 0, now)
+                if stream.pending:  # its client has not read what it was given: it needs no sign of life
+                    stream.last_write = now
+                else:
+                    stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
             self._wheel.place(stream, self._due(stream))
 
     # Bytes
 
     def _retry_ms(self) -> int:
         return self.lifetime.retry_ms(self._chance())
-
-    def _goodbye(self, stream: Stream, ending: Ending) -> bytes:
-        position = self.subscriber.position
-        told = position if stream.proven(position) else None
-        return frames.goodbye(ending, told, self._retry_ms())
-
-
-def _alone(feed: Feed, stream: Stream) -> bool:
-    """Whether ``feed`` is the only one that has anything for ``stream``."""
-    feeds, seen = stream.feeds, stream.seen
-    return feed in feeds and all(other is feed or other.last <= seen for other in feeds)

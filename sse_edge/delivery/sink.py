@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from ..asgi import Headers, Receive, Send
@@ -23,6 +24,9 @@ class Sink(Protocol):
 
     def write(self, data: bytes) -> int:
         """Send ``data`` after everything before it; how many bytes now wait, at a glance."""
+
+    def when_ready(self, then: Callable[[], None]) -> None:
+        """Call ``then`` once the server would have more; not in this turn, and never when it is over."""
 
     def finish(self, data: bytes) -> None:
         """Send ``data``, then end the response cleanly."""
@@ -50,6 +54,7 @@ class TaskSink:
         "_leash",
         "_over",
         "_queue",
+        "_ready",
         "_receive",
         "_send",
         "_unsent",
@@ -66,6 +71,7 @@ class TaskSink:
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
         self._leash: asyncio.Timeout | None = None
+        self._ready: Callable[[], None] | None = None
 
     @property
     def unsent(self) -> int:
@@ -79,6 +85,12 @@ class TaskSink:
             self._unsent += len(data)
             self._rouse()
         return self._unsent
+
+    def when_ready(self, then: Callable[[], None]) -> None:
+        """See ``Sink.when_ready``: when every send has returned."""
+        if not self._over:
+            self._ready = then
+            self._rouse()
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""
@@ -127,6 +139,10 @@ class TaskSink:
                 queue.clear()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
                 self._unsent -= len(data)
+            if self._ready is not None:
+                ready, self._ready = self._ready, None
+                ready()
+                continue
             if self._finishing:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -167,3 +183,4 @@ class TaskSink:
         self._over = True
         self._queue.clear()
         self._unsent = 0
+        self._ready = None

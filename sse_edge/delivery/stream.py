@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..event import EventId, Place
 from ..outcome import Ending
@@ -14,14 +15,38 @@ from .sink import Sink
 if TYPE_CHECKING:
     from .feed import Feed
 
+PIECE = 262_144
+"""Bytes that a stream's sink is given at a time, and about as many that it holds: the rest waits where all
+streams share it."""
+
+
+class Heard(NamedTuple):
+    """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset with its
+    ``head``."""
+
+    id: EventId | None
+    frame: bytes
+    kind: Literal["event", "late", "reset"] = "event"
+    head: Place | None = None
+
+    def is_within(self, upto: Place | None, reach: EventId | None) -> bool:
+        """Whether history that led to ``upto``, and on this channel to ``reach``, includes it."""
+        if upto is None or reach is None:
+            return False
+        if self.head is not None:
+            return self.head.tag == upto.tag and self.head.id <= reach
+        return self.id is not None and self.id <= reach
+
 
 class Stream:
     """One open response.
 
-    ``held`` collects live events while the stream is still owed history, and until the first of them
-    is newer than ``upto``; None once it is live, when it is given what its ``feeds`` have after ``seen``.
-    ``begin`` is the place from which on it hears its channels,
-    ``after`` what its history began after.  ``pending`` is its own and comes first, ``waiting`` waits
+    It is given what its ``feeds`` have after ``seen``, once it is not ``owed`` history any more.  That
+    began after ``after`` and led to ``upto``; until an event is newer the stream is ``wary``: history may
+    have given what is heard.  ``begin`` is the place from which on it hears its channels.
+
+    ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
+    then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
     watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
     the hub's clock, in seconds.
@@ -37,22 +62,25 @@ class Stream:
         "ending",
         "events",
         "feeds",
-        "held",
+        "goodbye",
         "last_ending",
         "last_write",
         "opened",
         "owed",
         "pending",
+        "queued",
         "recheck",
         "seen",
         "session",
         "silence",
         "sink",
         "size",
+        "stalled",
         "tick",
         "upto",
         "user",
         "waiting",
+        "wary",
     )
 
     def __init__(
@@ -81,10 +109,13 @@ class Stream:
         self.begin: Place | None = None
         self.upto: Place | None = None
         self.after: EventId | None = None
-        self.held: list[tuple[EventId | None, bytes]] | None = []
+        self.wary = False
         self.feeds: tuple[Feed, ...] = ()
         self.seen = 0
         self.pending: list[bytes] | None = None
+        self.queued = 0
+        self.stalled = False
+        self.goodbye: bytes | None = None
         self.behind = 0
         self.backlog: Backlog | None = None
         self.events = 0
@@ -93,77 +124,97 @@ class Stream:
         self.recheck = NEVER
         self.waiting: asyncio.Task[None] | None = None
 
-    def hold(self, id: EventId | None, frame: bytes) -> None:
-        """Take a live event while not live yet."""
-        held = self.held
-        if held is None:
-            raise RuntimeError("the stream is live")
-        if self.owed:
-            held.append((id, frame))
-        elif id is None:
-            self.queue(frame)
-        elif self.upto is None or id > self.upto.id:
-            # The first event past what history gave: from here on nothing can repeat.
-            self.held = None
-            self.queue(frame)
-
-    def go_live(self, upto: Place | None, after: Place | None = None) -> None:
-        """History from ``after`` up to ``upto`` is queued (None: there is none): let the newer held
-        events follow."""
+    def go_live(
+        self, upto: Place | None, after: Place | None = None, meanwhile: Sequence[Heard] = ()
+    ) -> None:
+        """History from ``after`` up to ``upto`` is queued (None: there is none): let what was heard
+        meanwhile follow, if it is newer."""
         if upto is not None:
             self.after = after.id if after is not None and after.tag == upto.tag else upto.id
-        held, self.held = self.held or [], None if upto is None else []
-        self.owed = False
         self.upto = upto
-        for id, frame in held:
-            new = frame if upto is None else _forward(frame, upto)
-            if self.held is None:
-                self.queue(new)
-            else:
-                self.hold(id, new)
+        self.owed = False
+        self.wary = upto is not None
+        for heard in meanwhile:
+            if upto is None:
+                self.take(heard)
+            elif heard.kind == "event":
+                self.take(heard._replace(frame=_forward(heard.frame, upto)))
+            elif heard.head is not None and (heard.head.tag != upto.tag or heard.head.id > upto.id):
+                self.take(heard)  # what history had of late events and resets, it has given
 
-    def proven(self, position: Place | None) -> bool:
-        """Whether ``position`` is newer than what its history led to, so that it may be told."""
-        upto = self.upto
-        return (
-            upto is not None and position is not None and (position.tag != upto.tag or position.id > upto.id)
-        )
+    def take(self, heard: Heard) -> None:
+        """Queue what was heard, unless the stream was given it already."""
+        if heard.kind == "late":
+            if not self._lacks(heard.id):
+                return
+        elif heard.kind == "reset":
+            self._restart(heard.head)
+        elif self.wary and heard.id is not None:
+            if not self._is_new(heard.id):
+                return
+            # The first event past what history gave: from here on nothing can repeat.
+            self.wary = False
+        self.queue(heard.frame)
 
-    def lacks(self, id: EventId) -> bool:
-        """Whether an event that went missing, and is in no log that it was given, is owed to it.
+    def proves(self, position: Place | None) -> bool:
+        """Whether everything up to ``position`` being delivered says more than the stream's own place.
 
-        While it is still owed history, that will bring it.
+        To be asked when it has been given all that was heard: a reset that tells it of another data set
+        comes before any place in there.
         """
-        return not self.owed and (self.after is None or id > self.after)
+        upto = self.upto
+        if position is None or upto is None:
+            return False
+        return position.tag != upto.tag or position.id > upto.id
 
-    def restart(self, head: Place | None, frame: bytes) -> None:
-        """Take a reset; what comes after it may have ids below what came before."""
-        if head is None:
-            self.queue(frame)
-            return
-        if self.owed and self.held is not None:
-            self.held.append((head.id, frame))
-            return
-        if self.upto is not None and (head.tag != self.upto.tag or head.id < self.upto.id):
-            self.held, self.upto, self.after = None, head, head.id
-        if self.held is not None and self.upto is not None and head.id > self.upto.id:
-            self.held = None
-        self.queue(frame)
+    def _is_new(self, id: EventId) -> bool:
+        """Whether history did not give it."""
+        return self.upto is None or id > self.upto.id
 
-    def queue(self, frame: bytes) -> None:
-        """Add an event to the next flush."""
+    def _lacks(self, id: EventId | None) -> bool:
+        """Whether an event that went missing, and is in no log that it was given, is owed to it."""
+        return self.after is None or id is None or id > self.after
+
+    def _restart(self, head: Place | None) -> None:
+        """What comes after a reset may have ids below what came before."""
+        upto = self.upto
+        if head is None or upto is None or head == upto:
+            return
+        self.wary = False
+        if head.tag != upto.tag:
+            self.upto, self.after = head, head.id
+        elif head.id < upto.id:
+            self.upto = head
+
+    def queue(self, *frames: bytes) -> None:
+        """Add events to what is pending."""
         if self.pending is None:
-            self.pending = [frame]
-        else:
-            self.pending.append(frame)
+            self.pending = []
+        self.pending.extend(frames)
+        for frame in frames:
+            self.queued += len(frame)
+
+    def forget(self) -> None:
+        """Give nothing more."""
+        self.pending = self.goodbye = None
+        self.queued = 0
 
     def flush(self, now: float) -> int:
-        """Pass everything pending to the sink; how many events that were."""
-        pending, self.pending = self.pending, None
+        """Pass what is pending to the sink, a piece at most; how many events that were."""
+        pending = self.pending
         if not pending:
             return 0
-        self.give(pending[0] if len(pending) == 1 else b"".join(pending), len(pending), now)
-        return len(pending)
+        piece = pending
+        if self.queued <= PIECE:
+            self.pending = None
+        else:
+            piece = pending[: _fitting(pending)]
+            del pending[: len(piece)]
+            self.pending = pending or None
+        data = piece[0] if len(piece) == 1 else b"".join(piece)
+        self.queued -= len(data)
+        self.give(data, len(piece), now)
+        return len(piece)
 
     def give(self, data: bytes, events: int, now: float) -> None:
         """Pass bytes to the sink at once, which are so many events."""
@@ -179,4 +230,14 @@ def _forward(frame: bytes, upto: Place) -> bytes:
     if not line.startswith(b"id: "):
         return frame
     place = Place.parse(line[4:].decode())
-    return rest if place.tag == upto.tag and place.id <= upto.id else frame
+    return frame if place.tag == upto.tag and place.id > upto.id else rest
+
+
+def _fitting(frames: Sequence[bytes]) -> int:
+    """How many of these make a piece: one, or as many as are no larger."""
+    size = 0
+    for count, frame in enumerate(frames):
+        size += len(frame)
+        if size > PIECE:
+            return max(1, count)
+    return len(frames)

@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import termios
+from collections.abc import Callable
 from typing import Any
 
 from ..asgi import Headers, Message, Receive, Send
@@ -64,6 +65,7 @@ class UvicornSink:
         "_headers",
         "_open",
         "_over",
+        "_ready",
         "_receive",
         "_send",
         "_transport",
@@ -79,6 +81,7 @@ class UvicornSink:
         self._wire: socket.SocketType | None = None
         self._early: list[bytes] = []
         self._open = False  # between the first bytes and the last
+        self._ready: asyncio.Task[None] | None = None
         self._finishing = False
         self._over = False
 
@@ -119,6 +122,16 @@ class UvicornSink:
             self._gone(error)
             return 0
         return held
+
+    def when_ready(self, then: Callable[[], None]) -> None:
+        """See ``Sink.when_ready``: when the transport holds so little that it asks for more."""
+        if not self._over:
+            self._ready = asyncio.create_task(self._when_drained(then))
+
+    async def _when_drained(self, then: Callable[[], None]) -> None:
+        await self._cycle.flow.drain()
+        self._ready = None
+        then()
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``."""
@@ -172,7 +185,8 @@ class UvicornSink:
         except Exception as error:  # noqa: BLE001
             logger.debug("a send or receive failed, so the client counts as gone: %r", error)
         finally:
-            self._over, self._open, self._wire = True, False, None
+            self._close()
+            self._wire = None
             if wire is not None:
                 wire.detach()
             if not self._cycle.response_complete and not self._transport.is_closing():
@@ -219,7 +233,9 @@ class UvicornSink:
         sock = self._transport.get_extra_info("socket")
         if sock is None:
             return None
-        return socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
+        wire = socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
+        wire.setblocking(False)  # whatever socket.setdefaulttimeout() was told
+        return wire
 
     def _in_kernel(self) -> int:
         """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
@@ -251,9 +267,15 @@ class UvicornSink:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._over, self._open = True, False
+        self._close()
         self._early.clear()
         self._cut()
+
+    def _close(self) -> None:
+        self._over, self._open = True, False
+        if self._ready is not None:
+            self._ready.cancel()
+            self._ready = None
 
     def _cut(self) -> None:
         # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
@@ -306,6 +328,7 @@ def _is_uvicorn(cycle: Any) -> bool:
             all(hasattr(cycle, name) for name in _CYCLE)
             and all(hasattr(transport, name) for name in _TRANSPORT)
             and hasattr(cycle.flow, "write_paused")
+            and hasattr(cycle.flow, "drain")
         )
         if not known:
             logger.info("this uvicorn is not written to directly (%s)", kind.__module__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from math import ceil
 
 from .lifetime import NEVER
@@ -38,15 +40,22 @@ class Wheel:
             if not bucket:
                 del self._buckets[stream.tick]
 
-    def due(self, now: float) -> list[Stream]:
-        """Take out every stream that is due."""
+    def due(self, now: float, most: int = sys.maxsize) -> list[Stream]:
+        """Take out the streams that are due, the oldest first, and ``most`` at most: the rest stays due."""
         last = int(now / TICK)
-        due: list[Stream] = []
+        ticks: Iterable[int] = range(self._next, last + 1)
         if last - self._next > len(self._buckets):  # after a long pause: look at what is there instead
-            for tick in sorted(tick for tick in self._buckets if tick <= last):
-                due.extend(self._buckets.pop(tick))
-        else:
-            for tick in range(self._next, last + 1):
-                due.extend(self._buckets.pop(tick, ()))
+            ticks = sorted(tick for tick in self._buckets if tick <= last)
+        due: list[Stream] = []
+        for tick in ticks:
+            bucket = self._buckets.get(tick)
+            if bucket is None:
+                continue
+            if len(due) + len(bucket) > most:
+                due.extend([bucket.pop() for _ in range(most - len(due))])
+                self._next = tick
+                return due
+            due.extend(bucket)
+            del self._buckets[tick]
         self._next = max(self._next, last + 1)
         return due

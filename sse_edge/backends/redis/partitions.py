@@ -153,6 +153,9 @@ class PartitionedSubscriber:
         if len(uptos) < len(replays):
             return Replay([], [reset._replace(head=None) for reset in resets], None)
         place = self._place_of(min(uptos if begin is None else [begin.id, *uptos]))
+        if after is not None and after.tag == place.tag and not isinstance(after, Beginning):
+            # It was told more by a worker that is ahead in partitions that do not concern it.
+            place = max(place, after)
         self._told = max(self._told, place.id)
         events = sorted((event for replay in replays for event in replay.events), key=lambda event: event.id)
         last = {event.id: event for event in events}
@@ -170,6 +173,12 @@ class PartitionedSubscriber:
             ],
             [reset._replace(head=place) for reset in resets],
             place,
+            {
+                name: replay.upto.id
+                for replay, names in zip(replays, groups.values(), strict=True)
+                if replay.upto is not None
+                for name in names
+            },
         )
 
     # The partitions' Receiver

@@ -1,0 +1,210 @@
+"""The loop that writes: what streams have of their own, and what their feeds have for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+
+from ..backends.base import Replay
+from ..outcome import SLOW, Ending
+from .backlog import Backlog, Bounds
+from .feed import Feed
+from .stream import PIECE, Heard, Stream
+
+SLICE = 150
+"""Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds
+writes back until it turns, so that a clock misleads (measured: 50 to 200 are best)."""
+
+FEW = 50
+"""Streams ended before other tasks get a turn: each costs more than a write, and so does what its request
+does when it is over."""
+
+
+class Rounds:
+    """Writes to the streams of one worker, some of them in every turn of the event loop.
+
+    ``number`` is the newest event's in the order of all feeds, and ``delivered`` how many events were
+    written.  ``end`` is called with a stream that is too slow, or whose turn it is to end.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, bounds: Bounds, end: Callable[[Stream, Ending], None]
+    ) -> None:
+        self.number = 0
+        self.delivered = 0
+        self._loop = loop
+        self._bounds = bounds
+        self._end = end
+        self._ends: dict[Stream, Ending] = {}
+        self._dirty: deque[Stream] = deque()
+        self._feeds: deque[Feed] = deque()
+        self._flushing = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written."""
+        return not self._dirty and not self._feeds and not self._ends
+
+    def append(self, feed: Feed, heard: Heard) -> None:
+        """Give to the streams of ``feed`` what was heard on it."""
+        self.number += 1
+        feed.append(self.number, heard)
+        if not feed.waits:
+            feed.waits = True
+            self._feeds.append(feed)
+        self._flush_soon()
+
+    def queue(self, stream: Stream, frame: bytes) -> None:
+        """Give ``stream`` something of its own after all that it is to be given before."""
+        self.settle(stream)
+        stream.queue(frame)
+        self.mark(stream)
+
+    def mark(self, stream: Stream) -> None:
+        """``stream`` has something of its own."""
+        self._dirty.append(stream)
+        self._flush_soon()
+
+    def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
+        """End streams, a few in every turn; how many of them nobody had ended yet."""
+        before = len(self._ends)
+        for stream in streams:
+            if stream.ending is None:
+                self._ends.setdefault(stream, ending)
+        self._flush_soon()
+        return len(self._ends) - before
+
+    def end_few(self) -> bool:
+        """End the next of them; whether more are left."""
+        for stream in list(islice(self._ends, FEW)):
+            self._end(stream, self._ends.pop(stream))
+        return bool(self._ends)
+
+    def settle(self, stream: Stream) -> None:
+        """Take what its feeds have for it as its own."""
+        if not stream.owed:
+            for heard in self.heard(stream):
+                stream.take(heard)
+
+    def heard(self, stream: Stream, replay: Replay | None = None) -> list[Heard]:
+        """What the feeds of ``stream`` have for it, in their common order; it has seen it now.
+
+        Not what a ``replay`` has given that reaches further on some channels than on others.
+        """
+        if replay is None or not replay.reach:
+            heard = [each for feed in stream.feeds for each in feed.after(stream.seen)]
+        else:
+            heard = [
+                each
+                for channel, feed in zip(stream.channels, stream.feeds, strict=True)
+                for each in feed.after(stream.seen)
+                if not each[1].is_within(replay.upto, replay.reach.get(channel))
+            ]
+        if len(stream.feeds) > 1:
+            heard.sort()
+        stream.seen = self.number
+        return [each for _, each in heard]
+
+    def _flush_soon(self) -> None:
+        if not self._flushing and not self.idle:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        dirty, feeds, now, left = self._dirty, self._feeds, self._loop.time(), SLICE
+        self.end_few()
+        while dirty and left > 0:
+            self.write(dirty.popleft(), now)
+            left -= 1
+        while feeds and left > 0:
+            feed = feeds[0]
+            streams = feed.next(left)
+            self._give_round(feed, streams, now)
+            left -= max(1, len(streams))
+            if feed.end_round():
+                feeds.popleft()
+                if feed.waits:
+                    feeds.append(feed)
+        self._flushing = False
+        self._flush_soon()
+
+    def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
+        """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
+        number, last, turn, only = self.number, feed.last, feed.turn, feed.only
+        delivered, cut, data, events = 0, -1, b"", 0
+        for stream in streams:
+            seen = stream.seen
+            if seen >= last or stream.ending is not None:
+                continue
+            if (
+                seen < turn
+                or stream.wary
+                or stream.pending
+                or stream.behind
+                or not (stream.feeds is only or _alone(feed, stream))
+            ):
+                self.write(stream, now)
+                continue
+            if seen != cut:
+                data, events = feed.joined(seen)
+                cut = seen
+                if len(data) > PIECE:  # too much at a time, also for those that have seen less
+                    turn = seen + 1
+                    self.write(stream, now)
+                    continue
+            delivered += events
+            stream.seen = number
+            # Stream.give, without the call.
+            stream.events += events
+            stream.last_write = now
+            stream.size += len(data)
+            stream.behind = stream.sink.write(data)
+        self.delivered += delivered
+
+    def write(self, stream: Stream, now: float) -> None:
+        """Write what ``stream`` is to be given, a piece at most."""
+        if stream.ending is None:
+            # What waited before counts, not what is new.
+            if stream.behind and self.is_slow(stream, now):
+                self._end(stream, SLOW)
+                return
+            self.settle(stream)
+        self.flush(stream, now)
+
+    def flush(self, stream: Stream, now: float) -> None:
+        """Write what ``stream`` has of its own; what is more than a piece follows as the client reads."""
+        if stream.stalled:
+            return
+        if stream.behind <= PIECE:
+            self.delivered += stream.flush(now)
+        if stream.pending:
+            stream.stalled = True
+            stream.sink.when_ready(partial(self._go_on, stream))
+        elif stream.goodbye is not None:
+            goodbye, stream.goodbye = stream.goodbye, None
+            stream.sink.finish(goodbye)
+
+    def _go_on(self, stream: Stream) -> None:
+        stream.stalled = False
+        stream.behind = min(stream.behind, PIECE)
+        self.mark(stream)
+
+    def is_slow(self, stream: Stream, now: float) -> bool:
+        """Whether too much waits for the client of ``stream``, or for too long."""
+        unsent = stream.sink.unsent + stream.queued
+        if not unsent:
+            stream.backlog = None
+            return False
+        written = stream.size + stream.queued
+        if stream.backlog is None:
+            stream.backlog = Backlog(written, now)
+        return stream.backlog.exceeds(self._bounds, written, unsent, now)
+
+
+def _alone(feed: Feed, stream: Stream) -> bool:
+    """Whether ``feed`` is the only one that has anything for ``stream``."""
+    feeds, seen = stream.feeds, stream.seen
+    return feed in feeds and all(other is feed or other.last <= seen for other in feeds)
