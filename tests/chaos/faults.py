@@ -159,7 +159,7 @@ async def _fail_over(stage, about):
 
 @fault("slot moved")
 async def _move_slot(stage, about):
-    await asyncio.to_thread(stage.layout.move_slot, about.target, stage.plan.settings)
+    await asyncio.to_thread(stage.layout.move_slot, about.target)
     yield ""
 
 

@@ -80,6 +80,7 @@ class Cluster:
 
     def __init__(self, settings):
         self._cluster = RedisCluster()
+        self._partitions = settings.partitions
 
     def start(self):
         """Start all nodes and wait until they agree."""
@@ -101,9 +102,8 @@ class Cluster:
         return [node for node in self._cluster.nodes if node.port in ports]
 
     def server_of(self, number):
-        """One of the primaries."""
-        servers = sorted(self.servers(), key=lambda node: node.port)
-        return servers[number % len(servers)]
+        """The primary of a partition: another one may have none."""
+        return self._cluster.owner(f"{{{number % self._partitions}}}")[0]
 
     def primaries(self):
         """The ports of the primaries that own slots."""
@@ -121,10 +121,9 @@ class Cluster:
 
         return heal
 
-    def move_slot(self, number, settings):
-        """Move the slot of one partition to another primary."""
-        name = f"sse:{{{number % settings.partitions}}}:clock"
-        source, slot = self._cluster.owner(name)
+    def move_slot(self, number):
+        """Move the slot of a partition to another primary."""
+        source, slot = self._cluster.owner(f"{{{number % self._partitions}}}")
         others = sorted((node for node in self.servers() if node is not source), key=lambda node: node.port)
         self._cluster.move(slot, source, others[number % len(others)])
         self._cluster.wait_well()

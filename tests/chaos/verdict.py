@@ -326,7 +326,7 @@ class _Client:
         names = ", ".join(f"{each.key} ({each.id}, published at {each.ended:.2f} s)" for each in missing[:3])
         text = (
             f"{len(missing)} lost without a reset: {names}{', …' if len(missing) > 3 else ''}; "
-            f"heard {before[3] if before else 'nothing'} before and {after[3] if after else 'nothing'} after, "
+            f"heard {before[3] if before else 'nothing'} before, {after[3] if after else 'nothing'} after; "
             f"place {self.place}, {len(spell.resets)} resets"
         )
         self.violations.append(Violation("lost", first.ended, self.name, channel, text))
