@@ -85,7 +85,7 @@ class Truth:
 
     def may_be_double(self, publication):
         """Whether its dedupe key may have been lost between two attempts."""
-        return any(
+        return publication.attempts > 1 and any(
             loss.began <= publication.ended and loss.ended + SLACK >= publication.began
             for loss in self.losses
         )
