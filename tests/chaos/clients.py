@@ -71,8 +71,7 @@ class Client:
             if chance.random() < role.leaves:
                 self._begin_anew()
             elif self.last_id and chance.random() < role.changes:
-                count = chance.randint(1, 4)
-                self.channels = tuple(sorted(chance.sample(self.stage.plan.channels, count)))
+                self.channels = self.stage.plan.draw(chance)
 
     def cut(self):
         """Break off."""

@@ -234,3 +234,13 @@ async def _slow(stage, about):
     line.delay = random.Random(about.at).uniform(0.02, 0.2)
     yield name
     line.delay = 0.0
+
+
+@fault("line slow and cut")
+async def _slow_and_cut(stage, about):
+    """While it is slow, all channels are taken up again: that lasts, and others come meanwhile."""
+    line, name = _line(stage, about)
+    line.delay = random.Random(about.at).uniform(0.1, 0.3)
+    line.cut()
+    yield name
+    line.delay = 0.0

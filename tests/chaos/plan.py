@@ -9,6 +9,10 @@ WORKERS = 3
 CLIENTS = 60
 PUBLISHERS = 12
 
+CHANNELS = {"busy": 4, "some": 4, "quiet": 4, "few": 36}
+"""How many there are of each: those with much and with some traffic, those with one event in ten seconds,
+and those that few listen to, so that a worker takes them up and lets go of them all the time."""
+
 BEGIN = 2.0
 """Seconds before the first fault: everybody is there by then."""
 
@@ -50,6 +54,7 @@ KINDS = {
     "line holds replies": Kind("lines", 0.3, 5),
     "line dead silently": Kind("lines", 0.1, 0.5),
     "line slow": Kind("lines", 1, 4),
+    "line slow and cut": Kind("lines", 2, 4),
 }
 
 _MOVING = (
@@ -156,6 +161,14 @@ class Plan(NamedTuple):
         """A source of chance of its own for whoever is called so."""
         return random.Random(":".join(map(str, (self.seed, self.layout, *name))))
 
+    def draw(self, chance):
+        """Channels for one stream: one to six, as many of those that few listen to as of the busy ones."""
+        drawn = {
+            f"{kind}-{chance.randrange(CHANNELS[kind])}"
+            for kind in chance.choices(tuple(CHANNELS), k=chance.randint(1, 6))
+        }
+        return tuple(sorted(drawn))
+
     @property
     def again(self):
         """The command that plays it again."""
@@ -167,8 +180,9 @@ def make_plan(seed, layout, seconds):
     if layout not in LAYOUTS:
         raise ValueError(f"no such layout: {layout}; there are {', '.join(LAYOUTS)}")
     plan = Plan(seed, layout, seconds, _settings(seed, layout), (), (), (), ())
-    channels = tuple(f"{kind}-{number}" for kind in ("busy", "some", "quiet") for number in range(4))
-    plan = plan._replace(channels=channels)
+    plan = plan._replace(
+        channels=tuple(f"{kind}-{number}" for kind, count in CHANNELS.items() for number in range(count))
+    )
     return plan._replace(
         roles=tuple(_role(plan, number) for number in range(CLIENTS)),
         desks=tuple(_desks(plan)),
@@ -195,7 +209,6 @@ def _settings(seed, layout):
 def _role(plan, number):
     chance = plan.chance("role", number)
     kind = ("steady", "cut", "cut", "restless", "sleepy", "passing")[number % 6]
-    count = chance.choice((1, 2, 3, 4))
     budget, away, changes, leaves = {
         "steady": (None, (0.01, 0.3), 0.0, 0.0),
         "cut": ((100, 6_000), (0.0, 0.2), 0.0, 0.0),
@@ -203,25 +216,22 @@ def _role(plan, number):
         "sleepy": ((2_000, 20_000), (1.0, 15.0), 0.1, 0.0),
         "passing": ((500, 20_000), (0.0, 1.0), 0.0, 0.3),
     }[kind]
-    if number % 12 == 0:  # those who hear nothing for long
-        channels = tuple(
-            sorted(chance.sample([name for name in plan.channels if "quiet" in name], min(count, 2)))
-        )
-    else:
-        channels = tuple(sorted(chance.sample(plan.channels, count)))
+    # One in ten hears nothing for long.
+    channels = ("quiet-0", "quiet-1") if number % 10 == 0 else plan.draw(chance)
     return Role(f"{kind}-{number}", budget, away, changes, leaves, channels)
 
 
 def _desks(plan):
-    """Twelve publishers, a busy one on each busy channel and others besides it on the same."""
-    pauses = {"busy": 0.08, "some": 0.7, "quiet": 10.0}
-    for number, channel in enumerate(plan.channels):
+    """Twelve publishers, one on each channel but those of few; and others besides it on most."""
+    pauses = {"busy": 0.03, "some": 0.3, "quiet": 10.0}
+    for number, channel in enumerate(plan.channels[:PUBLISHERS]):
         chance = plan.chance("desk", number)
-        kind = channel.partition("-")[0]
-        others = {"busy": [f"some-{number % 4}"], "some": [f"busy-{number % 4}"], "quiet": []}[kind]
+        kind, _, which = channel.partition("-")
+        few = [f"few-{each}" for each in range(number, CHANNELS["few"], 8)]
+        others = {"busy": [f"some-{which}", *few], "some": [f"busy-{which}", *few], "quiet": []}[kind]
         yield Desk(
             name=f"p{number}",
-            channels=(channel, channel, channel, *others),
+            channels=(*[channel] * 5, *others),
             pause=pauses[kind],
             deduped=number % 2 == 0,
             many=number % 4 == 3 and kind != "quiet",
