@@ -69,6 +69,7 @@ def kinds(record, rules=ONE):
 
 BEGUN = (opened(0.5), Placed(0.5, "500-0"))
 LOST = Incident("redis emptied", "", 1.5, 2.5, loses=True)
+SPLIT = Incident("other primaries", "", 1.5, 2.5, loses=True, splits=True)
 HARMLESS = Incident("worker killed", "w0", 1.5, 2.5)
 
 KEPT = {
@@ -93,6 +94,9 @@ KEPT = {
         heard(2, attempt=2, id="2000-1"),
         events=[1, published(2, attempts=2, deduped=True)],
         incidents=[LOST],
+    ),
+    "lost with a server that was no primary any more": seen(
+        *BEGUN, heard(1), heard(40), events=[1, 2, 40], incidents=[SPLIT]
     ),
     "other channels": seen(
         *BEGUN,
@@ -133,6 +137,10 @@ def test_what_keeps_every_promise(record):
 BROKEN = {
     "lost": ("lost", seen(*BEGUN, heard(1), heard(3))),
     "lost, and noticed by nobody": ("lost", seen(*BEGUN, heard(1), Placed(2.5, "2500-0"))),
+    "lost long after a server was no primary any more": (
+        "lost",
+        seen(*BEGUN, heard(1), heard(42), events=[1, 41, 42], incidents=[SPLIT]),
+    ),
     "lost at a resume": (
         "lost",
         seen(*BEGUN, heard(1), Closed(1.5, "cut"), opened(3, "1000-1"), heard(3)),

@@ -29,7 +29,7 @@ def main(arguments=None):
                 if not outcome.verdict.ok:
                     failed.append(plan.again)
                     _say(details(outcome))
-                    _say(f"The workers' logs: {_keep(outcome)}")
+                    _say(f"The logs, and what was seen: {_keep(outcome)}")
     except KeyboardInterrupt:
         return 130
     finally:
@@ -61,11 +61,16 @@ def _range(text):
 
 
 def _keep(outcome):
-    """Write the workers' logs to a new directory."""
+    """Write the workers' logs, the faults, and what the clients saw that are told of, to a new directory."""
     directory = Path(tempfile.mkdtemp(prefix=f"sse-edge-chaos-{outcome.plan.layout}-{outcome.plan.seed}-"))
     for name, log in outcome.logs.items():
         (directory / f"{name}.log").write_text(log)
     (directory / "faults.txt").write_text("\n".join(map(str, outcome.record.incidents)) + "\n")
+    for name in {violation.who for violation in outcome.verdict.violations} & set(outcome.record.journals):
+        notes = [f"{note.at:.3f} {note}" for note in outcome.record.journals[name]]
+        (directory / f"{name}.txt").write_text("\n".join(notes) + "\n")
+    published = sorted(outcome.record.publications, key=lambda each: each.began)
+    (directory / "published.txt").write_text("\n".join(map(str, published)) + "\n")
     return directory
 
 

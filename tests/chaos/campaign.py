@@ -160,9 +160,24 @@ class Stage:
                 now = await asyncio.to_thread(self.layout.primaries)
                 if now != before:
                     who = f"{before} became {now}"
-                    incident = Incident("other primaries", who, began - 2 * WATCH, self.now(), loses=True)
-                    self.record.incidents.append(incident)
+                    asked = self._under_way("failover", "slot moved")
+                    self.record.incidents.append(
+                        Incident(
+                            "other primaries",
+                            who,
+                            began - 2 * WATCH,
+                            self.now(),
+                            loses=True,
+                            splits=not asked,
+                        )
+                    )
                     before = now
+
+    def _under_way(self, *kinds):
+        return any(
+            incident.kind in kinds and incident.began <= self.now() <= incident.ended
+            for incident in self.record.incidents
+        )
 
     async def _beat(self):
         while True:
@@ -190,8 +205,8 @@ class Stage:
                 assert mark.state == SURE
                 order = Place.parse(mark.id).order
                 last[mark.key.channel] = max(last.get(mark.key.channel, order), order)
-        behind, deadline = self.clients, self.now() + PATIENCE
-        while behind and self.now() < deadline and not any(task.done() for task in listening):
+        behind, deadline, latest = self.clients, self.now() + PATIENCE, self.now() + 3 * PATIENCE
+        while behind and self.now() < min(deadline, latest) and not any(task.done() for task in listening):
             await asyncio.sleep(0.1)
             still = [client for client in behind if not _level(client, last)]
             if len(still) < len(behind):

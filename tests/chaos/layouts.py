@@ -14,7 +14,11 @@ from servers.redis import RedisServer
 
 from .plan import WORKERS
 
-PATIENCE = 30.0
+SILENCE = 4000
+"""Milliseconds after which a server that is silent is given up by the others: a machine that has much
+else to do must not let them give up one that lives."""
+
+PATIENCE = 40.0
 """Seconds for another server to take over."""
 
 
@@ -79,7 +83,7 @@ class Cluster:
     lines = ()
 
     def __init__(self, settings):
-        self._cluster = RedisCluster()
+        self._cluster = RedisCluster(node_timeout=SILENCE)
         self._partitions = settings.partitions
 
     def start(self):
@@ -143,7 +147,7 @@ class Sentinel:
     lines = ()
 
     def __init__(self, settings):
-        self._trio = SentinelTrio()
+        self._trio = SentinelTrio(down_after=SILENCE)
 
     def start(self):
         """Start it and wait until they know each other."""

@@ -60,7 +60,6 @@ KINDS = {
 _MOVING = (
     "redis blinks",
     "pubsub clients killed",
-    "normal clients killed",
     "scripts flushed",
     "memory full",
     "failover",
@@ -81,12 +80,12 @@ _STILL = (
 DECKS = {
     "single": {"redis": _STILL},
     "partitions": {"redis": _STILL},
-    "cluster": {"redis": (*_MOVING, "redis flushed", "slot moved")},
+    "cluster": {"redis": (*_MOVING, "normal clients killed", "redis flushed", "slot moved")},
     "sentinel": {"redis": _MOVING},
 }
 """The faults of a layout's Redis.  Where others take over from a server that is silent, it is not made
-silent for longer than they bear: what a primary takes that was given up by the others is lost, and by
-Redis's own rules unsaid."""
+silent for longer than they bear, and the sentinels' own connections are left alone: what a primary
+takes that was given up by the others is lost, and by Redis's own rules unsaid."""
 
 PAUSES = {"redis": (1.0, 4.0), "workers": (1.0, 4.0), "lines": (0.5, 3.0)}
 """Seconds between two faults of a lane, which come one after the other; those of two lanes overlap."""

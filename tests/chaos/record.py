@@ -122,13 +122,18 @@ class Publication:
 
 @dataclass
 class Incident:
-    """A fault: what it was, to what, from when to when; ``loses`` is whether Redis may lose data by it."""
+    """A fault: what it was, to what, from when to when; ``loses`` is whether Redis may lose data by it.
+
+    ``splits`` is whether two servers took themselves for the primary: what was published to the wrong
+    one meanwhile is lost by Redis's own rules, and nobody can know.
+    """
 
     kind: str
     target: str
     began: float
     ended: float = float("inf")
     loses: bool = False
+    splits: bool = False
 
     def __str__(self):
         until = "…" if self.ended == float("inf") else f"{self.ended:.2f}"

@@ -28,6 +28,8 @@ def line(outcome):
     ]
     if verdict.repeated:
         parts.append(f"{verdict.repeated} repeated")
+    if splits := sum(incident.splits for incident in outcome.record.incidents):
+        parts.append(f"{splits} times a server took over from one that lived: not judged around it")
     if outcome.lag > 1:
         parts.append(f"this process was late by {outcome.lag:.1f} s")
     return "; ".join(parts)

@@ -12,10 +12,14 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from .record import MAYBE, NEVER, SURE, Heard, Odd, Opened, Place, Placed, Reset
+from .record import NEVER, SURE, Heard, Odd, Opened, Place, Placed, Reset
 
 SLACK = 10.0
 """Seconds after a restart within which Redis says from where on it knows: at the first script that asks."""
+
+SPLIT = 20.0
+"""Seconds around the moment at which another server took over while the old one lived, in which that one
+may have gone on."""
 
 TICKING = 1.5
 """Seconds by which ages are rounded in favour of a reset."""
@@ -66,14 +70,16 @@ class Truth:
         self.wall = record.wall
         self.publications = {each.key: each for each in record.publications}
         self.losses = [each for each in record.incidents if each.loses]
+        self.splits = [each for each in record.incidents if each.splits]
         self.ids = {}
         sure = defaultdict(list)
         self.unsure = defaultdict(list)
         for each in record.publications:
             if each.state == SURE:
                 self.ids[each.key] = order = Place.parse(each.id).order
+            if each.state == SURE and not self._split(each):
                 sure[each.key.channel].append((order, each))
-            elif each.state == MAYBE:
+            elif each.state != NEVER:
                 self.unsure[each.key.channel].append(each)
         self.sure = {channel: sorted(found, key=lambda one: one[0]) for channel, found in sure.items()}
         self._orders = {channel: [order for order, _ in found] for channel, found in self.sure.items()}
@@ -88,6 +94,13 @@ class Truth:
         return publication.attempts > 1 and any(
             loss.began <= publication.ended and loss.ended + SLACK >= publication.began
             for loss in self.losses
+        )
+
+    def _split(self, publication):
+        """Whether a server may have taken it that was no primary any more."""
+        return any(
+            split.began - SPLIT <= publication.ended and publication.began <= split.ended + SPLIT
+            for split in self.splits
         )
 
     def seconds(self, ms):
