@@ -354,7 +354,8 @@ async def test_a_short_campaign(seed, layout):
     """Faults by chance for some seconds: all promises are kept."""
     outcome = await play(make_plan(seed, layout, 20))
     print(line(outcome))
-    assert outcome.verdict.ok, f"{line(outcome)}\n{details(outcome)}"
+    if not outcome.verdict.ok:
+        pytest.fail(f"{line(outcome)}\n{details(outcome)}", pytrace=False)
     assert outcome.verdict.published > 200
     assert outcome.verdict.delivered > 1000
     assert len(outcome.record.incidents) > 8

@@ -109,6 +109,7 @@ class Stage:
             await self._befall()
             self.say(f"{self.now():.0f} s: the faults are over")
             violations = await self._settle(listening)
+            await leftovers.see(self)
             for client in self.clients:
                 client.finish()
             await asyncio.wait(listening, timeout=30)

@@ -17,6 +17,13 @@ ALIVE = 10_000
 """Milliseconds for which a worker's heartbeat counts."""
 
 
+async def see(stage):
+    """Wait until leases and subscriptions are seen while there are clients: or their end proves little."""
+    async with asyncio.timeout(PATIENCE):
+        while {kind for kind, who in await _look(stage, 0) if who == "redis"} != {"lease", "subscription"}:
+            await asyncio.sleep(0.5)
+
+
 async def find(stage, idle_tasks):
     """A Violation for each kind of thing that does not go away."""
     left = {}
