@@ -56,7 +56,7 @@ class Proxy:
         self.refused = 0
         self.refusing = False
         self.delay = 0.0
-        """Seconds by which everything comes later."""
+        """Seconds by which a piece comes later, at most: each by chance."""
         self.stalled = asyncio.Event()
         self._server = None
         self._pairs = set()
@@ -151,7 +151,7 @@ class Proxy:
                     self.stalled.set()
                     await self._flow[direction].wait()
                 if self.delay:
-                    await asyncio.sleep(self.delay)
+                    await asyncio.sleep(random.uniform(0.0, self.delay))
                 if pair.stranded:
                     continue
                 if direction == "requests":

@@ -69,6 +69,8 @@ class Stage:
         self.desks = []
         self.clients = []
         self.settling = False
+        self.crowded = None
+        """The worker that newcomers go to, and leave soon."""
         self.lag = 0.0
         """Seconds by which this process's loop was late so far, all together."""
         self._began = time.monotonic()

@@ -14,6 +14,9 @@ from .record import Closed, Heard, Key, Odd, Opened, Placed, Reset
 HEAD = 5.0
 """Seconds that a client waits for a response's head before it goes elsewhere."""
 
+CROWDED = (600, 1_200)
+"""Bytes after which a newcomer to a crowded worker leaves: a head, and a few events."""
+
 SILENCE = 8.0
 """Seconds without a byte after which a client takes the connection for dead: keep-alives come each second."""
 
@@ -52,7 +55,7 @@ class Client:
         self.life += 1
         self.name = f"{self.role.name}.{self.life}"
         self.journal = self.stage.record.journal(self.name)
-        self.channels = self.role.channels
+        self.channels = self.role.channels if self.life == 1 else self.stage.plan.draw(self.chance)
         self.last_id = ""
         self._cookie = f"session={AUTH.issue(self.role.name)}"
 
@@ -60,12 +63,16 @@ class Client:
         """Listen until cancelled, or ``finish`` and the end."""
         chance, role = self.chance, self.role
         while not self.closing:
-            self.worker = chance.choice(self.stage.workers)
-            budget = None if role.budget is None or self.stage.settling else chance.randint(*role.budget)
-            ended = await self._listen(budget)
+            crowds = self.stage.crowded is not None and role.leaves > 0
+            self.worker = self.stage.crowded if crowds else chance.choice(self.stage.workers)
+            budget = CROWDED if crowds else role.budget
+            if self.stage.settling or budget is None:
+                ended = await self._listen(None)
+            else:
+                ended = await self._listen(chance.randint(*budget))
             if self.closing:
                 return
-            await asyncio.sleep(0.1 if self.stage.settling else chance.uniform(*role.away))
+            await asyncio.sleep(0.1 if self.stage.settling or crowds else chance.uniform(*role.away))
             if self.stage.settling or not ended:
                 continue
             if chance.random() < role.leaves:

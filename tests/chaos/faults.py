@@ -231,16 +231,27 @@ async def _strand(stage, about):
 @fault("line slow")
 async def _slow(stage, about):
     line, name = _line(stage, about)
-    line.delay = random.Random(about.at).uniform(0.02, 0.2)
+    line.delay = random.Random(about.at).uniform(0.05, 0.4)
     yield name
     line.delay = 0.0
 
 
 @fault("line slow and cut")
 async def _slow_and_cut(stage, about):
-    """While it is slow, all channels are taken up again: that lasts, and others come meanwhile."""
+    """While it is slow, a worker takes up all of its channels again and again, and newcomers crowd there."""
     line, name = _line(stage, about)
-    line.delay = random.Random(about.at).uniform(0.1, 0.3)
-    line.cut()
+    chance = random.Random(about.at)
+    line.delay = chance.uniform(0.1, 0.5)
+    if about.target < len(stage.workers):
+        stage.crowded = stage.workers[about.target]
+
+    async def go_on():
+        while True:
+            line.cut()
+            await asyncio.sleep(chance.uniform(0.5, 2.5))
+
+    cutting = asyncio.create_task(go_on())
     yield name
-    line.delay = 0.0
+    cutting.cancel()
+    await asyncio.wait([cutting])
+    line.delay, stage.crowded = 0.0, None

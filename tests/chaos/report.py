@@ -24,7 +24,8 @@ def line(outcome):
         f"history {settings.history} for {settings.history_ttl:g} s"
         + ", durable" * settings.durable
         + ", no data lost" * (not settings.loses)
-        + ", accepts blindly" * settings.accepts_blindly,
+        + ", accepts blindly" * settings.accepts_blindly
+        + ", calm" * settings.calm,
     ]
     if verdict.repeated:
         parts.append(f"{verdict.repeated} repeated")
