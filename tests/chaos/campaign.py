@@ -70,7 +70,7 @@ class Stage:
         self.clients = []
         self.settling = False
         self.crowded = None
-        """The worker that newcomers go to, and leave soon."""
+        """The worker that clients go to when they come back, and soon leave again."""
         self.lag = 0.0
         """Seconds by which this process's loop was late so far, all together."""
         self._began = time.monotonic()

@@ -14,8 +14,8 @@ from .record import Closed, Heard, Key, Odd, Opened, Placed, Reset
 HEAD = 5.0
 """Seconds that a client waits for a response's head before it goes elsewhere."""
 
-CROWDED = (600, 1_200)
-"""Bytes after which a newcomer to a crowded worker leaves: a head, and a few events."""
+CROWDED = (1.2, 3.0)
+"""Seconds after which a client leaves a crowded worker; the first keep-alive tells it its place before."""
 
 SILENCE = 8.0
 """Seconds without a byte after which a client takes the connection for dead: keep-alives come each second."""
@@ -63,13 +63,15 @@ class Client:
         """Listen until cancelled, or ``finish`` and the end."""
         chance, role = self.chance, self.role
         while not self.closing:
-            crowds = self.stage.crowded is not None and role.leaves > 0
+            crowds = self.stage.crowded is not None and role.budget is not None
             self.worker = self.stage.crowded if crowds else chance.choice(self.stage.workers)
-            budget = CROWDED if crowds else role.budget
-            if self.stage.settling or budget is None:
-                ended = await self._listen(None)
+            budget = None if role.budget is None or self.stage.settling else chance.randint(*role.budget)
+            if crowds:
+                leaving = asyncio.get_running_loop().call_later(chance.uniform(*CROWDED), self.cut)
+                ended = await self._listen(budget)
+                leaving.cancel()
             else:
-                ended = await self._listen(chance.randint(*budget))
+                ended = await self._listen(budget)
             if self.closing:
                 return
             await asyncio.sleep(0.1 if self.stage.settling or crowds else chance.uniform(*role.away))

@@ -238,7 +238,7 @@ async def _slow(stage, about):
 
 @fault("line slow and cut")
 async def _slow_and_cut(stage, about):
-    """While it is slow, a worker takes up all of its channels again and again, and newcomers crowd there."""
+    """While it is slow, a worker takes up all of its channels again and again, and clients crowd there."""
     line, name = _line(stage, about)
     chance = random.Random(about.at)
     line.delay = chance.uniform(0.1, 0.5)
@@ -247,7 +247,7 @@ async def _slow_and_cut(stage, about):
 
     async def go_on():
         while True:
-            line.cut()
+            line.cut(commands=False)
             await asyncio.sleep(chance.uniform(0.5, 2.5))
 
     cutting = asyncio.create_task(go_on())
