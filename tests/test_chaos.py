@@ -1,5 +1,7 @@
 """The chaos campaign: two short ones, what it plans, and that its verdict finds what it is there for."""
 
+from zlib import crc32
+
 import pytest
 
 from chaos.campaign import Outcome, play
@@ -264,6 +266,19 @@ def test_several_orders_of_events():
     # Published after its place and before it was told so: in another partition it began after that.
     assert kinds(seen(opened(1.5), Placed(2.2, "1500-0"), heard(3)), THREE) == []
     assert kinds(seen(opened(1.5), Placed(2.2, "1500-0"), heard(3)), ONE) == ["lost"]
+
+
+def test_the_tags_of_several_orders_of_events():
+    """Where a tag is made of several, only those of a client's own channels are to change with a reset."""
+    channel = next(name for name in map(str, range(100)) if crc32(name.encode()) % 3 == 1)
+
+    def moved(tag):
+        begun = (opened(0.5, channels=(channel,)), Placed(0.5, "500-0.aabbcc"))
+        return kinds(seen(*begun, Placed(1, f"600-0.{tag}"), events=[]), THREE)
+
+    assert moved("xxbbxx") == []
+    assert moved("aaxxcc") == ["other tag"]
+    assert moved("aabb") == ["other tag"]
 
 
 def test_a_reset_of_a_stream_that_was_opened_blindly():

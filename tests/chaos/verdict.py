@@ -11,6 +11,7 @@
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple
+from zlib import crc32
 
 from .record import NEVER, SURE, Heard, Odd, Opened, Place, Placed, Reset
 
@@ -231,12 +232,24 @@ class _Client:
                 if spell.start is None:
                     spell.start, spell.since = place, self.at
         elif place.tag != before.tag:
-            if "epoch" not in self._told_since_place:
+            if "epoch" not in self._told_since_place and self._concerned(before.tag, place.tag):
                 self._say("other tag", "", f"from {before} to {place} without a reset that says epoch")
         elif place.order < before.order and not self._told_since_place:
             self._say("id back", "", f"from {before} to {place} without a reset")
         self._told_since_place = set()
         self.place = place
+
+    def _concerned(self, before, now):
+        """Whether the tags differ in a data set that it has channels of.
+
+        With several orders of events a tag is those of all, one after the other, as long as each other.
+        """
+        count = self.rules.partitions
+        size = len(now) // count
+        if count == 1 or len(before) != len(now) or len(now) % count:
+            return True
+        own = {crc32(channel.encode()) % count for channel in self._spells}
+        return any(before[at * size :][:size] != now[at * size :][:size] for at in own)
 
     def _hear(self, note):
         self.delivered += 1
