@@ -7,7 +7,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast bench capacity load format packages clean
+.PHONY: help demo test lint types unit fast bench capacity load chaos format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,11 @@ capacity: .venv/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARG
 load: .venv/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
 	@tests/debian-packages capacity
 	.venv/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
+
+chaos: .venv/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEEDS=1-20, MINUTES=2 LAYOUT=cluster)
+	@tests/debian-packages chaos
+	@PYTHONPATH=.:tests .venv/bin/python -m chaos $(if $(SEEDS),--seeds '$(SEEDS)',$(if $(SEED),--seed '$(SEED)')) \
+		$(if $(MINUTES),--minutes '$(MINUTES)') $(if $(LAYOUT),--layout '$(LAYOUT)')
 
 format: .venv/.dev  ## let ruff format and fix what it can
 	.venv/bin/ruff format .

@@ -55,6 +55,8 @@ class Proxy:
         self.accepted = 0
         self.refused = 0
         self.refusing = False
+        self.delay = 0.0
+        """Seconds by which a piece comes later, at most: each by chance."""
         self.stalled = asyncio.Event()
         self._server = None
         self._pairs = set()
@@ -102,6 +104,11 @@ class Proxy:
         for flow in self._flow.values():
             flow.set()
 
+    def strand(self):
+        """Leave open connections as they are and pass nothing on any more, as when a route is gone."""
+        for pair in self._pairs:
+            pair.stranded = True
+
     def drop(self, channel, *, skip=0, count=1, prefix="sse:"):
         """Let ``count`` announcements on ``channel`` vanish, after ``skip`` that do not."""
         name = (prefix + channel).encode()
@@ -143,6 +150,10 @@ class Proxy:
                 if not self._flow[direction].is_set():
                     self.stalled.set()
                     await self._flow[direction].wait()
+                if self.delay:
+                    await asyncio.sleep(random.uniform(0.0, self.delay))
+                if pair.stranded:
+                    continue
                 if direction == "requests":
                     pair.pubsub = pair.pubsub or b"\r\nSUBSCRIBE\r\n" in data
                     writer.write(data)
@@ -181,6 +192,7 @@ class _Pair:
     def __init__(self, *writers):
         self.writers = writers
         self.pubsub = False
+        self.stranded = False
         self.tasks = []
 
     def abort(self):

@@ -22,9 +22,13 @@ def wait_until(condition, what, timeout=PATIENCE):
 
 
 class SentinelTrio:
-    """A primary, a replica and three sentinels that watch the service ``mymaster``."""
+    """A primary, a replica and three sentinels that watch the service ``mymaster``.
 
-    def __init__(self):
+    ``down_after``: milliseconds of silence after which they take the primary for dead.
+    """
+
+    def __init__(self, down_after=800):
+        self.down_after = down_after
         self.primary = RedisServer(config=["repl-diskless-sync-delay 0"])
         self.replica = RedisServer(
             config=[f"replicaof 127.0.0.1 {self.primary.port}", "repl-diskless-sync-delay 0"]
@@ -47,7 +51,8 @@ class SentinelTrio:
             config = self.primary.directory / f"sentinel-{port}.conf"
             config.write_text(
                 f"bind 127.0.0.1\nport {port}\nsentinel monitor mymaster 127.0.0.1 {self.primary.port} 2\n"
-                "sentinel down-after-milliseconds mymaster 800\nsentinel failover-timeout mymaster 3000\n"
+                f"sentinel down-after-milliseconds mymaster {self.down_after}\n"
+                "sentinel failover-timeout mymaster 3000\n"
             )
             process = ServerProcess([command("redis-server"), config, "--sentinel"], port=port)
             self.sentinels.append((port, process))
@@ -78,15 +83,15 @@ class SentinelTrio:
 
 
 class RedisCluster:
-    """Three primaries with a replica each."""
+    """Three primaries with a replica each, which takes over after ``node_timeout`` ms of silence."""
 
-    def __init__(self, replicas=1):
+    def __init__(self, replicas=1, node_timeout=1200):
         self.replicas = replicas
         self.nodes = [
             RedisServer(
                 config=[
                     "cluster-enabled yes",
-                    "cluster-node-timeout 1200",
+                    f"cluster-node-timeout {node_timeout}",
                     "cluster-replica-validity-factor 0",
                     f"cluster-port {free_port()}",
                     "repl-diskless-sync-delay 0",

@@ -1,0 +1,61 @@
+"""A worker of the chaos campaign: ``/events/a,b`` is a stream on the channels a and b.
+
+``CHAOS`` is JSON: the backend's url and settings.  ``/introspect`` says what is left in this process.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+
+from sse_edge import Limits, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge.asgi import respond
+from sse_edge.delivery.stream import Stream
+
+AUTH = SignedCookie("a secret of the campaign", secure=False)
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+async def inner(scope, receive, send):
+    """``/introspect``: tasks, stream objects, and the edge's own figures."""
+    if scope["type"] != "http" or scope["path"] != "/introspect":
+        raise ValueError(f"only /introspect is served here, and this is {scope['type']}")
+    gc.collect()
+    left = {
+        "tasks": sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks()),
+        "streams": sum(isinstance(thing, Stream) for thing in gc.get_objects()),
+        "figures": edge.figures(),
+    }
+    await respond(send, 200, [(b"content-type", b"application/json")], json.dumps(left).encode())
+
+
+def channels(request):
+    """Those that the path names."""
+    return request.params["names"].split(",")
+
+
+async def may_read(identity, channel):
+    """Everybody may read everything."""
+    return True
+
+
+def make():
+    """The middleware as ``CHAOS`` says; without it on memory, so that this module can be imported."""
+    given = json.loads(os.environ.get("CHAOS", "{}"))
+    backend = RedisBackend(given["url"], **given["backend"]) if given else "memory://"
+    return SSEMiddleware(
+        inner,
+        backend=backend,
+        auth=AUTH,
+        channels={"/events/{names}": channels},
+        authorize=may_read,
+        limits=Limits(per_user=50, per_ip=5000, per_worker=None, connects_per_ip="100000/minute"),
+        refusals="status",
+        status_path="/status",
+        **given.get("edge", {}),
+    )
+
+
+edge = make()
