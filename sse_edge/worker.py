@@ -172,7 +172,9 @@ class Worker:
         while True:
             try:
                 revoked = await self._backend.revoked()
-            except BackendError:
+            except BackendError as error:
+                if not self._informed.is_set():
+                    logger.warning("which sessions are revoked cannot be read: %s", error)
                 self._informed.set()
                 await asyncio.sleep(AGAIN)
                 continue

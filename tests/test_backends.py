@@ -8,6 +8,7 @@ import pytest
 from sse_edge import MemoryBackend, RedisBackend
 from sse_edge.backends import open_backend
 from sse_edge.backends.base import Backend, Outgoing
+from sse_edge.backends.redis import client
 from sse_edge.backends.retention import Retention
 from sse_edge.errors import ConfigError, EventError
 from sse_edge.event import NOWHERE, EventId, Place
@@ -402,3 +403,15 @@ def test_memory_urls_name_backends():
     """The same memory URL is the same backend in the whole process."""
     assert open_backend("memory://")[0] is open_backend("memory://")[0]
     assert open_backend("memory://one")[0] is not open_backend("memory://")[0]
+
+
+@pytest.mark.parametrize("ends", [[4e9], [4e9, 4.1e9], [4e9 + n for n in range(20)]])
+async def test_every_revoked_session_is_read(make_backend, monkeypatch, ends):
+    """However many there are, and however many of them end at the same time: a page is no end."""
+    monkeypatch.setattr(client, "PAGE", 3)
+    backend = make_backend()
+    revoked = {f"s{n}": float(ends[n % len(ends)]) for n in range(20)}
+    for session, until in revoked.items():
+        await backend.revoke(session, until)
+    assert await backend.revoked() == revoked
+    await backend.close()

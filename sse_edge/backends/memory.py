@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import string
 import threading
@@ -16,6 +17,9 @@ from .base import Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
+from .siblings import is_first
+
+logger = logging.getLogger("sse_edge")
 
 HISTORY_BYTES = 4_194_304
 """At most this many bytes of history per channel."""
@@ -219,6 +223,11 @@ class MemorySubscriber:
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
+        if not is_first("memory"):
+            logger.warning(
+                "memory:// reaches one process, and this server runs several: their streams do not hear what "
+                "is published in another; give them a Redis"
+            )
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         with self._backend._lock:

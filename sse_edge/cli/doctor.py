@@ -48,11 +48,9 @@ INDENT = 24
 )  # fmt: skip
 @click.option("--prefix", default="sse:", show_default=True, show_envvar=True, help="As RedisBackend's.")
 @click.option(
-    "--history", type=int, default=100, show_default=True, show_envvar=True, help="As RedisBackend's."
+    "--history", type=int, show_envvar=True, help="As RedisBackend's, as long as no worker has said it."
 )
-@click.option(
-    "--history-ttl", type=float, default=300.0, show_default=True, show_envvar=True, help="As RedisBackend's."
-)
+@click.option("--history-ttl", type=float, show_envvar=True, help="As RedisBackend's, likewise.")
 @click.option(
     "--partitions", type=int, default=1, show_default=True, show_envvar=True, help="As RedisBackend's."
 )
@@ -99,8 +97,8 @@ def doctor(
     redis: str | None,
     channel: str,
     prefix: str,
-    history: int,
-    history_ttl: float,
+    history: int | None,
+    history_ttl: float | None,
     partitions: int,
     durable: bool,
     host: str | None,

@@ -31,12 +31,11 @@ from .options import redis_option, without_password
     "--prefix", default="sse:", show_default=True, show_envvar=True, help="Prefix of the application's keys."
 )
 @click.option(
-    "--history", type=int, default=100, show_default=True, show_envvar=True,
-    help="Events kept per channel. As in the application, or its history is cut to this.",
+    "--history", type=int, show_envvar=True,
+    help="Events kept per channel, as long as no worker of the application says how many.",
 )  # fmt: skip
 @click.option(
-    "--history-ttl", type=float, default=300.0, show_default=True, show_envvar=True,
-    help="Seconds they are kept. As in the application.",
+    "--history-ttl", type=float, show_envvar=True, help="Seconds they are kept, likewise.",
 )  # fmt: skip
 @click.option(
     "--partitions", type=int, default=1, show_default=True, show_envvar=True,
@@ -52,8 +51,8 @@ def publish(
     is_json: bool,
     redis: str,
     prefix: str,
-    history: int,
-    history_ttl: float,
+    history: int | None,
+    history_ttl: float | None,
     partitions: int,
     dedupe_key: str | None,
 ) -> None:

@@ -21,13 +21,16 @@ from .leases import RedisLeases
 from .names import Names, stem
 from .partition import Partition, Published, Settings
 from .partitions import PartitionedSubscriber, joined
-from .scripts import REVOKE
+from .scripts import REVOKE, REVOKED
 from .server import CommandError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
 from .url import parse
 from .windows import RedisWindows
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
+
+PAGE = 500
+"""Revoked sessions read at a time: neither Redis nor the event loop stands still for the rest."""
 
 BATCH = 500
 """Events per script call: Redis serves nobody else while a script runs."""
@@ -113,8 +116,19 @@ class RedisBackend:
     async def revoked(self) -> dict[str, float]:
         """See ``Backend.revoked``."""
         home = self.partitions[0].names.revoked
-        answer = await self.server.run(REVOKE, [home], [], home)
-        return {name.decode(): float(until) for name, until in zip(answer[::2], answer[1::2], strict=True)}
+        revoked: dict[str, float] = {}
+        count, begin = PAGE, ""
+        while True:
+            answer = await self.server.run(REVOKED, [home], [count, begin], home)
+            page = {
+                name.decode(): float(until) for name, until in zip(answer[::2], answer[1::2], strict=True)
+            }
+            revoked.update(page)
+            if len(page) < count:
+                return revoked
+            # The last end again, for those that share it; all of a page may do so.
+            last = answer[-1].decode()
+            count, begin = (2 * count if last == begin else PAGE), last
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""
