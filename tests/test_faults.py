@@ -14,7 +14,7 @@ import pytest
 from faulty import Fleet, Listener, RemoteWorker
 from loadtest.checker import Checker
 from sse_edge import MemoryBackend, Publisher, PublishError, RedisBackend, SyncPublisher
-from sse_edge.backends.redis import subscriber
+from sse_edge.backends.redis import connection, subscriber
 from sse_edge.event import EventId, Place
 
 CHANNELS = ["a", "b", "c", "d", "e"]
@@ -24,7 +24,7 @@ CHANNELS = ["a", "b", "c", "d", "e"]
 def impatient(monkeypatch):
     """Recover as in production, in less time."""
     monkeypatch.setitem(subscriber.RedisSubscriber.__init__.__kwdefaults__, "watch", 0.5)
-    monkeypatch.setattr(subscriber, "BACK_OFF", (0.01, 0.2))
+    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import CONTROL, Outgoing
-from sse_edge.backends.redis import order
+from sse_edge.backends.redis import connection, order
 from sse_edge.backends.redis import subscriber as module
 from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
@@ -62,7 +62,7 @@ def said(replay):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Reconnect soon."""
-    monkeypatch.setattr(module, "BACK_OFF", (0.01, 0.2))
+    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
 
 
 @pytest.fixture
@@ -542,19 +542,19 @@ async def test_events_before_the_channel_is_settled_leave_nothing_behind(start, 
 
 async def test_a_redis_that_is_away_for_hours(start, monkeypatch):
     """The subscriber goes on trying, however many attempts have failed."""
-    monkeypatch.setattr(module, "BACK_OFF", (0.0, 0.0))
+    monkeypatch.setattr(connection, "BACK_OFF", (0.0, 0.0))
     _, subscriber, _ = await start(f"redis://127.0.0.1:{free_port()}/0")
     attempts = 0
-    session = subscriber._session
+    listener = subscriber._partition.listener
 
     async def counted():
         nonlocal attempts
         attempts += 1
         if attempts > 5:  # the first are real
             raise OSError("away")
-        await session()
+        return await listener()
 
-    monkeypatch.setattr(subscriber, "_session", counted)
+    monkeypatch.setattr(subscriber._partition, "listener", counted)
     await until(lambda: attempts > 3000 or subscriber._task.done())
     assert not subscriber._task.done()
 

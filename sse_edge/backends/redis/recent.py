@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from ...event import EventId
-from ..base import Numbered
+from ...event import EventId, Place
+from ..base import Numbered, Replay, Reset
 from ..log import Log
 from .channel import UNREAD, Channel, Gone
 from .history import Asked, Cut
@@ -110,3 +110,27 @@ class Recent:
         while self._size > self._size_limit:
             oldest = next(iter(self._order))
             self.forget(oldest)
+
+
+def replayed(
+    channels: Sequence[Channel], after: EventId, upto: Place, apart: Mapping[Channel, Log] | None = None
+) -> Replay:
+    """What the logs of ``channels`` say, or those that were read ``apart``, all of them up to one place."""
+    if after > upto.id:
+        return unproven([channel.name for channel in channels], "unknown-id", upto)
+    events: list[Numbered] = []
+    resets: list[Reset] = []
+    for channel in channels:
+        log = (apart or {}).get(channel, channel.log)
+        if log.covers(after):
+            events += [event for event in log.since(after) if event.id <= upto.id]
+        else:
+            reason = channel.gone.reason if log.reason == UNREAD else log.reason
+            resets.append(Reset(channel.name, reason, upto))
+    events.sort(key=lambda event: event.id)
+    return Replay(events, resets, upto)
+
+
+def unproven(names: Sequence[str], reason: str, head: Place) -> Replay:
+    """Nothing can be said of the time before."""
+    return Replay([], [Reset(name, reason, head) for name in names], head)

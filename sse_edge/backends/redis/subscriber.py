@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-
-from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
 from ...event import NOWHERE, EventId, Place
-from ..base import Numbered, Receiver, Replay, Reset
+from ..base import Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
-from .channel import UNREAD, Channel
+from .channel import Channel, State
+from .connection import end, stay_connected
 from .history import Asked, Cut
 from .membership import Membership
 from .order import Order
-from .recent import Recent
+from .recent import Recent, replayed, unproven
 from .ticks import Tick, Ticks
 
 if TYPE_CHECKING:
@@ -35,9 +33,6 @@ is dead without saying so is noticed."""
 LINGER = 2.0
 """Seconds a channel that nobody listens to stays subscribed: a page that reloads comes right back."""
 
-BACK_OFF = (0.05, 2.0)
-"""Seconds before the first attempt to reconnect, and at most before a later one; varied by half."""
-
 BATCH = 500
 """Channels per SUBSCRIBE and streams per read: Redis serves nobody else meanwhile."""
 
@@ -50,8 +45,6 @@ DOUBT = 1.0
 ROUNDS = 3
 """Times a stream waits for a read that it shares, before it reads on its own: the first may have begun too
 late for it, and the second been asked for more than can be kept."""
-
-_LOST = (RedisError, OSError, TimeoutError, BackendError)
 
 
 class RedisSubscriber:
@@ -111,7 +104,7 @@ class RedisSubscriber:
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(stay_connected(self._session, lambda: self.generation))
 
     async def close(self) -> None:
         """See ``Subscriber.close``."""
@@ -130,6 +123,8 @@ class RedisSubscriber:
     async def subscribe(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.subscribe``."""
         wanted = [self._want(name) for name in channels]
+        if self._live.is_set() and self._order.begins(wanted):
+            return self.position
         try:
             async with asyncio.timeout(self._timeout):
                 while not (self._live.is_set() and self._order.begins(wanted)):
@@ -148,7 +143,8 @@ class RedisSubscriber:
 
     def _want(self, name: str) -> Channel:
         channel = self._members.want(name)
-        self._wake.set()
+        if channel.state is State.WANTED:
+            self._wake.set()
         return channel
 
     def _channel(self, name: str) -> Channel:
@@ -185,7 +181,9 @@ class RedisSubscriber:
             if after is None:
                 return Replay([], [], position)
             if after.tag != position.tag:
-                return _unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
+                return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
+            if after.id == position.id:  # as for most streams that begin
+                return Replay([], [], position)
             generation = self.generation
             if after.id > position.id:  # from a worker that is ahead of this one, if from any at all
                 await self._ticks.next()
@@ -203,51 +201,13 @@ class RedisSubscriber:
             if self._live.is_set() and (cut is None or cut.tag == position.tag):
                 logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
                 upto = min(position.id, cut.upto) if cut else position.id
-                return self._cut(channels, after.id, logs, Place(upto, position.tag))
-
-    def _cut(
-        self, channels: Sequence[Channel], after: EventId, apart: dict[Channel, Log], upto: Place
-    ) -> Replay:
-        """What the logs say, all of them up to the same place."""
-        if after > upto.id:
-            return _unproven([channel.name for channel in channels], "unknown-id", upto)
-        events: list[Numbered] = []
-        resets: list[Reset] = []
-        for channel in channels:
-            log = apart.get(channel, channel.log)
-            if log.covers(after):
-                events += [event for event in log.since(after) if event.id <= upto.id]
-            else:
-                reason = channel.gone.reason if log.reason == UNREAD else log.reason
-                resets.append(Reset(channel.name, reason, upto))
-        events.sort(key=lambda event: event.id)
-        return Replay(events, resets, upto)
+                return replayed(channels, after.id, Place(upto, position.tag), logs)
 
     async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
         return await self._partition.read(asked)
 
     # The connection
-
-    async def _run(self) -> None:
-        attempt = 0
-        while True:
-            generation = self.generation
-            try:
-                # In a task of its own: until Python 3.11.3 a failed TaskGroup leaves its task counted as
-                # being cancelled, and every later asyncio.timeout in it raises CancelledError.
-                await _apart(self._session())
-            except Exception as error:
-                causes = list(_leaves(error))
-                if not all(isinstance(cause, _LOST) for cause in causes):
-                    logger.exception("the Redis subscriber failed; reconnecting")
-                elif self.generation > generation or attempt == 0:
-                    logger.warning(
-                        "no connection to Redis (%s); reconnecting", str(causes[0]) or "no answer in time"
-                    )
-            attempt = 0 if self.generation > generation else attempt + 1
-            least, most = BACK_OFF
-            await asyncio.sleep(min(most, least * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.5))
 
     async def _session(self) -> None:
         """Connect, take up every channel again, catch up, and listen until something fails."""
@@ -436,41 +396,8 @@ class RedisSubscriber:
             await _paced(self._order.drain())
 
 
-def _unproven(names: Sequence[str], reason: str, head: Place) -> Replay:
-    return Replay([], [Reset(name, reason, head) for name in names], head)
-
-
 async def _paced(steps: Iterator[None]) -> None:
     """Take all steps, and let other tasks have a turn from time to time."""
     for count, _ in enumerate(steps, 1):
         if count % TURN == 0:
             await asyncio.sleep(0)
-
-
-async def _apart(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` in a task of its own, which ends with this call whatever happens."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.wait([task])
-    finally:
-        await end(task)
-    if task.cancelled():
-        raise BackendError("the session was cancelled")
-    task.result()
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it is done: on Python 3.11 a TaskGroup can drop a cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
-    if not task.cancelled():
-        task.exception()  # seen, also where nobody asks: asyncio would log it as never retrieved
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
