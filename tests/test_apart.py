@@ -6,9 +6,9 @@ from itertools import permutations
 
 import pytest
 
+from ears import Ear, out, said, until
 from sse_edge import Publisher, RedisBackend
-from sse_edge.backends.base import CONTROL, Outgoing
-from test_subscriber import Ear, said, until
+from sse_edge.backends.base import CONTROL
 
 
 def backend(server, db=0, prefix="sse:", **settings):
@@ -55,22 +55,18 @@ async def test_nothing_crosses(redis_server, redis_url, listen, one, other):
     _, ear = await listen(here, channel)
     foreign, heard = await listen(there, neighbour)
     cursor = await there.cursor()
-    (id,) = await here.publish([_event(channel, "here")])
+    (id,) = await here.publish([out(channel, "here")])
     redis_server.client().publish(
         here.partition(channel).names.announce(channel), json.dumps({"data": "plain"})
     )
     await ear.until(lambda: "here" in ear.data)
-    await there.publish([_event(neighbour, "there")])
+    await there.publish([out(neighbour, "there")])
     await heard.wait(1)
     assert heard.data == ["there"]
     assert foreign.dropped == {"malformed": 0, "foreign": 0}
     replay = await foreign.replay([neighbour], cursor)
     assert "here" not in said(replay)
     assert (await there.cursor()).tag != id.partition(".")[2]
-
-
-def _event(channel, text):
-    return Outgoing(channel, b"data: %s\n\n" % text.encode())
 
 
 async def test_leases_and_revocations_are_apart(redis_server, redis_url):

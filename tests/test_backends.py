@@ -5,41 +5,14 @@ import threading
 
 import pytest
 
+from ears import Ear, out, said
 from sse_edge import MemoryBackend, RedisBackend
 from sse_edge.backends import open_backend
-from sse_edge.backends.base import Backend, Outgoing
+from sse_edge.backends.base import Backend
 from sse_edge.backends.redis import client
 from sse_edge.backends.retention import Retention
 from sse_edge.errors import ConfigError, EventError
 from sse_edge.event import NOWHERE, EventId, Place
-
-
-class Ear:
-    """A receiver that keeps what it is given."""
-
-    def __init__(self):
-        self.heard = []
-        self.resets = []
-        self._changed = asyncio.Event()
-
-    def deliver(self, channel, id, frame):
-        self.heard.append((channel, id, frame))
-        self._changed.set()
-
-    def reset(self, reset):
-        self.resets.append(reset)
-        self._changed.set()
-
-    async def wait(self, count):
-        """Until ``count`` events were heard."""
-        async with asyncio.timeout(5):
-            while len(self.heard) < count:
-                self._changed.clear()
-                await self._changed.wait()
-
-    @property
-    def data(self):
-        return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in self.heard]
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -68,15 +41,6 @@ async def start(make_backend):
     for backend, subscriber in started:
         await subscriber.close()
         await backend.close()
-
-
-def out(channel, text, key=None):
-    return Outgoing(channel, b"data: %s\n\n" % text.encode(), key)
-
-
-def said(replay):
-    """The text of a replay's events."""
-    return [event.frame.partition(b"data: ")[2].strip().decode() for event in replay.events]
 
 
 async def test_it_is_a_backend(make_backend):

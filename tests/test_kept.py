@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
+from ears import Ear, said, until
 from sse_edge import Publisher, PublishError, RedisBackend, Retention
 from sse_edge.errors import EventError
-from test_subscriber import Ear, said, until
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
+from ears import Ear, out, said, until
 from sse_edge import RedisBackend
-from sse_edge.backends.base import Outgoing
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
 from sse_edge.event import EventId, Place
-from test_subscriber import Ear, said, until
 
 PARTS = 3
 
@@ -30,10 +29,6 @@ async def start(redis_url):
     for backend, subscriber in started:
         await subscriber.close()
         await backend.close()
-
-
-def out(channel, text):
-    return Outgoing(channel, b"data: %s\n\n" % str(text).encode())
 
 
 def apart(backend):

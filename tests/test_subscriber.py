@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from ears import Ear, out, said, until
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import CONTROL, Outgoing
@@ -15,48 +16,6 @@ from sse_edge.backends.redis import subscriber as module
 from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
 from sse_edge.event import EventId, Place
-
-
-class Ear:
-    """A receiver that keeps what it is given."""
-
-    def __init__(self):
-        self.heard = []
-        self.resets = []
-        self._changed = asyncio.Event()
-
-    def deliver(self, channel, id, frame):
-        self.heard.append((channel, id, frame))
-        self._changed.set()
-
-    def deliver_late(self, channel, id, frame):
-        self.deliver(channel, id, frame)
-
-    def reset(self, reset):
-        self.resets.append(reset)
-        self._changed.set()
-
-    async def until(self, condition, timeout=10):
-        async with asyncio.timeout(timeout):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
-
-    async def wait(self, count):
-        """Until ``count`` events were heard."""
-        await self.until(lambda: len(self.heard) >= count)
-
-    @property
-    def data(self):
-        return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in self.heard]
-
-
-def out(channel, text):
-    return Outgoing(channel, b"data: %s\n\n" % str(text).encode())
-
-
-def said(replay):
-    return [event.frame.partition(b"data: ")[2].strip().decode() for event in replay.events]
 
 
 @pytest.fixture(autouse=True)
@@ -93,13 +52,6 @@ async def closed(subscriber):
             task.cancel()
         await asyncio.wait([closing], timeout=0.1)
     assert not hangs, "close() hangs"
-
-
-async def until(condition, timeout=10):
-    """Wait for what nothing announces."""
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_channels_that_come_and_go(start, redis_server, monkeypatch):

@@ -1,0 +1,56 @@
+"""What listens to a backend in tests, without a hub."""
+
+import asyncio
+
+from sse_edge.backends.base import Outgoing
+
+
+class Ear:
+    """A receiver that keeps what it is given."""
+
+    def __init__(self):
+        self.heard = []
+        self.resets = []
+        self._changed = asyncio.Event()
+
+    def deliver(self, channel, id, frame):
+        self.heard.append((channel, id, frame))
+        self._changed.set()
+
+    def deliver_late(self, channel, id, frame):
+        self.deliver(channel, id, frame)
+
+    def reset(self, reset):
+        self.resets.append(reset)
+        self._changed.set()
+
+    async def until(self, condition, timeout=10):
+        async with asyncio.timeout(timeout):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def wait(self, count):
+        """Until ``count`` events were heard."""
+        await self.until(lambda: len(self.heard) >= count)
+
+    @property
+    def data(self):
+        return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in self.heard]
+
+
+def out(channel, text, key=None):
+    """An event on its way to the backend."""
+    return Outgoing(channel, b"data: %s\n\n" % str(text).encode(), key)
+
+
+def said(replay):
+    """The text of a replay's events."""
+    return [event.frame.partition(b"data: ")[2].strip().decode() for event in replay.events]
+
+
+async def until(condition, timeout=10):
+    """Wait for what nothing announces."""
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.005)
