@@ -466,7 +466,7 @@ def test_metrics_that_alerts_name():
     assert len(named) >= 6
     figures = {
         "streams": 1, "connected": True, "ready": True, "opened": 1, "delivered": 1, "degraded": (),
-        "refusals": {"origin": 1}, "endings": {"slow": 1},
+        "refusals": {"origin": 1}, "endings": {"slow": 1}, "dropped": {"foreign": 1},
     }  # fmt: skip
     exported = {
         (sample.name, tuple(sample.labels))

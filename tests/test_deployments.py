@@ -38,6 +38,10 @@ class Reader(ListSink):
             self.record.listen(channel, after=0)
 
     def write(self, data):
+        self._read(data)
+        return 0
+
+    def _read(self, data):
         for event in self.decoder.feed(data):
             if event.event == "edge-reset":
                 told = json.loads(event.data)

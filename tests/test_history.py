@@ -4,6 +4,7 @@ import pytest
 
 from sse_edge.backends.redis.history import Asked, parse_cut
 from sse_edge.backends.retention import Retention, kept
+from sse_edge.errors import BackendError
 from sse_edge.event import ZERO, EventId
 
 UPTO = EventId(10_000_000, 0)
@@ -219,5 +220,5 @@ def test_without_history(entries, after):
 @pytest.mark.parametrize("settings", ["{}", "[[100, 300.0]", "[[-1, 300.0], []]"])
 def test_settings_that_nobody_here_wrote(settings):
     """What cannot be read is no reason to guess."""
-    with pytest.raises(ValueError):  # noqa: PT011 - JSON's own says something else
+    with pytest.raises(BackendError, match="settings"):
         cut_of([], [], settings=settings)

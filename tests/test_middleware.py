@@ -1028,6 +1028,7 @@ async def test_figures(edge, asgi):
         "delivered": 0,
         "refusals": {},
         "endings": {},
+        "dropped": {},
         "degraded": [],
     }
     client = asgi(middleware, "/events/me", headers=cookie())

@@ -229,7 +229,7 @@ class Streams(RuleBasedStateMachine):
             self.lines = [Line(self, self.kind)]
         else:
             self.lines = []
-            PartitionedSubscriber(range(self.partitions), None, self, ear=self.line)
+            PartitionedSubscriber(range(self.partitions), NAMES.index, self, ear=self.line)
         for line in self.lines:
             line.connect()
 

@@ -39,7 +39,7 @@ class Replay(NamedTuple):
 
     ``events`` in the order of their ids, then live events with ids above ``upto``.  ``resets`` come
     before the events.  ``upto`` is None where nothing is numbered.  ``reach`` says of channels whose
-    events reach further than ``upto``, how far.
+    events reach further than ``upto``, how far; no reset of theirs from before follows.
     """
 
     events: list[Numbered]

@@ -101,7 +101,7 @@ class Rounds:
                 each
                 for channel, feed in zip(stream.channels, stream.feeds, strict=True)
                 for each in feed.after(stream.seen)
-                if not each[1].is_within(replay.upto, replay.reach.get(channel))
+                if not each[1].is_within(replay.reach.get(channel))
             ]
         if len(stream.feeds) > 1:
             heard.sort()

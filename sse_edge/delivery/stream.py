@@ -29,13 +29,11 @@ class Heard(NamedTuple):
     kind: Literal["event", "late", "reset"] = "event"
     head: Place | None = None
 
-    def is_within(self, upto: Place | None, reach: EventId | None) -> bool:
-        """Whether history that led to ``upto``, and on this channel to ``reach``, includes it."""
-        if upto is None or reach is None:
+    def is_within(self, reach: EventId | None) -> bool:
+        """Whether history that reaches as far on this channel includes it; resets it knows all."""
+        if reach is None:
             return False
-        if self.head is not None:
-            return self.head.tag == upto.tag and self.head.id <= reach
-        return self.id is not None and self.id <= reach
+        return self.kind == "reset" or (self.id is not None and self.id <= reach)
 
 
 class Stream:

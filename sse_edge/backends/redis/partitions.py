@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class PartitionedSubscriber:
         self._receiver = receiver
         self._partition = partition
         self._ears = {each: ear(each, self) for each in partitions}
+        self._resets: Counter[RedisSubscriber] = Counter()
         self._tags = [""] * len(partitions)
         self._tag = ""
         self._told = ZERO
@@ -145,9 +146,7 @@ class PartitionedSubscriber:
         # Not the position afterwards: while one partition is waited for, the others' events go on.
         begin = self.position
         groups = self._groups(channels)
-        replays = await asyncio.gather(
-            *(ear.replay(names, self._part(ear, after)) for ear, names in groups.items())
-        )
+        replays = await self._replays(groups, after)
         resets = [reset for replay in replays for reset in replay.resets]
         uptos = [replay.upto.id for replay in replays if replay.upto is not None]
         if len(uptos) < len(replays):
@@ -181,6 +180,19 @@ class PartitionedSubscriber:
             },
         )
 
+    async def _replays(
+        self, groups: Mapping[RedisSubscriber, Sequence[str]], after: Place | None
+    ) -> list[Replay]:
+        """Each partition's part; again of those that reset something while the others were waited for."""
+        answers: dict[RedisSubscriber, tuple[Replay, int]] = {}
+
+        async def ask(ear: RedisSubscriber) -> None:
+            answers[ear] = await ear.replay(groups[ear], self._part(ear, after)), self._resets[ear]
+
+        while asked := [ear for ear in groups if ear not in answers or answers[ear][1] != self._resets[ear]]:
+            await asyncio.gather(*map(ask, asked))
+        return [answers[ear][0] for ear in groups]
+
     # The partitions' Receiver
 
     def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
@@ -203,6 +215,7 @@ class PartitionedSubscriber:
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
         head = None if reset.head is None else self._place_of(reset.head.id)
+        self._resets[self._ears[self._partition(reset.channel)]] += 1
         self._receiver.reset(reset._replace(head=head))
 
     # Places
