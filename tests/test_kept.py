@@ -8,6 +8,7 @@ import pytest
 from ears import Ear, said, until
 from sse_edge import Publisher, PublishError, RedisBackend, Retention
 from sse_edge.errors import EventError
+from sse_edge.event import NOWHERE, EventId, Place
 
 
 @pytest.fixture
@@ -149,3 +150,21 @@ async def test_settings_that_cannot_be_read(make, redis_server):
     with pytest.raises(PublishError, match="settings") as raised:
         await Publisher(make()).publish("a", "x")
     assert not raised.value.may_have_happened
+
+
+async def test_data_of_an_earlier_release(make, redis_server):
+    """A clock without a tag gets one: its ids go on rising, and a client from before is told so."""
+    client = redis_server.client()
+    seconds, _ = client.time()
+    ahead = seconds * 1000 + 60_000
+    client.hset("sse:clock", mapping={"last": f"{ahead}-3", "epoch": "1-0", "run": "x", "ttl": "5000"})
+    client.xadd("sse:history:a", {"p": "-", "b": "data: old\n\n"}, id=f"{ahead}-3")
+    backend, subscriber, ear = await make.worker()
+    await subscriber.subscribe(["a"])
+    place = Place.parse(await Publisher(make()).publish("a", "new"))
+    await ear.until(lambda: "new" in ear.data)
+    assert place.id == EventId(ahead, 4)
+    assert place.tag == (await backend.cursor()).tag
+    replay = await subscriber.replay(["a"], NOWHERE)
+    assert [reset.reason for reset in replay.resets] == ["unknown-id"]
+    assert subscriber.dropped == {"malformed": 0, "foreign": 0}

@@ -8,7 +8,7 @@
 if known_of('version', '') ~= ARGV[2] then
     return { known_of('settings', '') }
 end
-local head = known_of('seal') .. ' - -\n'
+local head = seal .. ' - -\n'
 for at = 3, #ARGV, 2 do
     local answer = redis.pcall(ARGV[1], ARGV[at], head .. ARGV[at + 1])
     if type(answer) == 'table' and answer.err then

@@ -18,7 +18,11 @@
 
 local clock = KEYS[1]
 local last_ms, last_n = 0, 0
-local known = redis.call('HGET', clock, 'last')
+local function known_of(field, default)
+    return redis.call('HGET', clock, field) or default
+end
+
+local known, tag, seal = known_of('last'), known_of('tag'), known_of('seal')
 if known then
     local ms, n = string.match(known, '^(%d+)-(%d+)$')
     last_ms, last_n = tonumber(ms), tonumber(n)
@@ -44,19 +48,26 @@ local function note(...)
     end
 end
 
-if not known then
-    -- An empty data set: nothing before this moment is known.
-    last_ms = now_ms
+if not tag then
     local run = server_says('server', 'run_id')
     -- math.random begins with the same number in every script; a server's run_id is not known outside.
     local function random(what)
         return redis.sha1hex(table.concat({ run, time[1], time[2], clock, what }, ' '))
     end
-    local tag = string.gsub(string.sub(random('tag'), 1, 5), '%x', function(digit)
+    tag = string.gsub(string.sub(random('tag'), 1, 5), '%x', function(digit)
         return string.char(string.byte('a') + tonumber(digit, 16))
     end)
-    redis.call('HSET', clock, 'last', id(), 'epoch', id(), 'run', run, 'tag', tag,
-        'seal', string.sub(random('seal'), 1, 16), 'evictions', server_says('stats', 'evicted_keys'))
+    seal = string.sub(random('seal'), 1, 16)
+    if not known then
+        -- An empty data set: nothing before this moment is known.
+        last_ms = now_ms
+        redis.call('HSET', clock, 'last', id(), 'epoch', id(), 'run', run)
+    end
+    redis.call('HSET', clock, 'tag', tag, 'seal', seal, 'evictions', server_says('stats', 'evicted_keys'))
+    if known then
+        -- Of an earlier release: its history was kept as its publishers said, for `ttl` ms at least.
+        redis.call('HSET', clock, 'changed', id(), 'shortest', known_of('ttl', '0'))
+    end
 end
 
 -- The next event's id.
@@ -84,8 +95,4 @@ local function cursor()
         end
     end
     return id()
-end
-
-local function known_of(field, default)
-    return redis.call('HGET', clock, field) or default
 end

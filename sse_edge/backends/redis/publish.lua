@@ -10,7 +10,7 @@
 if known_of('version', '') ~= ARGV[2] then
     return { known_of('settings', '') }
 end
-local announce, seal, ids = ARGV[1], known_of('seal'), {}
+local announce, ids = ARGV[1], {}
 
 -- Whether something of the event that is being published was done already: what refuses the rest comes too
 -- late for the event not to have happened.
@@ -43,8 +43,8 @@ for at = 3, #ARGV, 6 do
         KEYS[tonumber(ARGV[at + 4])], KEYS[tonumber(ARGV[at + 5])])
     if not done then
         -- What is raised is a table or, since Redis 7 and for pcall, its text.
-        return { known_of('tag'), ids, type(event) == 'table' and event.err or event, in_part }
+        return { tag, ids, type(event) == 'table' and event.err or event, in_part }
     end
     ids[#ids + 1] = event
 end
-return { known_of('tag'), ids, '', 0 }
+return { tag, ids, '', 0 }

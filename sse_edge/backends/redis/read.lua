@@ -27,7 +27,7 @@ if known_of('evictions', '0') ~= evictions then
     note('evictions', evictions, 'evicted', evicted)
 end
 
-local answer = { upto, known_of('tag'), epoch, evicted, known_of('stuck', '0-0'), known_of('settings', ''),
+local answer = { upto, tag, epoch, evicted, known_of('stuck', '0-0'), known_of('settings', ''),
     known_of('changed', '0-0'), known_of('shortest', '0') }
 for at = 2, #KEYS do
     local after, last = ARGV[2 * at - 2], ARGV[2 * at - 1]

@@ -6,6 +6,6 @@
 -- Returns what this server says to writes while it takes none, or ''.
 
 local place = cursor()
-local said = { ARGV[3], place, known_of('tag'), known_of('seal'), known_of('version', '-') }
+local said = { ARGV[3], place, tag, seal, known_of('version', '-') }
 redis.call(ARGV[1], ARGV[2], table.concat(said, ' '))
 return refusal or ''
