@@ -361,7 +361,14 @@ CASES = {
         {"ready": "0x60", "connected": "1x60"},
         {"ready": "0x60", "connected": "0x60"},
     ),
-    "SseEdgeLimitsAlone": ({'degraded{limit="leases"}': "1x60"}, {'degraded{limit="leases"}': "0x60"}),
+    "SseEdgeLimitsAlone": (
+        {'degraded{limit="leases"}': "1x60"},
+        {'degraded{limit="leases"}': "0x60", 'degraded{limit="writes"}': "1x60"},
+    ),
+    "SseEdgeNoWrites": (
+        {'degraded{limit="writes"}': "1x60"},
+        {'degraded{limit="writes"}': "0x60", 'degraded{limit="leases"}': "1x60"},
+    ),
     "SseEdgeWorkerFull": (
         {'refusals_total{code="worker-full"}': "0+3x60"},
         {'refusals_total{code="worker-full"}': "9x60", 'refusals_total{code="draining"}': "0+3x60"},

@@ -391,6 +391,8 @@ def test_permissions_that_are_missing():
     assert [(finding.code, finding.seen) for finding in findings if finding.code] == [
         ("redis-denied", "XADD sse:history:*, HSET sse:clock")
     ]
+    findings = judgement.redis(RedisState({}, denied_limits=("ZADD sse:revoked",)), durable=False)
+    assert [finding.code for finding in findings if finding.code] == ["redis-denied-limits"]
 
 
 def test_a_redis_that_does_not_tell_its_settings():

@@ -368,6 +368,7 @@ async def test_few_open_files(front, shop, certificate):
         (["maxmemory-policy allkeys-lru"], set()),
         (["rename-command CONFIG ''"], set()),
         (["user default on nopass ~* &* +@all -xadd"], {"redis-denied"}),
+        (["user default on nopass ~* &* +@all -hdel"], {"redis-denied-limits"}),
     ],
 )
 async def test_a_fault_in_redis(config, codes, private_redis):

@@ -12,8 +12,9 @@ PAGE = (TESTS.parent / "deploy" / "GUARANTEES.md").read_text()
 def named():
     """(file, test) of everything the page names; a bare test is in the file named before it."""
     file = ""
-    for name in re.findall(r"`(test_[a-z0-9_]+(?:\.py)?(?:::test_[a-z0-9_]+)?)`", PAGE):
+    for name in re.findall(r"`(test_[a-z0-9_]+(?:\.py)?(?:::(?:Test\w+::)?test_[a-z0-9_]+)?)`", PAGE):
         path, _, test = name.partition("::")
+        test = test.rpartition("::")[2]
         if path.endswith(".py"):
             file = path
         else:
@@ -24,7 +25,7 @@ def named():
 @pytest.mark.parametrize(("file", "test"), list(named()))
 def test_the_page_names_a_test_that_exists(file, test):
     """Each line of the page can be checked."""
-    assert re.search(rf"^(async )?def {test}\(", (TESTS / file).read_text(), re.MULTILINE)
+    assert re.search(rf"^ *(async )?def {test}\(", (TESTS / file).read_text(), re.MULTILINE)
 
 
 def test_the_page_names_many():

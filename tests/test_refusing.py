@@ -155,7 +155,10 @@ async def test_missing_permissions_are_named(private_redis, caplog):
         assert "HSET" not in record.message
         (partition,) = backend.partitions
         assert await partition.denied() == ["XADD sse:history:*"]
-        assert await partition.denied(revoking=True) == ["ZADD sse:revoked"]
+        assert await partition.denied(leases=backend.leases_prefix) == [
+            "ZADD sse:{leases}:workers",
+            "ZADD sse:revoked",
+        ]
     finally:
         await subscriber.close()
         await backend.close()

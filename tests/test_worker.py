@@ -815,6 +815,24 @@ async def test_accepted_without_a_cursor(edge, listen, proxy, redis_url):
     ]
 
 
+async def test_accepted_without_history(edge, listen, proxy, redis_url):
+    """The same where nothing is numbered: what it missed cannot be named, and so is said."""
+    proxy.refusing = True
+    backend = RedisBackend(proxy.url, history=0)
+    client = await listen(edge(backend=backend, on_backend_down="accept"), live=False)
+    proxy.refusing = False
+    await client.wait_for(b'news", "reason')
+    async with Publisher(redis_url) as publisher:
+        assert await publisher.publish("news", "after") == ""
+    await client.wait_for(b"after")
+    await backend.close()
+    assert said(client) == [
+        ("edge-reset", {"channel": "user:u42", "reason": "gap"}),
+        ("edge-reset", {"channel": "news", "reason": "gap"}),
+        ("message", "after"),
+    ]
+
+
 async def test_many_accepted(edge, listen, proxy, redis_url):
     """All that came while Redis was away hear everything once it is back."""
     proxy.refusing = True

@@ -260,6 +260,10 @@ FAULTS = {
         Fault("redis-away", _FAIL, "Is it running, and may this machine and user reach it?"),
         Fault("redis-old", _FAIL, "Redis 7 or later, or Valkey."),
         Fault("redis-denied", _FAIL, "ACL SETUSER … with these commands, keys and channels: README, \"Redis\"."),
+        Fault(
+            "redis-denied-limits", _WARN,
+            "Without them caps count in each worker alone, and sessions cannot be revoked: README, \"Redis\".",
+        ),
         Fault("redis-evicts", _FAIL, "maxmemory-policy noeviction: history and limits are not a cache."),
         Fault(
             "redis-buffer", _FAIL,

@@ -371,6 +371,8 @@ def redis(state: RedisState, *, durable: bool) -> list[Finding]:
     findings = [_version(info)]
     if state.denied:
         findings.append(found("redis permissions", "redis-denied", ", ".join(state.denied)))
+    elif state.denied_limits:
+        findings.append(found("redis permissions", "redis-denied-limits", ", ".join(state.denied_limits)))
     else:
         findings.append(ok("redis permissions", "all that is needed"))
     for key in ("rdb_last_bgsave_status", "aof_last_write_status"):

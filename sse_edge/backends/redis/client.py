@@ -100,6 +100,11 @@ class RedisBackend:
             return RedisSubscriber(self.partitions[0], receiver)
         return PartitionedSubscriber(self.partitions, self.partition, receiver)
 
+    @property
+    def leases_prefix(self) -> str:
+        """What the keys of leases begin with."""
+        return self._stem("leases") + ":"
+
     def leases(self) -> RedisLeases:
         """See ``Backend.leases``."""
         return RedisLeases(self.server, self._stem("leases"))

@@ -17,11 +17,13 @@ WANTED = ("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "append
 @dataclass(frozen=True, slots=True)
 class RedisState:
     """``info`` is INFO's; ``config`` CONFIG GET's, None where that may not be asked; ``denied`` are the
-    commands that a worker needs and this user may not run."""
+    commands that a worker needs and this user may not run, and ``denied_limits`` those that limits over
+    all workers and revoked sessions need besides."""
 
     info: dict[str, str] = field(default_factory=dict)
     config: dict[str, str] | None = None
     denied: tuple[str, ...] = ()
+    denied_limits: tuple[str, ...] = ()
 
 
 async def inspect(backend: RedisBackend) -> list[RedisState]:
@@ -38,12 +40,13 @@ async def inspect(backend: RedisBackend) -> list[RedisState]:
                     await connection.disconnect(nowait=True)
         except (RedisError, OSError, TimeoutError) as error:
             raise CommandError(error, sent=False) from error
-        denied = await partition.denied()
-        if partition is backend.partitions[0]:
-            denied += await partition.denied(revoking=True)
         run = state.info.get("run_id", "")
-        denied += states[run].denied if run in states else ()
-        states[run] = replace(state, denied=tuple(dict.fromkeys(denied)))
+        denied = [*(states[run].denied if run in states else ()), *await partition.denied()]
+        states[run] = replace(
+            state,
+            denied=tuple(dict.fromkeys(denied)),
+            denied_limits=tuple(await backend.partitions[0].denied(leases=backend.leases_prefix)),
+        )
     return list(states.values())
 
 

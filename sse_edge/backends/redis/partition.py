@@ -12,7 +12,7 @@ from ..base import Outgoing, check_keys
 from ..retention import DEFAULT, Kept
 from .history import Asked, Cut, parse_cut
 from .names import Names
-from .permissions import asked, for_events, for_revoking, said
+from .permissions import asked, for_events, for_limits, said
 from .scripts import ANNOUNCE, DECLARE, PERMITTED, PUBLISH, READ, TICK, Script
 from .server import Argument, CommandError, Server
 
@@ -160,11 +160,11 @@ class Partition:
         )
         return str(answer.decode(errors="replace"))
 
-    async def denied(self, *, revoking: bool = False) -> list[str]:
+    async def denied(self, *, leases: str = "") -> list[str]:
         """The commands that this user of Redis needs and may not run, as far as Redis can be asked: for
-        events, or for ``revoking`` sessions.  Raises CommandError.
+        events, or for limits, whose keys begin with ``leases``.  Raises CommandError.
         """
-        commands = for_revoking(self.names) if revoking else for_events(self.names, self.server.verbs)
+        commands = for_limits(self.names, leases) if leases else for_events(self.names, self.server.verbs)
         try:
             places = await self._run(PERMITTED, [], asked(commands))
         except CommandError as error:

@@ -30,9 +30,15 @@ def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
     ]
 
 
-def for_revoking(names: Names) -> list[tuple[str, ...]]:
-    """What revoking sessions needs besides."""
+def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
+    """What counting caps over all workers, with keys that begin with ``leases``, and revoking sessions
+    need besides."""
     return [
+        ("ZSCORE", f"{leases}workers", "x"),
+        ("ZADD", f"{leases}workers", "1", "x"),
+        ("HGETALL", f"{leases}x"),
+        ("HSET", f"{leases}x", "x", "1"),
+        ("HDEL", f"{leases}x", "x"),
         ("ZADD", names.revoked, "1", "x"),
         ("ZREMRANGEBYSCORE", names.revoked, "0", "1"),
         ("ZRANGEBYSCORE", names.revoked, "0", "1"),
