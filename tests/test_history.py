@@ -18,13 +18,14 @@ def entry(id, previous):
 def cut_of(
     asked, channels, *, epoch="1-0", evicted=NEVER, stuck=NEVER, settings="", changed=NEVER, shortest=0
 ):
-    """The cut of an answer; ``channels`` are ``(exists, entries, before)``."""
+    """The cut of an answer; ``channels`` are ``(entries, before)``."""
     place = [each.encode() for each in (str(UPTO), "abcde", epoch, evicted, stuck, settings, changed)]
     return parse_cut([*place, str(shortest).encode(), *channels], asked)
 
 
 def log_of(after, entries=(), *, exists=1, before="", channel="c", upto=None, **known):
-    given = [exists, [entry(*each) for each in entries], before.encode()]
+    before = before or (str(after) if exists and not entries else "-")
+    given = [[entry(*each) for each in entries], before.encode()]
     return cut_of([Asked(channel, after, upto)], [given], **known).logs[0]
 
 
@@ -104,7 +105,7 @@ def test_events_before_the_epoch_are_not_given():
 def test_the_cut():
     """All logs of one answer are up to one place, in the order asked."""
     asked = [Asked("a", ZERO), Asked("b", AFTER), Asked("c", AFTER, LAST)]
-    channels = [[0, [], b""], [1, [], b""], [1, [entry("9850000-1", "9800000-3")], b""]]
+    channels = [[[], b"-"], [[], b"9800000-3"], [[entry("9850000-1", "9800000-3")], b"-"]]
     cut = cut_of(asked, channels)
     assert (cut.upto, cut.tag, cut.settings) == (UPTO, "abcde", "")
     assert [(log.floor, len(log.events)) for log in cut.logs] == [
@@ -222,3 +223,17 @@ def test_settings_that_nobody_here_wrote(settings):
     """What cannot be read is no reason to guess."""
     with pytest.raises(BackendError, match="settings"):
         cut_of([], [], settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("entries", "before", "previous"),
+    [
+        ([("9900000-1", "9800000-4")], "", id_of(9_800_000, 4)),
+        ([("9900000-1", "-")], "", None),
+        ([], "9700000-2", id_of(9_700_000, 2)),
+        ([], "-", None),
+    ],
+)
+def test_the_last_event_before(entries, before, previous):
+    """A log knows the event before what was asked, so that one that was never heard is noticed."""
+    assert log_of(AFTER, entries, before=before).previous == previous

@@ -108,6 +108,22 @@ async def test_ids_never_come_twice_and_never_go_back(start):
     assert replay.upto.id >= told[-1].id
 
 
+async def test_clients_that_are_ahead_hold_nobody_back(start):
+    """However many come with a place that this worker has not reached, others go on being told theirs."""
+    backend, subscriber, ear = await start()
+    channels = apart(backend)
+    begin = await subscriber.subscribe(channels)
+    for n in range(1, 30):
+        ahead = await backend.cursor()
+        replay = await subscriber.replay(channels, ahead)
+        assert replay.upto.id >= ahead.id
+        assert subscriber.position is not None
+        await backend.publish([out(channel, n) for channel in channels])
+        await ear.wait(PARTS * n)
+    assert len([place for place in ids([frame for _, _, frame in ear.heard]) if place]) > 1
+    assert (await subscriber.replay(channels, begin)).resets == []
+
+
 async def test_a_fresh_stream_gets_nothing_old(start):
     """A stream on channels of several partitions begins in each where that one is."""
     backend, subscriber, ear = await start()

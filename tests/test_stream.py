@@ -134,6 +134,28 @@ def test_nothing_held_takes_the_client_back(told, line):
 
 
 @pytest.mark.parametrize(
+    ("told", "lines", "wary"),
+    [
+        ([None, None], [False, False], True),
+        ([place(4), place(5)], [False, False], True),
+        ([place(5), place(6), place(4)], [False, True, True], False),
+        ([None, place(6), None], [False, True, False], False),
+        ([place(2, "other"), None], [True, False], False),
+    ],
+)
+def test_a_client_that_was_told_more(told, lines, wary):
+    """Until a place is newer than what its client was told, events go out without: of other partitions,
+    and on a worker that is behind the one it comes from."""
+    it = stream()
+    it.go_live(place(5))
+    frames = [b"" if each is None else each.line() for each in told]
+    for n, line in enumerate(frames):
+        it.take(Heard(at(6 + n), line + b"data: x\n\n"))
+    assert it.pending == [line * says + b"data: x\n\n" for line, says in zip(frames, lines, strict=True)]
+    assert it.wary is wary
+
+
+@pytest.mark.parametrize(
     ("after", "upto", "missing"),
     [
         (None, None, range(1, 10)),

@@ -13,14 +13,16 @@ class Log:
     """Events above ``floor``, all of them, in order.
 
     ``floor`` is the newest id about which the log can no longer say what was published up to it, and
-    ``reason`` why: ``trimmed``, ``expired``, ``epoch``, or whatever its owner says.
+    ``reason`` why: ``trimmed``, ``expired``, ``epoch``, or whatever its owner says.  ``previous`` is the
+    channel's last event before those it began with, where that is known.
     """
 
-    __slots__ = ("events", "floor", "reason", "size")
+    __slots__ = ("events", "floor", "previous", "reason", "size")
 
-    def __init__(self, floor: EventId, reason: str) -> None:
+    def __init__(self, floor: EventId, reason: str, previous: EventId | None = None) -> None:
         self.floor = floor
         self.reason = reason
+        self.previous = previous
         self.events: deque[Numbered] = deque()
         self.size = 0
 

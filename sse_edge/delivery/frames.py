@@ -56,7 +56,7 @@ def replay(replay: Replay) -> list[bytes]:
         return said
     if replay.resets and not replay.events:
         said[-1] = reset(replay.resets[-1], replay.upto)
-    elif not replay.events or replay.resets:
+    elif not said[-1:] or replay.resets or not said[-1].startswith(b"id: "):
         said.append(replay.upto.line() + b"\n")
     return said
 

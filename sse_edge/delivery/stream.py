@@ -40,8 +40,9 @@ class Stream:
     """One open response.
 
     It is given what its ``feeds`` have after ``seen``, once it is not ``owed`` history any more.  That
-    began after ``after`` and led to ``upto``; until an event is newer the stream is ``wary``: history may
-    have given what is heard.  ``begin`` is the place from which on it hears its channels.
+    began after ``after`` and led to ``upto``; until an event says a newer place the stream is ``wary``:
+    history may have given what is heard, and its client have been told more.
+    ``begin`` is the place from which on it hears its channels.
 
     ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
     then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
@@ -136,7 +137,10 @@ class Stream:
             if upto is None:
                 self.take(heard)
             elif heard.kind == "event":
-                self.take(heard._replace(frame=_forward(heard.frame, upto)))
+                place = _place(heard.frame)
+                # A place in other data is one from before: it was heard before history was read.
+                known = place is not None and place.tag != upto.tag
+                self.take(heard._replace(frame=_without_id(heard.frame)) if known else heard)
             elif heard.head is not None and (heard.head.tag != upto.tag or heard.head.id > upto.id):
                 self.take(heard)  # what history had of late events and resets, it has given
 
@@ -149,6 +153,10 @@ class Stream:
             self._restart(heard.head)
         elif self.wary and heard.id is not None:
             if not self._is_new(heard.id):
+                return
+            place = _place(heard.frame)
+            if place is None or self._is_told(place):
+                self.queue(heard.frame if place is None else _without_id(heard.frame))
                 return
             # The first event past what history gave: from here on nothing can repeat.
             self.wary = False
@@ -164,6 +172,11 @@ class Stream:
         if position is None or upto is None:
             return False
         return position.tag != upto.tag or position.id > upto.id
+
+    def _is_told(self, place: Place) -> bool:
+        """Whether the client was told as much, so that it must not be taken back."""
+        upto = self.upto
+        return upto is not None and place.tag == upto.tag and place.id <= upto.id
 
     def _is_new(self, id: EventId) -> bool:
         """Whether history did not give it."""
@@ -222,13 +235,14 @@ class Stream:
         self.behind = self.sink.write(data)
 
 
-def _forward(frame: bytes, upto: Place) -> bytes:
-    """The event without its id line, if that would take a client that was told ``upto`` back."""
-    line, _, rest = frame.partition(b"\n")
-    if not line.startswith(b"id: "):
-        return frame
-    place = Place.parse(line[4:].decode())
-    return frame if place.tag == upto.tag and place.id > upto.id else rest
+def _place(frame: bytes) -> Place | None:
+    """What an event's id line says, if it has one."""
+    line = frame.partition(b"\n")[0]
+    return Place.parse(line[4:].decode()) if line.startswith(b"id: ") else None
+
+
+def _without_id(frame: bytes) -> bytes:
+    return frame.partition(b"\n")[2]
 
 
 def _fitting(frames: Sequence[bytes]) -> int:

@@ -51,19 +51,15 @@ def parse_cut(answer: Sequence[Any], asked: Sequence[Asked]) -> Cut:
     except ValueError as error:
         raise BackendError(str(error)) from error
     logs = []
-    for one, (exists, entries, before) in zip(asked, channels, strict=True):
+    for one, (entries, before) in zip(asked, channels, strict=True):
         if kept.numbered:
-            logs.append(
-                _log(one, tag.decode(), bool(exists), entries, before, known, kept.of(one.channel).ms)
-            )
+            logs.append(_log(tag.decode(), entries, before, known, kept.of(one.channel).ms))
         else:
             logs.append(Log(known.upto, "gap"))
     return Cut(known.upto, tag.decode(), settings.decode(), logs)
 
 
-def _log(
-    asked: Asked, tag: str, exists: bool, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: int
-) -> Log:
+def _log(tag: str, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: int) -> Log:
     """One channel's log, with the floor that its entries prove.
 
     A stream lives ``ttl_ms`` after its newest event.  So a channel without one had no event in that
@@ -79,16 +75,15 @@ def _log(
         if not events:
             previous = given[b"p"]
         events.append(Numbered(id, Place(id, tag).line() + given[b"b"]))
-    if previous == b"-" or not exists:
+    last = None if previous == b"-" else _id(previous)
+    if last is None:
         floor, reason = _absent(events[0].id if events else None, known, ttl_ms)
-    elif previous:
-        floor, reason = _id(previous), "trimmed"
     else:
-        floor, reason = asked.after, "trimmed"
+        floor, reason = last, "trimmed"
     if known.epoch > floor:
         floor, reason = known.epoch, "epoch"
         events = [event for event in events if event.id > known.epoch]
-    log = Log(floor, reason)
+    log = Log(floor, reason, last)
     for event in events:
         log.append(event)
     return log

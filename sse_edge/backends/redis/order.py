@@ -156,6 +156,16 @@ class Order:
             if channel not in self._stale
         ]
 
+    def overheard(self, found: Sequence[tuple[Channel, EventId, Log]]) -> list[tuple[Channel, EventId]]:
+        """Channels whose logs know an event before what was asked that was never heard: what of them is to
+        be read instead, and after which id.
+        """
+        return [
+            (channel, channel.head)
+            for channel, after, log in found
+            if log.previous is not None and after >= log.previous > channel.head
+        ]
+
     def recover(self, upto: EventId, found: Sequence[tuple[Channel, EventId, Log]]) -> Iterator[None]:
         """Deliver what was published up to the tick ``upto`` while it could not be heard: the logs of the
         channels that ``begin`` named, after the ids that it gave.  Where that cannot be proven to be all,

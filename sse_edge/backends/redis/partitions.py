@@ -67,7 +67,6 @@ class PartitionedSubscriber:
         self._resets: Counter[RedisSubscriber] = Counter()
         self._tags = [""] * len(partitions)
         self._tag = ""
-        self._told = ZERO
         self._said = ZERO
 
     @property
@@ -82,9 +81,7 @@ class PartitionedSubscriber:
         known = [place.id for place in places if place is not None]
         if len(known) < len(places):
             return None
-        place = self._place_of(min(known))
-        # A client that was told more, while a partition was not reached yet, is not taken back.
-        return None if place.id < self._told else place
+        return self._place_of(min(known))
 
     @property
     def refused(self) -> str | None:
@@ -155,7 +152,6 @@ class PartitionedSubscriber:
         if after is not None and after.tag == place.tag and not isinstance(after, Beginning):
             # It was told more by a worker that is ahead in partitions that do not concern it.
             place = max(place, after)
-        self._told = max(self._told, place.id)
         events = sorted((event for replay in replays for event in replay.events), key=lambda event: event.id)
         last = {event.id: event for event in events}
         # Sorted, everything up to an event was sent with it, as far as the place of all partitions reaches.
@@ -224,7 +220,7 @@ class PartitionedSubscriber:
         tags = [ear.tag for ear in self._ears.values()]
         if tags != self._tags:
             if any(was not in ("", tag) for was, tag in zip(self._tags, tags, strict=True)):
-                self._told = self._said = ZERO  # places in another data set have no order with these
+                self._said = ZERO  # places in another data set have no order with these
             self._tags = tags
             self._tag = joined(tags)
         return Place(id, self._tag)

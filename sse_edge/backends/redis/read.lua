@@ -4,7 +4,7 @@
 -- ARGV  '1' if a restart of this server loses nothing (appendfsync always), else '0';
 --       then, for each stream, the id after which to read, and the last one ('+': all)
 -- Returns {cursor, tag, epoch, evicted, stuck, settings, changed, shortest,
---          {exists, {{id, {fields}}, …}, the id before the first entry after those, or '' if there is none}, …}
+--          {{{id, {fields}}, …}, where there are none of those: the channel's last event before, or '-'}, …}
 
 local upto = cursor()
 local epoch, evicted = known_of('epoch'), known_of('evicted', '0-0')
@@ -32,14 +32,12 @@ local answer = { upto, tag, epoch, evicted, known_of('stuck', '0-0'), known_of('
 for at = 2, #KEYS do
     local after, last = ARGV[2 * at - 2], ARGV[2 * at - 1]
     local entries = redis.call('XRANGE', KEYS[at], '(' .. after, last)
-    local exists, before = 1, ''
+    local before = ''
     if #entries == 0 then
-        exists = redis.call('EXISTS', KEYS[at])
-        local next = redis.call('XRANGE', KEYS[at], '(' .. after, '+', 'COUNT', 1)[1]
-        if next then
-            before = next[2][2]
-        end
+        local next = last ~= '+' and redis.call('XRANGE', KEYS[at], '(' .. after, '+', 'COUNT', 1)[1]
+        local newest = not next and redis.call('XREVRANGE', KEYS[at], '+', '-', 'COUNT', 1)[1]
+        before = next and next[2][2] or newest and newest[1] or '-'
     end
-    answer[#answer + 1] = { exists, entries, before }
+    answer[#answer + 1] = { entries, before }
 end
 return answer

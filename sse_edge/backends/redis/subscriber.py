@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError, EventError
@@ -374,14 +374,22 @@ class RedisSubscriber:
         tick = await self._ticks.next()
         settled = [channel for channel in self._members.channels.values() if channel.settled]
         owed = self._order.begin(tick, settled)
-        found: list[tuple[Channel, EventId, Log]] = []
+        found = {channel: (after, log) async for channel, after, log in self._read_again(owed, tick)}
+        overheard = self._order.overheard([(channel, *read) for channel, read in found.items()])
+        async for channel, after, log in self._read_again(overheard, tick):
+            found[channel] = after, log
+        await _paced(self._order.recover(tick.id, [(channel, *read) for channel, read in found.items()]))
+
+    async def _read_again(
+        self, owed: Sequence[tuple[Channel, EventId]], tick: Tick
+    ) -> AsyncIterator[tuple[Channel, EventId, Log]]:
         for at in range(0, len(owed), BATCH):
             batch = owed[at : at + BATCH]
             cut = await self._read_history([Asked(channel.name, after) for channel, after in batch])
             if cut.tag != tick.tag:
                 raise BackendError("Redis holds another data set now")
-            found += [(channel, after, log) for (channel, after), log in zip(batch, cut.logs, strict=True)]
-        await _paced(self._order.recover(tick.id, found))
+            for (channel, after), log in zip(batch, cut.logs, strict=True):
+                yield channel, after, log
 
     async def _drain(self) -> None:
         """Let what is held take its turn, and read what is missing in between."""
