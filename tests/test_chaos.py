@@ -191,6 +191,7 @@ BROKEN = {
     "out of order": ("out of order", seen(*BEGUN, heard(2), heard(1, id="2000-1"))),
     "id back": ("id back", seen(*BEGUN, Placed(1.5, "1500-0"), Placed(1.6, "1400-0"), events=[])),
     "id back at an event": ("id back", seen(opened(0.5), Placed(0.5, "1700-0"), heard(2, id="1600-0"))),
+    "never told where it is": ("no place", seen(opened(0.5), heard(4, id=""), events=[published(4)])),
     "the tag changes unsaid": (
         "other tag",
         seen(opened(0.5), Placed(0.5, "500-0.aa"), Placed(1, "600-0.bb")),

@@ -15,6 +15,9 @@ from zlib import crc32
 
 from .record import NEVER, SURE, Heard, Odd, Opened, Place, Placed, Reset
 
+UNPLACED = 3.0
+"""Seconds within which every stream has said where it is: cut off before, a client loses what it heard."""
+
 SLACK = 10.0
 """Seconds after a restart within which Redis says from where on it knows: at the first script that asks."""
 
@@ -179,6 +182,7 @@ class _Client:
         self._on_this = set()
         self._told_since_place = set()
         self._cursor = ""
+        self._opened = 0.0
 
     def note(self, note):
         """Take the next note of the journal."""
@@ -206,6 +210,7 @@ class _Client:
 
     def _open(self, note):
         self._connection += 1
+        self._opened = note.at
         self._on_this = set()
         self._told_since_place = set()
         self._cursor = note.cursor
@@ -253,6 +258,9 @@ class _Client:
 
     def _hear(self, note):
         self.delivered += 1
+        if self.place is None and note.at > self._opened + UNPLACED:
+            self._say("no place", note.key.channel, f"{note.at - self._opened:.1f} s after it was opened")
+            self._opened = float("inf")  # once is enough
         key = note.key
         spell = self._spells.get(key.channel)
         if spell is None:
