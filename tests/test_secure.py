@@ -22,7 +22,7 @@ from sse_edge.errors import EdgeError
 from sse_edge.event import Place
 
 MINIMAL_ACL = (
-    "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +exists +pexpire "
+    "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +pexpire "
     "+xadd +xrange +xrevrange"
 )
 """The permissions that README gives for a Redis user."""

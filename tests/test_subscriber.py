@@ -380,6 +380,27 @@ async def test_a_gap_is_read_from_history(start, redis_server):
     assert (subscriber.generation, ear.resets) == (1, [])
 
 
+async def test_an_announcement_that_vanished_before_the_connection_was_lost(start, redis_server):
+    """The position went past it; what history knows of the channel shows it all the same."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    (first,) = await backend.publish([out("a", 1)])
+    await ear.wait(1)
+    client = redis_server.client()
+    first = Place.parse(first).id
+    vanished = EventId(first.ms + 1, 1)
+    client.xadd("sse:history:a", {"p": str(first), "b": "data: 2\n\n"}, id=str(vanished))
+    await backend.publish([out("b", 3)])
+    await ear.wait(2)
+    await until(lambda: subscriber.position.id > vanished)
+    client.client_kill_filter(_type="pubsub")
+    await ear.until(lambda: "2" in ear.data)
+    await until(lambda: subscriber.connected)
+    assert ear.data == ["1", "3", "2"]
+    assert not ear.heard[-1][2].startswith(b"id: ")  # it is late: no place goes back
+    assert ear.resets == []
+
+
 async def test_a_gap_that_history_cannot_fill(start, redis_server):
     """What is missing and no longer kept is a reset of that channel, and of no other."""
     backend, subscriber, ear = await start(history=2)

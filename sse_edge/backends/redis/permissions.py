@@ -22,7 +22,6 @@ def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
         (verbs.publish, names.announce("x"), "x"),
         ("XRANGE", stream, "-", "+"),
         ("XREVRANGE", stream, "+", "-"),
-        ("EXISTS", stream),
         ("XADD", stream, "*", "b", "x"),
         ("PEXPIRE", stream, "1"),
         ("GET", dedupe),
