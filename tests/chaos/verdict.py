@@ -258,7 +258,7 @@ class _Client:
 
     def _hear(self, note):
         self.delivered += 1
-        if self.place is None and note.at > self._opened + UNPLACED:
+        if self.place is None and not note.id and note.at > self._opened + UNPLACED:
             self._say("no place", note.key.channel, f"{note.at - self._opened:.1f} s after it was opened")
             self._opened = float("inf")  # once is enough
         key = note.key
