@@ -36,8 +36,8 @@ class PublishError(EdgeError):
 
     ``may_have_happened`` is True when the backend went away after the request was sent, so that the
     event may or may not be out; False when it certainly is not.  Repeating the call with the same
-    ``dedupe_key`` is safe either way.  ``published`` are the ids of the events of the same call that
-    were confirmed before.
+    ``dedupe_key`` is safe either way.  ``published`` are the ids of the first events of the same
+    call, as many as were confirmed one after the other: to repeat the others is to lose none.
     """
 
     def __init__(self, message: str, *, may_have_happened: bool, published: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ears import Ear, out, said, until
 from sse_edge import RedisBackend
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
-from sse_edge.event import EventId, Place
+from sse_edge.event import Place
 
 PARTS = 3
 
@@ -190,27 +190,30 @@ async def test_one_partition_begins_anew(start, redis_server):
     assert replay.upto.tag == after.tag != before.tag
 
 
-@pytest.mark.parametrize(
-    ("tags", "tag"),
-    [
-        (["abcde"], "abcde"),
-        (["abcde", "fghij"], "abcdefghij"),
-        (["abcde", ""], "abcde" + UNKNOWN),
-        (["", "", ""], UNKNOWN * 3),
-    ],
-)
-def test_the_tag_of_all_partitions(tags, tag):
-    """It is made of theirs, one after the other."""
-    assert joined(tags) == tag
-
-
-def test_the_tag_of_very_many_partitions():
-    """It stays short, and still every one of them changes its own part."""
-    tags = [f"{number:05d}".translate(str.maketrans("0123456789", "abcdefghij")) for number in range(256)]
+@pytest.mark.parametrize("count", [2, 3, 7, 8, 9, 16, 256])
+def test_each_partition_has_its_part_of_the_tag(count):
+    """Another data set in one of them changes that part and no other; one that is not known says so."""
+    tags = [f"{number:05d}".translate(str.maketrans("0123456789", "abcdefghij")) for number in range(count)]
     tag = joined(tags)
-    assert len(tag) == GROUPS * LETTERS
-    for number in range(256):
-        other = joined([*tags[:number], "zzzzz", *tags[number + 1 :]])
-        changed = [at // LETTERS for at in range(len(tag)) if tag[at] != other[at]]
-        assert set(changed) == {number % GROUPS}
-    assert Place.parse(f"{10**14}-{10**14}.{tag}") == Place(EventId(10**14, 10**14), tag)
+    assert len(tag) == min(GROUPS, count) * LETTERS
+    for number in range(count):
+        for other in ("zzzzz", ""):
+            changed = joined([*tags[:number], other, *tags[number + 1 :]])
+            parts = {at // LETTERS for at in range(len(tag)) if tag[at] != changed[at]}
+            assert parts == {number % GROUPS}
+            assert other or changed[number % GROUPS * LETTERS :][:LETTERS] == UNKNOWN
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 4), (7, 8), (8, 9), (9, 10), (12, 16)])
+def test_another_number_of_partitions_is_another_tag(before, after):
+    """A channel may be in another partition then: no part of the old tag is one of the new."""
+    tags = [f"{number:05d}".translate(str.maketrans("0123456789", "abcdefghij")) for number in range(after)]
+    old, new = joined(tags[:before]), joined(tags)
+    same = [at for at in range(0, len(old), LETTERS) if old[at : at + LETTERS] == new[at : at + LETTERS]]
+    assert len(old) != len(new) or not same
+
+
+def test_the_longest_place_can_be_read():
+    """Of however many partitions."""
+    place = f"{10**14}-{10**14}.{joined(['abcde'] * 256)}"
+    assert str(Place.parse(place)) == place

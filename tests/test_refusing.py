@@ -96,7 +96,9 @@ async def test_listening_goes_on(private_redis, said, refuse, heal):
         await events.publish("new", "after")
         await until(lambda: "after" in ear.data and subscriber.refused is None)
         assert ear.data == ["before", "plain", "after"]
-        assert (subscriber.generation, ear.resets) == (1, [])
+        # A replica that becomes a primary goes on with another history: a worker reads, and misses nothing.
+        assert subscriber.generation <= (2 if said == "READONLY" else 1)
+        assert ear.resets == []
     finally:
         await subscriber.close()
         await backend.close()

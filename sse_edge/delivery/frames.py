@@ -45,20 +45,24 @@ def reset(reset: Reset, place: Place | None = None) -> bytes:
 
 
 def replay(replay: Replay) -> list[bytes]:
-    """Resets, then events, then the place they lead to.
+    """Resets, then events, then the place they lead to; that comes before events without an id.
 
     No reset carries an id unless it is the last thing sent: a client that is cut off in between must
     come back with a Last-Event-ID that still owes it the rest.
     """
     said = [reset(one) for one in replay.resets]
-    said.extend(event.frame for event in replay.events)
     if replay.upto is None:
-        return said
+        return said + [event.frame for event in replay.events]
     if replay.resets and not replay.events:
         said[-1] = reset(replay.resets[-1], replay.upto)
-    elif not said[-1:] or replay.resets or not said[-1].startswith(b"id: "):
-        said.append(replay.upto.line() + b"\n")
-    return said
+        return said
+    place = replay.upto.line() + b"\n"
+    placed = [event.frame for event in replay.events if event.frame.startswith(b"id: ")]
+    later = [event.frame for event in replay.events if not event.frame.startswith(b"id: ")]
+    said += placed
+    if later or replay.resets or not placed:
+        said.append(place)
+    return said + later
 
 
 def _named(channel: str, reason: str) -> str:

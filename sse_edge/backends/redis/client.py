@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 from zlib import crc32
 
@@ -149,7 +150,7 @@ class RedisBackend:
                 for place, id in zip(batch, published, strict=False):
                     ids[place] = id
                 if error is not None:
-                    done = [id for id in ids if id is not None]
+                    done = [id for id in takewhile(lambda id: id is not None, ids) if id is not None]
                     raise PublishError(
                         str(error), may_have_happened=error.sent, published=done
                     ) from error.__cause__

@@ -7,6 +7,7 @@
 --   epoch     the id before which this data set knows nothing
 --   run       the server process that `epoch` was judged for, and `evictions`, how many keys it had
 --             evicted by then
+--   durable   '1' if a restart of the server loses nothing (appendfsync always, no failover)
 --   evicted   the id up to which a stream that is absent may have been evicted
 --   stuck     the newest id given out while this server's clock was behind the ids
 --   settings  how much history is kept, as JSON, and `version`, a short hash of it
@@ -48,7 +49,8 @@ local function note(...)
     end
 end
 
-if not tag then
+-- A new name and a new secret for the data set.
+local function name_anew()
     local run = server_says('server', 'run_id')
     -- math.random begins with the same number in every script; a server's run_id is not known outside.
     local function random(what)
@@ -58,6 +60,11 @@ if not tag then
         return string.char(string.byte('a') + tonumber(digit, 16))
     end)
     seal = string.sub(random('seal'), 1, 16)
+    return run
+end
+
+if not tag then
+    local run = name_anew()
     if not known then
         -- An empty data set: nothing before this moment is known.
         last_ms = now_ms

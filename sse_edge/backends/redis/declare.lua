@@ -3,13 +3,18 @@
 -- KEYS  clock
 -- ARGV  the settings as JSON and a short hash of them, '1' if they win over others that are there ('0': only
 --       where there are none), the shortest time in ms for which a channel's history was kept until now, as
---       far as the caller knows, and the version of the settings that it knows it from
+--       far as the caller knows, and the version of the settings that it knows it from; then '1' or '0',
+--       whether a restart loses nothing, from a worker, or '' from who cannot say.  Settings that are empty
+--       say nothing.
 -- Returns {the settings that hold, what this server says to writes while it takes none, or ''}.  Where
 -- other settings are there than the caller knows, nothing is changed.
 
+if ARGV[6] ~= '' and known_of('durable', '0') ~= ARGV[6] then
+    note('durable', ARGV[6])
+end
 local version = known_of('version', '')
-if version == ARGV[2] or version ~= ARGV[5] or (version ~= '' and ARGV[3] == '0') then
-    return { known_of('settings', ''), '' }
+if ARGV[1] == '' or version == ARGV[2] or version ~= ARGV[5] or (version ~= '' and ARGV[3] == '0') then
+    return { known_of('settings', ''), refusal or '' }
 end
 local now = cursor()
 -- What was published until now was kept by the old settings, and before those, perhaps, by older ones.
@@ -17,6 +22,9 @@ local shortest = tonumber(ARGV[4])
 local before = tonumber(string.match(known_of('changed', '0-0'), '^%d+'))
 if before > 0 and last_ms - shortest < before then
     shortest = math.min(shortest, tonumber(known_of('shortest', '0')))
+end
+if shortest == 0 then
+    note('epoch', now) -- nothing was kept
 end
 note('settings', ARGV[1], 'version', ARGV[2], 'changed', now, 'shortest', string.format('%.0f', shortest))
 return { known_of('settings', ''), refusal or '' }

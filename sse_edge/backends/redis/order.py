@@ -49,6 +49,8 @@ class Order:
         self._on_foreign = on_foreign
         self._held: deque[tuple[Channel, Announcement] | Tick] | None = deque()
         self._seal = b""
+        self._past: set[bytes] = set()
+        self._history = ""
         self._stale: set[Channel] = set()
         self._missed: dict[Channel, EventId] = {}
         self.tag = ""
@@ -87,7 +89,8 @@ class Order:
     def _take(self, channel: Channel, heard: Announcement) -> None:
         seal, id, previous, body = heard
         if seal != self._seal and (seal or channel.name == CONTROL):
-            self._on_foreign(channel)
+            if seal not in self._past:
+                self._on_foreign(channel)
             return
         if channel.state is State.LEFT or not channel.settled:
             return  # nobody was promised it
@@ -106,6 +109,8 @@ class Order:
     def _settle(self, tick: Tick) -> None:
         if tick.tag != self.tag or tick.seal != self._seal:
             raise BackendError("Redis holds another data set now")
+        if tick.history != self._history:
+            raise BackendError("Redis was synchronised with another server")
         self._advance(tick.id)
         for channel in tick.settling:
             if channel.state is not State.LEFT and not channel.settled:
@@ -149,7 +154,9 @@ class Order:
             self._stale.update(settled)
             self._missed.clear()
             self.position = None
-        self.tag, self._seal = tick.tag, tick.seal
+        if self._seal and tick.seal != self._seal:
+            self._past.add(self._seal)  # what was announced before is covered by the resets
+        self.tag, self._seal, self._history = tick.tag, tick.seal, tick.history
         return [
             (channel, self._missed.get(channel, self.position or channel.head))
             for channel in settled

@@ -58,19 +58,21 @@ class Partition:
     # Settings
 
     async def declare(self, *, wins: bool) -> None:
-        """Let the data set keep what this backend was told; with ``wins`` also where it keeps something
-        else.  Raises CommandError.
+        """Let the data set keep what this backend was told; a worker's word ``wins`` where it keeps
+        something else, and says whether a restart loses nothing.  Raises CommandError.
         """
         own = self.settings.kept
+        durable = str(int(self.settings.durable)) if wins else ""
         if own is None:
-            await self.read([])
+            text, _ = await self._run(DECLARE, [self.names.clock], ["", "", 0, 0, "", durable])
+            self._adopt(text.decode())
             return
         for _ in range(ADOPTIONS):
             before, was = self.kept if self.version else DEFAULT, self.version
             text, refusal = await self._run(
                 DECLARE,
                 [self.names.clock],
-                [own.dump(), own.version, int(wins), before.shortest_ms, self.version],
+                [own.dump(), own.version, int(wins), before.shortest_ms, self.version, durable],
             )
             self._adopt(text.decode())
             if refusal:
@@ -145,7 +147,7 @@ class Partition:
         """Each channel's log after an id of its own.  Raises CommandError."""
         keys = [self.names.clock, *(self.names.stream(one.channel) for one in channels)]
         ranges = [str(bound or "+") for one in channels for bound in (one.after, one.upto)]
-        answer = await self._run(READ, keys, [int(self.settings.durable), *ranges])
+        answer = await self._run(READ, keys, ranges)
         cut = parse_cut(answer, channels)
         self._adopt(cut.settings)
         return cut

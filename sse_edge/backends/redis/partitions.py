@@ -246,17 +246,19 @@ class PartitionedSubscriber:
 
 def joined(tags: Sequence[str]) -> str:
     """The tag of a place in all partitions, of theirs in order; each empty while it is not known."""
+    if len(tags) == 1:
+        return tags[0] or UNKNOWN
     groups = min(GROUPS, len(tags))
-    return "".join(_part_of(tags[group::groups]) for group in range(groups))
+    return "".join(_part_of(tags[group::groups], len(tags)) for group in range(groups))
 
 
-def _part_of(tags: Sequence[str]) -> str:
-    """The part for partitions that share one: their own tag, or letters made of theirs."""
+def _part_of(tags: Sequence[str], count: int) -> str:
+    """Letters made of the tags of partitions that share a part, and of how many there are: where a channel
+    is depends on that.
+    """
     if "" in tags:
         return UNKNOWN
-    if len(tags) == 1:
-        return tags[0]
-    digest = sha1(" ".join(tags).encode(), usedforsecurity=False).digest()
+    digest = sha1(" ".join([str(count), *tags]).encode(), usedforsecurity=False).digest()
     return "".join(chr(ord("a") + byte % 26) for byte in digest[:LETTERS])
 
 

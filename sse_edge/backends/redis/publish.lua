@@ -25,6 +25,17 @@ local function publish(channel, body, count, ttl, stream, dedupe)
     -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
     local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
     local previous = newest and newest[1] or '-'
+    if newest then
+        -- Ids that rise, also where the clock was lost and its streams were not.
+        local ms, n = string.match(previous, '^(%d+)-(%d+)$')
+        ms, n = tonumber(ms), tonumber(n)
+        if ms > last_ms or (ms == last_ms and n > last_n) then
+            last_ms, last_n = ms, n
+        end
+    end
+    if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
+        error('NOPERM no permission to ' .. announce .. ' on ' .. channel)
+    end
     local event = next_id()
     redis.call('HSET', clock, 'last', event)
     redis.call('XADD', stream, 'MAXLEN', count, event, 'p', previous, 'b', body)

@@ -1,24 +1,14 @@
 -- Read what channels have kept, as one consistent cut.  Needs no write.
 --
 -- KEYS  clock, then streams
--- ARGV  '1' if a restart of this server loses nothing (appendfsync always), else '0';
---       then, for each stream, the id after which to read, and the last one ('+': all)
+-- ARGV  for each stream, the id after which to read, and the last one ('+': all)
 -- Returns {cursor, tag, epoch, evicted, stuck, settings, changed, shortest,
 --          {{{id, {fields}}, …}, where there are none of those: the channel's last event before, or '-'}, …}
 
-local upto = cursor()
-local epoch, evicted = known_of('epoch'), known_of('evicted', '0-0')
-
--- A server process that we have not judged yet: what it loaded may lack the newest events.
-local run = server_says('server', 'run_id')
+local is_new = known_of('run') ~= server_says('server', 'run_id')
+local epoch = judge()
+local upto, evicted = cursor(), known_of('evicted', '0-0')
 local evictions = server_says('stats', 'evicted_keys')
-local is_new = known_of('run') ~= run
-if is_new then
-    if ARGV[1] == '0' then
-        epoch = upto
-    end
-    note('run', run, 'epoch', epoch)
-end
 -- Keys were evicted, and who knows which.
 if known_of('evictions', '0') ~= evictions then
     if not is_new or evictions ~= '0' then
@@ -30,7 +20,7 @@ end
 local answer = { upto, tag, epoch, evicted, known_of('stuck', '0-0'), known_of('settings', ''),
     known_of('changed', '0-0'), known_of('shortest', '0') }
 for at = 2, #KEYS do
-    local after, last = ARGV[2 * at - 2], ARGV[2 * at - 1]
+    local after, last = ARGV[2 * at - 3], ARGV[2 * at - 2]
     local entries = redis.call('XRANGE', KEYS[at], '(' .. after, last)
     local before = ''
     if #entries == 0 then

@@ -21,8 +21,8 @@ def _load(*names: str) -> Script:
 
 
 PUBLISH = _load("clock.lua", "publish.lua")
-READ = _load("clock.lua", "read.lua")
-TICK = _load("clock.lua", "tick.lua")
+READ = _load("clock.lua", "judge.lua", "read.lua")
+TICK = _load("clock.lua", "judge.lua", "tick.lua")
 ANNOUNCE = _load("clock.lua", "announce.lua")
 DECLARE = _load("clock.lua", "declare.lua")
 PERMITTED = _load("permitted.lua")

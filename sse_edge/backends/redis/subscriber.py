@@ -42,6 +42,9 @@ TURN = 200
 DOUBT = 1.0
 """Seconds at least between ticks that are sent because of foreign announcements."""
 
+TELL = 60.0
+"""Seconds at least between two warnings about malformed messages; all of them are counted."""
+
 ROUNDS = 3
 """Times a stream waits for a read that it shares, before it reads on its own: the first may have begun too
 late for it, and the second been asked for more than can be kept."""
@@ -71,7 +74,7 @@ class RedisSubscriber:
         self._wake = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._doubted = float("-inf")
+        self._doubted = self._told_malformed = float("-inf")
         self._settings_changed = False
         self.refused: str | None = None
         self.generation = 0
@@ -216,8 +219,8 @@ class RedisSubscriber:
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
-            await self._partition.declare(wins=True)
             await self._check_permissions()
+            await self._partition.declare(wins=True)
             self._members.begin()
             self._drop_idle(0.0)
             self._own_heard = False
@@ -317,7 +320,10 @@ class RedisSubscriber:
             heard = announcement.parse(payload)
         except EventError as error:
             self.malformed += 1
-            logger.warning("a malformed message on channel %r was dropped: %s", channel.name, error)
+            now = asyncio.get_running_loop().time()
+            if now - self._told_malformed >= TELL:
+                self._told_malformed = now
+                logger.warning("a malformed message on channel %r was dropped: %s", channel.name, error)
             return
         self._order.hear(channel, heard)
         if self._order.gap is not None:

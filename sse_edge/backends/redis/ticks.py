@@ -16,7 +16,8 @@ from .channel import Channel
 class Tick(NamedTuple):
     """A tick that came back: the place in its data set, and what was confirmed before it was sent.
 
-    ``version`` names the settings that hold.
+    ``version`` names the settings that hold, and ``history`` the server's: another one after it was
+    synchronised with another server.
     """
 
     id: EventId
@@ -24,6 +25,7 @@ class Tick(NamedTuple):
     seal: bytes
     version: str
     settling: Sequence[Channel]
+    history: str = ""
 
 
 class UnderWay:
@@ -101,8 +103,8 @@ class Ticks:
         under_way = self._under_way
         if under_way is None or under_way.mark != mark:
             return False  # one that was given up, or not ours at all
-        place, tag, seal, version = said.split(" ")
-        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling)
+        place, tag, seal, version, history = said.split(" ")
+        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling, history)
         self._on_arrival(tick)
         self._under_way = None
         for waiter in under_way.waiters:
