@@ -23,12 +23,32 @@ async def inner(scope, receive, send):
     if scope["type"] != "http" or scope["path"] != "/introspect":
         raise ValueError(f"only /introspect is served here, and this is {scope['type']}")
     gc.collect()
+    streams = [thing for thing in gc.get_objects() if isinstance(thing, Stream)]
     left = {
         "tasks": sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks()),
-        "streams": sum(isinstance(thing, Stream) for thing in gc.get_objects()),
+        "streams": len(streams),
+        "holders": holders(streams),
         "figures": edge.figures(),
     }
     await respond(send, 200, [(b"content-type", b"application/json")], json.dumps(left).encode())
+
+
+def holders(streams):
+    """What keeps the first of them alive, and what keeps that, as far as the collector knows."""
+    seen, told, layer = {id(streams)}, [], streams[:1]
+    for _ in range(4):
+        above = []
+        for thing in layer:
+            for one in gc.get_referrers(thing):
+                ours = one is layer or one is above or type(one).__name__ in ("frame", "list_iterator")
+                if ours or id(one) in seen:
+                    continue
+                seen.add(id(one))
+                above.append(one)
+                shown = "" if isinstance(one, (list, dict, set)) else repr(one)[:120]
+                told.append(f"{type(thing).__name__} in {type(one).__name__} {shown}")
+        layer = above[:6]
+    return told[:20]
 
 
 def channels(request):

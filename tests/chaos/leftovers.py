@@ -47,7 +47,10 @@ async def _look(stage, idle_tasks):
             continue
         figures = found["figures"]
         if found["streams"] or figures["streams"]:
-            left["stream", worker.name] = f"{found['streams']} objects, {figures['streams']} in its figures"
+            held = "; ".join(found["holders"])
+            left["stream", worker.name] = (
+                f"{found['streams']} objects, {figures['streams']} in its figures; {held}"
+            )
         if len(found["tasks"]) > idle_tasks:
             left["task", worker.name] = f"{len(found['tasks'])}, and {idle_tasks} when idle: {found['tasks']}"
     try:
