@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from ears import Ear, out, said, until
-from sse_edge import RedisBackend
+from sse_edge import PublishError, RedisBackend
+from sse_edge.backends.redis.partition import Published
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
+from sse_edge.backends.redis.server import CommandError
 from sse_edge.event import Place
 
 PARTS = 3
@@ -217,3 +219,18 @@ def test_the_longest_place_can_be_read():
     """Of however many partitions."""
     place = f"{10**14}-{10**14}.{joined(['abcde'] * 256)}"
     assert str(Place.parse(place)) == place
+
+
+async def test_what_is_published_when_one_partition_refuses(start, monkeypatch):
+    """Only the first events, as many as are out one after the other: to repeat the rest loses none."""
+    backend, _, _ = await start()
+    channels = apart(backend)
+
+    async def refuse(events):
+        return Published([], CommandError(OSError("away"), sent=False))
+
+    monkeypatch.setattr(backend.partition(channels[1]), "publish", refuse)
+    with pytest.raises(PublishError) as raised:
+        await backend.publish([out(channels[n], n) for n in (0, 1, 2, 0)])
+    assert len(raised.value.published) == 1
+    assert not raised.value.may_have_happened
