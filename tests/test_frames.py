@@ -110,3 +110,31 @@ def test_replay(resets, events, upto, ids):
     decoder, _ = read(b"".join(said), "3-3.abcde")
     if upto is not None and (resets or not events):
         assert decoder.last_event_id == "6-0.abcde"
+
+
+@pytest.mark.parametrize(
+    ("lines", "resets", "said"),
+    [
+        # The place comes where nothing after it lies before it, and as soon as it can be told.
+        ("", 0, "P"),
+        ("ii", 0, "ii"),
+        ("-i", 0, "-i"),
+        ("--", 0, "P--"),
+        ("i-", 0, "iP-"),
+        ("-i-i--", 0, "-i-iP--"),
+        ("--", 1, "rP--"),
+        ("ii", 1, "riiP"),
+        ("i-", 2, "rriP-"),
+    ],
+)
+def test_where_the_place_is_told(lines, resets, said):
+    """Events keep their order; those at the end that carry no id come after the place."""
+    place = Place(EventId(9, 9), "abcde")
+    events = [
+        Numbered(EventId(1, n), (b"id: 1-%d.abcde\n" % n if line == "i" else b"") + b"data: %d\n\n" % n)
+        for n, line in enumerate(lines)
+    ]
+    told = frames.replay(Replay(events, [Reset("c", "trimmed", place)] * resets, place))
+    kinds = {place.line() + b"\n": "P", **{event.frame: lines[n] for n, event in enumerate(events)}}
+    assert "".join(kinds.get(frame, "r") for frame in told) == said
+    assert [frame for frame in told if frame in kinds and kinds[frame] != "P"] == [e.frame for e in events]

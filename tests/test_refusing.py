@@ -209,3 +209,41 @@ async def test_evicted_history_is_a_reset(private_redis):
     finally:
         await subscriber.close()
         await backend.close()
+
+
+@pytest.mark.parametrize("command", ["time", "info", "hget", "hset", "xrange", "publish", "subscribe"])
+async def test_the_most_basic_permissions_are_named_too(private_redis, caplog, command):
+    """Also those without which a worker does not come as far as to listen."""
+    server = private_redis()
+    server.cli("ACL", "SETUSER", "edge", "on", ">secret", "~sse:*", "&sse:*", "+@all", f"-{command}")
+    backend = RedisBackend(f"redis://edge:secret@127.0.0.1:{server.port}/0", timeout=1.0)
+    subscriber = backend.subscriber(Ear())
+    await subscriber.start()
+
+    def named():
+        return [record.message for record in caplog.records if "no permission for" in record.message]
+
+    try:
+        await until(named)
+        assert command.upper() in named()[0]
+    finally:
+        await subscriber.close()
+        await backend.close()
+
+
+async def test_malformed_messages_do_not_fill_the_log(private_redis, caplog):
+    """All are counted; one in a while is told."""
+    server = private_redis()
+    backend = RedisBackend(server.url)
+    subscriber = backend.subscriber(Ear())
+    await subscriber.start()
+    try:
+        await subscriber.subscribe(["a"])
+        client = server.client()
+        for _ in range(50):
+            client.publish("sse:a", b"junk")
+        await until(lambda: subscriber.dropped["malformed"] == 50)
+        assert len([record for record in caplog.records if "malformed" in record.message]) == 1
+    finally:
+        await subscriber.close()
+        await backend.close()

@@ -45,7 +45,7 @@ def reset(reset: Reset, place: Place | None = None) -> bytes:
 
 
 def replay(replay: Replay) -> list[bytes]:
-    """Resets, then events, then the place they lead to; that comes before events without an id.
+    """Resets, then events, then the place they lead to; that comes before those at the end without an id.
 
     No reset carries an id unless it is the last thing sent: a client that is cut off in between must
     come back with a Last-Event-ID that still owes it the rest.
@@ -57,12 +57,15 @@ def replay(replay: Replay) -> list[bytes]:
         said[-1] = reset(replay.resets[-1], replay.upto)
         return said
     place = replay.upto.line() + b"\n"
-    placed = [event.frame for event in replay.events if event.frame.startswith(b"id: ")]
-    later = [event.frame for event in replay.events if not event.frame.startswith(b"id: ")]
-    said += placed
+    frames = [event.frame for event in replay.events]
+    later = 0
+    while later < len(frames) and not frames[-1 - later].startswith(b"id: "):
+        later += 1
+    placed = len(frames) - later
+    said += frames[:placed]
     if later or replay.resets or not placed:
         said.append(place)
-    return said + later
+    return said + frames[placed:]
 
 
 def _named(channel: str, reason: str) -> str:
