@@ -172,3 +172,19 @@ async def test_a_permission_to_publish_that_is_missing_for_one_channel(private_r
     assert published.error is not None
     assert not published.error.sent
     assert server.client().exists("sse:history:a") == 0
+
+
+async def test_a_worker_that_says_durable_only_now(private_redis, listen):
+    """It speaks of the restarts to come, and not of the one before it began."""
+    server = private_redis(save="3600 1")
+    backend, subscriber, ear = await listen(server.url, "a")
+    await backend.publish([out("a", "1")])
+    server.cli("SAVE")
+    await backend.publish([out("a", "2")])
+    await ear.wait(2)
+    place = subscriber.position
+    await subscriber.close()
+    server.kill()
+    server.start()
+    _, begun, _ = await listen(server.url, "a", durable=True)
+    assert [reset.reason for reset in (await begun.replay(["a"], place)).resets] == ["epoch"]

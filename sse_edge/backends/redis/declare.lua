@@ -9,6 +9,7 @@
 -- Returns {the settings that hold, what this server says to writes while it takes none, or ''}.  Where
 -- other settings are there than the caller knows, nothing is changed.
 
+judge() -- by what was said before
 if ARGV[6] ~= '' and known_of('durable', '0') ~= ARGV[6] then
     note('durable', ARGV[6])
 end
@@ -23,7 +24,7 @@ local before = tonumber(string.match(known_of('changed', '0-0'), '^%d+'))
 if before > 0 and last_ms - shortest < before then
     shortest = math.min(shortest, tonumber(known_of('shortest', '0')))
 end
-if shortest == 0 then
+if tonumber(ARGV[4]) == 0 then
     note('epoch', now) -- nothing was kept
 end
 note('settings', ARGV[1], 'version', ARGV[2], 'changed', now, 'shortest', string.format('%.0f', shortest))

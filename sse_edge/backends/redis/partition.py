@@ -52,7 +52,7 @@ class Partition:
         self.names = names
         self.settings = settings
         self.kept = settings.kept or DEFAULT
-        self.version = ""
+        self.version = self._text = ""
         self._declared = settings.kept is None
 
     # Settings
@@ -87,10 +87,13 @@ class Partition:
         self._declared = True
 
     def _adopt(self, text: str) -> None:
+        if text == self._text:
+            return
         try:
             self.kept = Kept.parse(text) if text else DEFAULT
         except ValueError as error:
             raise CommandError(error, sent=False) from error
+        self._text = text
         self.version = self.kept.version if text else ""
         if not text:
             self._declared = self.settings.kept is None
