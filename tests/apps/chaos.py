@@ -8,6 +8,8 @@ import gc
 import json
 import logging
 import os
+import sys
+from types import FrameType
 
 from sse_edge import Limits, RedisBackend, SignedCookie, SSEMiddleware
 from sse_edge.asgi import respond
@@ -35,20 +37,26 @@ async def inner(scope, receive, send):
 
 def holders(streams):
     """What keeps the first of them alive, and what keeps that, as far as the collector knows."""
-    seen, told, layer = {id(streams)}, [], streams[:1]
-    for _ in range(4):
+    seen, told, layer = {id(streams), id(sys._getframe())}, [], streams[:1]
+    for _ in range(5):
         above = []
         for thing in layer:
             for one in gc.get_referrers(thing):
-                ours = one is layer or one is above or type(one).__name__ in ("frame", "list_iterator")
-                if ours or id(one) in seen:
+                if one is layer or one is above or id(one) in seen:
                     continue
                 seen.add(id(one))
                 above.append(one)
-                shown = "" if isinstance(one, (list, dict, set)) else repr(one)[:120]
-                told.append(f"{type(thing).__name__} in {type(one).__name__} {shown}")
+                told.append(f"{type(thing).__name__} in {_shown(one)}")
         layer = above[:6]
-    return told[:20]
+    return told[:30]
+
+
+def _shown(thing):
+    if isinstance(thing, FrameType):
+        return f"frame {thing.f_code.co_qualname}:{thing.f_lineno}"
+    if isinstance(thing, (list, dict, set)):
+        return type(thing).__name__
+    return f"{type(thing).__name__} {repr(thing)[:120]}"
 
 
 def channels(request):
