@@ -68,7 +68,7 @@ BAD = [
     ("redis+sentinal://s3cr3t", "must begin with"),
     ("redis://:s3cr3t@h /0", "blank or a control"),
     ("redis://h\n/0", "blank or a control"),
-    ("redis://[::1", "is no URL"),
+    ("redis://[::1", "needs host:port"),
     ("redis://h/%ff", "is no URL"),
     ("redis://h?db", "no name=value"),
     ("redis://h?client_name=%ff", "no name=value"),

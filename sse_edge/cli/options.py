@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
+from ..backends.redis.url import Parts
 from .failure import Misuse
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -48,13 +48,13 @@ def host_option() -> Decorator:
 
 def without_password(url: str) -> str:
     """A URL that may be shown."""
-    userinfo, at, _ = urlsplit(url).netloc.rpartition("@")
+    userinfo, at, _ = Parts.of(url).authority.rpartition("@")
     shown = url.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***@", 1) if ":" in userinfo else url
     return re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", shown)
 
 
 def _check_redis(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
-    if url is not None and urlsplit(url).scheme == "memory":
+    if url is not None and Parts.of(url).scheme == "memory":
         raise Misuse(
             "memory:// lives inside one process and cannot be reached from another; name a Redis instead"
         )

@@ -6,7 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from ...errors import ConfigError
 
@@ -38,6 +38,25 @@ class RedisUrl(NamedTuple):
         return int(self.options.get("db", 0))
 
 
+class Parts(NamedTuple):
+    """A URL's parts as they stand in it (RFC 3986, section 3)."""
+
+    scheme: str
+    authority: str
+    path: str
+    query: str
+
+    @classmethod
+    def of(cls, url: str) -> Parts:
+        """Split ``url``.  Not urllib's: of several hosts it takes none with brackets on some Pythons."""
+        front, _, query = url.partition("?")
+        scheme, _, rest = front.partition(":")
+        if not rest.startswith("//"):
+            return cls(scheme.lower(), "", rest, query)
+        authority, slash, path = rest[2:].partition("/")
+        return cls(scheme.lower(), authority, slash + path, query)
+
+
 def parse(url: object) -> RedisUrl:
     """Take a URL apart.  Raises ConfigError, which names the option but repeats no value: a password
     may stand anywhere in a URL that was written wrongly.
@@ -46,16 +65,16 @@ def parse(url: object) -> RedisUrl:
         raise ConfigError("backend", "must be a URL", url)
     if any(character <= " " for character in url):
         raise _refused("has a blank or a control character: write it as % and two digits")
+    parts = Parts.of(url)
     try:
-        parts = urlsplit(url)
         path = unquote(parts.path, errors="strict")
     except ValueError:  # its message may repeat the password
         raise _refused("is no URL") from None
     base, _, way = parts.scheme.partition("+")
     if parts.scheme not in SCHEMES:
         raise _refused("must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
-    userinfo, at, hosts = parts.netloc.rpartition("@")
-    if parts.fragment or "#" in url or (not at and "@" in url and base != "unix"):
+    userinfo, at, hosts = parts.authority.rpartition("@")
+    if "#" in url or (not at and "@" in url and base != "unix"):
         raise _refused("has a # or an @ that is not written as %23 or %40")
     query = _query(parts.query)
     own = _sentinel_options(query) if way == "sentinel" else {}
