@@ -7,6 +7,8 @@ from itertools import islice
 
 from .stream import Heard, Stream
 
+NOTHING = (b"", 0)
+
 
 class Feed:
     """A channel's streams and what was heard on it last: events, and resets among them.
@@ -55,7 +57,7 @@ class Feed:
         self._at = 0
         self._upto = 0
         self._seen = -1
-        self._cut: tuple[bytes, int] = (b"", 0)
+        self._cut: tuple[bytes, int] = NOTHING
 
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
@@ -98,8 +100,12 @@ class Feed:
         """The same as one piece, and how many; all streams that have seen as much share it."""
         if seen != self._seen:
             first = bisect_right(self._numbers, seen)
-            frames = [heard.frame for heard in islice(self._heard, first, None)]
-            self._seen, self._cut = seen, (frames[0] if len(frames) == 1 else b"".join(frames), len(frames))
+            count = len(self._heard) - first
+            if count == 1:
+                data = self._heard[first].frame
+            else:
+                data = b"".join([heard.frame for heard in islice(self._heard, first, None)])
+            self._seen, self._cut = seen, (data, count)
         return self._cut
 
     def next(self, count: int) -> list[Stream]:
@@ -116,6 +122,11 @@ class Feed:
             return False
         self._round = None
         self.waits = self.last > self._upto
+        if not self.waits and not self.early:  # as most rounds end
+            self._numbers.clear()
+            self._heard.clear()
+            self._seen, self._cut = -1, NOTHING
+            return True
         first = next(iter(self.early), None)
         self._forget(self._upto if first is None else min(self._upto, first.seen))
         return True
@@ -124,4 +135,4 @@ class Feed:
         gone = bisect_right(self._numbers, upto)
         del self._numbers[:gone], self._heard[:gone]
         self._seen = -1
-        self._cut = (b"", 0)
+        self._cut = NOTHING

@@ -330,7 +330,9 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(frame)
             return
-        self._hear(channel, Heard(id, frame))
+        feed = self._feeds.get(channel)
+        if feed is not None:
+            self._rounds.append(feed, Heard(id, frame))
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""

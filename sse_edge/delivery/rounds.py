@@ -143,10 +143,14 @@ class Rounds:
                 seen < turn
                 or stream.wary
                 or stream.pending
-                or stream.behind
+                or stream.behind > PIECE
                 or not (stream.feeds is only or _alone(feed, stream))
             ):
                 self.write(stream, now)
+                continue
+            # What waited before counts, not what is new.
+            if stream.behind and self.is_slow(stream, now):
+                self._end(stream, SLOW)
                 continue
             if seen != cut:
                 data, events = feed.joined(seen)

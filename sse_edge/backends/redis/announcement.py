@@ -32,10 +32,12 @@ def parse(payload: bytes) -> Announcement:
     if payload[:1] == b"{":
         return Announcement(b"", None, None, _plain(payload))
     head, _, body = payload.partition(b"\n")
-    parts = head.split(b" ")
-    if len(parts) != 3 or not parts[0] or not body.endswith(b"\n\n"):
+    try:
+        seal, id, previous = head.split(b" ")
+    except ValueError:
+        seal = b""
+    if not seal or not body.endswith(b"\n\n"):
         raise EventError("message", "is neither an announcement nor JSON", payload[:80])
-    seal, id, previous = parts
     if id == b"-":
         return Announcement(seal, None, None, body)
     return Announcement(seal, _id(id), None if previous == b"-" else _id(previous), body)
