@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import random
+import weakref
 
 import pytest
 
@@ -530,6 +532,31 @@ async def test_a_redis_that_is_away_for_hours(start, monkeypatch):
     monkeypatch.setattr(subscriber._partition, "listener", counted)
     await until(lambda: attempts > 3000 or subscriber._task.done())
     assert not subscriber._task.done()
+
+
+async def test_a_lost_connection_keeps_nobody_alive(start, redis_server):
+    """Who waited for a tick when the connection was lost is forgotten, while the subscriber goes on."""
+    _, subscriber, _ = await start()
+    await subscriber.subscribe(["a"])
+
+    class Somebody:
+        """Is only waited for."""
+
+    async def wait(somebody):
+        with pytest.raises(BackendError):
+            await subscriber._ticks.next()
+
+    somebody = Somebody()
+    known = weakref.ref(somebody)
+    waiting = asyncio.create_task(wait(somebody))
+    del somebody
+    await asyncio.sleep(0)
+    redis_server.client().flushall()  # the tick that comes back is of another data set
+    await waiting
+    del waiting
+    await until(lambda: subscriber.connected)
+    gc.collect()
+    assert known() is None
 
 
 async def test_subscribing_without_redis(start):

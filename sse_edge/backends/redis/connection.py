@@ -31,17 +31,20 @@ async def stay_connected(
             # In a task of its own: until Python 3.11.3 a failed TaskGroup leaves its task counted as
             # being cancelled, and every later asyncio.timeout in it raises CancelledError.
             await _apart(session())
-        except Exception as error:
-            causes = list(_leaves(error))
-            if not all(isinstance(cause, _LOST) for cause in causes):
-                logger.exception("the Redis subscriber failed; reconnecting")
-            elif generation() > before or attempt == 0:
-                logger.warning(
-                    "no connection to Redis (%s); reconnecting", str(causes[0]) or "no answer in time"
-                )
+        except Exception as error:  # noqa: BLE001 - it is told, whatever it is
+            _tell(error, first=generation() > before or attempt == 0)
         attempt = 0 if generation() > before else attempt + 1
         least, most = BACK_OFF
         await asyncio.sleep(min(most, least * 2.0 ** min(attempt, 16)) * random.uniform(0.5, 1.5))
+
+
+def _tell(error: Exception, *, first: bool) -> None:
+    # Not in the loop that goes on: it would keep the errors, and with them the frames of all who waited.
+    causes = list(_leaves(error))
+    if not all(isinstance(cause, _LOST) for cause in causes):
+        logger.exception("the Redis subscriber failed; reconnecting")
+    elif first:
+        logger.warning("no connection to Redis (%s); reconnecting", str(causes[0]) or "no answer in time")
 
 
 async def _apart(work: Coroutine[Any, Any, None]) -> None:
