@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
@@ -63,18 +64,14 @@ def parse(url: object) -> RedisUrl:
     """
     if not isinstance(url, str):
         raise ConfigError("backend", "must be a URL", url)
-    if any(character <= " " for character in url):
-        raise _refused("has a blank or a control character: write it as % and two digits")
-    parts = Parts.of(url)
+    parts = _parts(url)
     try:
         path = unquote(parts.path, errors="strict")
     except ValueError:  # its message may repeat the password
         raise _refused("is no URL") from None
     base, _, way = parts.scheme.partition("+")
-    if parts.scheme not in SCHEMES:
-        raise _refused("must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
     userinfo, at, hosts = parts.authority.rpartition("@")
-    if "#" in url or (not at and "@" in url and base != "unix"):
+    if not at and "@" in url and base != "unix":
         raise _refused("has a # or an @ that is not written as %23 or %40")
     query = _query(parts.query)
     own = _sentinel_options(query) if way == "sentinel" else {}
@@ -101,6 +98,24 @@ def parse(url: object) -> RedisUrl:
     if way == "cluster" and options.pop("db", 0):
         raise _refused("option db: a Cluster has only one, 0")
     return RedisUrl(way, base, nodes, service, options, asked)
+
+
+def _parts(url: str) -> Parts:
+    if any(character <= " " for character in url):
+        raise _refused("has a blank or a control character: write it as % and two digits")
+    parts = Parts.of(url)
+    if not parts.authority.isascii() and set("/?#@:") & set(_others_as_ascii(parts.authority)):
+        raise _refused("has a character that stands for one of / ? # @ : and is not written as % and digits")
+    if parts.scheme not in SCHEMES:
+        raise _refused("must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
+    if "#" in url:
+        raise _refused("has a # or an @ that is not written as %23 or %40")
+    return parts
+
+
+def _others_as_ascii(text: str) -> str:
+    """What some programs take the characters for that are not ASCII (Unicode's NFKC)."""
+    return unicodedata.normalize("NFKC", "".join(each for each in text if not each.isascii()))
 
 
 # Checkers: text in, what redis-py takes out; ValueError says what would be right
