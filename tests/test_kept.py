@@ -128,7 +128,7 @@ async def test_a_worker_by_url_follows_what_changes_to_no_history(make):
     subscriber._ticks.want()
     await until(lambda: subscriber.position is not None)
     replay = await subscriber.replay(["a"], before)
-    assert [reset.reason for reset in replay.resets] == ["expired"]
+    assert [reset.reason for reset in replay.resets] == ["epoch"]
 
 
 async def test_settings_are_said_again_after_the_data_were_lost(make, redis_server):

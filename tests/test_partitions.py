@@ -9,7 +9,7 @@ from sse_edge import PublishError, RedisBackend
 from sse_edge.backends.redis.partition import Published
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
 from sse_edge.backends.redis.server import CommandError
-from sse_edge.event import Place
+from sse_edge.event import EventId, Place
 
 PARTS = 3
 
@@ -168,6 +168,23 @@ async def test_a_cancelled_subscribe_leaves_nothing(start, monkeypatch):
         if channel.count
     }
     assert counts == {channels[0]: 1}
+
+
+async def test_a_partition_that_begins_later_than_a_place(start, redis_server):
+    """A place is the slowest partition's, and may lie before another one's data began: that is no hole."""
+    backend, subscriber, _ = await start()
+    channels = apart(backend)
+    client = redis_server.client()
+    await subscriber.subscribe(channels)
+    place = await backend.cursor()
+    client.delete("sse:{1}:clock")
+    await until(lambda: subscriber.connected and subscriber.position.tag != place.tag)
+    begun = subscriber.position
+    early = Place(EventId(begun.id.ms - 60_000, 0), begun.tag)
+    replay = await subscriber.replay([channels[1]], early)
+    assert (said(replay), replay.resets) == ([], [])
+    replay = await subscriber.replay([channels[1]], place)
+    assert [reset.reason for reset in replay.resets] == ["epoch"]
 
 
 async def test_one_partition_begins_anew(start, redis_server):

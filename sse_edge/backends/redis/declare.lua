@@ -25,7 +25,9 @@ if before > 0 and last_ms - shortest < before then
     shortest = math.min(shortest, tonumber(known_of('shortest', '0')))
 end
 if tonumber(ARGV[4]) == 0 then
-    note('epoch', now) -- nothing was kept
+    -- Nothing was kept until now: a place from before is in another data set.
+    name_anew()
+    note('epoch', now, 'tag', tag, 'seal', seal)
 end
 note('settings', ARGV[1], 'version', ARGV[2], 'changed', now, 'shortest', string.format('%.0f', shortest))
 return { known_of('settings', ''), refusal or '' }

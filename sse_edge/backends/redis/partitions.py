@@ -117,6 +117,8 @@ class PartitionedSubscriber:
         tasks = [asyncio.ensure_future(ear.subscribe(names)) for ear, names in groups.items()]
         try:
             places = await asyncio.gather(*tasks)
+            if None not in places:
+                places = await self._begun(groups)
         except BaseException:
             # Each undoes itself, but for those that were done already.
             for task in tasks:
@@ -132,6 +134,19 @@ class PartitionedSubscriber:
         beginning = Beginning(*self._place_of(min(place.id for place in known.values())))
         beginning.places = known
         return beginning
+
+    async def _begun(self, groups: Mapping[RedisSubscriber, Sequence[str]]) -> list[Place | None]:
+        """Where a stream begins in each partition, at one moment: nothing is owed from the time in which the
+        last of them was waited for.
+        """
+        while True:
+            places = [ear.beginning(names) for ear, names in groups.items()]
+            waited_for = [ear for ear, place in zip(groups, places, strict=True) if place is None]
+            if not waited_for:
+                return places
+            for ear in waited_for:
+                await ear.subscribe(groups[ear])
+                ear.unsubscribe(groups[ear])  # it is counted already
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""
@@ -235,7 +250,8 @@ class PartitionedSubscriber:
         at = list(self._ears.values()).index(ear) % (len(tag) // LETTERS) * LETTERS
         part = after.tag[at : at + LETTERS]
         same = len(after.tag) == len(tag) and part == tag[at : at + LETTERS] != UNKNOWN
-        return Place(after.id, ear.tag if same else FOREIGN)
+        # The place is the slowest partition's; but who knows the tag of this one was there when it had begun.
+        return Place(max(after.id, ear.epoch), ear.tag) if same else Place(after.id, FOREIGN)
 
     def _groups(self, channels: Sequence[str]) -> dict[RedisSubscriber, list[str]]:
         groups: dict[RedisSubscriber, list[str]] = {}

@@ -101,6 +101,16 @@ class RedisSubscriber:
         return self._order.tag
 
     @property
+    def epoch(self) -> EventId:
+        """Where the data set begins: whoever knows its tag has had everything up to there."""
+        return self._order.epoch
+
+    def beginning(self, channels: Sequence[str]) -> Place | None:
+        """Where a stream on subscribed ``channels`` would begin now; None while it had to wait."""
+        members = [self._members.channels[name] for name in channels]
+        return self.position if self._live.is_set() and self._order.begins(members) else None
+
+    @property
     def dropped(self) -> dict[str, int]:
         """See ``Subscriber.dropped``."""
         return {"malformed": self.malformed, "foreign": self.foreign}

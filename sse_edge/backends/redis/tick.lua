@@ -5,10 +5,10 @@
 -- ARGV  the announcing command (PUBLISH or SPUBLISH), the worker's own channel, a mark to give back
 -- Returns what this server says to writes while it takes none, or ''.
 
-judge()
+local epoch = judge()
 local place = cursor()
 -- A server that is synchronised with another one, or becomes a primary, goes on with another history.
 local history = server_says('replication', 'master_replid') or '-'
-local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history }
+local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history, epoch }
 redis.call(ARGV[1], ARGV[2], table.concat(said, ' '))
 return refusal or ''
