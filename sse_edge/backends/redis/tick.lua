@@ -5,7 +5,8 @@
 -- ARGV  the announcing command (PUBLISH or SPUBLISH), the worker's own channel, a mark to give back
 -- Returns what this server says to writes while it takes none, or ''.
 
-local epoch = judge()
+judge()
+local epoch = known_of('epoch') -- where what the tag names begins, also while a judgement cannot be written
 local place = cursor()
 -- A server that is synchronised with another one, or becomes a primary, goes on with another history.
 local history = server_says('replication', 'master_replid') or '-'
