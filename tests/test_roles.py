@@ -188,23 +188,3 @@ async def test_a_worker_that_says_durable_only_now(private_redis, listen):
     server.start()
     _, begun, _ = await listen(server.url, "a", durable=True)
     assert [reset.reason for reset in (await begun.replay(["a"], place)).resets] == ["epoch"]
-
-
-async def test_a_judgement_that_cannot_be_written(private_redis):
-    """On a server that takes no writes the data set keeps its tag, and with it where it begins."""
-    server = private_redis()
-    backend = RedisBackend(server.url, partitions=2)
-    ear = Ear()
-    subscriber = backend.subscriber(ear)
-    await subscriber.start()
-    try:
-        await subscriber.subscribe(["a", "b", "c"])
-        place = await backend.cursor()
-        for number in range(2):
-            server.client().hset(f"sse:{{{number}}}:clock", "run", "another")
-        server.cli("REPLICAOF", "127.0.0.1", "1")
-        await until(lambda: subscriber.refused is not None)
-        assert all(one.epoch <= place.id for one in subscriber._ears.values())
-    finally:
-        await subscriber.close()
-        await backend.close()

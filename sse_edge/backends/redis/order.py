@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...errors import BackendError
-from ...event import ZERO, EventId, Place
+from ...event import EventId, Place
 from ..base import CONTROL, Numbered, Receiver, Reset
 from ..log import Log
 from .announcement import Announcement
@@ -41,8 +41,8 @@ class Order:
     ``recover`` and ``drain`` yield between steps that take microseconds each, so that a caller with
     thousands of channels can pause.
 
-    ``tag`` names the data set that all of this is about, which begins at ``epoch``, and ``seal`` proves its
-    announcements; ``on_foreign`` is called with a channel on which somebody else's was dropped.
+    ``tag`` names the data set that all of this is about, and ``seal`` proves its announcements;
+    ``on_foreign`` is called with a channel on which somebody else's was dropped.
     """
 
     def __init__(self, receiver: Receiver, recent: Recent, on_foreign: Callable[[Channel], None]) -> None:
@@ -57,7 +57,6 @@ class Order:
         self._stale: set[Channel] = set()
         self._missed: dict[Channel, EventId] = {}
         self.tag = ""
-        self.epoch = ZERO
         self.position: EventId | None = None
         self.gap: Gap | None = None
 
@@ -160,7 +159,7 @@ class Order:
             self.position = None
         if self._seal and tick.seal != self._seal:
             self._past.add(self._seal)  # what was announced before is covered by the resets
-        self.tag, self._seal, self._history, self.epoch = tick.tag, tick.seal, tick.history, tick.epoch
+        self.tag, self._seal, self._history = tick.tag, tick.seal, tick.history
         # Place.line and the body, in one step for each event.
         self._framed = b"id: %%d-%%d.%b\n%%b" % tick.tag.encode()
         return [

@@ -250,8 +250,7 @@ class PartitionedSubscriber:
         at = list(self._ears.values()).index(ear) % (len(tag) // LETTERS) * LETTERS
         part = after.tag[at : at + LETTERS]
         same = len(after.tag) == len(tag) and part == tag[at : at + LETTERS] != UNKNOWN
-        # The place is the slowest partition's; but who knows the tag of this one was there when it had begun.
-        return Place(max(after.id, ear.epoch), ear.tag) if same else Place(after.id, FOREIGN)
+        return Place(after.id, ear.tag if same else FOREIGN)
 
     def _groups(self, channels: Sequence[str]) -> dict[RedisSubscriber, list[str]]:
         groups: dict[RedisSubscriber, list[str]] = {}

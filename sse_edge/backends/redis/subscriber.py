@@ -100,11 +100,6 @@ class RedisSubscriber:
         """What names the data set; empty as long as that is not known."""
         return self._order.tag
 
-    @property
-    def epoch(self) -> EventId:
-        """Where the data set begins: whoever knows its tag has had everything up to there."""
-        return self._order.epoch
-
     def beginning(self, channels: Sequence[str]) -> Place | None:
         """Where a stream on subscribed ``channels`` would begin now; None while it had to wait."""
         members = [self._members.channels[name] for name in channels]

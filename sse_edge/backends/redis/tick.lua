@@ -6,10 +6,9 @@
 -- Returns what this server says to writes while it takes none, or ''.
 
 judge()
-local epoch = known_of('epoch') -- where what the tag names begins, also while a judgement cannot be written
 local place = cursor()
 -- A server that is synchronised with another one, or becomes a primary, goes on with another history.
 local history = server_says('replication', 'master_replid') or '-'
-local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history, epoch }
+local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history }
 redis.call(ARGV[1], ARGV[2], table.concat(said, ' '))
 return refusal or ''

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from ...errors import BackendError
-from ...event import ZERO, EventId
+from ...event import EventId
 from .channel import Channel
 
 
@@ -17,7 +17,7 @@ class Tick(NamedTuple):
     """A tick that came back: the place in its data set, and what was confirmed before it was sent.
 
     ``version`` names the settings that hold, and ``history`` the server's: another one after it was
-    synchronised with another server.  ``epoch`` is where the data set begins.
+    synchronised with another server.
     """
 
     id: EventId
@@ -26,7 +26,6 @@ class Tick(NamedTuple):
     version: str
     settling: Sequence[Channel]
     history: str = ""
-    epoch: EventId = ZERO
 
 
 class UnderWay:
@@ -104,9 +103,8 @@ class Ticks:
         under_way = self._under_way
         if under_way is None or under_way.mark != mark:
             return False  # one that was given up, or not ours at all
-        place, tag, seal, version, history, epoch = said.split(" ")
-        begin = EventId.parse(epoch)
-        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling, history, begin)
+        place, tag, seal, version, history = said.split(" ")
+        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling, history)
         self._on_arrival(tick)
         self._under_way = None
         for waiter in under_way.waiters:
