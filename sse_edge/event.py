@@ -166,6 +166,11 @@ def encode(
     return ("\n".join(lines) + "\n\n").encode()
 
 
+def without_id(frame: bytes) -> bytes:
+    """An event's bytes without the id line that they may begin with."""
+    return frame.partition(b"\n")[2] if frame.startswith(b"id: ") else frame
+
+
 def comment(text: str = "") -> bytes:
     """A comment on the wire: keeps proxies from timing out, and clients ignore it."""
     return "".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..event import EventId, Place
+from ..event import EventId, Place, without_id
 from ..outcome import Ending
 from .backlog import Backlog
 from .lifetime import NEVER
@@ -140,7 +140,7 @@ class Stream:
                 place = _place(heard.frame)
                 # A place in other data is one from before: it was heard before history was read.
                 known = place is not None and place.tag != upto.tag
-                self.take(heard._replace(frame=_without_id(heard.frame)) if known else heard)
+                self.take(heard._replace(frame=without_id(heard.frame)) if known else heard)
             elif heard.head is not None and (heard.head.tag != upto.tag or heard.head.id > upto.id):
                 self.take(heard)  # what history had of late events and resets, it has given
 
@@ -156,7 +156,7 @@ class Stream:
                 return
             place = _place(heard.frame)
             if place is None or self._is_told(place):
-                self.queue(heard.frame if place is None else _without_id(heard.frame))
+                self.queue(heard.frame if place is None else without_id(heard.frame))
                 return
             # The first event past what history gave: from here on nothing can repeat.
             self.wary = False
@@ -239,10 +239,6 @@ def _place(frame: bytes) -> Place | None:
     """What an event's id line says, if it has one."""
     line = frame.partition(b"\n")[0]
     return Place.parse(line[4:].decode()) if line.startswith(b"id: ") else None
-
-
-def _without_id(frame: bytes) -> bytes:
-    return frame.partition(b"\n")[2]
 
 
 def _fitting(frames: Sequence[bytes]) -> int:

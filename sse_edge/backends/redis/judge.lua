@@ -1,4 +1,4 @@
--- The id before which nothing is known.
+-- The id before which nothing is known, and whether the server process is a new one.
 --
 -- Of a server process that the data set has not seen yet that is every id until now: what it loaded may lack
 -- the newest events, or be a copy that another server goes on with.  So it is another data set from here on,
@@ -6,11 +6,11 @@
 local function judge()
     local run = server_says('server', 'run_id')
     if known_of('run') == run then
-        return known_of('epoch')
+        return known_of('epoch'), false
     end
     if known_of('durable') == '1' then
         note('run', run)
-        return known_of('epoch')
+        return known_of('epoch'), true
     end
     local now, old_tag, old_seal = cursor(), tag, seal
     name_anew()
@@ -18,5 +18,5 @@ local function judge()
     if refusal then
         tag, seal = old_tag, old_seal
     end
-    return now
+    return now, true
 end

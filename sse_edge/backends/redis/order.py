@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...errors import BackendError
-from ...event import EventId, Place
+from ...event import EventId, Place, without_id
 from ..base import CONTROL, Numbered, Receiver, Reset
 from ..log import Log
 from .announcement import Announcement
@@ -249,4 +249,4 @@ class Order:
         # client's Last-Event-ID back to a place before them.
         channel.head = event.id
         self._recent.append(channel, event)
-        self._receiver.deliver_late(channel.name, event.id, event.frame.partition(b"\n")[2])
+        self._receiver.deliver_late(channel.name, event.id, without_id(event.frame))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from ...event import NOWHERE, ZERO, EventId, Place
+from ...event import NOWHERE, ZERO, EventId, Place, without_id
 from ..base import Numbered, Receiver, Replay, Reset
 from .subscriber import RedisSubscriber
 
@@ -178,7 +178,7 @@ class PartitionedSubscriber:
         ]
         return Replay(
             [
-                Numbered(event.id, line + _without_id(event.frame))
+                Numbered(event.id, line + without_id(event.frame))
                 for event, line in zip(events, told, strict=True)
             ],
             [reset._replace(head=place) for reset in resets],
@@ -212,7 +212,7 @@ class PartitionedSubscriber:
             self._receiver.deliver(channel, None, frame)
             return
         place = self.position
-        body = _without_id(frame)
+        body = without_id(frame)
         # No two events are sent with one id.
         if place is not None and place.id > self._said:
             self._said = place.id
@@ -275,7 +275,3 @@ def _part_of(tags: Sequence[str], count: int) -> str:
         return UNKNOWN
     digest = sha1(" ".join([str(count), *tags]).encode(), usedforsecurity=False).digest()
     return "".join(chr(ord("a") + byte % 26) for byte in digest[:LETTERS])
-
-
-def _without_id(frame: bytes) -> bytes:
-    return frame.partition(b"\n")[2] if frame.startswith(b"id: ") else frame

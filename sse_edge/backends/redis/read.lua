@@ -5,8 +5,7 @@
 -- Returns {cursor, tag, epoch, evicted, stuck, settings, changed, shortest,
 --          {{{id, {fields}}, …}, where there are none of those: the channel's last event before, or '-'}, …}
 
-local is_new = known_of('run') ~= server_says('server', 'run_id')
-local epoch = judge()
+local epoch, is_new = judge()
 local upto, evicted = cursor(), known_of('evicted', '0-0')
 local evictions = server_says('stats', 'evicted_keys')
 -- Keys were evicted, and who knows which.
