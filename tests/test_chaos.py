@@ -269,6 +269,17 @@ def test_several_orders_of_events():
     assert kinds(seen(opened(1.5), Placed(2.2, "1500-0"), heard(3)), ONE) == ["lost"]
 
 
+def test_a_place_from_before_all_partitions_had_begun():
+    """A place older than the campaign may be older than one partition's data, which then says so."""
+    early = (opened(0.1), Placed(0.1, "300-0"))
+    record = seen(*early, reset(0.5), events=[])
+    record.wall = 400.0
+    assert kinds(record, THREE) == []
+    assert kinds(record, ONE) == ["needless reset"]
+    record.wall = 200.0
+    assert kinds(record, THREE) == ["needless reset"]
+
+
 def test_the_tags_of_several_orders_of_events():
     """Where a tag is made of several, only those of a client's own channels are to change with a reset."""
     channel = next(name for name in map(str, range(100)) if crc32(name.encode()) % 3 == 1)

@@ -265,7 +265,7 @@ async def test_a_slot_moves(cluster):
     assert report.ok, str(report)
 
 
-TIMEOUT = 1.0
+TIMEOUT = 2.0  # seconds; half of it is allowed for a machine that has other work
 WAITING = 50
 
 
@@ -285,7 +285,7 @@ async def test_the_timeout_bounds_however_many_wait_for_seeds():
         backend = RedisBackend(f"redis+cluster://{nodes}", timeout=TIMEOUT)
         for _ in range(2):
             took, errors = await crowd(backend)
-            assert took < 1.2 * TIMEOUT
+            assert took < 1.5 * TIMEOUT
             assert len(errors) == WAITING
             assert not any(error.may_have_happened for error in errors)
         await backend.close()
@@ -297,7 +297,7 @@ async def test_seeds_that_are_dead_or_silent(cluster):
     with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
         places = [free_port(), silent.getsockname()[1], good]
         nodes = ",".join(f"127.0.0.1:{port}" for port in places)
-        backend = RedisBackend(f"redis+cluster://{nodes}", timeout=2 * TIMEOUT, prefix="seeds:")
+        backend = RedisBackend(f"redis+cluster://{nodes}", timeout=TIMEOUT, prefix="seeds:")
         _, errors = await crowd(backend)
         assert errors == []
         await backend.close()
@@ -317,7 +317,7 @@ async def test_the_timeout_bounds_however_many_wait_for_a_cluster_that_stands_st
     finally:
         for node in cluster.nodes:
             node.resume()
-    assert max(took, again) < 1.2 * TIMEOUT
+    assert max(took, again) < 1.5 * TIMEOUT
     assert len(errors) == len(more) == WAITING
     assert any(error.may_have_happened for error in errors)
     # Nobody knew any more who serves what, so the second time nothing was sent.

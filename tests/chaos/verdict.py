@@ -323,6 +323,8 @@ class _Client:
             return note.reason == "gap" and self.rules.accepts_blindly
         if note.reason in ("epoch", "unknown-id"):
             when = self.truth.seconds(place.ms)
+            if note.reason == "epoch" and self.rules.partitions > 1 and when <= 0:
+                return True  # from before the last partition's data began, of which it says nothing
             return any(loss.began <= note.at and loss.ended + SLACK >= when for loss in self.truth.losses)
         if note.reason == "expired":
             return self._age(note.at) >= self.rules.history_ttl - TICKING
