@@ -356,7 +356,8 @@ async def test_redis_answers_with_errors(
     assert answers == [200] * (2 if began == "before" else 3) + ["user-limit"] * (
         3 if began == "before" else 2
     )
-    assert sorted(middleware.figures()["degraded"]) == alone
+    # Whether the worker's own clock has noticed that Redis takes no writes is a matter of when it ticked.
+    assert sorted({*middleware.figures()["degraded"]} - {"writes"}) == alone
     server.cli(*mended.split())
     await eventually(lambda: middleware.ready)
     await asyncio.sleep(0.1)  # connects count alone for so long

@@ -228,7 +228,7 @@ async def test_history_then_live(hub, backend):
 
 async def test_a_stream_without_history_learns_its_place(hub, backend):
     """A new stream is told where it begins, so that it can resume before its first event."""
-    backend.answers = Replay([], [], place(7))
+    backend.position = place(7)
     stream = await join(hub)
     await settle()
     assert stream.sink.data == place(7).line() + b"\n"
@@ -297,21 +297,28 @@ async def test_what_comes_from_another_data_set_is_heard(hub):
     assert stream.sink.data.endswith(frame(8, "a") + reset + heard + goodbye)
 
 
-@pytest.mark.parametrize("after", [None, place(1)])
-async def test_history_begins_where_hearing_began(hub, backend, after):
-    """A stream without a place of its own is owed everything since it began to hear its channels."""
-    asked = []
-
-    async def replay(channels, after):
-        asked.append(after)
-        return backend.answers
-
-    backend.replay = replay
+async def test_a_stream_without_a_place_begins_where_hearing_began(hub, backend):
+    """It is owed everything since it began to hear its channels, and that is heard: history is not asked."""
     backend.position = place(3)
     stream = await join(hub, live=False)
-    backend.position = place(7)  # time passes before its history is asked for
-    await hub.catch_up(stream, after)
-    assert asked == [after or place(3)]
+    hub.deliver("c", at(4), frame(4))
+    hub.deliver("c", at(5), frame(5))
+    backend.position = place(7)  # time passes before it is let live
+
+    def asked():
+        raise AssertionError("history was asked")
+
+    backend.before_replay = asked
+    await hub.catch_up(stream, None)
+    await settle()
+    assert stream.sink.data == place(3).line() + b"\n" + frame(4) + frame(5)
+
+
+async def test_where_hearing_began_is_not_known(hub, backend):
+    """Without a place from where it hears, what history says counts."""
+    backend.position, backend.answers = None, Replay([], [], place(5))
+    stream = await join(hub)
+    assert stream.sink.data == place(5).line() + b"\n"
 
 
 @pytest.mark.parametrize(("head", "told"), [(3, False), (9, True)])
@@ -628,7 +635,7 @@ async def test_keep_alive_has_no_place_without_a_position(backend):
     hub = await make_hub(backend, keep_alive=0.1)
     backend.answers = Replay([], [], place(20))
     backend.position = place(9)
-    behind, unknown = await join(hub), await join(hub, live=False)
+    behind, unknown = await join(hub, after=place(1)), await join(hub, live=False)
     await asyncio.sleep(0.3)
     assert b": keep-alive\n\n" in behind.sink.data
     assert b": keep-alive\n\n" in unknown.sink.data

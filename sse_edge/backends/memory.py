@@ -46,6 +46,7 @@ class MemoryBackend:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.kept = kept(history, history_ttl, retention)
+        self._longest_ms = self.kept.longest_ms
         self._clock = clock
         self._lock = threading.RLock()
         self._last = EventId(int(clock() * 1000), 0)
@@ -146,7 +147,7 @@ class MemoryBackend:
         return (expired, "expired") if expired > self._birth else (self._birth, "epoch")
 
     def _forget(self) -> None:
-        oldest_kept = self._last.ms - self.kept.longest_ms
+        oldest_kept = self._last.ms - self._longest_ms
         while self._logs:
             channel, log = next(iter(self._logs.items()))
             if log.head.ms >= oldest_kept:

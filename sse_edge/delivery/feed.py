@@ -132,6 +132,8 @@ class Feed:
         return True
 
     def _forget(self, upto: int) -> None:
+        if not self._numbers:
+            return
         gone = bisect_right(self._numbers, upto)
         del self._numbers[:gone], self._heard[:gone]
         self._seen = -1

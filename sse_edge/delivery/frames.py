@@ -50,6 +50,8 @@ def replay(replay: Replay) -> list[bytes]:
     No reset carries an id unless it is the last thing sent: a client that is cut off in between must
     come back with a Last-Event-ID that still owes it the rest.
     """
+    if not (replay.events or replay.resets):  # as almost always
+        return [] if replay.upto is None else [replay.upto.line() + b"\n"]
     said = [reset(one) for one in replay.resets]
     if replay.upto is None:
         return said + [event.frame for event in replay.events]

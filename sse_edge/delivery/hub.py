@@ -182,8 +182,10 @@ class Hub:
 
     async def catch_up(self, stream: Stream, after: Place | None) -> None:
         """Give ``stream`` what it missed after ``after``, then let it go live."""
-        # Without a place from where it began to hear, and not from now: it was told that it is open.
-        after, stream.begin = after or stream.begin, None
+        begin, stream.begin = stream.begin, None
+        if after is None and begin is not None:  # all that it is owed is heard since then
+            self._give(stream, Replay([], [], begin), begin)
+            return
         try:
             replay = await self.subscriber.replay(stream.channels, after)
         except BackendError:

@@ -94,6 +94,8 @@ class Rounds:
 
         Not what a ``replay`` has given that reaches further on some channels than on others.
         """
+        if stream.seen == self.number:
+            return []
         if replay is None or not replay.reach:
             heard = [each for feed in stream.feeds for each in feed.after(stream.seen)]
         else:
