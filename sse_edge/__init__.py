@@ -9,6 +9,7 @@ from .errors import ConfigError, PublishError
 from .event import Event
 from .identity import Identity
 from .middleware import SSEMiddleware
+from .pattern import literal
 from .publisher import Publisher, SyncPublisher
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "SSEMiddleware",
     "SignedCookie",
     "SyncPublisher",
+    "literal",
 ]

@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple, Self
 from .admission.address import TrustedProxies
 from .admission.backoff import Backoff
 from .admission.cookies import Authenticator
-from .admission.gate import Admission, Gate
+from .admission.gate import Admission, Authorize, Gate
 from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
@@ -31,7 +31,6 @@ from .delivery.sink import Sink
 from .delivery.stream import Stream
 from .delivery.transport import open_sink, writes_directly
 from .errors import BackendError, ConfigError
-from .identity import Identity
 from .lifespan import Lifespan
 from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, Refusal
 from .publisher import check_one_of
@@ -63,7 +62,8 @@ class SSEMiddleware:
     ``auth``: ``SignedCookie(…)``, ``Anonymous()``, or any object with ``identify(request, now)``.
     ``channels``: path template → channel template(s), or a callable taking the Request; see README.
     ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
-    channel that neither the template nor the cookie's patterns already allow.
+    channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
+    values)``, to be told what the channel's template was filled with, by placeholder.
     ``origins``: origins that may connect besides the request's own; ``hosts``: if given, the only
     Host values answered; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
     Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
@@ -92,7 +92,7 @@ class SSEMiddleware:
         auth: Authenticator | None = None,
         channels: ChannelMap | None = None,
         path: str = "/events",
-        authorize: Callable[[Identity, str], bool | Awaitable[bool]] | None = None,
+        authorize: Authorize | None = None,
         origins: Sequence[str] = (),
         hosts: Sequence[str] | None = None,
         missing_origin: Literal["allow", "refuse"] = "allow",

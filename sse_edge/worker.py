@@ -108,12 +108,12 @@ class Worker:
 
     async def _ask_again(self, stream: Stream, admission: Admission) -> None:
         async with self._asking:
-            for channel in admission.guarded:
+            for channel, values in admission.guarded.items():
                 if stream.ending is not None:
                     return
                 if channel not in stream.channels:  # lost before
                     continue
-                refusal = await self._gate.ask(admission.identity, [channel])
+                refusal = await self._gate.ask(admission.identity, {channel: values})
                 # A failing authorize is no answer: it is asked again, and ends nobody.
                 if refusal is not None and refusal.code != BACKEND_DOWN.code:
                     self.hub.drop_channel(stream, channel)

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,7 @@ from sse_edge.identity import Identity
 
 NOW = 1_700_000_000.0
 AUTH = SignedCookie("secret")
-COOKIE = AUTH.issue("u42", ["signed:*"], session="s", now=NOW)
+COOKIE = AUTH.issue("u42", ["signed.*"], session="s", now=NOW)
 FIVE, SIX = Place(EventId(5, 1), "abcde"), Place(EventId(6, 1), "abcde")
 CHANNELS = {
     "/events/me": ["user:{user}", "news"],
@@ -79,7 +80,7 @@ async def test_admission():
     books = Books()
     gate = make(books, limits=Limits(per_user=6, per_ip=50))
     assert await admit(gate, asking("/events/me", ("last-event-id", str(FIVE)))) == Admission(
-        identity=Identity("u42", ("signed:*",), "s", NOW + 86400),
+        identity=Identity("u42", ("signed.*",), "s", NOW + 86400),
         channels=("user:u42", "news"),
         cursor=FIVE,
         address="192.0.2.1",
@@ -294,11 +295,11 @@ async def yes_async(identity, channel):
 @pytest.mark.parametrize(
     ("path", "admitted", "guarded"),
     [
-        ("/events/me", "always", ()),
-        ("/events/signed:7", "always", ()),
-        ("/events/granted", "asked", ("granted",)),
+        ("/events/me", "always", {}),
+        ("/events/signed.7", "always", {}),
+        ("/events/granted", "asked", {"granted": {"name": "granted"}}),
         ("/events/secret", "never", None),
-        ("/events/two/signed:7/granted", "asked", ("granted",)),
+        ("/events/two/signed.7/granted", "asked", {"granted": {"b": "granted"}}),
         ("/events/two/granted/secret", "never", None),
     ],
 )
@@ -315,7 +316,7 @@ async def test_who_may_read(authorize, path, admitted, guarded):
 
 async def test_forbidden_names_the_channel():
     """The refusal says which channel it was."""
-    assert "'secret'" in (await admit(make(), asking("/events/two/signed:1/secret"))).detail
+    assert "'secret'" in (await admit(make(), asking("/events/two/signed.1/secret"))).detail
 
 
 @pytest.mark.parametrize("answer", [False, None, 0, "", []])
@@ -353,6 +354,95 @@ async def test_ask_again():
     assert await gate.ask(admission.identity, admission.guarded) is None
     allowed.clear()
     assert (await gate.ask(admission.identity, admission.guarded)).code == "forbidden"
+
+
+class Desk:
+    """Knows whose orders are whose, and what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def by_values(self, identity, channel, values):
+        """With the values."""
+        self.asked.append((identity.user, channel, dict(values)))
+        return True
+
+    async def by_values_async(self, identity, channel, values):
+        """The same, async."""
+        return self.by_values(identity, channel, values)
+
+    def __call__(self, identity, channel, values):
+        """The same, as the object itself."""
+        return self.by_values(identity, channel, values)
+
+    def with_database(self, database, identity, channel, values):
+        """The same, with something that was put in before."""
+        return self.by_values(identity, channel, values)
+
+    def by_default(self, identity, channel, values=None):
+        """The same, for callers that have none."""
+        return self.by_values(identity, channel, values)
+
+    def by_name(self, identity, channel, database="default"):
+        """Without: the third argument is something else."""
+        return self.by_values(identity, channel, {"database": database})
+
+    def by_anything(self, *args):
+        """Whatever comes."""
+        return self.by_values(*args, {"count": len(args)})
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda desk: desk.by_values, True),
+        (lambda desk: desk.by_values_async, True),
+        (lambda desk: desk, True),
+        (lambda desk: partial(desk.with_database, "database"), True),
+        (lambda desk: desk.by_default, True),
+        (lambda desk: lambda identity, channel, /, values: desk.by_values(identity, channel, values), True),
+        (lambda desk: desk.by_name, {"database": "default"}),
+        (lambda desk: desk.by_anything, {"count": 2}),
+        (lambda desk: lambda one, two: desk.by_values(one, two, {}), {}),
+    ],
+)
+async def test_authorize_is_told_the_values(made, told):
+    """An authorize with a third argument is told what each channel was made of, each time it is asked."""
+    desk = Desk()
+    channels = ["{shop}:order:{order}", "shop:{shop}", "user:{user}"]
+    routes = Routes("/events", {"/events/{shop}/{order}": channels})
+    gate = make(routes=routes, authorize=made(desk))
+    admission = await admit(gate, asking("/events/s1/o7"))
+    first = {"shop": "s1", "order": "o7"} if told is True else told
+    second = {"shop": "s1"} if told is True else told
+    expected = [("u42", "s1:order:o7", first), ("u42", "shop:s1", second)]
+    assert desk.asked == expected
+    assert await gate.ask(admission.identity, admission.guarded) is None
+    assert desk.asked == expected * 2
+
+
+async def test_values_of_a_function():
+    """Channels that a function named were filled with nothing."""
+    desk = Desk()
+    routes = Routes("/events", {"/events/{id}": lambda request: ["x"]})
+    await admit(make(routes=routes, authorize=desk), asking("/events/7"))
+    assert desk.asked == [("u42", "x", {})]
+
+
+@pytest.mark.parametrize(
+    "authorize",
+    [
+        "yes",
+        lambda: True,
+        lambda identity: True,
+        lambda identity, channel, values, more: True,
+        lambda identity, channel, *, values: True,
+    ],
+)
+def test_authorize_must_be_callable(authorize):
+    """An authorize that cannot be asked is refused at construction."""
+    with pytest.raises(ConfigError, match="authorize"):
+        make(authorize=authorize)
 
 
 class Badge:
@@ -480,9 +570,3 @@ async def test_functions_of_the_request():
     assert (await admit(gate, asking("/events/7"))).channels == ("u42:7",)
     assert seen == ["u42:7"]
     assert (await admit(make(routes=routes), asking("/events/7"))).code == "forbidden"
-
-
-def test_authorize_must_be_callable():
-    """An authorize that cannot be called is refused at construction."""
-    with pytest.raises(ConfigError, match="authorize"):
-        make(authorize="yes")

@@ -11,7 +11,7 @@ import sse_edge
 ROOT = Path(sse_edge.__path__[0])
 
 LAYERS = [
-    {"event", "outcome", "errors", "asgi", "identity"},
+    {"event", "outcome", "errors", "asgi", "identity", "pattern"},
     {"admission", "delivery", "backends"},
     {
         "middleware",

@@ -18,6 +18,7 @@ PUBLIC = [
     "SSEMiddleware",
     "SignedCookie",
     "SyncPublisher",
+    "literal",
 ]
 
 

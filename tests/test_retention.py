@@ -124,7 +124,7 @@ def test_times(settings, numbered, shortest, longest):
     assert (settings.shortest_ms, settings.longest_ms) == (shortest, longest)
 
 
-SETTINGS = [DEFAULT, MANY, kept(0, 0.001), kept(1, 1), kept(7, 1.5, {'"\\é😀\n*': Retention(10**9, 1e8)})]
+SETTINGS = [DEFAULT, MANY, kept(0, 0.001), kept(1, 1), kept(7, 1.5, {'"\\\\é😀\n*': Retention(10**9, 1e8)})]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -45,8 +45,8 @@ TABLE = {
     "/events/{other}/": "second:{other}",
     "/events/files/{name}.json": "file:{name}",
     "/events/files/{name}": "rest:{name}",
-    "/events/pairs/{a}--{b}": "pair:{a}+{b}",
-    "/events/both/v{a}.{b}.log/{c}": "{c}/{b}/{a}",
+    "/events/pairs/{a}--{b}": "pair:{a}:+{b}",
+    "/events/both/v{a}.{b}.log/{c}": "both/{c}:{b}:{a}",
     "/events/re/(.*)[x]{a}": "regex:{a}",
 }
 
@@ -60,19 +60,21 @@ TABLE = {
         ("/events/you/", "second:you"),
         ("/events/{thing}", "first:{thing}"),
         ("/events/{user}", "first:{user}"),
-        ("/events/a:b*é", "first:a:b*é"),
+        ("/events/a*b\\é", "first:a*b\\é"),
+        ("/events/a:b", "bad-request"),
+        ("/events/:", "bad-request"),
         ("/events/files/a.json", "file:a"),
         ("/events/files/a.json.json", "file:a.json"),
         ("/events/files/a.jsonx", "rest:a.jsonx"),
         ("/events/files/.json", "rest:.json"),
-        ("/events/pairs/a--b", "pair:a+b"),
-        ("/events/pairs/a-b--c--d", "pair:a-b+c--d"),
-        ("/events/pairs/a---b", "pair:a+-b"),
+        ("/events/pairs/a--b", "pair:a:+b"),
+        ("/events/pairs/a-b--c--d", "pair:a-b:+c--d"),
+        ("/events/pairs/a---b", "pair:a:+-b"),
         ("/events/pairs/--b", None),
         ("/events/pairs/a--", None),
         ("/events/pairs/a-b", None),
-        ("/events/both/v1.2.log/x", "x/2/1"),
-        ("/events/both/v1.2.3.log/x", "x/2.3/1"),
+        ("/events/both/v1.2.log/x", "both/x:2:1"),
+        ("/events/both/v1.2.3.log/x", "both/x:2.3:1"),
         ("/events/re/(.*)[x]1", "regex:1"),
         ("/events/re/zzzx1", None),
         ("/events/", None),
@@ -95,21 +97,33 @@ async def test_paths(path, channel):
 
 
 @pytest.mark.parametrize(
-    ("channels", "names", "open_names"),
+    ("channels", "expected"),
     [
-        ("news", ["news"], {"news"}),
-        ("user:{user}", ["user:u42"], {"user:u42"}),
-        ("{user}", ["u42"], {"u42"}),
-        ("order:{id}", ["order:7"], set()),
-        ("{user}:{id}", ["u42:7"], set()),
-        (["user:{user}", "news", "order:{id}"], ["user:u42", "news", "order:7"], {"user:u42", "news"}),
-        (("{id}", "x{id}{id}"), ["7", "x77"], set()),
+        ("news", {"news": None}),
+        ("user:{user}", {"user:u42": None}),
+        ("{user}", {"u42": None}),
+        ("order:{id}", {"order:7": {"id": "7"}}),
+        ("{user}:{id}", {"u42:7": {"user": "u42", "id": "7"}}),
+        (
+            ["user:{user}", "news", "order:{id}"],
+            {"user:u42": None, "news": None, "order:7": {"id": "7"}},
+        ),
+        (("{id}", "x:{id}:{id}"), {"7": {"id": "7"}, "x:7:7": {"id": "7"}}),
     ],
 )
-async def test_open_channels(channels, names, open_names):
-    """A channel is open if its template is filled from the identity alone."""
+async def test_open_channels(channels, expected):
+    """A channel is open if its template is filled from the identity alone; others have their values told."""
     found = await resolve(Routes("/events", {"/events/{id}": channels}), "/events/7")
-    assert found == Resolved(tuple(names), frozenset(open_names))
+    assert found.channels == tuple(expected)
+    assert found.open == {name for name, values in expected.items() if values is None}
+    assert found.values == {name: values for name, values in expected.items() if values is not None}
+
+
+async def test_values_are_read_only():
+    """Nobody can change what a channel was filled with."""
+    found = await resolve(Routes("/events", {"/events/{id}": "{id}"}), "/events/7")
+    with pytest.raises(TypeError):
+        found.values["7"]["id"] = "8"
 
 
 async def test_same_channel_by_two_templates():
@@ -131,11 +145,28 @@ async def test_user_template_without_a_user():
     assert (await resolve(routes, "/events/all", Identity(None))).channels == ("news",)
 
 
-@pytest.mark.parametrize("value", ["a\nb", "a\0", "\x7f", "x" * 257, "\ud800"])
+@pytest.mark.parametrize("value", ["a:b", ":", "a\nb", "a\0", "\x7f", "x" * 257, "\ud800"])
 async def test_value_that_makes_no_channel(value):
     """A path whose value cannot be in a channel's name is a bad request."""
     found = await resolve(Routes("/events", {"/events/{id}": "{id}"}), f"/events/{value}")
     assert found.code == "bad-request"
+
+
+async def test_what_is_wrong_with_a_value():
+    """The refusal names the placeholder."""
+    found = await resolve(Routes("/events", {"/events/{id}": "order:{id}"}), "/events/1:private")
+    assert found.detail == "{id} must not be empty or have ':' in it"
+
+
+@pytest.mark.parametrize("user", ["alice:private", ":", "urn:uuid:6ba7b810", ""])
+async def test_user_that_makes_no_channel(user, caplog):
+    """A user with a separator fills no template, which is said once; paths without {user} do not mind."""
+    routes = Routes("/events", {"/events/me": ["user:{user}", "news"], "/events/all": "news"})
+    for _ in range(3):
+        found = await resolve(routes, "/events/me", Identity(user))
+        assert (found.code, found.detail) == ("bad-request", "{user} must not be empty or have ':' in it")
+    assert (await resolve(routes, "/events/all", Identity(user))).channels == ("news",)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def asked(request):
@@ -272,6 +303,9 @@ def test_matching_is_linear(path):
                 "{{id}}",
                 "a\n",
                 "x" * 257,
+                "{id}{id}",
+                "x:{id}-{user}",
+                ["user:{user}", "user:{id}-x"],
             ]
         ),
         ("channels", "/events", {"/events/me": "user:{user}"}, {"anonymous": True}),

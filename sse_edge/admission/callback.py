@@ -32,6 +32,27 @@ def callback(field: str, function: object) -> Callback:
     return ask
 
 
+def takes_values(field: str, function: Callable[..., Any]) -> bool:
+    """Whether ``function``, after identity and channel, takes the values that the channel was made of: as its
+    third argument, which is either required or called ``values``.
+
+    Raises ConfigError for a function that can be asked in neither way.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return False
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    third = [one for one in signature.parameters.values() if one.kind in plain][2:3]
+    takes = any(one.default is inspect.Parameter.empty or one.name == "values" for one in third)
+    try:
+        signature.bind(*[None] * (3 if takes else 2))
+    except TypeError as error:
+        why = "must take (identity, channel) or (identity, channel, values)"
+        raise ConfigError(field, why, function) from error
+    return takes
+
+
 def _without_stop(function: Callable[..., Any]) -> Callable[..., Any]:
     # A future cannot carry StopIteration: on Python 3.11 a bare next() in an application's function
     # would leave the request waiting for ever.

@@ -18,6 +18,7 @@ from itsdangerous.signer import Signer, SigningAlgorithm
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
+from ..pattern import WHY_ESCAPE, well_formed
 from .settings import matching, strings
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Anonymous:
     def __init__(self, channels: Sequence[str] = ()) -> None:
         for pattern in strings("channels", channels):
             matching("channels", pattern, _TEXT, _WHY_TEXT)
+            if not well_formed(pattern):
+                raise ConfigError("channels", WHY_ESCAPE, pattern)
         self._identity = Identity(None, tuple(channels))
 
     def identify(self, request: Request, now: float) -> Identity | None:
@@ -131,11 +134,15 @@ class SignedCookie:
     ) -> str:
         """A cookie value that lets ``user`` in, and to channels that match the patterns ``channels``.
 
+        In a pattern ``*`` stands for any run of characters; ``literal`` puts in what was given by others.
         ``session`` names this sign-in, so that it can be ended alone; 128 random bits by default.
         Raises FieldError, naming what cannot be put into a cookie.
         """
         session = token_urlsafe(16) if session is None else session
         patterns = [_text("channels", pattern) for pattern in strings("channels", channels)]
+        for pattern in patterns:
+            if not well_formed(pattern):
+                raise FieldError("channels", WHY_ESCAPE, pattern)
         payload = [_text("user", user), _text("session", session), patterns]
         signer = self._signer()
         signer.now = int(time.time() if now is None else now)

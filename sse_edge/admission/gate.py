@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..errors import BackendError
 from ..event import NOWHERE, Place
+from ..identity import Identity
 from ..outcome import (
     BACKEND_DOWN,
     BAD_REQUEST,
@@ -27,24 +29,27 @@ from ..outcome import (
     WORKER_FULL,
     Refusal,
 )
-from .callback import callback
+from .callback import callback, takes_values
 from .limits import ConnectRate, SharedConnectRate
 from .origin import own_origin
 from .revocations import Revocations
+from .routes import NO_VALUES, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
     from ..asgi import Headers, Request
     from ..backends.base import Leases
-    from ..identity import Identity
     from .address import TrustedProxies
     from .cookies import Authenticator
     from .limits import Limits
     from .origin import OriginPolicy
     from .routes import Routes
 
-    Authorize = Callable[[Identity, str], bool | Awaitable[bool]]
+Authorize = (
+    Callable[[Identity, str], bool | Awaitable[bool]]
+    | Callable[[Identity, str, Values], bool | Awaitable[bool]]
+)
+"""Whether an identity may read a channel; told the values that the channel's name was filled with, too, if it
+takes them."""
 
 log = logging.getLogger("sse_edge")
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
@@ -61,7 +66,7 @@ class Admission:
 
     ``cursor`` is the place up to which the client says it has seen everything.  ``subjects`` are the
     leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
-    so that it has to be asked again.
+    so that it has to be asked again, each with the values that its name was filled with.
     """
 
     identity: Identity
@@ -69,11 +74,12 @@ class Admission:
     cursor: Place | None
     address: str
     subjects: tuple[str, ...]
-    guarded: tuple[str, ...] = ()
+    guarded: Mapping[str, Values] = field(default_factory=dict)
 
 
 class Gate:
-    """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async.
+    """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async, and may take
+    the channel's values as a third argument; see ``takes_values``.
 
     ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``.
     ``windows`` is where connects are counted together with other workers; see ``SharedConnectRate``.
@@ -99,6 +105,7 @@ class Gate:
         self._limits = limits
         self._leases = leases
         self._authorize = None if authorize is None else callback("authorize", authorize)
+        self._tells_values = authorize is not None and takes_values("authorize", authorize)
         self._query_cursor = query_cursor
         self.revocations = Revocations()
         self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows)
@@ -138,9 +145,11 @@ class Gate:
         resolved = await self._routes.resolve(match, request, identity)
         if isinstance(resolved, Refusal):
             return resolved
-        guarded = tuple(
-            name for name in resolved.channels if name not in resolved.open and not identity.may_read(name)
-        )
+        guarded = {
+            name: resolved.values.get(name, NO_VALUES)
+            for name in resolved.channels
+            if name not in resolved.open and not identity.may_read(name)
+        }
         refusal = await self.ask(identity, guarded)
         if refusal is not None:
             return refusal
@@ -160,14 +169,15 @@ class Gate:
             return REVOKED_SESSION
         return None
 
-    async def ask(self, identity: Identity, channels: Sequence[str]) -> Refusal | None:
+    async def ask(self, identity: Identity, channels: Mapping[str, Values]) -> Refusal | None:
         """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
 
         FORBIDDEN is its no; BACKEND_DOWN means that it failed, which is never a yes.
         """
-        for channel in channels:
+        for channel, values in channels.items():
+            told = (identity, channel, values) if self._tells_values else (identity, channel)
             try:
-                yes = self._authorize is not None and bool(await self._authorize(identity, channel))
+                yes = self._authorize is not None and bool(await self._authorize(*told))
             except Exception:
                 log.exception("authorize failed for user %r, channel %r", identity.user, channel)
                 return BACKEND_DOWN.because("could not decide whether this channel may be read")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, EventError
 from ..event import check_channel
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
+from ..pattern import SEPARATOR
 from .callback import Callback, callback
 from .settings import matching, strings, whole
+from .template import PLACEHOLDER, Template, check_apart, placeholders
 
 if TYPE_CHECKING:
     from ..asgi import Request
@@ -24,26 +27,31 @@ ChannelsFor = str | Sequence[str] | Callable[["Request"], Any]
 ChannelMap = Mapping[str, ChannelsFor] | Callable[["Request"], Any]
 """Channels by path template, or one function for every path."""
 
+Values = Mapping[str, str]
+"""What a channel's name was filled with, by placeholder; read-only."""
+
+NO_VALUES: Values = MappingProxyType({})
+
 log = logging.getLogger("sse_edge")
 _PLAIN_PATH = re.compile(r"/|(/[^/{}]+)+")
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """The channels of one request; ``open`` are those that this user may read for being
-    this user."""
+    this user, and ``values`` what each of the others was filled with, if it was."""
 
     channels: tuple[str, ...]
     open: frozenset[str]
+    values: Mapping[str, Values] = field(default_factory=dict)
 
 
-class _Template(NamedTuple):
-    text: str
-    open: bool  # filled from the identity alone
+class _Templates(NamedTuple):
+    each: tuple[Template, ...]
+    names: frozenset[str]
 
 
-_Source = tuple[_Template, ...] | Callback
+_Source = _Templates | Callback
 
 
 class Match(NamedTuple):
@@ -61,6 +69,9 @@ class Routes:
     characters other than ``/``; in a channel template it stands for that value, and ``{user}`` for the
     identity's user, which ``anonymous`` identities have none of.  The earlier of two templates wins,
     and a path without placeholders wins over both.  ``max_channels`` bounds what one stream may ask for.
+
+    No value in a channel's name holds ``:``, and templates that could make the same name are refused; see
+    ``template``.  Functions name their channels as they like.
     """
 
     def __init__(
@@ -78,6 +89,7 @@ class Routes:
         self._static: dict[str, _Source] = {}
         self._patterns: list[tuple[re.Pattern[str], _Source]] = []
         self._everywhere: Callback | None = None
+        self._hinted = False
         if not isinstance(channels, Mapping):
             self._everywhere = callback("channels", channels)
             return
@@ -85,6 +97,8 @@ class Routes:
             raise ConfigError("channels", "must name at least one path", channels)
         for template in strings("channels", list(channels)):
             self._add(template, channels[template])
+        sources = [*self._static.values(), *(source for _, source in self._patterns)]
+        check_apart(one for source in sources if isinstance(source, _Templates) for one in source.each)
 
     def under(self, path: str) -> bool:
         """Whether requests for ``path`` are answered here at all."""
@@ -104,8 +118,8 @@ class Routes:
 
     async def resolve(self, match: Match, request: Request, identity: Identity) -> Resolved | Refusal:
         """The channels of a request of ``identity`` that matched; a function for them is told both."""
-        if isinstance(match.source, tuple):
-            return _fill(match.source, match.params, identity.user)
+        if isinstance(match.source, _Templates):
+            return self._fill(match.source, match.params, identity.user)
         try:
             answer = await match.source(replace(request, params=match.params, identity=identity))
             if answer is not None and not isinstance(answer, list | tuple):
@@ -118,6 +132,43 @@ class Routes:
             log.exception("channels: the function failed for %r", request.path)
             return BACKEND_DOWN.because("could not tell which channels this path stands for")
         return self._checked(answer or ())
+
+    def _fill(self, templates: _Templates, params: Values, user: str | None) -> Resolved | Refusal:
+        values = dict(params)
+        if "user" in templates.names:
+            if user is None:
+                return UNAUTHENTICATED.because("this path is for signed-in users")
+            values["user"] = str(user)
+        for name in templates.names:
+            if SEPARATOR in values[name] or not values[name]:
+                if name == "user":
+                    self._hint()
+                return BAD_REQUEST.because(f"{{{name}}} must not be empty or have {SEPARATOR!r} in it")
+        made: dict[str, Template] = {}
+        open_ = set()
+        try:
+            for one in templates.each:
+                channel = check_channel(one.text.format_map(values))
+                made.setdefault(channel, one)
+                if one.open:
+                    open_.add(channel)
+        except EventError as error:
+            return BAD_REQUEST.because(str(error))
+        filled = {
+            channel: MappingProxyType({name: values[name] for name in one.names})
+            for channel, one in made.items()
+            if channel not in open_
+        }
+        return Resolved(tuple(made), frozenset(open_), filled)
+
+    def _hint(self) -> None:
+        if not self._hinted:
+            self._hinted = True
+            log.warning(
+                "%r separates the parts of a channel's name, so a user with it in the name fills no {user}, "
+                "and is refused: sign users in under names without it",
+                SEPARATOR,
+            )
 
     def _checked(self, names: Sequence[object]) -> Resolved | Refusal:
         if not names:
@@ -133,7 +184,7 @@ class Routes:
     def _add(self, template: str, target: ChannelsFor) -> None:
         if not self.under(template):
             raise ConfigError("channels", f"each path must be under {self._path}", template)
-        names = _placeholders(template)
+        names = placeholders(template)
         if "user" in names:
             raise ConfigError("channels", "{user} comes from the identity, never from the path", template)
         if len(set(names)) < len(names):
@@ -144,54 +195,28 @@ class Routes:
         else:
             self._static[template] = source
 
-    def _templates(self, target: str | Sequence[str], names: list[str]) -> tuple[_Template, ...]:
+    def _templates(self, target: str | Sequence[str], names: list[str]) -> _Templates:
         texts = (target,) if isinstance(target, str) else strings("channels", target)
         if not texts or len(texts) > self._max_channels:
             raise ConfigError("channels", f"a path has 1 to {self._max_channels} channels", target)
         if len(set(texts)) < len(texts):
             raise ConfigError("channels", "a channel appears twice", target)
-        return tuple(self._template(text, names) for text in texts)
+        each = tuple(self._template(text, names) for text in texts)
+        return _Templates(each, frozenset().union(*(one.names for one in each)))
 
-    def _template(self, text: str, names: list[str]) -> _Template:
-        used = set(_placeholders(text))
-        if self._anonymous and "user" in used:
+    def _template(self, text: str, names: list[str]) -> Template:
+        template = Template.of(text)
+        if self._anonymous and "user" in template.names:
             raise ConfigError("channels", "{user} needs identities with a user", text)
-        if unknown := used - {*names, "user"}:
-            raise ConfigError("channels", f"{{{unknown.pop()}}} is not in the path", text)
-        try:
-            check_channel(text)
-        except EventError as error:
-            raise ConfigError("channels", f"is no channel: {error}", text) from error
-        return _Template(text, open=used <= {"user"})
-
-
-def _fill(
-    templates: tuple[_Template, ...], params: Mapping[str, str], user: str | None
-) -> Resolved | Refusal:
-    if user is None and any("{user}" in text for text, _ in templates):
-        return UNAUTHENTICATED.because("this path is for signed-in users")
-    values = {**params, "user": user}
-    try:
-        named = [(check_channel(text.format_map(values)), is_open) for text, is_open in templates]
-    except EventError as error:
-        return BAD_REQUEST.because(str(error))
-    channels = tuple(dict.fromkeys(name for name, _ in named))
-    return Resolved(channels, frozenset(name for name, is_open in named if is_open))
-
-
-def _placeholders(template: str) -> list[str]:
-    """The names in braces, in order; ConfigError for braces that are anything else."""
-    names = _PLACEHOLDER.findall(template)
-    rest = _PLACEHOLDER.sub("", template)
-    if "{" in rest or "}" in rest or not all(name.isascii() and name.isidentifier() for name in names):
-        raise ConfigError("channels", "braces hold a plain name, such as {order_id}", template)
-    return names
+        if unknown := template.names - {*names, "user"}:
+            raise ConfigError("channels", f"{{{min(unknown)}}} is not in the path", text)
+        return template
 
 
 def _compile(template: str) -> re.Pattern[str]:
     # Before another placeholder of the same segment a value ends at the first separator.  Without that
     # rule, {a}-{b}-{c} would try every way to cut a path of dashes: cubic in what a client sends.
-    first, *parts = _PLACEHOLDER.split(template)
+    first, *parts = PLACEHOLDER.split(template)
     pattern = re.escape(first)
     pairs = list(zip(parts[::2], parts[1::2], strict=True))
     for at, (name, text) in enumerate(pairs):

@@ -8,7 +8,7 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from ..errors import ConfigError
-from ..identity import matches
+from ..pattern import WHY_ESCAPE, matches, well_formed
 
 LONGEST = 1e9
 """Seconds that a channel may be kept at most."""
@@ -102,6 +102,8 @@ def kept(
         field = f"retention[{pattern!r}]"
         if not isinstance(pattern, str) or not pattern:
             raise ConfigError("retention", "a pattern is a channel's name, with * for any text", pattern)
+        if not well_formed(pattern):
+            raise ConfigError("retention", WHY_ESCAPE, pattern)
         if not isinstance(one, Retention):
             raise ConfigError(field, "must be Retention(events, seconds)", one)
         if type(one.events) is not int or one.events < 1:

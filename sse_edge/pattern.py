@@ -1,0 +1,68 @@
+r"""Patterns of channel names, and what a value in a channel's name may be.
+
+In a pattern ``*`` stands for any run of characters, also across ``:``; ``\*`` and ``\\`` for themselves.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import FieldError
+
+SEPARATOR = ":"
+"""What separates the parts of a channel's name; no value that is filled into one holds it."""
+
+WHY_ESCAPE = r"a backslash stands before * or another backslash, for themselves: \*, \\"
+"""What is said of a pattern that is not well formed."""
+
+_VALUE = re.compile(r"[^:\x00-\x1f\x7f\ud800-\udfff]+")
+_SPECIAL = re.compile(r"[*\\]")
+_PIECE = re.compile(r"\\[*\\]|[^\\]")
+_WHOLE = re.compile(rf"(?:{_PIECE.pattern})*")
+
+
+def matches(pattern: str, channel: str) -> bool:
+    """Whether ``pattern`` covers ``channel``; one with a backslash that escapes nothing covers none."""
+    # Not fnmatch: it would compile and keep a regular expression for every user's own pattern.
+    if not well_formed(pattern):
+        return False
+    first, *middle = pattern.split("*") if "\\" not in pattern else _split(pattern)
+    if not middle:
+        return channel == first
+    last = middle.pop()
+    at, end = len(first), len(channel) - len(last)
+    if at > end or not channel.startswith(first) or not channel.endswith(last):
+        return False
+    for piece in middle:
+        at = channel.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
+
+
+def well_formed(pattern: str) -> bool:
+    """Whether each backslash in ``pattern`` stands before a star or another backslash."""
+    return "\\" not in pattern or _WHOLE.fullmatch(pattern) is not None
+
+
+def literal(value: str) -> str:
+    r"""``value`` in a pattern, as itself: ``f"room:{literal(slug)}"`` is this one room, whatever the slug is.
+
+    Puts a backslash before each ``*`` and backslash.  Raises FieldError for what is no value in a channel's
+    name: empty text, ``:``, control characters, lone surrogates.
+    """
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise FieldError("value", "must be text without : and control characters", value)
+    return _SPECIAL.sub(r"\\\g<0>", value)
+
+
+def _split(pattern: str) -> list[str]:
+    """What is between the stars, without the backslashes."""
+    pieces = [""]
+    for piece in _PIECE.findall(pattern):
+        if piece == "*":
+            pieces.append("")
+        else:
+            pieces[-1] += piece[-1]
+    return pieces
