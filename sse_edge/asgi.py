@@ -71,13 +71,13 @@ class Request:
         return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=100)
 
     def cookies(self, name: str) -> list[str]:
-        """Every value of a cookie, in the order the client sent them (RFC 6265, section 5.4)."""
+        """Every value of a cookie as it was sent, in the order of the client (RFC 6265, section 5.4)."""
         found = []
         for header in self.all(b"cookie"):
             for pair in header.split(";"):
                 key, equals, value = pair.partition("=")
-                if equals and key.strip() == name:
-                    found.append(value.strip().strip('"'))
+                if equals and key.strip(" \t") == name:
+                    found.append(value.strip(" \t"))
         return found
 
 

@@ -24,6 +24,7 @@ from sse_edge.cli.options import without_password
 
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 EXAMPLES = TESTS.parent / "examples"
+SECRET = "a secret of the tests"
 NOBODY = "redis://:s3cret@127.0.0.1:1/0"  # the port of tcpmux, where nothing listens
 
 
@@ -104,10 +105,10 @@ def identify(value, secret, name="session"):
 
 def test_a_token_signs_its_user_in():
     """What `token` prints is what SignedCookie takes, with the channels that were given."""
-    result = invoke("token", "u42", "--secret", "s", "--channel", "order:*", "--channel", "news")
-    identity = identify(result.stdout.strip(), "s")
+    result = invoke("token", "u42", "--secret", SECRET, "--channel", "order:*", "--channel", "news")
+    identity = identify(result.stdout.strip(), SECRET)
     assert (identity.user, identity.channels) == ("u42", ("order:*", "news"))
-    assert identify(result.stdout.strip(), "another") is None
+    assert identify(result.stdout.strip(), "another secret of the tests") is None
 
 
 @pytest.mark.parametrize("variable", ["SSE_EDGE_SECRET", "SSE_EDGE_TOKEN_SECRET"])
@@ -117,11 +118,25 @@ def test_the_secret_comes_from_the_environment(variable):
     assert identify(result.stdout.strip(), "from the environment").user == "u42"
 
 
+def test_a_weak_secret_is_said_aloud():
+    """For an application that lets its weak secret pass, so does the command."""
+    value = invoke("token", "u42", "--secret", "hunter2", "--weak-secret").stdout.strip()
+    request = Request("GET", "/", ((b"cookie", f"session={value}".encode()),))
+    assert SignedCookie("hunter2", weak_secret=True).identify(request, time.time()).user == "u42"
+
+
+def test_the_name_comes_from_the_environment():
+    """One variable says it to all commands, as with the secret."""
+    result = invoke("token", "u42", "--secret", SECRET, env={"SSE_EDGE_COOKIE_NAME": "__Host-session"})
+    assert identify(result.stdout.strip(), SECRET, "__Host-session").user == "u42"
+    assert identify(result.stdout.strip(), SECRET) is None
+
+
 def test_a_whole_header():
     """--header prints the value of Set-Cookie, attributes included."""
-    result = invoke("token", "u42", "--secret", "s", "--name", "sid", "--max-age", "60", "--header")
+    result = invoke("token", "u42", "--secret", SECRET, "--name", "sid", "--max-age", "60", "--header")
     pair, *attributes = result.stdout.strip().split("; ")
-    assert identify(pair.removeprefix("sid="), "s", "sid").user == "u42"
+    assert identify(pair.removeprefix("sid="), SECRET, "sid").user == "u42"
     assert attributes == ["Max-Age=60", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"]
 
 
@@ -129,10 +144,12 @@ def test_a_whole_header():
     ("arguments", "error"),
     [
         (["u42"], "no secret: give --secret, or set SSE_EDGE_SECRET"),
-        (["", "--secret", "s"], "user: must be text of 1 to 256"),
-        (["u", "--secret", "s", "--channel", ""], "channels: must be text of 1 to 256"),
-        (["u", "--secret", "s", "--name", "a b"], "name: must be a cookie name"),
-        (["u", "--secret", "s", "--max-age", "0"], "max_age: must be a positive number of seconds"),
+        (["", "--secret", SECRET], "user: must be text of 1 to 256"),
+        (["u", "--secret", SECRET, "--channel", ""], "channels: must be text of 1 to 256"),
+        (["u", "--secret", "hunter2"], "secret: has fewer than 16 bytes; make one with openssl"),
+        (["u", "--secret", "change-me-in-production"], "secret: is a placeholder"),
+        (["u", "--secret", SECRET, "--name", "a b"], "name: must be a cookie name"),
+        (["u", "--secret", SECRET, "--max-age", "0"], "max_age: must be a positive number of seconds"),
     ],
 )
 def test_a_token_that_cannot_be_made(arguments, error):
@@ -148,11 +165,11 @@ async def test_what_is_published_can_be_heard(redis_url, serve_example, connect,
     """`token` opens the stream, `publish` is heard on it, and prints the id that the event has there."""
     (tmp_path / "shop.py").write_text(
         "from sse_edge import SSEMiddleware, SignedCookie\n"
-        f"app = SSEMiddleware(backend={redis_url!r}, auth=SignedCookie('s'),\n"
+        f"app = SSEMiddleware(backend={redis_url!r}, auth=SignedCookie({SECRET!r}),\n"
         "                    channels={'/events/me': ['user:{user}', 'news']})\n"
     )
     server = serve_example("shop:app", app_dir=tmp_path)
-    cookie = invoke("token", "u42", "--secret", "s").stdout.strip()
+    cookie = invoke("token", "u42", "--secret", SECRET).stdout.strip()
     stream = await connect(server.url + "/events/me", cookies={"session": cookie})
 
     async def publish(*arguments, **options):
@@ -322,6 +339,10 @@ def test_open_files(serve_example):
 
 BROKEN = {
     "config": ("from sse_edge import SSEMiddleware\napp = SSEMiddleware()\n", "auth: must be SignedCookie"),
+    "weak": (
+        "from sse_edge import SignedCookie\nSignedCookie('changeme')\n",
+        "secret: has fewer than 16 bytes; make one with openssl rand -hex 32 (weak_secret=True lets",
+    ),
     "package": ("import no_such_package\n", "No module named 'no_such_package' (imported by package)"),
     "text": ("app = 'text'\n", "is no ASGI app, but str"),
     "attribute": ("", 'Attribute "app" not found in module "attribute"'),
@@ -423,9 +444,9 @@ async def test_the_demo_begins_and_ends(serve):
 async def test_the_demo_on_redis(serve, redis_url, connect):
     """It says how to publish from another terminal; that is heard; its cookies may be made by `token`."""
     port = free_port()
-    demo = serve([SSE_EDGE, "demo", "--port", port, "--redis", redis_url, "--secret", "s"], port=port)
+    demo = serve([SSE_EDGE, "demo", "--port", port, "--redis", redis_url, "--secret", SECRET], port=port)
     demo.wait_for_log(f"sse-edge publish shop 'Hello' --redis {redis_url}")
-    cookie = invoke("token", "alice", "--secret", "s").stdout.strip()
+    cookie = invoke("token", "alice", "--secret", SECRET).stdout.strip()
     stream = await connect(f"http://127.0.0.1:{port}/events/me", cookies={"session": cookie})
     async with Publisher(redis_url) as events:
         await events.publish("shop", "Hello")
@@ -446,4 +467,4 @@ def test_without_uvicorn(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "sse_edge.cli.server", raising=False)
     assert "pip install 'sse_edge[server]'" in said(invoke("demo"), 1)
-    assert invoke("token", "u42", "--secret", "s").exit_code == 0
+    assert invoke("token", "u42", "--secret", SECRET).exit_code == 0

@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import re
 import string
@@ -6,15 +7,20 @@ import time
 import zlib
 
 import pytest
-from itsdangerous import Signer, URLSafeTimedSerializer
+from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
 from itsdangerous.encoding import base64_encode
 
+from servers.sse import get
 from sse_edge.admission.cookies import Anonymous, SignedCookie
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError, FieldError
 from sse_edge.identity import Identity
 
 NOW = 1_700_000_000.0
+SECRET = "a secret of the tests"
+OLD, NEW = "an older secret of the tests", "a newer secret of the tests"
+KINDS = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
 
 def asking(*values, name="session"):
@@ -22,16 +28,16 @@ def asking(*values, name="session"):
     return Request("GET", "/events", tuple((b"cookie", f"{name}={v}".encode("latin-1")) for v in values))
 
 
-def signed(auth, payload, *, now=NOW, raw=False):
-    """A cookie with a good signature over any payload."""
-    signer = auth._serializer.make_signer()
-    signer.now = int(now)
+def signed(payload, *, now=NOW, raw=False):
+    """A cookie with a good signature over any payload, made by itsdangerous alone."""
+    signer = TimestampSigner(SECRET, "sse_edge.session:session", **KINDS)
+    signer.get_timestamp = lambda: int(now)
     return signer.sign(payload if raw else base64_encode(json.dumps(payload).encode())).decode()
 
 
 def test_there_and_back():
     """Who a cookie was issued to is who it identifies, until it expires."""
-    auth = SignedCookie("secret", max_age=600)
+    auth = SignedCookie(SECRET, max_age=600)
     value = auth.issue("u42", ["order:*", "news"], session="s1", now=NOW)
     assert auth.identify(asking(value), NOW) == Identity("u42", ("order:*", "news"), "s1", NOW + 600)
 
@@ -39,7 +45,7 @@ def test_there_and_back():
 @pytest.mark.parametrize("user", ["u", "é 😀", "a;b,c=d\"e'", "x" * 256, " "])
 def test_any_readable_user(user):
     """A user name of any readable text fits into a cookie, whose value stays plain ASCII."""
-    auth = SignedCookie("secret")
+    auth = SignedCookie(SECRET)
     value = auth.issue(user, now=NOW)
     assert re.fullmatch(r"[A-Za-z0-9._-]+", value)
     assert auth.identify(asking(value), NOW).user == user
@@ -47,7 +53,7 @@ def test_any_readable_user(user):
 
 def test_every_session_has_its_own_name():
     """Sessions are told apart by 128 random bits."""
-    auth = SignedCookie("secret")
+    auth = SignedCookie(SECRET)
     sessions = {auth.identify(asking(auth.issue("u", now=NOW)), NOW).session for _ in range(50)}
     assert len(sessions) == 50
     assert min(map(len, sessions)) >= 22
@@ -55,7 +61,7 @@ def test_every_session_has_its_own_name():
 
 def test_issue_takes_the_time_of_day():
     """Without a time a cookie is valid from now."""
-    auth = SignedCookie("secret", max_age=60)
+    auth = SignedCookie(SECRET, max_age=60)
     identity = auth.identify(asking(auth.issue("u")), time.time())
     assert identity.expires == pytest.approx(time.time() + 60, abs=5)
 
@@ -66,7 +72,7 @@ def test_issue_takes_the_time_of_day():
 )
 def test_age(later, valid):
     """A cookie is good for max_age seconds, and from at most a minute before it was issued."""
-    auth = SignedCookie("secret", max_age=600)
+    auth = SignedCookie(SECRET, max_age=600)
     value = auth.issue("u", now=NOW)
     assert (auth.identify(asking(value), NOW + later) is not None) is valid
 
@@ -74,12 +80,12 @@ def test_age(later, valid):
 @pytest.mark.parametrize(
     ("issuer", "verifier", "valid"),
     [
-        (["old"], ["old", "new"], True),
-        (["old", "new"], ["old", "new"], True),
-        (["old", "new"], ["new"], True),
-        (["old", "new"], ["old"], False),
-        (["old"], ["new"], False),
-        ("text", b"text", True),
+        ([OLD], [OLD, NEW], True),
+        ([OLD, NEW], [OLD, NEW], True),
+        ([OLD, NEW], [NEW], True),
+        ([OLD, NEW], [OLD], False),
+        ([OLD], [NEW], False),
+        (NEW, NEW.encode(), True),
     ],
 )
 def test_rotation(issuer, verifier, valid):
@@ -90,12 +96,12 @@ def test_rotation(issuer, verifier, valid):
 
 def test_every_change_is_noticed():
     """No bit of a cookie can be changed, and no character be left out."""
-    auth = SignedCookie("secret")
+    auth = SignedCookie(SECRET)
     value = auth.issue("u42", ["a"], now=NOW)
-    base64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     for at, old in enumerate(value):
-        # Half the alphabet away: the last character's two lowest bits are not part of the signature.
-        for new in (base64[(base64.index(old) + 32) % 64], ".") if old != "." else "A-":
+        for new in BASE64 + ".~":
+            if new == old:
+                continue
             assert auth.identify(asking(value[:at] + new + value[at + 1 :]), NOW) is None
         assert auth.identify(asking(value[:at] + value[at + 1 :]), NOW) is None
         assert auth.identify(asking(value[:at]), NOW) is None
@@ -103,9 +109,9 @@ def test_every_change_is_noticed():
 
 def test_other_purpose_of_the_same_secret():
     """What another part of an application signed with the same secret is no session."""
-    kwargs = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-    value = URLSafeTimedSerializer("secret", "password-reset", signer_kwargs=kwargs).dumps(["u", "s", []])
-    assert SignedCookie("secret").identify(asking(value), time.time()) is None
+    for salt in ("password-reset", "sse_edge.session", "sse_edge.session:", "sse_edge.session:other"):
+        value = URLSafeTimedSerializer(SECRET, salt, signer_kwargs=KINDS).dumps(["u", "s", []])
+        assert SignedCookie(SECRET).identify(asking(value), time.time()) is None
 
 
 @pytest.mark.parametrize(
@@ -129,12 +135,12 @@ def test_other_purpose_of_the_same_secret():
 )
 def test_garbage(value):
     """What is no cookie of ours identifies nobody and raises nothing."""
-    assert SignedCookie("secret").identify(asking(value), NOW) is None
+    assert SignedCookie(SECRET).identify(asking(value), NOW) is None
 
 
 def test_no_cookie():
     """A request without the cookie is nobody's, whatever other cookies it has."""
-    auth = SignedCookie("secret")
+    auth = SignedCookie(SECRET)
     assert auth.identify(Request("GET", "/events"), NOW) is None
     assert auth.identify(asking(auth.issue("u", now=NOW), name="other"), NOW) is None
 
@@ -167,45 +173,112 @@ def test_no_cookie():
 )
 def test_signed_but_odd(payload):
     """A good signature over a payload of another shape identifies nobody."""
-    auth = SignedCookie("secret")
-    assert auth.identify(asking(signed(auth, payload)), NOW) is None
+    auth = SignedCookie(SECRET)
+    assert auth.identify(asking(signed(payload)), NOW) is None
 
 
 def test_signed_payload_of_the_right_shape():
     """The helper that makes odd payloads makes good ones too, so the table above means something."""
-    auth = SignedCookie("secret")
-    assert auth.identify(asking(signed(auth, ["u", "s", ["news"]])), NOW).user == "u"
+    auth = SignedCookie(SECRET)
+    assert auth.identify(asking(signed(["u", "s", ["news"]])), NOW).user == "u"
 
 
 @pytest.mark.parametrize("payload", [b"", b"!!!", base64_encode(b"\xff"), b".AAAA", base64_encode(b"{")])
 def test_signed_but_unreadable(payload):
     """A good signature over no JSON at all raises nothing."""
-    auth = SignedCookie("secret")
-    assert auth.identify(asking(signed(auth, payload, raw=True)), NOW) is None
+    auth = SignedCookie(SECRET)
+    assert auth.identify(asking(signed(payload, raw=True)), NOW) is None
 
 
 def test_long_cookie_is_not_unpacked():
     """A cookie above 4096 bytes is not even verified, and a short one of big content still is."""
-    auth = SignedCookie("secret")
+    auth = SignedCookie(SECRET)
     packed = b"." + base64_encode(zlib.compress(json.dumps(["u", "s", ["news"] * 500]).encode()))
-    assert len(auth.identify(asking(signed(auth, packed, raw=True)), NOW).channels) == 500
+    assert len(auth.identify(asking(signed(packed, raw=True)), NOW).channels) == 500
     patterns = [f"{n:x}" * 8 for n in range(10**5, 10**5 + 200)]
-    long = signed(auth, ["u", "s", patterns])
+    long = signed(["u", "s", patterns])
     assert len(long) > 4096
     assert auth.identify(asking(long), NOW) is None
 
 
-@pytest.mark.parametrize(("before", "found"), [(0, True), (1, True), (3, True), (4, False)])
-def test_cookie_tossing(before, found):
-    """A good cookie is found behind a few of the same name that a sibling domain set, not behind many."""
-    auth = SignedCookie("secret")
-    values = ["junk"] * before + [auth.issue("u", now=NOW)]
-    assert (auth.identify(asking(*values), NOW) is not None) is found
+SPELLINGS = [
+    *(
+        lambda value, more=more: value + more
+        for more in ["=", "==", "*", "~", "\xa0", "\x85", ".", "A", '"', "%00"]
+    ),
+    *(lambda value, more=more: more + value for more in ["=", "\xa0", ".", "A", '"', "%"]),
+    *(lambda value, quote=quote: f"{quote}{value}{quote}" for quote in ['"', '""', "'"]),
+    *(lambda value, by=by: value[:-1] + BASE64[BASE64.index(value[-1]) ^ by] for by in (1, 2, 3)),
+    lambda value: value[:-10] + "*" + value[-10:],
+    lambda value: value[:-10] + "\xa0" + value[-10:],
+    lambda value: value[:-10] + " " + value[-10:],
+    lambda value: value[:10] + "*" + value[10:],
+    lambda value: value.replace(".", "%2E"),
+    lambda value: value.replace(".", "..", 1),
+    lambda value: value.rpartition(".")[0],
+    lambda value: value.replace("_", "/").replace("-", "+") + "/",
+    str.upper,
+]
+
+
+def test_one_spelling():
+    """Nothing but the very text that was issued is valid, and nothing else is remembered."""
+    auth = SignedCookie(SECRET)
+    for n in range(50):
+        value = auth.issue(f"u{n}", now=NOW)
+        for spelt in SPELLINGS:
+            assert auth.identify(asking(spelt(value)), NOW) is None, spelt(value)
+        assert auth.identify(asking(f"\t {value} "), NOW).user == f"u{n}"  # spaces belong to the header
+    assert auth._known.cache_info().currsize == 50
+
+
+def junk(count):
+    """So many cookies that look as good as one can without the secret, each another."""
+    value = SignedCookie(NEW).issue("junk", now=NOW)
+    return [f"{n:03}{value[3:]}" for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, 0), (3, 0), (4, 0), (100, 0), (200, 0), (0, 200), (100, 100)]
+)
+@pytest.mark.parametrize("headers", ["one", "each its own"])
+def test_junk_hides_nothing(before, after, headers):
+    """A good cookie is found among any number of the same name that a sibling domain set."""
+    auth = SignedCookie(SECRET)
+    values = [*junk(before), auth.issue("u", now=NOW), *junk(after)]
+    if headers == "one":
+        values = ["; session=".join(values)]
+    assert auth.identify(asking(*values), NOW).user == "u"
+
+
+def test_the_newest_counts():
+    """Of several valid cookies the one that was issued last counts, wherever it stands."""
+    auth = SignedCookie(SECRET, max_age=600)
+    values = [
+        auth.issue("older", now=NOW - 500),
+        auth.issue("newest", now=NOW - 1),
+        auth.issue("to come", now=NOW + 300),
+        auth.issue("over", now=NOW - 700),
+        "junk",
+    ]
+    for order in itertools.permutations(values):
+        assert auth.identify(asking(*order), NOW).user == "newest"
+    one, other = (auth.issue(user, session="s", now=NOW) for user in ("u1", "u2"))
+    assert auth.identify(asking(one, other), NOW) == auth.identify(asking(other, one), NOW)
+
+
+def test_the_name_is_signed():
+    """A cookie that was issued under one name is none under another."""
+    values = {name: SignedCookie(SECRET, name).issue("u", now=NOW) for name in ("a", "b", "__Host-a", "A")}
+    for name in values:
+        auth = SignedCookie(SECRET, name)
+        for other, value in values.items():
+            assert (auth.identify(asking(value, name=name), NOW) is not None) is (name == other)
 
 
 def test_cookie_of_another_name():
     """The name is the cookie's to choose."""
-    auth = SignedCookie("secret", "__Host-sse")
+    auth = SignedCookie(SECRET, "__Host-sse")
     assert auth.identify(asking(auth.issue("u", now=NOW), name="__Host-sse"), NOW).user == "u"
 
 
@@ -223,7 +296,7 @@ def test_cookie_of_another_name():
 )
 def test_set_and_clear_cookie(settings, attributes):
     """The Set-Cookie header has the value and every attribute, and clearing repeats their scope."""
-    auth = SignedCookie("secret", **settings)
+    auth = SignedCookie(SECRET, **settings)
     pair, _, rest = auth.set_cookie("u", ["news"], session="s", now=NOW).partition("; ")
     assert pair == "session=" + auth.issue("u", ["news"], session="s", now=NOW)
     assert rest == attributes
@@ -254,7 +327,7 @@ def test_set_and_clear_cookie(settings, attributes):
 def test_issue_refuses(field, arguments):
     """What must not or cannot be in a cookie raises where it is issued, by name."""
     with pytest.raises(FieldError) as caught:
-        SignedCookie("secret").issue(**arguments)
+        SignedCookie(SECRET).issue(**arguments)
     assert caught.value.field == field
 
 
@@ -265,8 +338,12 @@ def test_issue_refuses(field, arguments):
         ("secret", {"secret": b""}),
         ("secret", {"secret": "  "}),
         ("secret", {"secret": []}),
-        ("secret", {"secret": ["good", ""]}),
-        ("secret", {"secret": ["good", None]}),
+        ("secret", {"secret": [SECRET, ""]}),
+        ("secret", {"secret": [SECRET, None]}),
+        ("secret", {"secret": "too short"}),
+        ("secret", {"secret": [SECRET, "too short"]}),
+        ("secret", {"secret": ["too short", SECRET]}),
+        ("weak_secret", {"weak_secret": "yes"}),
         ("secret", {"secret": None}),
         ("secret", {"secret": 42}),
         ("name", {"name": ""}),
@@ -302,17 +379,8 @@ def test_issue_refuses(field, arguments):
 def test_bad_settings(field, settings):
     """A setting that no browser or no attacker would mind being wrong is refused by name."""
     with pytest.raises(ConfigError) as caught:
-        SignedCookie(**{"secret": "secret", **settings})
+        SignedCookie(**{"secret": SECRET, **settings})
     assert caught.value.field == field
-
-
-@pytest.mark.parametrize("secret", [["hunter2", ""], ["hunter2", None], {"hunter2": 1}])
-def test_secret_is_never_shown(secret):
-    """A refused secret is not in the error."""
-    with pytest.raises(ConfigError) as caught:
-        SignedCookie(secret)
-    assert "hunter2" not in str(caught.value)
-    assert caught.value.value is None
 
 
 def test_anonymous():
@@ -337,7 +405,7 @@ def test_bad_anonymous(channels):
 
 def test_a_verified_cookie_still_expires():
     """That a cookie was verified is remembered, never that it was in time."""
-    auth = SignedCookie("secret", max_age=100)
+    auth = SignedCookie(SECRET, max_age=100)
     value = auth.issue("u42", now=1000)
     assert auth.identify(asking(value), 1050).user == "u42"
     assert auth.identify(asking(value), 1100) is None
@@ -347,7 +415,7 @@ def test_a_verified_cookie_still_expires():
 
 def test_garbage_pushes_no_verified_cookie_out():
     """Thousands of forged cookies cost each their check and nothing that was known."""
-    auth = SignedCookie("secret", max_age=100)
+    auth = SignedCookie(SECRET, max_age=100)
     value = auth.issue("u42", now=1000)
     auth.identify(asking(value), 1001)
     for n in range(5000):
@@ -358,7 +426,32 @@ def test_garbage_pushes_no_verified_cookie_out():
 @pytest.mark.parametrize("stamp", [b"", b"*", b"A" * 12, b"A" * 400])
 def test_a_signature_over_no_time_is_none(stamp):
     """A good signature does not make a session of what has no moment of issue."""
-    auth = SignedCookie("secret", max_age=100)
+    auth = SignedCookie(SECRET, max_age=100)
     payload = base64_encode(json.dumps(["u42", "s", []]).encode())
-    value = Signer.sign(auth._verifier, payload + b"." + stamp).decode()
+    value = Signer(SECRET, "sse_edge.session:session", **KINDS).sign(payload + b"." + stamp).decode()
     assert auth.identify(asking(value), NOW) is None
+
+
+# ---- A real process
+
+
+async def test_what_a_server_takes_for_a_cookie(serve_app, connect):
+    """uvicorn with the middleware: no other spelling, name or order changes who a cookie belongs to."""
+    url = serve_app("apps.edge:edge").url + "/events/me"
+    auth, value = SignedCookie(SECRET), SignedCookie(SECRET).issue("u42")
+    for spelt in SPELLINGS:
+        answer = await get(url, headers={"Cookie": f"session={spelt(value)}"})
+        assert answer.status == 401, spelt(value)
+    other = SignedCookie(SECRET, "other").issue("u42")
+    assert (await get(url, headers={"Cookie": f"session={other}; other={other}"})).status == 401
+    older = auth.issue("somebody", now=time.time() - 5)
+    for values in (
+        [*junk(60), older, value],
+        [value, *junk(60), older],
+        [older, value],
+        [older, *junk(60), value],
+    ):
+        stream = await connect(url, headers={"Cookie": "; ".join(f"session={each}" for each in values)})
+        assert stream.status == 200
+        await get(url.replace("/events/me", "/publish/user:u42"), method="POST", body=b"mine")
+        assert (await stream.next()).data == "mine"

@@ -184,11 +184,11 @@ def test_a_demo_that_was_restarted(demo, page):
 
 def test_history_that_is_gone(demo, page):
     """A restart with the same secret loses memory's history: the page is told, and goes on."""
-    first = demo("--secret", "s")
+    first = demo("--secret", "a secret of the tests")
     sign_in(page, first.url)
     first.terminate()
     wait_for(page, "document.getElementById('link').dataset.state === 'waiting'")
-    demo("--secret", "s", port=first.port)
+    demo("--secret", "a secret of the tests", port=first.port)
     wait_live(page)
     wait_for(page, "document.getElementById('timeline').innerText.includes('Events may be missing (epoch)')")
     seen = text(page, "status")

@@ -16,7 +16,7 @@ from sse_edge.event import NOWHERE, EventId, Place
 from sse_edge.identity import Identity
 
 NOW = 1_700_000_000.0
-AUTH = SignedCookie("secret")
+AUTH = SignedCookie("a secret of the tests")
 COOKIE = AUTH.issue("u42", ["signed.*"], session="s", now=NOW)
 FIVE, SIX = Place(EventId(5, 1), "abcde"), Place(EventId(6, 1), "abcde")
 CHANNELS = {

@@ -1118,7 +1118,7 @@ def test_bad_settings(field, shown, settings):
     assert shown in str(caught.value)
 
 
-@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""], ["  "], None, 5])
+@pytest.mark.parametrize("secret", ["", b"", [], ["good", ""], ["  "], None, 5, "good", ["good" * 4]])
 def test_bad_secret(secret):
     """A bad secret is refused without being shown."""
     with pytest.raises(ConfigError) as caught:

@@ -47,7 +47,7 @@ class Target:
         self.shared = shared
         self._personal = personal
         self._cookie = cookie
-        self.cookies = SignedCookie(secret, name=cookie, secure=False)
+        self.cookies = SignedCookie(secret, name=cookie, weak_secret=True)
         parts = [urlsplit(url) for url in urls]
         for url, part in zip(urls, parts, strict=True):
             if part.scheme not in ("http", "https") or not part.hostname:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 import re
@@ -10,27 +9,25 @@ import time
 from collections.abc import Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
-from itsdangerous.encoding import base64_decode, bytes_to_int
-from itsdangerous.signer import Signer, SigningAlgorithm
+from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode, bytes_to_int, int_to_bytes
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from ..pattern import WHY_ESCAPE, well_formed
+from .secret import Secret, checked
 from .settings import matching, strings
 
 if TYPE_CHECKING:
     from ..asgi import Request
 
-Secret = str | bytes | Sequence[str | bytes]
-"""One secret, or several from oldest to newest: all of them verify and the newest signs."""
-
-_SALT = b"sse_edge.session"
+_SALT = "sse_edge.session:"  # and the cookie's name
+_SIGNATURE = 43  # characters of SHA-256 in base64
+_SPELLING = re.compile(r"\.?[\w-]{16,}\.[\w-]{1,11}\.[\w-]{43}", re.ASCII)  # content, time, signature
 _MAX_INPUT = 4096  # bytes of a cookie that are worth verifying, and before anything is unpacked
 _MAX_OUTPUT = 3800  # browsers drop cookies above 4096 bytes, name and attributes included
-_MAX_TRIES = 4  # cookies of the same name; a sibling subdomain can add some of its own
 _MAX_KNOWN = 4096  # verified cookies that are remembered, about 1 KB each
 _CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
 _TEXT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,256}")
@@ -69,11 +66,14 @@ class Anonymous:
 
 
 class SignedCookie:
-    """Sessions that sse_edge signs itself, by HMAC-SHA-256 with itsdangerous.
+    """Sessions that sse_edge signs itself, by HMAC-SHA-256.
 
-    ``secret`` is one secret, or a list from oldest to newest.  ``max_age`` is a session's life in
-    seconds.  ``name``, ``path``, ``domain``, ``secure`` and ``samesite`` are the cookie's.  Raises
-    ConfigError.
+    ``secret`` is one secret, or a list from oldest to newest; ``weak_secret=True`` lets one pass that others
+    could find.  ``max_age`` is a session's life in seconds.  ``name``, ``path``, ``domain``, ``secure`` and
+    ``samesite`` are the cookie's; what was issued under another name is not valid.  Raises ConfigError.
+
+    A cookie is what itsdangerous' URLSafeTimedSerializer makes of user, session and patterns, and valid as
+    that text alone.  Of several valid ones that a browser sends, the newest counts.
     """
 
     anonymous = False
@@ -88,6 +88,7 @@ class SignedCookie:
         domain: str | None = None,
         secure: bool = True,
         samesite: Literal["Strict", "Lax", "None"] = "Lax",
+        weak_secret: bool = False,
     ) -> None:
         why = "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~"
         self._name = matching("name", name, _TOKEN, why)
@@ -105,29 +106,26 @@ class SignedCookie:
             raise ConfigError("name", 'browsers take a __Host- cookie only with path "/" and no domain', name)
         scope = f"Path={path}" + (f"; Domain={domain}" if domain else "")
         self._attributes = f"{scope}; HttpOnly{'; Secure' if secure else ''}; SameSite={samesite}"
-        self._serializer = URLSafeTimedSerializer(
-            _secrets(secret),
-            _SALT,
-            signer=_Signer,
-            signer_kwargs={
-                "key_derivation": "hmac",
-                "digest_method": hashlib.sha256,
-                "algorithm": _HMACSHA256(),
-            },
-        )
-        self._verifier = self._signer()
+        salt = f"{_SALT}{name}".encode()
+        keys = [hmac.digest(key, salt, "sha256") for key in checked(secret, weak=weak_secret)]
+        self._keys = keys[::-1]  # the newest first
+        self._payload = URLSafeSerializer(b"")  # the form of the content; it signs nothing
         self._known = lru_cache(maxsize=_MAX_KNOWN)(self._verify)
 
     def identify(self, request: Request, now: float) -> Identity | None:
-        """Who the first valid cookie of this name was issued for."""
-        for value in request.cookies(self._name)[:_MAX_TRIES]:
+        """Who the newest valid cookie of this name was issued for."""
+        newest: tuple[int, str] | None = None
+        found = None
+        for value in request.cookies(self._name):
             try:
                 issued, identity = self._known(value)
             except BadData:
                 continue
-            if issued - _CLOCK_SKEW <= now < issued + self._max_age:
-                return identity
-        return None
+            if not issued - _CLOCK_SKEW <= now < issued + self._max_age:
+                continue
+            if newest is None or (issued, value) > newest:
+                newest, found = (issued, value), identity
+        return found
 
     def issue(
         self, user: str, channels: Sequence[str] = (), *, session: str | None = None, now: float | None = None
@@ -144,9 +142,9 @@ class SignedCookie:
             if not well_formed(pattern):
                 raise FieldError("channels", WHY_ESCAPE, pattern)
         payload = [_text("user", user), _text("session", session), patterns]
-        signer = self._signer()
-        signer.now = int(time.time() if now is None else now)
-        value = signer.sign(self._serializer.dump_payload(payload)).decode()
+        issued = int(time.time() if now is None else now)
+        signed = b".".join((self._payload.dump_payload(payload), base64_encode(int_to_bytes(issued))))
+        value = b".".join((signed, _signature(self._keys[0], signed))).decode()
         if len(value) > _MAX_OUTPUT:
             raise FieldError("channels", f"would make a cookie of more than {_MAX_OUTPUT} bytes", len(value))
         return value
@@ -162,65 +160,29 @@ class SignedCookie:
         """The Set-Cookie header that makes a browser forget the cookie."""
         return f"{self._name}=; Max-Age=0; {self._attributes}"
 
-    def _signer(self) -> _Signer:
-        signer = self._serializer.make_signer(_SALT)
-        assert isinstance(signer, _Signer)
-        return signer
-
-    def _verify(self, value: str) -> tuple[float, Identity]:
+    def _verify(self, value: str) -> tuple[int, Identity]:
         """When a cookie was issued, in Unix seconds, and for whom.  Raises BadData.
 
         True for ever, so that it is remembered: a session opens a stream with each of its pages.  What
-        is no valid cookie pushes nothing out, because exceptions are not remembered.
+        is no valid cookie pushes nothing out, because exceptions are not remembered, and a valid one has
+        one spelling: signatures are compared as they were written.
         """
-        if len(value) > _MAX_INPUT:
-            raise BadData("too long")
-        # What the serializer's own loads() does, with one signer for all cookies and without a datetime.
-        body, _, stamp = Signer.unsign(self._verifier, value).rpartition(b".")
-        if not 0 < len(stamp) <= 11:  # 64 bits
-            raise BadData("no time")
+        if len(value) > _MAX_INPUT or not _SPELLING.fullmatch(value):
+            raise BadData("no cookie of ours")
+        text = value.encode()
+        signed, signature = text[: -_SIGNATURE - 1], text[-_SIGNATURE:]
+        if not any(hmac.compare_digest(_signature(key, signed), signature) for key in self._keys):
+            raise BadData("not signed by us")
+        content, _, stamp = signed.rpartition(b".")
         issued = bytes_to_int(base64_decode(stamp))
-        payload = self._serializer.load_payload(body)
-        match payload:
+        match self._payload.load_payload(content):
             case [str(user), str(session), list(patterns)] if all(map(_is_text, [user, session, *patterns])):
                 return issued, Identity(user, tuple(patterns), session, issued + self._max_age)
         raise BadData("not a session")
 
 
-class _Signer(TimestampSigner):
-    """Signs with the time it is given; verifying reads no time at all.  Derives each key once."""
-
-    now = 0
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._derived: dict[str | bytes | None, bytes] = {}
-
-    def get_timestamp(self) -> int:
-        return self.now
-
-    def derive_key(self, secret_key: str | bytes | None = None) -> bytes:
-        key = self._derived.get(secret_key)
-        if key is None:
-            key = self._derived[secret_key] = super().derive_key(secret_key)
-        return key
-
-
-class _HMACSHA256(SigningAlgorithm):
-    """What itsdangerous does itself, in one call instead of four (measured: 2 µs less a cookie)."""
-
-    def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha256")
-
-
-def _secrets(secret: object) -> list[bytes]:
-    keys = [secret] if isinstance(secret, str | bytes) else secret
-    if not isinstance(keys, list | tuple) or not keys:
-        raise ConfigError("secret", "must be a secret, or a list of them from oldest to newest", secret=True)
-    for key in keys:
-        if not isinstance(key, str | bytes) or not key.strip():
-            raise ConfigError("secret", "each must be non-empty text or bytes", secret=True)
-    return [key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key for key in keys]
+def _signature(key: bytes, signed: bytes) -> bytes:
+    return base64_encode(hmac.digest(key, signed, "sha256"))
 
 
 def _is_text(value: object) -> bool:

@@ -24,7 +24,7 @@ def main() -> None:
     See it work:        sse-edge demo
     Run your app:       sse-edge serve myapp:app
     Publish an event:   sse-edge publish news "Hello"
-    Make a cookie:      sse-edge token u42 --secret s3cret
+    Make a cookie:      sse-edge token u42
     Size a machine:     sse-edge tune --connections 10000
     Find what is wrong: sse-edge doctor https://example.com/events/me
 

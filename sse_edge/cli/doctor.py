@@ -37,8 +37,10 @@ INDENT = 24
 )  # fmt: skip
 @click.option("--cookie", metavar="NAME=VALUE", show_envvar=True, help="Or a cookie that is there already.")
 @click.option(
-    "--name", default="session", show_default=True, show_envvar=True, help="The session cookie's name."
-)
+    "--name", default="session", show_default=True,
+    envvar=["SSE_EDGE_DOCTOR_NAME", "SSE_EDGE_COOKIE_NAME"], show_envvar=True,
+    help="The session cookie's name.",
+)  # fmt: skip
 @redis_option(
     "doctor", "Publish events through the application's Redis, and look at its settings.", default=None
 )
@@ -149,7 +151,8 @@ def doctor(
     carried = None if unknown else channel.replace("{user}", user or "")
     if secret and user:
         patterns = [carried] if carried else []
-        cookie = f"{name}={SignedCookie(secret, name=name).issue(user, patterns)}"
+        # Whether the secret is a good one was the application's to say.
+        cookie = f"{name}={SignedCookie(secret, name=name, weak_secret=True).issue(user, patterns)}"
     backend = None
     if redis is not None:
         backend = RedisBackend(

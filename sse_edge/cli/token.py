@@ -22,16 +22,30 @@ from .failure import Misuse
     "--secret", envvar=["SSE_EDGE_TOKEN_SECRET", "SSE_EDGE_SECRET"], show_envvar=True,
     help="The application's secret.",
 )  # fmt: skip
-@click.option("--name", default="session", show_default=True, show_envvar=True, help="The cookie's name.")
+@click.option(
+    "--weak-secret", is_flag=True, show_envvar=True,
+    help="Take one that others could find, as the application does with weak_secret=True.",
+)  # fmt: skip
+@click.option(
+    "--name", default="session", show_default=True,
+    envvar=["SSE_EDGE_TOKEN_NAME", "SSE_EDGE_COOKIE_NAME"], show_envvar=True,
+    help="The cookie's name, which is part of what is signed.",
+)  # fmt: skip
 @click.option(
     "--max-age", type=float, default=86400.0, show_default=True, show_envvar=True,
     help="For --header: seconds that browsers keep it. How long it is valid is up to the application.",
 )  # fmt: skip
 @click.option("--header", is_flag=True, show_envvar=True, help="Print the whole Set-Cookie value.")
 def token(
-    user: str, channels: tuple[str, ...], secret: str | None, name: str, max_age: float, header: bool
+    user: str,
+    channels: tuple[str, ...],
+    secret: str | None,
+    weak_secret: bool,
+    name: str,
+    max_age: float,
+    header: bool,
 ) -> None:
-    """Print a cookie value that signs USER in where SignedCookie has the same secret.
+    """Print a cookie value that signs USER in where SignedCookie has the same secret and name.
 
     \b
     export SSE_EDGE_SECRET=...
@@ -41,5 +55,5 @@ def token(
     """
     if not secret:
         raise Misuse("no secret: give --secret, or set SSE_EDGE_SECRET")
-    cookie = SignedCookie(secret, name=name, max_age=max_age)
+    cookie = SignedCookie(secret, name=name, max_age=max_age, weak_secret=weak_secret)
     click.echo(cookie.set_cookie(user, channels) if header else cookie.issue(user, channels))
