@@ -11,7 +11,7 @@ from sse_edge import Limits, SignedCookie, SSEMiddleware
 app = SSEMiddleware(
     None,
     backend=os.environ.get("REDIS", "redis://127.0.0.1:6379/0"),
-    auth=SignedCookie(os.environ["SESSION_SECRET"]),
+    auth=SignedCookie(os.environ["SESSION_SECRET"], name="__Host-session"),
     channels={"/events/me": ["user:{user}", "news"]},
     origins=[origin for origin in os.environ.get("ORIGIN", "").split(",") if origin],
     trusted_proxies=os.environ.get("PROXIES", "127.0.0.1/32,unix").split(","),

@@ -1,7 +1,8 @@
 """Django in one file: a view signs in, a sync view publishes, and streams are private to a user.
 
 pip install 'sse_edge[server]' django
-REDIS=redis://127.0.0.1:6379/0 sse-edge serve django_asgi:app --app-dir examples --workers 2
+export REDIS=redis://127.0.0.1:6379/0 SECRET=$(openssl rand -hex 32)
+sse-edge serve django_asgi:app --app-dir examples --workers 2
 curl -c jar 'http://127.0.0.1:8000/login/u42' && curl -N -b jar http://127.0.0.1:8000/events/me
 curl http://127.0.0.1:8000/ship/u42   # in another terminal
 """
@@ -16,11 +17,11 @@ from django.urls import path
 from sse_edge import SignedCookie, SSEMiddleware, SyncPublisher
 
 BACKEND = os.environ.get("REDIS", "memory://")
-SECRET = os.environ.get("SECRET", "only for trying it out")
+SECRET = os.environ["SECRET"]  # of all workers
 
 settings.configure(SECRET_KEY=SECRET, ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1", "localhost"])
 
-auth = SignedCookie(SECRET, secure=False)
+auth = SignedCookie(SECRET, name="__Host-session")
 events = SyncPublisher(BACKEND)
 
 

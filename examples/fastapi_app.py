@@ -6,6 +6,7 @@ then open http://127.0.0.1:8000, in a second browser too, and sign in as anybody
 """
 
 import os
+import secrets
 import time
 from typing import Annotated
 
@@ -16,9 +17,12 @@ from pydantic import BaseModel, Field
 from sse_edge import Publisher, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Request as StreamRequest
 
-# memory:// serves one process.  For several: REDIS=redis://127.0.0.1:6379/0, and a secret of your own.
+# memory:// serves one process.  For several: REDIS=redis://127.0.0.1:6379/0, and one SECRET for all.
 BACKEND = os.environ.get("REDIS", "memory://")
-auth = SignedCookie(os.environ.get("SECRET", "only for trying it out"), secure=False)
+SECRET = os.environ.get("SECRET") or secrets.token_urlsafe(32)
+
+# Without TLS browsers take it from this machine only, and Safari not at all: name="session", secure=False.
+auth = SignedCookie(SECRET, name="__Host-session")
 events = Publisher(BACKEND)
 
 app = FastAPI()

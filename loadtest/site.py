@@ -31,6 +31,9 @@ DEPLOY = Path(__file__).parents[1] / "deploy"
 CHANNEL = "news"
 """The shared channel of ``deploy/app.py``; every stream hears its user's own as well."""
 
+COOKIE = "__Host-session"
+"""The name of its cookie."""
+
 FACTS = (
     "cpu",
     "cores",
@@ -70,7 +73,7 @@ class Site:
         self._programs: dict[str, list[programs.Program]] = {"worker": [], "proxy": [], "Redis": []}
         secret = secrets.token_urlsafe(32)
         self.secret = secret
-        self._cookies = SignedCookie(secret)
+        self._cookies = SignedCookie(secret, name=COOKIE)
         places = [programs.free_port() for _ in range(layout.workers)]
         self._files = tuned(layout.sizing, [f"127.0.0.1:{port}" for port in places])
         self.redis = self._start_redis()
@@ -102,7 +105,7 @@ class Site:
 
     def requests(self, first: int, count: int) -> list[bytes]:
         """What browsers send that open ``/events/me``, each with the session of a user of its own."""
-        head = f"GET /events/me HTTP/1.1\r\nHost: localhost\r\n{HEAD}Cookie: session="
+        head = f"GET /events/me HTTP/1.1\r\nHost: localhost\r\n{HEAD}Cookie: {COOKIE}="
         numbers = range(first, first + count)
         return [f"{head}{self._cookies.issue(user(number))}\r\n\r\n".encode() for number in numbers]
 

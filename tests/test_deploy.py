@@ -23,6 +23,12 @@ ROOT = TESTS.parent
 DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 SECRET = "a secret of the tests"
+COOKIE = "__Host-session"
+
+
+def cookies():
+    """What lets u42 into the example app."""
+    return {COOKIE: SignedCookie(SECRET, COOKIE).issue("u42")}
 
 
 def run(*arguments, cwd=None):
@@ -138,7 +144,7 @@ async def test_the_unit_starts_and_drains(serve, connect, redis_url):
     process = serve([BIN / "sse-edge", *arguments], port=port, env=env, cwd=DEPLOY)
     url = f"http://127.0.0.1:{port}"
     assert (await get(f"{url}/status/live")).status == 200
-    stream = await connect(f"{url}/events/me", cookies={"session": SignedCookie(SECRET).issue("u42")})
+    stream = await connect(f"{url}/events/me", cookies=cookies())
     metrics = (await get(f"{url}/status/metrics")).body.decode()
     assert "sse_edge_ready 1.0" in metrics  # it waited for Redis before it took the stream
     process.signal(signal.SIGTERM)
@@ -525,8 +531,7 @@ async def test_haproxy_in_front(haproxy, connect, redis_url):
     told to come back and others get a 503.
     """
     url, apps = haproxy
-    cookies = {"session": SignedCookie(SECRET).issue("u42")}
-    stream = await connect(f"{url}/events/me", cookies=cookies, headers={"X-Forwarded-For": "192.0.2.1"})
+    stream = await connect(f"{url}/events/me", cookies=cookies(), headers={"X-Forwarded-For": "192.0.2.1"})
     async with Publisher(redis_url) as events:
         await events.publish("user:u42", "hello")
     assert (await stream.next()).data == "hello"

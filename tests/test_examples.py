@@ -57,7 +57,7 @@ async def test_fastapi(example, connect):
     url = example("fastapi_app")
     assert b"EventSource" in (await get(url + "/")).body
     assert (await get(url + "/events/me")).status == 401
-    assert (await post(url + "/publish", {"text": "x"}, "session=forged")).status == 401
+    assert (await post(url + "/publish", {"text": "x"}, "__Host-session=forged")).status == 401
     assert (await post(url + "/login", {"user": "a:b"})).status == 422
     cookies = {}
     streams = {}
@@ -77,9 +77,28 @@ async def test_fastapi(example, connect):
     assert json.loads(answer.body) == {"id": event.id}
 
 
+def test_a_browser_keeps_the_cookie_without_tls(example, page):
+    """On this machine Chromium takes the __Host- cookie over plain http, and opens a stream with it."""
+    page.get(example("fastapi_app") + "/")
+    assert (
+        page.execute_async_script(
+            """
+        const [done] = arguments, user = JSON.stringify({user: "ann"});
+        const options = {method: "POST", headers: {"content-type": "application/json"}, body: user};
+        fetch("/login", options).then(() => {
+            const stream = new EventSource("/events/me");
+            stream.onopen = () => { stream.close(); done("open"); };
+            stream.onerror = () => done("refused");
+        });
+        """
+        )
+        == "open"
+    )
+
+
 async def test_django(example, connect, redis_url):
     """A sync view publishes in one worker what a stream of any worker hears."""
-    url = example("django_asgi", "--workers", 2, env={"REDIS": redis_url})
+    url = example("django_asgi", "--workers", 2, env={"REDIS": redis_url, "SECRET": "a secret of the tests"})
     cookie = (await get(url + "/login/u42")).header("set-cookie").partition(";")[0]
     streams = [await connect(url + "/events/me", headers={"Cookie": cookie}) for _ in range(4)]
     answer = await get(url + "/ship/u42")

@@ -44,7 +44,7 @@ from ..layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Lay
 from ..progress import Progress
 from ..report import page, plot, text
 from ..scenarios import SCENARIOS
-from ..site import Site, facts, missing, running
+from ..site import COOKIE, Site, facts, missing, running
 from .conductor import Conductor
 from .deployment import Deployment, Ours, Theirs
 from .member import Listeners
@@ -290,6 +290,7 @@ def deployed(
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
         given.redis, given.cacert, given.channel = site.redis, site.authority or "", "news"
+        given.cookie = COOKIE
         os.environ["SSE_EDGE_SECRET"] = site.secret
         yield Ours(site), site, layout
 

@@ -67,7 +67,10 @@ def declare(add: Callable[..., Any]) -> None:
     add("--pause", type=positive, default=5.0, help="deploy: seconds between two restarts (default: 5)")
     add("--target", default="", help="a running deployment, as https://localhost/events/me")
     add("--redis", default="redis://127.0.0.1:6379/0", help="where the target's events come from")
-    add("--cookie", default="session", help="the name of the app's cookie (default: session)")
+    name = os.environ.get("SSE_EDGE_COOKIE_NAME", "session")
+    add(
+        "--cookie", default=name, help="the name of the app's cookie (SSE_EDGE_COOKIE_NAME; default: session)"
+    )
     add("--cacert", default="", help="certificate of the target's private authority")
     add("--channel", default="news", help="a channel that every stream of the target hears (default: news)")
     add("--own-channel", default="user:{user}", help="personal: the one that only this user hears")
