@@ -123,6 +123,8 @@ REFUSED = [
     ("alice", "/events/orders/:", 400),
     ("alice", "/events/orders/ok1%253Aprivate", 403),
     ("alice", "/events/orders/ok1%EF%BC%9Aprivate", 403),
+    ("alice", "/events/orders/ok1%C0%BAprivate", 403),
+    ("alice", "/events/orders/ok1%3Fprivate", 403),
     ("alice", "/events/orders/*", 403),
     ("alice", "/events/orders/%2A", 403),
     ("alice", "/events/orders/ok2", 403),

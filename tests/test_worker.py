@@ -388,6 +388,20 @@ async def test_a_channel_is_lost(edge, listen, url, publisher, rights):
     assert middleware._worker.hub._feeds == {}
 
 
+async def test_asked_again_with_the_values(edge, listen):
+    """An ``authorize`` that takes the values is told them at first and each time it is asked again."""
+    asked = []
+
+    async def told(identity, channel, values):
+        asked.append((channel, dict(values)))
+        return True
+
+    await listen(edge(authorize=told, reauthorize_every=0.1), path=TWO)
+    expected = [("a", {"a": "a"}), ("b", {"b": "b"})]
+    await eventually(lambda: len(asked) >= 6)
+    assert asked[:6] == expected * 3
+
+
 async def test_all_channels_are_lost(edge, listen, rights):
     """A stream with nothing left to hear ends, and only then."""
     middleware = edge(authorize=rights, reauthorize_every=0.2)

@@ -16,7 +16,7 @@ from .failure import Misuse
 @click.option(
     "--channel", "channels", metavar="PATTERN", multiple=True,
     envvar="SSE_EDGE_TOKEN_CHANNEL", show_envvar=True,
-    help="Channels the user may read, * for any run of characters. Can be repeated.",
+    help="Channels the user may read: * for any run of characters, \\* for a star. Can be repeated.",
 )  # fmt: skip
 @click.option(
     "--secret", envvar=["SSE_EDGE_TOKEN_SECRET", "SSE_EDGE_SECRET"], show_envvar=True,
