@@ -97,6 +97,31 @@ async def test_paths(path, channel):
 
 
 @pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/events/..", False),
+        ("/events/.", False),
+        ("/events/./x", False),
+        ("/events/../x", False),
+        ("/events/x/../y", False),
+        ("/events//..", False),
+        ("/events/...", True),
+        ("/events/..x", True),
+        ("/events/x..", True),
+        ("/events/.x/y.", True),
+    ],
+)
+def test_no_segment_goes_up(path, found):
+    """A path with a segment ``.`` or ``..`` has no streams, whatever else would have matched it."""
+    everywhere = Routes("/events", lambda request: ["news"])
+    assert everywhere.under(path)
+    assert bool(everywhere.match(path)) is found
+    if not found:
+        templates = {path: "a", "/events/{x}": "b", "/events/{x}/{y}": "c"}
+        assert Routes("/events", templates).match(path) is None
+
+
+@pytest.mark.parametrize(
     ("channels", "expected"),
     [
         ("news", {"news": None}),

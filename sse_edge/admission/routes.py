@@ -34,6 +34,7 @@ NO_VALUES: Values = MappingProxyType({})
 
 log = logging.getLogger("sse_edge")
 _PLAIN_PATH = re.compile(r"/|(/[^/{}]+)+")
+_DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,9 @@ class Routes:
         return path == self._path or path.startswith(self._below)
 
     def match(self, path: str) -> Match | None:
-        """The route for ``path``, if there is one."""
+        """The route for ``path``, if there is one; none where it has a segment ``.`` or ``..``."""
+        if _DOT_SEGMENT.search(path):
+            return None  # A proxy that makes it plain sees another path, and limits that one.
         source = self._static.get(path)
         if source is not None:
             return Match({}, source)
