@@ -88,17 +88,20 @@ https://localhost:PORT {
 
 @pytest.fixture(scope="module")
 def shop():
-    """Redis and three apps on it: ``lively`` speaks each second, ``strict`` limits connects."""
+    """Redis and four apps on it: ``lively`` speaks each second, ``strict`` limits connects, and ``switching``
+    is on a server that goes on in HTTP/2 when it is asked to.
+    """
     processes, redis = Processes(), RedisServer()
     try:
         redis.start()
         env = {"BACKEND": redis.url, "TRUSTED": "127.0.0.1/32", "ORIGINS": "https://page.example.com"}
         redis.apps = {
-            name: processes.serve_app("apps.edge:edge", env={**env, **more})
-            for name, more in (
-                ("lively", {"KEEP_ALIVE": "1"}),
-                ("quiet", {}),
-                ("strict", {"CONNECTS": "30/minute"}),
+            name: processes.serve_app("apps.edge:edge", server=server, env={**env, **more})
+            for name, server, more in (
+                ("lively", "uvicorn", {"KEEP_ALIVE": "1"}),
+                ("quiet", "uvicorn", {}),
+                ("strict", "uvicorn", {"CONNECTS": "30/minute"}),
+                ("switching", "hypercorn", {}),
             )
         }
         yield redis
@@ -284,6 +287,32 @@ async def test_a_fault_in_caddy(change, codes, says, front, examine):
     found = await examine(front("caddy", change), patience=3.0)
     assert found.keys() <= {*codes, "buffered"} if "compressed" in codes else found.keys() == codes
     assert any(says in finding.fault.caddy for finding in found.values())
+
+
+PASSED = (
+    'proxy_set_header Connection "";',
+    "proxy_set_header Connection $http_connection; proxy_set_header Upgrade $http_upgrade;",
+)
+STRIPPED = after("tls CERT KEY", "request_header -Upgrade")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "codes"),
+    [
+        ("nginx", [PASSED], {"upgrade-passed"}),
+        ("nginx", [], set()),
+        ("caddy", [], {"upgrade-passed"}),
+        ("caddy", [STRIPPED], set()),
+    ],
+)
+async def test_an_upgrade_that_is_passed_on(kind, changes, codes, front, examine):
+    """Before a server that speaks h2c a proxy that passes any Upgrade on is named; before another, and where
+    it passes none on, nothing is.
+    """
+    found = await examine(front(kind, *changes, app="switching"), patience=3.0)
+    assert found.keys() == codes
+    assert all("pgrade" in getattr(finding.fault, kind) for finding in found.values())
+    assert await examine(front(kind, *changes, name="other"), patience=3.0) == {}
 
 
 async def test_a_read_timeout_below_the_keep_alive(front, examine):

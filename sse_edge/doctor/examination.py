@@ -12,7 +12,7 @@ from ..publisher import Publisher
 from . import judgement
 from .finding import Finding, found, unknown
 from .machine import this_machine
-from .wire import BROWSER, SAME_ORIGIN, Answer, Connection, Headers, Heard, Target, heard
+from .wire import BROWSER, H2C, SAME_ORIGIN, Answer, Connection, Headers, Heard, Target, heard
 
 EVENTS = 3
 """How many are published to see whether they come one by one."""
@@ -185,6 +185,7 @@ class Examination:
         yield judgement.cross_site(
             await self._head(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
         )
+        yield judgement.upgrade(await self._head(*SAME_ORIGIN, *H2C))
         yield judgement.cursor(await self._head(*SAME_ORIGIN, ("Last-Event-ID", "x" * 300)))
         bare = await self._head(*SAME_ORIGIN, cookie=False)
         yield judgement.without_cookie(bare)

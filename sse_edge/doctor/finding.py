@@ -176,6 +176,14 @@ FAULTS = {
             "remove proxy_set_header Sec-Fetch-Site", "remove header_up -Sec-Fetch-Site",
         ),
         Fault(
+            "upgrade-passed", _FAIL,
+            "The app's server goes on in HTTP/2 with the client, past everything that the proxy says, and takes it "
+            "for the proxy: its caps, its X-Forwarded-For and closed paths are walked around. Pass no Upgrade on but "
+            "websocket.",
+            'map $http_upgrade $upgrade {"~*^websocket$" websocket; default "";} proxy_set_header Upgrade $upgrade;',
+            "request_header @other_upgrade -Upgrade; see Caddyfile",
+        ),
+        Fault(
             "own-origin-refused", _FAIL,
             "The app does not know its own name: it needs the browser's Host and, from a trusted proxy, "
             'X-Forwarded-Proto. SSEMiddleware(trusted_proxies=["127.0.0.1/32"]).',

@@ -214,6 +214,16 @@ def cross_site(reply: Answer) -> Finding:
     return ok("cross-site", f"refused ({reply.status})")
 
 
+def upgrade(reply: Answer) -> Finding:
+    """A request with ``H2C``."""
+    offered = reply.header("upgrade")
+    if reply.status == 101:
+        return found("upgrade", "upgrade-passed", "Upgrade: h2c gets 101 Switching Protocols")
+    if "h2c" in offered.lower():
+        return found("upgrade", "upgrade-passed", f"the answer offers Upgrade: {offered}")
+    return ok("upgrade", f"Upgrade: h2c gets {reply.status}, and no tunnel")
+
+
 def own_origin(reply: Answer, origin: str) -> Finding:
     """A request with the URL's own origin."""
     if reply.status == 403:

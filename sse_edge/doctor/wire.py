@@ -36,6 +36,14 @@ SAME_ORIGIN: Headers = (
 """What it sends besides to its own origin, instead of Origin."""
 
 
+H2C: Headers = (
+    ("Connection", "Upgrade, HTTP2-Settings"),
+    ("Upgrade", "h2c"),
+    ("HTTP2-Settings", "AAMAAABkAAQAAP__"),  # SETTINGS: 100 streams, a window of 65,535
+)
+"""What asks a server to go on in HTTP/2 without TLS (RFC 7540, 3.2): no browser does."""
+
+
 class UnreachableError(EdgeError):
     """There was no conversation: no such name, no connection, no TLS, no HTTP."""
 
@@ -232,11 +240,15 @@ class Connection:
                 raise UnreachableError(f"what answers is no HTTP/1.1: {error}") from error
             answer.end, answer.end_at = End.CUT, self.now
             return
-        if isinstance(event, h11.Response):
+        if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
+            return
+        if isinstance(event, h11.Response | h11.InformationalResponse):
             answer.status, answer.head_at = event.status_code, self.now
             answer.headers = [
                 (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers
             ]
+            if event.status_code == 101:  # nothing of HTTP/1.1 follows
+                answer.end, answer.end_at = End.CLEAN, self.now
         elif isinstance(event, h11.Data):
             answer.pieces.append((self.now, bytes(event.data)))
         elif isinstance(event, h11.EndOfMessage):
