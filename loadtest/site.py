@@ -223,7 +223,7 @@ class Site:
             {
                 "admin": f"127.0.0.1:{programs.free_port()}",
                 "http_port": str(http_port),
-                "https_port": str(port),
+                "https_port": str(port if layout.tls else programs.free_port()),
                 "site": "localhost" if layout.tls else f"http://localhost:{port}",
                 "access_log": str(directory / "access.log"),
             },

@@ -36,6 +36,8 @@ TOGETHER = {
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
     "tests/test_leases.py": "leases",
+    "tests/test_upgrades.py": "upgrades",
+    "tests/test_spellings.py": "spellings",
 }
 """Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
 

@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from apps.edge import AUTH
-from servers.processes import TESTS, command, free_port
+from servers.processes import BIN, TESTS, command, free_port
+from servers.proxies import HAProxy
 from servers.sse import get
 from sse_edge import Publisher, SignedCookie, SSEMiddleware, outcome, status
 
 ROOT = TESTS.parent
 DEPLOY = ROOT / "deploy"
-BIN = Path(sys.executable).parent
 SECRET = "a secret of the tests"
 COOKIE = "__Host-session"
 
@@ -582,7 +582,8 @@ def test_envoy(old, new):
 
 
 def test_traefik():
-    """The Traefik files are YAML, what they name is defined, and streams have nothing that holds them back.
+    """The Traefik files are YAML, what they name is defined, streams have nothing that holds them back, and
+    nothing but a WebSocket of the app's is upgraded.
 
     No checker of Traefik's own can be had in Debian or from PyPI.
     """
@@ -594,7 +595,10 @@ def test_traefik():
         assert router["service"] in http["services"]
         assert set(router["middlewares"]) <= set(http["middlewares"])
     kinds = {kind for name in http["routers"]["streams"]["middlewares"] for kind in http["middlewares"][name]}
-    assert kinds == {"inFlightReq"}
+    assert kinds == {"inFlightReq", "headers"}
+    for name, router in http["routers"].items():
+        upgrade = http["middlewares"][router["middlewares"][0]]["headers"]["customRequestHeaders"]
+        assert upgrade == {"Upgrade": "websocket" if name == "websockets" else "", "HTTP2-Settings": ""}
     for service in http["services"].values():
         assert service["loadBalancer"]["serversTransport"] in http["serversTransports"]
 
@@ -610,3 +614,25 @@ def test_the_table_of_files():
     assert named >= there - {"README.md"}
     assert {name for name in named if not name.startswith("../")} <= there
     assert all((DEPLOY / name).exists() for name in named)
+async def test_haproxy_counts_other_sites_pages_apart(tmp_path, serve, serve_app):
+    """What pages of other sites make a browser ask does not count as the visitor's own, and is bounded."""
+    app = serve_app("apps.everywhere:app")
+    often = {f"sc_http_req_rate({number}) gt 600": f"sc_http_req_rate({number}) gt 2" for number in (0, 1)}
+    proxy = HAProxy(tmp_path, app, often)
+    proxy.start(serve)
+    url = f"http://localhost:{proxy.port}"
+
+    async def status(**headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await get(f"{url}/events/me", method="HEAD", headers={"Accept": "*/*", **headers})).status
+
+    elsewhere = [
+        {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": "null"},
+    ]
+    assert [await status(**headers) for headers in elsewhere] == [403, 403, 429]
+    own = [{}, {"Origin": url, "Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "same-origin"}]
+    assert [await status(**headers) for headers in own] == [200, 200, 429]
+
+

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import re
-import secrets
 import time
 
-from apps.edge import AUTH
+import pytest
+
 from servers.processes import free_port
 from servers.proxies import COOKIES, EVENT_SOURCE, OTHER, ask, cookies, figures, streams, until
 from servers.sse import get
@@ -54,28 +54,6 @@ async def test_streams_per_address(behind, stream):
     told = await figures(site.apps[0])
     assert told["refusals"] == {}
     assert told["opened"] == 5
-
-
-async def test_streams_per_session(behind, stream):
-    """Beyond per_session a session is refused wherever it comes from; without a cookie the app refuses."""
-    site = behind("nginx", apps=1, per_session="2")
-    for number in (2, 3):
-        await stream(site, source=f"127.0.0.{number}")
-    await refused(site, cookies=COOKIES, source="127.0.0.4")
-    await stream(site, cookies=cookies("other"))
-    assert (await ask(site)).status == 401
-    assert (await figures(site.apps[0]))["refusals"] == {"unauthenticated": 1}
-
-
-async def test_a_long_cookie_is_counted_too(behind, stream):
-    """A cookie above 255 bytes, which nginx would not count as a key, is known by its signature."""
-    site = behind("nginx", apps=1, per_session="2")
-    value = AUTH.issue("u" * 100, channels=[f"order:{secrets.token_hex(32)}" for _ in range(10)])
-    assert len(value) > 500
-    long = {"session": value}
-    for _ in range(2):
-        await stream(site, cookies=long)
-    await refused(site, cookies=long)
 
 
 async def test_connects_per_address(behind, stream):
@@ -130,29 +108,114 @@ ADDRESSES = [
 ]
 
 
-async def test_networks(serve, tmp_path):
+@pytest.fixture
+def tell(serve, tmp_path):
+    """``tell(maps, variable)`` starts an nginx with some of the shipped maps; ``await`` of what that returns,
+    with headers, is what the variable is for such a request.
+    """
+
+    def start(maps, variable):
+        port = free_port()
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        paths = "".join(f"{kind}_temp_path {tmp_path};" for kind in kinds)
+        config = tmp_path / "nginx.conf"
+        config.write_text(
+            f"pid {tmp_path}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {paths}\n{maps}"
+            f"server {{ listen 127.0.0.1:{port}; set_real_ip_from 127.0.0.1; real_ip_header X-Claim;"
+            f' return 200 "{variable}"; }} }}\n'
+        )
+        serve(["nginx", "-e", "stderr", "-c", config, "-g", "daemon off;"], port=port)
+
+        async def told(headers):
+            return (await get(f"http://127.0.0.1:{port}/", headers=headers)).body.decode()
+
+        return told
+
+    return start
+
+
+def own_map(name):
+    """The map of the shipped file that sets a variable."""
+    (text,) = re.findall(rf"    map [^\n]+ \${name} \{{\n.*?\n    \}}\n", shipped("nginx.conf"), re.DOTALL)
+    return text
+
+
+async def test_networks(tell):
     """nginx counts addresses by the same networks as the app does."""
-    (own_map,) = re.findall(r"map \$remote_addr \$network \{.*?\n    \}", shipped("nginx.conf"), re.DOTALL)
-    port = free_port()
-    paths = "".join(
-        f"{kind}_temp_path {tmp_path};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = tmp_path / "nginx.conf"
-    config.write_text(
-        f"pid {tmp_path}/pid; error_log stderr; events {{}}\nhttp {{ access_log off; {paths}\n{own_map}\n"
-        f"server {{ listen 127.0.0.1:{port}; set_real_ip_from 127.0.0.1; real_ip_header X-Claim;"
-        ' return 200 "$network"; } }\n'
-    )
-    serve(["nginx", "-e", "stderr", "-c", config, "-g", "daemon off;"], port=port)
-    proxies = TrustedProxies()
+    proxies, network = TrustedProxies(), tell(own_map("network"), "$network")
     of_nginx, of_app = {}, {}
     for address in ADDRESSES:
-        answer = await get(f"http://127.0.0.1:{port}/", headers={"X-Claim": address})
-        of_nginx.setdefault(answer.body, set()).add(address)
+        of_nginx.setdefault(await network({"X-Claim": address}), set()).add(address)
         scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": (address, 1)}
         of_app.setdefault(proxies.client(Request.of(scope)), set()).add(address)
     assert sorted(map(sorted, of_nginx.values())) == sorted(map(sorted, of_app.values()))
     assert len(of_app) == 10
+
+
+OWN = {"Host": "example.com:8080", "Origin": "http://example.com:8080"}
+
+
+FOREIGN = [
+    ({}, False),
+    ({"Sec-Fetch-Site": "same-origin"}, False),
+    ({"Sec-Fetch-Site": "none"}, False),
+    (OWN, False),
+    ({**OWN, "Sec-Fetch-Site": "same-origin"}, False),
+    ({**OWN, "Host": "EXAMPLE.com:8080"}, False),
+    ({"Origin": "https://www.example.org", "Sec-Fetch-Site": "cross-site"}, False),  # it is listed
+    ({"Sec-Fetch-Site": "cross-site"}, True),
+    ({"Sec-Fetch-Site": "same-site"}, True),
+    ({"Sec-Fetch-Site": "Cross-Site"}, True),
+    ({**OWN, "Origin": "https://example.com:8080"}, True),
+    ({**OWN, "Origin": "http://example.com"}, True),
+    ({**OWN, "Origin": "http://example.com:80801"}, True),
+    ({**OWN, "Origin": "http://xexample.com:8080"}, True),
+    ({"Origin": "null"}, True),
+    ({"Origin": "null", "Sec-Fetch-Site": "same-origin"}, True),
+    ({"Origin": "https://www.example.org.evil.example"}, True),
+    ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, True),
+    ({"Origin": "https://evil.example", "Sec-Fetch-Site": "same-site"}, True),
+]
+
+
+async def test_what_is_foreign(tell):
+    """A page of another origin is told from the site's own by what its browser says, and can be listed."""
+    listed = own_map("listed").replace("# https://www", "https://www")
+    is_foreign = tell(listed + own_map("foreign"), "$foreign")
+    for headers, foreign in FOREIGN:
+        assert await is_foreign(headers) == str(int(foreign)), headers
+
+
+async def test_a_hostile_page_uses_up_nobodys_connects(behind, stream):
+    """Whatever pages of other sites make a browser ask is counted apart: they are refused in the end, and the
+    visitor's own streams are not.
+    """
+    site = behind("nginx", apps=1, connect_rate="1r/m", connect_burst="2")
+    hostile = [
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Origin": "null"},
+    ]
+    for headers in hostile:
+        assert (await ask(site, headers={**OTHER, **headers}, cookies=COOKIES)).status == 403
+    for headers in hostile:
+        assert (await ask(site, headers={**OTHER, **headers}, cookies=COOKIES)).status == 429
+    for headers in ({}, {"Origin": site.url}, {"Sec-Fetch-Site": "same-origin"}):
+        await stream(site, headers=headers)
+    await refused(site, cookies=COOKIES)
+    assert (await figures(site.apps[0]))["refusals"] == {"origin": 3}
+
+
+async def test_a_cookie_gives_no_further_streams(behind, stream):
+    """The cap is the address's, and no spelling of a cookie, nor many of them, makes another key."""
+    assert "$cookie_" not in shipped("nginx.conf")
+    site = behind("nginx", apps=1, per_address="2")
+    for _ in range(2):
+        await stream(site)
+    value = COOKIES["session"]
+    for cookie in (value, f"{value}x", f"x{value}", f'"{value}"', "a.b", f"{value}; session={value}"):
+        answer = await ask(site, headers={**OTHER, "Cookie": f"session={cookie}"})
+        assert answer.status == 429
 
 
 async def test_the_log(behind, stream):
@@ -238,6 +301,8 @@ http {{
         ssl_certificate_key {certificate[1]};
         location / {{
             proxy_pass https://127.0.0.1:{inner};
+            proxy_ssl_server_name on;
+            proxy_ssl_name localhost;
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
         }}

@@ -5,6 +5,8 @@ import contextlib
 import gzip
 import json
 import signal
+import socket
+import ssl
 import time
 
 import pytest
@@ -53,6 +55,35 @@ async def test_plain_http_leads_to_https(behind, proxy):
     assert answer.status == 308
     assert answer.header("location").startswith("https://localhost")
     assert answer.header("location").endswith("/events/me")
+
+
+@PROXY
+async def test_other_names(behind, proxy):
+    """Another name than the site's gets nothing of the app: no certificate, and 421 where it lies in TLS."""
+    site = behind(proxy, apps=1)
+    for name in ("evil.example", "localhost.evil.example", "127.0.0.1"):
+        plain = await get(f"{site.plain_url}/events/me", headers={"Host": name})
+        if proxy == "nginx":
+            assert (plain.status, plain.header("location")) == (421, None)
+        else:
+            assert (plain.status, plain.header("location")) == (308, f"https://{name}/events/me")
+        behind_tls = await ask(site, headers={"Host": name}, cookies=COOKIES)
+        assert (behind_tls.status, b"stream" in behind_tls.body) == (421, False)
+    unverified = ssl._create_unverified_context()
+    for name in ("evil.example", None):
+        plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=PATIENCE)
+        with plain, pytest.raises(ssl.SSLError, match="unrecognized name|alert"):
+            unverified.wrap_socket(plain, server_hostname=name)
+    assert (await figures(site.apps[0]))["refusals"] == {}
+
+
+@PROXY
+async def test_transport_security(behind, proxy):
+    """Over TLS browsers are told to stay with it, once; without TLS they are not."""
+    site = behind(proxy, apps=1)
+    for path in ("/", "/events/me"):
+        assert (await ask(site, path)).header("strict-transport-security") == "max-age=31536000"
+    assert (await get(f"{site.plain_url}/")).header("strict-transport-security") is None
 
 
 @PROXY
@@ -342,7 +373,7 @@ async def true_in(page, expression, timeout=PATIENCE):
 @PROXY
 async def test_thirty_streams_in_one_connection(behind, page, redis_url, proxy):
     """A browser has 30 streams over one HTTP/2 connection, more than HTTP/1.1 allows; a reload keeps them."""
-    site = behind(proxy, per_session="40") if proxy == "nginx" else behind(proxy)
+    site = behind(proxy)
     visit(page, site)
     page.execute_script(OPEN_MANY, 30)
     await true_in(page, "sources.every(source => source.readyState === EventSource.OPEN)")

@@ -358,8 +358,7 @@ def test_enough_memory():
 @pytest.mark.parametrize(
     ("streams", "zone"), [(1_000, "10m"), (10_000, "10m"), (50_000, "13m"), (100_000, "25m")]
 )
-def test_zones_have_room_for_every_session_twice(streams, zone):
-    """A full zone refuses everybody, so both grow with the streams; the shipped file is for 10,000."""
+def test_the_zone_has_room_for_every_address_twice(streams, zone):
+    """A full zone refuses everybody, so it grows with the streams; the shipped file is for 10,000."""
     text = files.tuned(size(streams))["nginx.conf"]
     assert f"limit_conn_zone $network zone=per_address:{zone};" in text
-    assert f"limit_conn_zone $session zone=per_session:{zone};" in text

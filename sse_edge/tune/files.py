@@ -79,7 +79,6 @@ def tuned(sizing: Sizing, upstream: Sequence[str] = ()) -> dict[str, str]:
             "files": str(sizing.proxy_files),
             "backlog": backlog,
             "address_zone": f"{sizing.zone // MIB}m",
-            "session_zone": f"{sizing.zone // MIB}m",
         }
     else:
         proxy = {"upstream": [re.sub("^unix:", "unix/", place) for place in places]}

@@ -37,7 +37,7 @@ NGINX_SLOT_BYTES = 432
 """What nginx takes for each of worker_connections at its start, measured."""
 
 ZONE_BYTES = 128
-"""A session or an address in one of nginx's zones: 10 MiB were full with 81,376 sessions, measured."""
+"""An address in one of nginx's zones: 10 MiB were full with 81,376 keys, measured."""
 
 LEAST_ZONE = 10 * MIB
 """A zone of the shipped nginx.conf; a full one refuses everybody."""
@@ -176,7 +176,7 @@ class Sizing:
 
     @property
     def zone(self) -> int:
-        """Of each of nginx's zones, with a session and an address for each stream, and as much again."""
+        """Of each of nginx's zones, with an address for each stream, and as much again."""
         return max(LEAST_ZONE, math.ceil(2 * self.connections * ZONE_BYTES / MIB) * MIB)
 
     @property

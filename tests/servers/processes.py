@@ -19,6 +19,7 @@ import sse_edge
 from loadtest.programs import ports
 
 TESTS = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
 
 PACKAGES = {
     "redis-server": "redis-server",
@@ -37,11 +38,20 @@ PACKAGES = {
 
 def command(name):
     """The path of an installed program; the test fails, naming the package, when it is missing."""
-    # Debian keeps nginx in /usr/sbin, which is not on everybody's PATH.
-    search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    path = shutil.which(name, path=search)
+    # Debian keeps nginx in /usr/sbin, which is not on everybody's PATH.  What lies beside Python is another
+    # version of the same, where the virtual environment is active; see ``packaged``.
+    places = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/sbin"]
+    path = shutil.which(name, path=os.pathsep.join(place for place in places if Path(place) != BIN))
     if path is None:
         pytest.fail(f"{name} is not installed: Debian package {PACKAGES.get(name, name)}", pytrace=False)
+    return path
+
+
+def packaged(name):
+    """The path of a program that a Python package brought; the test fails when it is missing."""
+    path = BIN / name
+    if not path.exists():
+        pytest.fail(f"{path} is not there: a package of the extra dev", pytrace=False)
     return path
 
 

