@@ -1,6 +1,7 @@
 """The files in deploy/: each passes its checker, and a broken copy does not."""
 
 import asyncio
+import ipaddress
 import json
 import re
 import shlex
@@ -12,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import redis
 import yaml
 
 from apps.edge import AUTH
@@ -169,12 +171,11 @@ def test_grace_periods():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     assert int(compose["services"]["app1"]["stop_grace_period"].removesuffix("s")) > grace
     assert "SSE_EDGE_SERVE_GRACE=25" in (DEPLOY / "Dockerfile").read_text()
-    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
-    container = pod["containers"][0]
+    container = pod()["containers"][0]
     before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
     own = int(container["command"][container["command"].index("--grace") + 1])
     assert own > drain + 5
-    assert pod["terminationGracePeriodSeconds"] > before + own
+    assert pod()["terminationGracePeriodSeconds"] > before + own
 
 
 # ---- the kernel
@@ -312,9 +313,80 @@ def test_what_compose_mounts():
             assert not source.startswith("./") or source in made or (DEPLOY / source).exists(), source
 
 
-def manifests(path=DEPLOY / "kubernetes/app.yaml"):
+def test_the_password_of_redis_in_compose(tmp_path, serve):
+    """As compose starts it, Redis lets in who has the secret and nobody else, and no process shows it.
+
+    It is the process itself that hears SIGTERM, no shell in front of it.
+    """
+    text = (DEPLOY / "compose.yaml").read_text()
+    service = yaml.safe_load(text)["services"]["redis"]
+    assert service["secrets"] == ["redis"]
+    port, secret = free_port(), tmp_path / "secret"
+    secret.write_text("f00d" * 8)
+    config = tmp_path / "redis.conf"
+    config.write_text((DEPLOY / "redis.conf").read_text().replace("port 6379", f"port {port}"))
+    places = {
+        "/usr/local/etc/redis/redis.conf": config, "/run/secrets/redis": secret,
+        "--bind 0.0.0.0": "--bind 127.0.0.1", "--dir /data": f"--dir {tmp_path} --supervised no", "$$": "$",
+    }  # fmt: skip
+    shell, *arguments = service["command"]
+    for old, new in places.items():
+        assert old in arguments[-1]
+        arguments[-1] = arguments[-1].replace(old, str(new))
+    process = serve([shell, *arguments], port=port)
+    shown = Path(f"/proc/{process.pid}/cmdline").read_text()
+    assert shown.startswith("redis-server")
+    assert "f00d" not in shown
+    with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
+        nobody.ping()
+    with redis.Redis(port=port, password="f00d" * 8) as app:
+        assert app.ping()
+    assert process.terminate() == 0
+
+
+def test_no_secret_has_a_default():
+    """Secrets come from where they are kept: without them compose stops, and the pod has them by name."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert set(re.findall(r"\$\{(SESSION_SECRET|REDIS_PASSWORD)(:\?|.)", text)) == {
+        ("SESSION_SECRET", ":?"), ("REDIS_PASSWORD", ":?"),
+    }  # fmt: skip
+    environment = pod()["containers"][0]["env"]
+    (password,) = (each for each in environment if each["name"] == "REDIS_PASSWORD")
+    assert password["valueFrom"]["secretKeyRef"] == {"name": "sse-edge", "key": "REDIS_PASSWORD"}
+    assert {"name": "REDIS", "value": "redis://:$(REDIS_PASSWORD)@redis:6379/0"} in environment
+
+
+def test_redis_is_alone_with_the_apps_in_compose():
+    """Redis is in a network of its own with the apps, which leads nowhere; nginx is not in it."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert compose["networks"]["data"] == {"internal": True}
+    there = {name for name, each in compose["services"].items() if "data" in each["networks"]}
+    assert there == {"app1", "app2", "redis"}
+    assert compose["services"]["redis"]["networks"] == ["data"]
+    assert all("ports" not in each for name, each in compose["services"].items() if name != "nginx")
+
+
+def every_manifest(path=DEPLOY / "kubernetes/app.yaml"):
+    """Each manifest of the file."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def manifests():
     """Kind → manifest."""
-    return {each["kind"]: each for each in yaml.safe_load_all(path.read_text())}
+    return {each["kind"]: each for each in every_manifest() if each["kind"] != "NetworkPolicy"}
+
+
+def policies():
+    """Name → specification of each NetworkPolicy."""
+    return {
+        each["metadata"]["name"]: each["spec"]
+        for each in every_manifest() if each["kind"] == "NetworkPolicy"
+    }  # fmt: skip
+
+
+def pod():
+    """The app's pod."""
+    return manifests()["Deployment"]["spec"]["template"]["spec"]
 
 
 def kubernetes_check(path):
@@ -326,6 +398,7 @@ def test_kubernetes(broken):
     code, said = kubernetes_check(DEPLOY / "kubernetes/app.yaml")
     assert code == 0, said
     assert set(manifests()) == {"Deployment", "PodDisruptionBudget", "Service", "Ingress"}
+    assert set(policies()) == {"sse-edge", "redis"}
     code, said = kubernetes_check(
         broken("kubernetes/app.yaml", "terminationGracePeriodSeconds", "terminationGraceSeconds")
     )
@@ -336,20 +409,55 @@ def test_kubernetes(broken):
 def test_kubernetes_names_agree():
     """Selectors and ports name what is there; probes ask what the status answers."""
     parts = manifests()
-    pod = parts["Deployment"]["spec"]["template"]
-    container = pod["spec"]["containers"][0]
+    labels = parts["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    container = pod()["containers"][0]
     for selector in (
         parts["Deployment"]["spec"]["selector"]["matchLabels"],
         parts["Service"]["spec"]["selector"],
         parts["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
     ):
-        assert selector.items() <= pod["metadata"]["labels"].items()
+        assert selector.items() <= labels.items()
     assert container["ports"][0]["name"] == parts["Service"]["spec"]["ports"][0]["targetPort"]
     backend = parts["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
     assert backend["name"] == parts["Service"]["metadata"]["name"]
     assert backend["port"]["name"] == parts["Service"]["spec"]["ports"][0]["name"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/status/ready"
     assert container["livenessProbe"]["httpGet"]["path"] == "/status/live"
+
+
+def test_who_may_talk_to_whom_in_kubernetes():
+    """The app hears the ingress and Prometheus, and reaches names and Redis; Redis hears the app alone.  All
+    else is closed, in both directions.
+    """
+    parts, rules = manifests(), policies()
+    labels = parts["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    app, store = rules["sse-edge"], rules["redis"]
+    for policy in (app, store):
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        # An empty selector, or a rule without one, would be everybody.
+        for rule in [*policy["ingress"], *policy.get("egress", [])]:
+            peers = rule.get("from") or rule["to"]
+            assert rule["ports"]
+            assert all(peer["podSelector"]["matchLabels"] for peer in peers)
+    assert app["podSelector"]["matchLabels"].items() <= labels.items()
+    (inward,) = app["ingress"]
+    spaces = [peer["namespaceSelector"]["matchLabels"] for peer in inward["from"]]
+    assert spaces == [{"kubernetes.io/metadata.name": name} for name in ("ingress-nginx", "monitoring")]
+    assert inward["ports"] == [{"port": pod()["containers"][0]["ports"][0]["name"]}]
+    assert [[each["port"] for each in rule["ports"]] for rule in app["egress"]] == [[53, 53], [6379]]
+    assert app["egress"][1]["to"] == [{"podSelector": store["podSelector"]}]
+    assert store["ingress"] == [{"from": [{"podSelector": app["podSelector"]}], "ports": [{"port": 6379}]}]
+    assert "egress" not in store
+
+
+def test_what_the_pod_is_trusted_with():
+    """The pod has no token of Kubernetes's, and believes no network until the operator names one."""
+    assert pod()["automountServiceAccountToken"] is False
+    environment = {each["name"]: each.get("value") for each in pod()["containers"][0]["env"]}
+    nobodys = ipaddress.ip_network("192.0.2.0/24")  # RFC 5737
+    assert ipaddress.ip_network(environment["PROXIES"]) == nobodys
+    allowed = {ipaddress.ip_network(each) for each in environment["STATUS_ALLOW"].split(",")}
+    assert allowed == {nobodys, ipaddress.ip_network("127.0.0.0/8")}
 
 
 # ---- Prometheus
@@ -526,6 +634,28 @@ def haproxy(tmp_path, serve, redis_url):
     return f"http://127.0.0.1:{front}", started
 
 
+async def test_haproxy_counts_other_sites_pages_apart(tmp_path, serve, serve_app):
+    """What pages of other sites make a browser ask does not count as the visitor's own, and is bounded."""
+    app = serve_app("apps.everywhere:app")
+    often = {f"sc_http_req_rate({number}) gt 600": f"sc_http_req_rate({number}) gt 2" for number in (0, 1)}
+    proxy = HAProxy(tmp_path, app, often)
+    proxy.start(serve)
+    url = f"http://localhost:{proxy.port}"
+
+    async def status(**headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await get(f"{url}/events/me", method="HEAD", headers={"Accept": "*/*", **headers})).status
+
+    elsewhere = [
+        {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": "null"},
+    ]
+    assert [await status(**headers) for headers in elsewhere] == [403, 403, 429]
+    own = [{}, {"Origin": url, "Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "same-origin"}]
+    assert [await status(**headers) for headers in own] == [200, 200, 429]
+
+
 async def test_haproxy_in_front(haproxy, connect, redis_url):
     """Events come through HAProxy at once, it hides the status, and while the app is away an EventSource is
     told to come back and others get a 503.
@@ -614,25 +744,3 @@ def test_the_table_of_files():
     assert named >= there - {"README.md"}
     assert {name for name in named if not name.startswith("../")} <= there
     assert all((DEPLOY / name).exists() for name in named)
-async def test_haproxy_counts_other_sites_pages_apart(tmp_path, serve, serve_app):
-    """What pages of other sites make a browser ask does not count as the visitor's own, and is bounded."""
-    app = serve_app("apps.everywhere:app")
-    often = {f"sc_http_req_rate({number}) gt 600": f"sc_http_req_rate({number}) gt 2" for number in (0, 1)}
-    proxy = HAProxy(tmp_path, app, often)
-    proxy.start(serve)
-    url = f"http://localhost:{proxy.port}"
-
-    async def status(**headers):
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        return (await get(f"{url}/events/me", method="HEAD", headers={"Accept": "*/*", **headers})).status
-
-    elsewhere = [
-        {"Origin": "https://evil.example", "Sec_Fetch_Site": "cross-site"},
-        {"Sec_Fetch_Site": "same-site"},
-        {"Origin": "null"},
-    ]
-    assert [await status(**headers) for headers in elsewhere] == [403, 403, 429]
-    own = [{}, {"Origin": url, "Sec_Fetch_Site": "same-origin"}, {"Sec_Fetch_Site": "same-origin"}]
-    assert [await status(**headers) for headers in own] == [200, 200, 429]
-
-
