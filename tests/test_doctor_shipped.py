@@ -21,6 +21,16 @@ def test_the_shipped_files(kind, behind, redis_url):
         "ok    spoofing         refused after",
     ):
         assert line in result.output
+    if kind == "nginx":  # which says why; Caddy has no certificate, and says no more than that
+        other = [
+            "doctor",
+            f"https://127.0.0.1:{site.proxy.port}/events/me",
+            "--cacert",
+            str(site.proxy.authority),
+        ]
+        result = CliRunner().invoke(main, other)
+        assert (result.exit_code, "--host" in result.stderr) == (1, True)
+        assert CliRunner().invoke(main, [*other, "--host", f"localhost:{site.proxy.port}"]).exit_code == 4
     site.apps[0].kill()
     result = CliRunner().invoke(main, [*arguments, "--down"])
     assert result.exit_code == 0, result.output

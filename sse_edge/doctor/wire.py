@@ -169,7 +169,10 @@ class Connection:
                 "name a private authority with --cacert"
             ) from error
         except ssl.SSLError as error:
-            raise UnreachableError(f"{where}: no TLS: {error.reason or error}") from error
+            said = error.reason or str(error)
+            if "UNRECOGNIZED_NAME" in said:
+                said += f"; it serves another name than {target.name}: ask for that, or give it with --host"
+            raise UnreachableError(f"{where}: no TLS: {said}") from error
         except TimeoutError as error:
             raise UnreachableError(f"{where}: no connection within {self._timeout:g} s") from error
         except OSError as error:
