@@ -23,8 +23,9 @@ class Request:
     """One HTTP request, as policies and ``channels`` callables see it.
 
     ``path`` is below the mount point, decoded.  ``peer`` is the address at the other end of the
-    socket, None on a unix socket.  ``params`` are the path template's values and ``identity`` is who
-    asks; both are filled in on the way through the gate.
+    socket, None on a unix socket, and ``server`` address and port of this end, as the server says
+    them.  ``params`` are the path template's values and ``identity`` is who asks; both are filled in on
+    the way through the gate.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Request:
     query_string: bytes = b""
     scheme: str = "http"
     peer: str | None = None
+    server: tuple[str, int | str | None] | None = None
     params: Mapping[str, str] | None = None
     identity: Identity | None = None
     _once: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
@@ -40,7 +42,7 @@ class Request:
     @classmethod
     def of(cls, scope: Scope) -> Request:
         """Read an ASGI ``http`` scope."""
-        client = scope.get("client")
+        client, server = scope.get("client"), scope.get("server")
         return cls(
             method=scope["method"],
             path=route_path(scope),
@@ -48,6 +50,7 @@ class Request:
             query_string=scope.get("query_string", b""),
             scheme=scope.get("scheme", "http"),
             peer=client[0] if client else None,
+            server=(server[0], server[1]) if server else None,
         )
 
     def all(self, name: bytes) -> list[str]:

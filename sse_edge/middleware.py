@@ -65,7 +65,9 @@ class SSEMiddleware:
     channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
     values)``, to be told what the channel's template was filled with, by placeholder.
     ``origins``: origins that may connect besides the request's own; ``hosts``: if given, the only
-    Host values answered; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
+    Host values answered, and if not, then any, but that with ``Anonymous()`` a request over loopback
+    which names another host and this server's own port is refused, unless a trusted proxy passed it on:
+    it may be a rebound page's; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
     Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
     ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed;
     ``ipv6_prefix``: how many bits of an IPv6 address make one client.

@@ -15,12 +15,14 @@ def test_request_of_a_scope():
             method="HEAD",
             scheme="https",
             client=("192.0.2.1", 5000),
+            server=["192.0.2.2", 443],
             query_string=b"a=1",
             headers=[(b"host", b"example.com")],
         )
     )
     assert (request.method, request.path, request.scheme) == ("HEAD", "/events/a", "https")
     assert (request.peer, request.query_string) == ("192.0.2.1", b"a=1")
+    assert request.server == ("192.0.2.2", 443)
     assert request.headers == ((b"host", b"example.com"),)
 
 
@@ -28,6 +30,7 @@ def test_request_of_a_bare_scope():
     """What a server may leave out has the default of the ASGI specification."""
     request = Request.of(scope())
     assert (request.scheme, request.peer, request.query_string) == ("http", None, b"")
+    assert request.server is None
     assert request.query == {}
 
 

@@ -302,6 +302,17 @@ async def test_what_is_logged(serve_example, connect):
     assert all(line[:4].isdigit() and f"INFO    [{server.pid}]" in line for line in lines)
 
 
+async def test_a_page_that_was_given_this_machines_address(serve_example, connect):
+    """A stream for everyone is refused to a rebound page, whatever it forges, and open behind a proxy."""
+    server = serve_example()
+    url, port = server.url + "/events/clock", server.port
+    forged = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "Sec-Fetch-Site": "same-origin"}
+    refused = await get(url, headers={"Host": f"evil.example:{port}", **forged})
+    assert (refused.status, refused.body[:19]) == (403, b'{"error": "origin",')
+    for host in (f"localhost:{port}", "app.example.com", "app.example.com:8443"):
+        assert (await connect(url, headers={"Host": host})).status == 200
+
+
 async def test_forwarded_addresses_are_left_to_the_middleware(serve_example):
     """The server believes no X-Forwarded-For, whoever sends it."""
     server = serve_example()

@@ -146,6 +146,17 @@ def test_the_shop_writes_privately(demo, page):
     assert whom == "only you"
 
 
+async def test_a_page_that_was_given_this_machines_address(demo):
+    """The demo answers to this machine's names alone, whatever is asked for, and however."""
+    process = demo()
+    own = f"http://evil.example:{process.port}"
+    for method, path in [("GET", "/"), ("GET", "/session"), ("POST", "/sign-in"), ("GET", "/events/me")]:
+        headers = {"Host": own.removeprefix("http://"), "Origin": own, "Sec-Fetch-Site": "same-origin"}
+        assert (await get(process.url + path, method=method, headers=headers)).status == 403
+    for name in ("localhost", "alices.localhost", "127.0.0.1", "[::1]"):
+        assert (await get(process.url + "/", headers={"Host": f"{name}:{process.port}"})).status == 200
+
+
 # ---- losing the connection
 
 

@@ -169,6 +169,27 @@ async def test_address_and_scheme_behind_a_proxy():
     assert (b"access-control-allow-origin", b"https://app.example.com") in gate.headers(request)
 
 
+@pytest.mark.parametrize(
+    ("settings", "host", "code"),
+    [
+        ({}, "evil.example:8000", "origin"),
+        ({}, "localhost:8000", None),
+        ({}, "app.example.com", None),
+        ({"proxies": TrustedProxies(["127.0.0.1"])}, "app.example.com:8000", None),
+        ({"proxies": TrustedProxies(["127.0.0.2", "unix"])}, "app.example.com:8000", "origin"),
+        ({"origin": OriginPolicy(hosts=["app.test"])}, "app.test:8000", None),
+        ({"origin": OriginPolicy(hosts=["app.test"])}, "localhost:8000", "origin"),
+        ({"auth": AUTH}, "evil.example:8000", "unauthenticated"),
+    ],
+)
+async def test_a_page_that_was_given_this_machines_address(settings, host, code):
+    """Where nobody needs a cookie a rebound Host is refused, unless hosts or a proxy vouch for it."""
+    gate = make(**{"auth": Anonymous(), "routes": Routes("/events", {"/events/me": "news"}), **settings})
+    asked = Request("GET", "/events/me", ((b"host", host.encode()),), peer="127.0.0.1", server=("::1", 8000))
+    verdict = await admit(gate, asked)
+    assert (None if isinstance(verdict, Admission) else verdict.code) == code
+
+
 async def test_repeated_host_gives_no_own_origin():
     """Of two Host headers none makes an origin the request's own."""
     request = asking("/events/me", ("host", "evil.net"), ("origin", "http://app.example.com"))

@@ -1,6 +1,6 @@
 import pytest
 
-from sse_edge.admission.origin import PREFLIGHT, OriginPolicy, own_origin
+from sse_edge.admission.origin import PREFLIGHT, OriginPolicy, is_rebound, own_origin
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError
 
@@ -281,3 +281,56 @@ def test_bad_settings(field, settings):
     with pytest.raises(ConfigError) as caught:
         OriginPolicy(**settings)
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("host", "rebound"),
+    [
+        ("evil.example:8000", True),
+        ("EVIL.example.:8000", True),
+        ("localhost.evil.example:8000", True),
+        ("evillocalhost:8000", True),
+        ("127.0.0.1.evil.example:8000", True),
+        ("a~b!.evil.example:8000", True),
+        ("x:y@evil.example:8000", True),
+        (":8000", True),
+        ("192.0.2.7:8000", True),
+        ("localhost:8000", False),
+        ("LocalHost.:8000", False),
+        ("shop.localhost:8000", False),
+        ("127.0.0.1:8000", False),
+        ("127.9.9.9:8000", False),
+        ("[::1]:8000", False),
+        ("[::ffff:127.0.0.1]:8000", False),
+        ("0.0.0.0:8000", False),
+        ("app.example.com", False),
+        ("app.example.com:8443", False),
+        ("[2001:db8::1]", False),
+        ("", False),
+    ],
+)
+def test_a_rebound_host(host, rebound):
+    """On this machine, a Host with the server's own port and another machine's name is a rebound page's."""
+    asked = (b"host", host.encode())
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert is_rebound(Request("GET", "/", (asked,), server=(address, 8000))) is rebound
+    assert is_rebound(Request("GET", "/", (asked, asked), server=(address, 8000))) is rebound
+    # granian's, which says where it was told to listen
+    assert is_rebound(Request("GET", "/", (asked,), peer="127.0.0.1", server=("0.0.0.0", "8000"))) is rebound
+    assert not is_rebound(Request("GET", "/", (asked,), peer="192.0.2.1", server=("0.0.0.0", "8000")))
+
+
+def test_what_a_page_can_say_of_itself():
+    """A rebound page may send X-Forwarded-For and -Proto too, which some servers believe by themselves."""
+    asked = ((b"host", b"evil.example"), (b"x-forwarded-for", b"192.0.2.1"))
+    for scheme in ("http", "https"):
+        for port, rebound in ((80, True), (443, True), (8000, False)):
+            request = Request("GET", "/", asked, scheme=scheme, peer="192.0.2.1", server=("::1", port))
+            assert is_rebound(request) is rebound
+
+
+@pytest.mark.parametrize("server", [None, ("/run/app.sock", None), ("testserver", 8000), ("192.0.2.1", 8000)])
+def test_a_host_that_came_from_elsewhere(server):
+    """What came to no loopback address, or to a server that says none, is no rebound page's."""
+    asked = ((b"host", b"evil.example:8000"),)
+    assert not is_rebound(Request("GET", "/", asked, peer="127.0.0.1", server=server))

@@ -96,6 +96,12 @@ class TrustedProxies:
         return hop is not None and any(hop in network for network in self._networks)
 
 
+def is_loopback(text: str) -> bool:
+    """Whether this is an address of 127.0.0.0/8 or ::1, with brackets and port or without."""
+    address = _address(text)
+    return address is not None and address.is_loopback
+
+
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """The address in one entry, without quotes and port; None if there is none."""
     text = text.strip().strip('"')

@@ -24,6 +24,7 @@ from ..outcome import (
     IP_LIMIT,
     METHOD,
     NOT_FOUND,
+    ORIGIN,
     UNAUTHENTICATED,
     USER_LIMIT,
     WORKER_FULL,
@@ -31,7 +32,7 @@ from ..outcome import (
 )
 from .callback import callback, takes_values
 from .limits import ConnectRate, SharedConnectRate
-from .origin import own_origin
+from .origin import is_rebound, own_origin
 from .revocations import Revocations
 from .routes import NO_VALUES, Values
 
@@ -107,6 +108,8 @@ class Gate:
         self._authorize = None if authorize is None else callback("authorize", authorize)
         self._tells_values = authorize is not None and takes_values("authorize", authorize)
         self._query_cursor = query_cursor
+        # Where a cookie is needed a rebound page has none: the user's are another host's.
+        self._refuses_rebound = getattr(auth, "anonymous", False) and origin.any_host
         self.revocations = Revocations()
         self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows)
 
@@ -127,6 +130,8 @@ class Gate:
         match = self._routes.match(request.path)
         if match is None:
             return NOT_FOUND
+        if self._refuses_rebound and not self._proxies.trusts_peer(request) and is_rebound(request):
+            return ORIGIN.because("the name in Host is not this machine's: name it in hosts to be answered")
         refusal = self._origin.judge(request, self._own_origin(request))
         if refusal is not None:
             return refusal

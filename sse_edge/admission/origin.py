@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError
 from ..outcome import BAD_REQUEST, ORIGIN, Refusal
+from .address import is_loopback
 from .settings import strings
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]"
 _HOST_ONLY = re.compile(_HOST)
 _ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?")
+_ANY = ("0.0.0.0", "[::]")  # noqa: S104 - browsers reach this machine by them; no name is involved
 _MAX_ORIGIN = 300  # characters; a DNS name has at most 253
 
 
@@ -50,6 +52,35 @@ def own_origin(scheme: str, host: str | None) -> str | None:
 @lru_cache(maxsize=256)  # a server has few names
 def _named(scheme: str, host: str) -> str | None:
     return _canonical(f"{scheme}://{host}")
+
+
+def is_rebound(request: Request) -> bool:
+    """Whether a page may have sent this from a name of its own that it gave this machine's address.
+
+    Such a page (DNS rebinding) has the origin that it asks, so Origin and Sec-Fetch-Site say nothing
+    against it; but the browser, on this machine, comes to a loopback address, and its Host has the page's
+    name and the very port that it connects to.  A proxy on this machine passes on its own port, or none;
+    where it has the same, ``hosts`` or ``trusted_proxies`` have to name what is right.
+    """
+    if request.server is None:
+        return False
+    # Not the peer's address, where it can be helped: uvicorn takes it from X-Forwarded-For by itself, which a
+    # page can send; so it does the scheme.  But granian says only what it was told to listen on.
+    address, port = request.server
+    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        address = request.peer or ""
+    return is_loopback(address) and any(_names_other(host, str(port)) for host in request.all(b"host"))
+
+
+@lru_cache(maxsize=256)  # a server has few names
+def _names_other(host: str, port: str) -> bool:
+    # Looser than _ORIGIN: a browser looks up, and sends, names with almost any character in them.
+    name, colon, digits = host.lower().rpartition(":")
+    if not colon or "]" in digits:
+        name, digits = host.lower(), ""
+    if is_loopback(name) or name in _ANY or f".{name.removesuffix('.')}".endswith(".localhost"):
+        return False
+    return digits == port if digits else port in ("80", "443")
 
 
 class OriginPolicy:
@@ -86,7 +117,7 @@ class OriginPolicy:
 
     def judge(self, request: Request, own: str | None) -> Refusal | None:
         """Why the request is refused, or None; ``own`` is the request's own origin."""
-        if self._hosts is not None and not self._serves(own):
+        if not self.serves(own):
             return ORIGIN.because("this server does not answer to that Host")
         origins = request.all(b"origin")
         if len(origins) > 1:
@@ -129,9 +160,17 @@ class OriginPolicy:
             or (origin.startswith("https://") and origin.endswith(self._suffixes))
         )
 
-    def _serves(self, own: str | None) -> bool:
+    @property
+    def any_host(self) -> bool:
+        """Whether no ``hosts`` are given."""
+        return self._hosts is None
+
+    def serves(self, own: str | None) -> bool:
+        """Whether this server answers to the Host of this origin."""
+        if self._hosts is None:
+            return True
         match = own and _ORIGIN.fullmatch(own)
-        if not match or self._hosts is None:
+        if not match:
             return False
         host = match[2]
         return host in self._hosts or host.endswith(self._host_suffixes)

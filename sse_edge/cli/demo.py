@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import socket
 
 import click
 
+from ..admission.address import is_loopback
 from ..errors import BackendError
 from ..publisher import SyncPublisher
 from .failure import Failure
@@ -38,7 +40,7 @@ def demo(port: int, host: str, redis: str | None, secret: str | None) -> None:
         if redis is not None:
             _check(redis)
         config = Settings(
-            create_app(redis or "memory://", secret or secrets.token_urlsafe(32)),
+            create_app(redis or "memory://", secret or secrets.token_urlsafe(32), hosts=_hosts(sock, host)),
             log_level="warning",
             access_log=False,
             proxy_headers=False,
@@ -47,6 +49,18 @@ def demo(port: int, host: str, redis: str | None, secret: str | None) -> None:
         )
         run_one(config, sock, lambda: click.echo(_banner(url_of(sock, host), redis)))
     click.echo("\nStopped.")
+
+
+def _hosts(sock: socket.socket, host: str) -> list[str] | None:
+    """The names that the demo answers to on this machine: not a page's that was given its address.
+
+    Who lets others in from the network does it under whatever name they know.
+    """
+    address = sock.getsockname()[0]
+    if not is_loopback(address):
+        return None
+    names = ("127.0.0.1", "::1", address, host)
+    return ["localhost", "*.localhost", *(f"[{name}]" if ":" in name else name for name in names)]
 
 
 def _check(redis: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..admission.cookies import SignedCookie
@@ -26,11 +26,15 @@ Form = dict[str, str]
 Handler = Callable[[Person, Form, Scope, Send], Awaitable[None]]
 
 
-def create_app(backend: str, secret: str) -> SSEMiddleware:
-    """The demo on a backend, given as a URL; ``secret`` signs its cookies."""
+def create_app(backend: str, secret: str, *, hosts: Sequence[str] | None = None) -> SSEMiddleware:
+    """The demo on a backend, given as a URL; ``secret`` signs its cookies.
+
+    ``hosts`` are the names that it answers to, if not to any.
+    """
     auth = SignedCookie(secret, max_age=SIGNED_IN_SECONDS, secure=False)  # http://127.0.0.1 has no TLS
     events = Publisher(backend)
-    pages = Pages(auth, events, on_redis=not backend.startswith("memory:"))
+    own = OriginPolicy(hosts=hosts, missing="refuse")
+    pages = Pages(auth, events, own, on_redis=not backend.startswith("memory:"))
     edge = SSEMiddleware(
         pages,
         backend=backend,
@@ -40,6 +44,7 @@ def create_app(backend: str, secret: str) -> SSEMiddleware:
             "/events/me": ["user:{user}", "shop", "figures"],
         },
         authorize=may_read,
+        hosts=hosts,
         query_cursor=True,
     )
     pages.attach(edge)
@@ -55,11 +60,13 @@ async def may_read(identity: Identity, channel: str) -> bool:
 class Pages:
     """Everything but the streams: the page, signing in, and the buttons."""
 
-    def __init__(self, auth: SignedCookie, events: Publisher, *, on_redis: bool) -> None:
+    def __init__(
+        self, auth: SignedCookie, events: Publisher, same_origin: OriginPolicy, *, on_redis: bool
+    ) -> None:
         self._auth = auth
         self._events = events
         self._on_redis = on_redis
-        self._same_origin = OriginPolicy(missing="refuse")
+        self._same_origin = same_origin
         self._attempts = Attempts(auth, SIGNED_IN_SECONDS)
         self._files = {
             "/": File("page.html", "text/html; charset=utf-8"),
@@ -100,7 +107,9 @@ class Pages:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope)
         path = request.path
-        if request.method in ("GET", "HEAD"):
+        if not self._same_origin.serves(_own(request)):
+            await _say(send, 403, "The demo is at another address.")
+        elif request.method in ("GET", "HEAD"):
             if path in self._files:
                 await self._files[path].send(send)
             elif path == "/session":
