@@ -1,11 +1,14 @@
 """The command line, run as its users run it."""
 
 import asyncio
+import grp
 import json
 import logging
+import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -276,11 +279,47 @@ async def test_a_unix_socket(serve_example, tmp_path, workers):
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     server = serve_example("plain_asgi:app", "--workers", workers, unix=path)
+    assert stat.filemode(path.stat().st_mode) == "srw-rw----"
     answer = await get(server.url + "/", unix=path)
     assert answer.body == b"Listen at /events/clock\n"
     assert said(invoke("serve", "os:getcwd", "--uds", path), 1) == f"{path} is in use by another server"
     server.signal(signal.SIGTERM)
     assert await server.exited() == 0
+    assert not path.exists()
+
+
+async def test_who_may_connect_to_a_unix_socket(serve_example, tmp_path):
+    """Its mode and its group are what was said, whatever the umask and the process's own group."""
+    path, group = tmp_path / "app.sock", grp.getgrgid(os.getegid())
+    if os.geteuid() == 0:  # who may give it to any
+        group = grp.getgrall()[-1]
+    options = ["--uds-mode", "0606", "--uds-group", group.gr_name]
+    server = serve_example("plain_asgi:app", *options, unix=path)
+    assert stat.filemode(path.stat().st_mode) == "srw----rw-"
+    assert path.stat().st_gid == group.gr_gid
+    assert (await get(server.url + "/", unix=path)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "error"),
+    [
+        (["--uds-mode", "rw"], 2, "--uds-mode: must be permissions in octal, such as 0660 (got 'rw')"),
+        (["--uds-mode", "0680"], 2, "--uds-mode: must be permissions in octal, such as 0660 (got '0680')"),
+        (["--uds-mode", "1777"], 2, "--uds-mode: must be permissions in octal, such as 0660 (got '1777')"),
+        (["--uds-group", "nobodys"], 2, "--uds-group: there is no group 'nobodys' on this machine"),
+        (["--uds-group", "0"], 1, "--uds-group: {} cannot be given to it, unless its owner is in it: No"),
+    ],
+)
+def test_a_unix_socket_that_nobody_gets(tmp_path, monkeypatch, options, exit_code, error):
+    """A mode or a group that cannot be is said in one line, and no socket is left behind."""
+
+    def refuse(*arguments):
+        raise PermissionError(1, "No such right")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    path = tmp_path / "app.sock"
+    line = said(invoke("serve", "os:getcwd", "--uds", path, *options), exit_code)
+    assert line.startswith(error.format(path))
     assert not path.exists()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import grp
+import os
 import socket
 import stat
 from pathlib import Path
 
-from .failure import Failure
+from .failure import Failure, Misuse
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -34,13 +36,23 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def bind_unix(path: str) -> socket.socket:
-    """A unix socket at ``path``, in the place of one that nobody listens on any more."""
+def bind_unix(path: str, mode: int, group: str | None) -> socket.socket:
+    """A unix socket at ``path``, in the place of one that nobody listens on any more.
+
+    Whom ``mode`` allows may connect, and nobody else before that; ``group`` is who it belongs to, by name
+    or number.
+    """
+    number = -1 if group is None else _group(group)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _clear(path)
-        sock.bind(path)
-        Path(path).chmod(0o666)  # the proxy in front runs as another user; the directory keeps others out
+        usual = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(usual)
+        _give(path, number)
+        Path(path).chmod(mode)
     except OSError as error:
         sock.close()
         raise Failure(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -48,6 +60,24 @@ def bind_unix(path: str) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _group(name: str) -> int:
+    if name.isascii() and name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError) as error:
+        raise Misuse(f"--uds-group: there is no group {name!r} on this machine") from error
+
+
+def _give(path: str, group: int) -> None:
+    try:
+        os.chown(path, -1, group)
+    except OSError as error:
+        Path(path).unlink()
+        why = f"--uds-group: {path} cannot be given to it, unless its owner is in it: {error.strerror}"
+        raise Failure(why) from error
 
 
 def _clear(path: str) -> None:

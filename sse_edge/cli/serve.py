@@ -25,11 +25,29 @@ IDLE_SECONDS = 75
 """Longer than proxies keep idle connections (nginx: 60 s), so that it is they who close them."""
 
 
+def _mode(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise Misuse(f"--uds-mode: must be permissions in octal, such as 0660 (got {text!r})")
+    return mode
+
+
 @click.command(short_help="Run an ASGI app with uvicorn, tuned for streams.")
 @click.argument("app")
 @host_option()
 @port_option()
 @click.option("--uds", metavar="PATH", show_envvar=True, help="Listen on a unix socket instead.")
+@click.option(
+    "--uds-mode", metavar="OCTAL", default="0660", show_default=True, show_envvar=True, callback=_mode,
+    help="Who may connect to it: the proxy has to be its owner or in its group.",
+)  # fmt: skip
+@click.option(
+    "--uds-group", metavar="GROUP", show_envvar=True,
+    help="The group that it belongs to, by name or number.  [default: this process's]",
+)  # fmt: skip
 @click.option(
     "--workers", type=click.IntRange(1, 512), default=1, show_default=True, show_envvar=True,
     help="Processes, about one per CPU core. More than one needs Redis.",
@@ -58,6 +76,8 @@ def serve(
     host: str,
     port: int,
     uds: str | None,
+    uds_mode: int,
+    uds_group: str | None,
     workers: int,
     backlog: int,
     app_dir: str,
@@ -76,7 +96,7 @@ def serve(
     \b
     sse-edge serve myapp:app
     sse-edge serve myapp:app --host 0.0.0.0 --port 8080 --workers 4
-    sse-edge serve myapp:app --uds /run/myapp/myapp.sock
+    sse-edge serve myapp:app --uds /run/myapp/myapp.sock --uds-group www-data
     """
     from .server import Settings, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
 
@@ -101,7 +121,7 @@ def serve(
         streams = max(0, files - RESERVED_FILES)
         logger.info("Open files are limited to %d: room for about %d streams in each worker", files, streams)
 
-    with bind_unix(uds) if uds else bind(host, port) as sock:
+    with bind_unix(uds, uds_mode, uds_group) if uds else bind(host, port) as sock:
         try:
             (run_many if workers > 1 else run_one)(config, sock, started)
         finally:
