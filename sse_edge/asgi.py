@@ -69,6 +69,13 @@ class Request:
         return values[0] if values else None
 
     @property
+    def has_body(self) -> bool:
+        """Whether the head says that a body follows (RFC 9112, section 6.3); HTTP/2 need not say it."""
+        return bool(self.all(b"transfer-encoding")) or any(
+            length.strip("0 \t") for length in self.all(b"content-length")
+        )
+
+    @property
     def query(self) -> dict[str, list[str]]:
         """The query string's parameters, each with all its values."""
         return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True, max_num_fields=100)

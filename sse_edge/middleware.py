@@ -21,6 +21,7 @@ from .admission.gate import Admission, Authorize, Gate
 from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
+from .admission.size import oversized
 from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
@@ -41,6 +42,7 @@ logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")
 
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
+CLOSE: Headers = [(b"connection", b"close")]
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
 
 
@@ -283,7 +285,13 @@ class SSEMiddleware:
         await worker.informed()
         hub = worker.hub
         request = Request.of(scope)
-        headers = self._gate.headers(request)
+        # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
+        closing = CLOSE if request.has_body and scope.get("http_version", "1.1") in ("1.0", "1.1") else []
+        refusal = oversized(request)
+        if refusal is not None:
+            await self._refuse(request, send, refusal, closing)
+            return None
+        headers = [*self._gate.headers(request), *closing]
         verdict = await self._gate.admit(
             request, time.time(), streams=len(hub.streams), draining=hub.draining
         )

@@ -66,6 +66,27 @@ def test_header_bytes_are_latin_1():
 
 
 @pytest.mark.parametrize(
+    ("headers", "has_body"),
+    [
+        ([], False),
+        ([(b"content-length", b"0")], False),
+        ([(b"content-length", b"00 ")], False),
+        ([(b"content-length", b"")], False),
+        ([(b"content-length", b"1")], True),
+        ([(b"content-length", b"010")], True),
+        ([(b"content-length", b"0"), (b"content-length", b"5")], True),
+        ([(b"content-length", b"junk")], True),
+        ([(b"transfer-encoding", b"chunked")], True),
+        ([(b"transfer-encoding", b"")], True),
+        ([(b"content-length", b"0"), (b"transfer-encoding", b"identity")], True),
+    ],
+)
+def test_has_body(headers, has_body):
+    """A head that tells of a body, in whatever way, is seen without reading it."""
+    assert Request("GET", "/", headers=tuple(headers)).has_body is has_body
+
+
+@pytest.mark.parametrize(
     ("raw", "expected"),
     [
         (b"a=1&a=2&b=", {"a": ["1", "2"], "b": [""]}),

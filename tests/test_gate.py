@@ -93,6 +93,7 @@ async def test_admission():
 # gets the first one's answer.
 STEPS = [
     ("method", {"method": "POST"}),
+    ("bad-request", {"headers": [("content-length", "5")]}),
     ("not-found", {"path": "/events/a/b/c/d"}),
     ("origin", {"headers": [("origin", "https://evil.net")]}),
     ("draining", {"draining": True}),

@@ -441,6 +441,7 @@ TAMPERED = {"cookie": cookie()["cookie"][:-3] + "AAA"}
 REFUSED = [
     refusing("bad-request", 400, id="cursor", headers={**cookie(), "last-event-id": "5-1\t"}),
     refusing("bad-request", 400, id="long cursor", headers={**cookie(), "last-event-id": "1" * 4000}),
+    refusing("bad-request", 400, id="body", headers={**cookie(), "content-length": "5"}),
     refusing("bad-request", 400, id="channels", headers=cookie(), channels=many_channels),
     refusing("bad-request", 400, id="origins", headers=[("origin", ORIGIN), ("origin", ORIGIN)]),
     refusing("unauthenticated", 401, id="no cookie"),
@@ -508,6 +509,85 @@ async def test_refusals(
     assert holds(middleware) == before
     if settings.get("authorize") is not fails:  # which is no fault of the client's
         assert [record for record in caplog.records if record.exc_info] == []
+
+
+class Length:
+    """Stands in for so many bytes of a header, and lets nobody look at them."""
+
+    def __init__(self, length):
+        self._length = length
+
+    def __len__(self):
+        return self._length
+
+
+@pytest.mark.parametrize("name", [b"cookie", b"host", b"origin", b"x-forwarded-for", b"last-event-id"])
+async def test_what_is_too_long_is_not_looked_at(edge, asgi, name):
+    """Twenty megabytes of a header cost what a look at their length costs: nothing else is done with them."""
+    middleware = edge(trusted_proxies=["127.0.0.1"])
+    client = asgi(middleware, "/events/me", extra={"headers": [(name, Length(20_000_000))]})
+    body = json.loads(await client.whole())
+    assert (client.status, body["error"]) == (400, "bad-request")
+    assert "20000000 bytes" in body["detail"]
+    assert middleware.figures()["refusals"] == {"bad-request": 1}
+    assert holds(middleware) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "version", "status", "closed"),
+    [
+        ("GET", {"content-length": "5"}, "1.1", 400, "close"),
+        ("GET", {"transfer-encoding": "chunked"}, "1.1", 400, "close"),
+        ("HEAD", {"content-length": "5"}, "1.1", 400, "close"),
+        ("OPTIONS", {"content-length": "5"}, "1.0", 400, "close"),
+        ("POST", {"content-length": "5"}, "1.1", 405, "close"),
+        ("GET", {"content-length": "5", "cookie": Length(20_000)}, "1.1", 400, "close"),
+        ("GET", {"content-length": "5"}, "2", 400, None),
+        ("POST", {"content-length": "0"}, "1.1", 405, None),
+        ("GET", {"content-length": "0"}, "1.1", 401, None),
+    ],
+)
+async def test_a_body_is_not_read(edge, asgi, method, headers, version, status, closed):
+    """A request with a body is refused unread, and over HTTP/1 its connection ends with the answer."""
+    pairs = [
+        (name.encode(), value if isinstance(value, Length) else value.encode())
+        for name, value in headers.items()
+    ]
+
+    async def app(scope, receive, send):
+        await middleware(scope, None, send)
+
+    middleware = edge()
+    client = asgi(app, "/events/me", method=method, extra={"headers": pairs, "http_version": version})
+    await client.whole()
+    assert (client.status, client.header("connection")) == (status, closed)
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+async def test_a_body_that_nobody_announced(edge, asgi, spec_version):
+    """HTTP/2 need not tell of a body beforehand: its first byte ends the stream, and no more is asked for."""
+    middleware = edge()
+    body = asyncio.Event()
+    asked = 0
+
+    async def app(scope, receive, send):
+        async def receiving():
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                return {"type": "http.request", "body": b"", "more_body": True}
+            await body.wait()
+            return {"type": "http.request", "body": b"x" * 65_536, "more_body": True}
+
+        await middleware(scope, receiving, send)
+
+    client = asgi(app, "/events/me", headers=cookie(), spec_version=spec_version)
+    await client.wait_for(b"\nid: ")
+    body.set()
+    await client.whole()
+    assert asked == 2
+    assert middleware.figures()["endings"] == {"client-gone": 1}
+    assert holds(middleware) == NOTHING
 
 
 @pytest.fixture

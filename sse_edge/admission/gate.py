@@ -127,6 +127,8 @@ class Gate:
         """
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             return METHOD
+        if request.has_body:
+            return BAD_REQUEST.because("a request for a stream has no body")
         match = self._routes.match(request.path)
         if match is None:
             return NOT_FOUND

@@ -157,12 +157,18 @@ class TaskSink:
     async def _listen(self) -> None:
         # uvicorn repeats http.disconnect for ever and hypercorn never does: ask no second time.
         try:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
+            message = await self._receive()
+            while message["type"] != "http.disconnect" and not message.get("body"):
+                message = await self._receive()
         except Exception as error:  # noqa: BLE001
             self._lost(error)
         else:
-            self._let_go()
+            if message["type"] == "http.disconnect":
+                self._let_go()
+            else:
+                self.finish(
+                    b""
+                )  # a body, which no stream's request has: what else there is of it stays unread
 
     def _lost(self, error: Exception) -> None:
         # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop

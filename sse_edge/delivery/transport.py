@@ -180,7 +180,7 @@ class UvicornSink:
                     await self._send({"type": "http.response.body", "body": b"", "more_body": False})
                     return
                 message = await self._receive()
-                if message["type"] == "http.disconnect":
+                if message["type"] == "http.disconnect" or message.get("body"):
                     return
         except Exception as error:  # noqa: BLE001
             logger.debug("a send or receive failed, so the client counts as gone: %r", error)
