@@ -68,6 +68,14 @@ def _mode(context: click.Context, parameter: click.Parameter, text: str) -> int:
     help="Seconds that requests have to finish after SIGTERM. Streams are told at once.",
 )  # fmt: skip
 @click.option(
+    "--head-limit", type=click.IntRange(1024, 1_048_576), default=65_536, show_default=True, show_envvar=True,
+    help="Bytes of a request's head at most, and of its trailers; more is refused with 431.",
+)  # fmt: skip
+@click.option(
+    "--head-timeout", type=click.IntRange(1, 3600), default=10, show_default=True, show_envvar=True,
+    help="Seconds for a request's head to come, from the connection's beginning or its own first byte.",
+)  # fmt: skip
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
     show_default=True, show_envvar=True, help="The least that is logged.",
 )  # fmt: skip
@@ -83,12 +91,18 @@ def serve(
     app_dir: str,
     events_path: str,
     grace: int,
+    head_limit: int,
+    head_timeout: int,
     log_level: str,
 ) -> None:
     """Run APP, given as module:attribute, with uvicorn tuned for streams.
 
     The garbage collector looks at young objects only: a pass over thousands of streams would stop them
     for a third of a second, and find nothing.
+
+    What one client can take is bounded: the size of a request's head and the time it takes, how long a
+    connection may be idle (75 seconds), and what is left of a body when the answer is complete (1 MiB).
+    A body itself may be as large and as slow as APP allows.
 
     Behind a proxy: SSEMiddleware reads X-Forwarded-For itself, from its trusted_proxies.  SIGTERM and
     Ctrl-C end streams in good order and exit with 0; a second signal exits at once.
@@ -109,6 +123,8 @@ def serve(
         log_config=log_config(log_level, events_path),
         timeout_graceful_shutdown=grace,
         timeout_keep_alive=IDLE_SECONDS,
+        head_limit=head_limit,
+        head_timeout=head_timeout,
         proxy_headers=False,
         server_header=False,
     )

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from ..drain import SIGNALS
 from . import collector
@@ -16,6 +17,8 @@ try:
     import uvicorn
     from uvicorn.config import STARTUP_FAILURE, Config
     from uvicorn.supervisors.multiprocess import Multiprocess
+
+    from .protocol import HEAD_LIMIT, HEAD_TIMEOUT, Debtors, Protocol
 except ImportError as missing:
     raise Failure(f"this command needs uvicorn ({missing}): pip install 'sse_edge[server]'") from missing
 
@@ -25,11 +28,19 @@ FAILED = "the application did not start"
 
 
 class Settings(Config):
-    """uvicorn's settings; each worker loads them, and the application with them."""
+    """uvicorn's settings, and the bounds of ``Protocol``; each worker loads them, and the application too."""
+
+    def __init__(
+        self, app: Any, *, head_limit: int = HEAD_LIMIT, head_timeout: float = HEAD_TIMEOUT, **settings: Any
+    ) -> None:
+        super().__init__(app, http=Protocol, **settings)
+        self.head_limit = head_limit
+        self.head_timeout = head_timeout
 
     def load(self) -> None:
         """See uvicorn."""
         super().load()
+        self.debtors = Debtors(self.head_timeout)
         collector.tame()
 
 
