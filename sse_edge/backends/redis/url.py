@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+import redis
+
 from ...errors import ConfigError
 
 Node = tuple[str, int]
@@ -196,11 +198,14 @@ TLS: dict[str, Checker] = {
     "ssl_certfile": _readable,
     "ssl_check_hostname": _bool,
     "ssl_ciphers": _ciphers,
-    "ssl_exclude_verify_flags": _flags,
-    "ssl_include_verify_flags": _flags,
     "ssl_keyfile": _readable,
     "ssl_min_version": _one_of({"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}),
 }
+
+_FLAGS: dict[str, Checker] = {"ssl_exclude_verify_flags": _flags, "ssl_include_verify_flags": _flags}
+_HAS_FLAGS = redis.VERSION >= (7,)
+if _HAS_FLAGS:
+    TLS |= _FLAGS
 
 OPTIONS: dict[str, dict[str, Checker]] = {
     "unix": ANYWHERE,
@@ -231,6 +236,7 @@ REFUSED = {
     "ssl": "rediss:// is with TLS",
     "ssl_ca_data": "write the certificates to a file: ssl_ca_certs",
     "timeout": _BOUND,
+    **dict.fromkeys(() if _HAS_FLAGS else _FLAGS, "needs redis-py 7 or later"),
 }
 """What redis-py would take but would do harm here, and why."""
 
