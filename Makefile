@@ -15,7 +15,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos beside format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,10 @@ beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and othe
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -
 	@$(RESOLVE) $(EXTRAS) pyproject.toml $(VENV)/beside.txt
 
+release: $(VENV)/.dev  ## dist/: wheel and sdist of the last commit, their SBOM, and the checksums
+	rm -rf dist
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/release dist
+
 format: $(VENV)/.dev  ## let ruff format and fix what it can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
@@ -89,7 +93,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest dist .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

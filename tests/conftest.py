@@ -38,6 +38,7 @@ TOGETHER = {
     "tests/test_leases.py": "leases",
     "tests/test_upgrades.py": "upgrades",
     "tests/test_spellings.py": "spellings",
+    "tests/test_supply.py": "supply",
 }
 """Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
 

@@ -29,6 +29,7 @@ PACKAGES = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "openssl": "openssl",
+    "git": "git",
     "haproxy": "haproxy",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
