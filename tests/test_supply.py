@@ -200,7 +200,8 @@ class Index(ThreadingHTTPServer):
                 archive.writestr(f"{stem}.dist-info/METADATA", "".join(f"{k}: {v}\n" for k, v in fields))
                 archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             self.hashes[each.name] = digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-            (page / "index.html").write_text(f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>')
+            with (page / "index.html").open("a") as links:
+                links.write(f'<a href="{wheel.name}#sha256={digest}">{wheel.name}</a>\n')
         super().__init__(("127.0.0.1", 0), partial(QuietHandler, directory=directory))
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
