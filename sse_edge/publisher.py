@@ -74,18 +74,22 @@ class Publisher:
         name, value = check_one_of(user=user, channel=channel, session=session)
         await self._order({name: value})
 
-    async def revoke(self, session: str, *, max_age: float = 86_400.0) -> None:
-        """End every stream of a session, and refuse its cookie from now on.
+    async def revoke(self, session: str, *, max_age: float | None = None) -> None:
+        """End every stream of a session, and refuse its cookie from now on, for as long as it can live.
 
-        ``max_age``: seconds for which the cookie could still be valid: what ``SignedCookie`` was given.
+        That is the longest ``max_age`` that the workers' authenticators have or lately had, or 400 days
+        (browsers keep no cookie longer) where no worker has said it.  ``max_age``: seconds instead of that.
+        A cookie that lives longer is let in again after them.
         Raises PublishError or BackendError when it is not certain that it happened.
         """
         check_one_of(session=session)
-        if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
-            raise EventError("max_age", "must be a positive number of seconds", max_age)
-        until = time.time() + max_age
+        until = None
+        if max_age is not None:
+            if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
+                raise EventError("max_age", "must be a positive number of seconds", max_age)
+            until = time.time() + max_age
         # First kept, then told: a worker that begins in between learns of it as well.
-        await self._backend.revoke(session, until)
+        until = await self._backend.revoke(session, until)
         await self._order({"session": session, "until": until})
 
     async def _order(self, order: dict[str, object]) -> None:
@@ -148,7 +152,7 @@ class SyncPublisher:
         """See ``Publisher.disconnect``."""
         self._backend.wait(self._events.disconnect(user=user, channel=channel, session=session))
 
-    def revoke(self, session: str, *, max_age: float = 86_400.0) -> None:
+    def revoke(self, session: str, *, max_age: float | None = None) -> None:
         """See ``Publisher.revoke``."""
         self._backend.wait(self._events.revoke(session, max_age=max_age))
 

@@ -27,8 +27,12 @@ logger = logging.getLogger("sse_edge")
 ASKING = 32
 """Streams whose right is asked again at the same time: ``authorize`` may be a database."""
 
-AGAIN = 1.0
-"""Seconds before the revoked sessions are asked for again, when they could not be read."""
+AGAIN = 0.5
+"""Seconds before the revoked sessions are asked for again while the backend is away, or they could not be
+read; and between looks whether it is away."""
+
+EVERY = 3600.0
+"""Seconds after which they are asked for again in any case: that also says how long ours live."""
 
 SOME = 2000
 """Revoked sessions that are learned before other tasks get a turn."""
@@ -73,7 +77,8 @@ class Worker:
         self._signals.install()
         await self._leases.start()
         await self.hub.start()
-        self._spawn(self._begin())
+        self._spawn(self._hear_orders())
+        self._spawn(self._stay_informed())
 
     async def stop(self) -> None:
         """End every stream and let go of everything."""
@@ -155,9 +160,8 @@ class Worker:
                 async with asyncio.timeout(INFORMED):
                     await self._informed.wait()
 
-    async def _begin(self) -> None:
-        await self._learn_revoked()
-        # What was revoked before the first order could be heard is in neither: ask again.
+    async def _hear_orders(self) -> None:
+        # What was revoked before the first order could be heard is told to nobody: ask then.
         while True:
             try:
                 await self.hub.subscriber.subscribe([CONTROL])
@@ -168,10 +172,20 @@ class Worker:
             break
         await self._learn_revoked()
 
+    async def _stay_informed(self) -> None:
+        """Ask when the worker begins, every hour, and, while no orders are heard, again and again: then
+        nobody is let in, or heard of late, for longer than that takes."""
+        while True:
+            await self._learn_revoked()
+            learned = self.loop.time()
+            await asyncio.sleep(AGAIN)
+            while self.hub.subscriber.connected and self.loop.time() < learned + EVERY:  # noqa: ASYNC110 - many things end it
+                await asyncio.sleep(AGAIN)
+
     async def _learn_revoked(self) -> None:
         while True:
             try:
-                revoked = await self._backend.revoked()
+                revoked = await self._backend.revoked(self._gate.session_life)
             except BackendError as error:
                 if not self._informed.is_set():
                     logger.warning("which sessions are revoked cannot be read: %s", error)

@@ -2,14 +2,15 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from ears import Ear, out, said
 from sse_edge import MemoryBackend, RedisBackend
 from sse_edge.backends import open_backend
-from sse_edge.backends.base import Backend
-from sse_edge.backends.redis import client
+from sse_edge.backends.base import LONGEST_LIFE, Backend
+from sse_edge.backends.redis import revocations
 from sse_edge.backends.retention import Retention
 from sse_edge.errors import ConfigError, EventError
 from sse_edge.event import NOWHERE, EventId, Place
@@ -372,10 +373,48 @@ def test_memory_urls_name_backends():
 @pytest.mark.parametrize("ends", [[4e9], [4e9, 4.1e9], [4e9 + n for n in range(20)]])
 async def test_every_revoked_session_is_read(make_backend, monkeypatch, ends):
     """However many there are, and however many of them end at the same time: a page is no end."""
-    monkeypatch.setattr(client, "PAGE", 3)
+    monkeypatch.setattr(revocations, "PAGE", 3)
     backend = make_backend()
     revoked = {f"s{n}": float(ends[n % len(ends)]) for n in range(20)}
     for session, until in revoked.items():
         await backend.revoke(session, until)
     assert await backend.revoked() == revoked
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "life"),
+    [([], LONGEST_LIFE), ([3600.0], 3600.0), ([3600.0, 9e6, 60.0], 9e6)],
+    ids=["by nobody", "by one", "by several"],
+)
+async def test_a_revocation_lasts_as_long_as_a_session_can_live(make_backend, said, life):
+    """Whoever revokes need not know how long that is: the workers have said it, or it is the longest."""
+    backend = make_backend()
+    for seconds in said:
+        assert await backend.revoked(seconds) == {}
+    until = await backend.revoke("s")
+    assert life - 5 <= until - time.time() <= life + 5
+    assert await backend.revoked() == {"s": until}
+    await backend.close()
+
+
+async def test_a_revocation_lasts_longer_where_sessions_live_longer_later(make_backend):
+    """A worker whose sessions live longer begins afterwards: to it the session is revoked for that long."""
+    backend = make_backend()
+    await backend.revoked(3600.0)
+    until = await backend.revoke("s")
+    known = await backend.revoked(7200.0)
+    assert 3595 <= known["s"] - until <= 3605
+    await backend.close()
+
+
+async def test_of_two_revocations_the_longer_counts(make_backend):
+    """One for a time and one for as long as the session can live."""
+    backend = make_backend()
+    await backend.revoked(3600.0)
+    until = await backend.revoke("s")
+    assert await backend.revoke("s", until - 600) == until - 600
+    assert (await backend.revoked())["s"] == until
+    assert await backend.revoke("s", until + 600) == until + 600
+    assert (await backend.revoked())["s"] == until + 600
     await backend.close()

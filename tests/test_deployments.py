@@ -235,6 +235,18 @@ async def test_partitions_lose_nothing(cluster):
     assert all(place.last - place.first < 60 for place in repeated), str(strict)
 
 
+@pytest.mark.parametrize("partitions", [1, 6])
+async def test_revocations_in_a_cluster(cluster, partitions):
+    """They and how long sessions live are in one place, whatever the partitions are."""
+    backend = RedisBackend(cluster.url, prefix=f"revoked{partitions}:", partitions=partitions)
+    await backend.revoked(3600.0)
+    until = await backend.revoke("s1")
+    assert 3590 < until - time.time() < 3610
+    assert await backend.revoke("s2", 4e9) == 4e9
+    assert await backend.revoked(60.0) == {"s1": until, "s2": 4e9}
+    await backend.close()
+
+
 async def test_a_cluster_primary_is_killed(cluster):
     """When a primary dies its replica takes over; its partitions are reset where they may lack something."""
     async with Scene(cluster.url, prefix="kill:", partitions=6) as scene:

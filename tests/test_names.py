@@ -43,6 +43,8 @@ def test_names():
     names = Names("sse")
     assert names.clock == "sse:clock"
     assert names.revoked == "sse:revoked"
+    assert names.since == "sse:since"
+    assert names.lives == "sse:lives"
     assert names.stream("news") == "sse:history:news"
     assert names.dedupe("news", "k") == "sse:dedupe:news\x01k"
     assert names.announce("news") == "sse:news"
@@ -84,6 +86,8 @@ CHANNELS = (
     "a:",
     "clock",
     "revoked",
+    "since",
+    "lives",
     "history:a",
     "dedupe:a",
     "history",
@@ -122,6 +126,8 @@ def test_no_two_keys_are_alike():
         for key in (
             names.clock,
             names.revoked,
+            names.since,
+            names.lives,
             *(names.stream(channel) for channel in CHANNELS),
             *(names.dedupe(channel, key) for channel in CHANNELS for key in ("", "a", ":a", "\x01a")),
         )

@@ -160,6 +160,8 @@ async def test_missing_permissions_are_named(private_redis, caplog):
         assert await partition.denied(leases=backend.leases_prefix) == [
             "ZADD sse:{leases}:workers",
             "ZADD sse:revoked",
+            "ZADD sse:since",
+            "ZADD sse:lives",
         ]
     finally:
         await subscriber.close()

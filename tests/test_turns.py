@@ -103,7 +103,7 @@ def test_others_get_their_turn(crowd, what):
     async def whole():
         await fill(worker.hub)
         if what == "revoked":
-            edge._backend._revoked |= {f"s{number}": time.time() + 60 for number in range(SESSIONS)}
+            edge._backend._sessions._until |= {f"s{number}": time.time() + 60 for number in range(SESSIONS)}
         gc.collect()
         gc.disable()
         try:

@@ -12,8 +12,9 @@ import pytest
 import sse_edge.middleware
 from delivery import ListSink, ScriptedBackend, join, make_hub
 from faulty import Proxy
-from servers.sse import Decoder
+from servers.sse import Decoder, get
 from sse_edge import (
+    Anonymous,
     ConfigError,
     Identity,
     Limits,
@@ -25,7 +26,9 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge import worker as worker_module
+from sse_edge.backends.base import LONGEST_LIFE
 from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.backends.redis import connection
 from sse_edge.delivery import hub as hub_module
 from sse_edge.errors import EventError
 from sse_edge.outcome import CLIENT_GONE, REFUSALS
@@ -481,7 +484,7 @@ async def test_over_while_asked(edge, listen, rights):
     client.disconnect()
     await client.ended()
     go_on.set()
-    await eventually(lambda: len(middleware._worker._tasks) == 0)
+    await eventually(lambda: len(middleware._worker._tasks) == 1)  # what keeps it informed
     assert middleware.figures()["endings"] == {"client-gone": 1}
 
 
@@ -591,6 +594,97 @@ async def test_revoke(edge, asgi, listen, url, order):
     assert not other.complete
 
 
+MONTH = 30 * 86_400.0
+
+
+class Own:
+    """An authenticator of an application's own."""
+
+    anonymous = False
+
+    def identify(self, request, now):
+        return Identity("u42", session="s1")
+
+
+class OwnWithAge(Own):
+    max_age = 3600
+
+
+@pytest.mark.parametrize(
+    ("auths", "life"),
+    [
+        ([SignedCookie("a secret of the tests", max_age=MONTH)], MONTH),
+        ([SignedCookie("a secret of the tests", max_age=600)], 600),
+        ([OwnWithAge(), SignedCookie("a secret of the tests", max_age=MONTH), Anonymous()], MONTH),
+        ([OwnWithAge()], 3600),
+        ([Own()], LONGEST_LIFE),
+        ([Anonymous()], LONGEST_LIFE),
+        ([], LONGEST_LIFE),
+    ],
+    ids=[
+        "a month",
+        "ten minutes",
+        "the longest of several",
+        "own",
+        "own that says nothing",
+        "none",
+        "nobody",
+    ],
+)
+async def test_a_revocation_lasts_as_long_as_the_cookie(edge, url, publisher, auths, life):
+    """Nobody has to say how long: a revoked session stays out for as long as any worker would let it in."""
+    for auth in auths:
+        worker = edge(backend=url, auth=auth, channels={"/events/news": "news"})
+        await worker.start()
+        await worker._worker.informed()
+    await publisher.revoke("s1")
+    until = (await publisher._backend.revoked())["s1"]
+    assert life - 1 <= until - time.time() <= life + 130  # clocks may differ
+    late = edge(backend=url, auth=Anonymous(), channels={"/events/news": "news"})
+    await late.start()
+    await eventually(lambda: late._gate.revocations.covers("s1", until - 10))
+    assert not late._gate.revocations.covers("s1", until + 10)
+
+
+async def test_a_revoked_cookie_after_a_day(redis_server, redis_url, serve_app):
+    """Real workers whose cookies live for a month refuse a revoked one when most of it has passed."""
+    env = {"BACKEND": redis_url, "MAX_AGE": str(MONTH)}
+    there = {"session": AUTH.issue("u42", session="s1")}
+
+    async def status(process):
+        return (await get(f"{process.url}/events/me", method="HEAD", cookies=there)).status
+
+    assert await status(serve_app("apps.edge:edge", env=env)) == 200
+    async with Publisher(redis_url) as publisher:
+        await publisher.revoke("s1")
+    client = redis_server.client()
+    for key in ("sse:revoked", "sse:since"):  # it was so many days ago
+        for session in client.zrange(key, 0, -1):
+            client.zincrby(key, -29 * 86_400, session)
+    assert await status(serve_app("apps.edge:edge", env=env)) == 401
+
+
+@pytest.mark.parametrize("max_age", [-1, "3600", True, float("nan")], ids=str)
+def test_a_life_that_is_none(edge, max_age):
+    """An authenticator whose ``max_age`` is no number of seconds is refused when the app begins."""
+    auth = OwnWithAge()
+    auth.max_age = max_age
+    with pytest.raises(ConfigError, match="auth.max_age: must be a number of seconds"):
+        edge(auth=auth)
+
+
+async def test_how_long_sessions_live_is_said_again(edge, redis_server, redis_url, monkeypatch):
+    """A worker's word would be forgotten while it runs, or with the data of Redis; it repeats it."""
+    monkeypatch.setattr(worker_module, "EVERY", 0.05)
+    monkeypatch.setattr(worker_module, "AGAIN", 0.05)
+    middleware = edge(backend=redis_url, auth=SignedCookie("a secret of the tests", max_age=MONTH))
+    await middleware.start()
+    client = redis_server.client()
+    for _ in range(2):
+        await eventually(lambda: client.exists("sse:lives"))
+        client.delete("sse:lives")
+
+
 async def test_revoked_until(edge, asgi, listen, url, order):
     """After ``max_age`` nothing of it is left, on old workers and new ones."""
     old = edge(backend=url)
@@ -638,8 +732,8 @@ async def test_revoked_while_a_worker_begins(edge):
     """An order that is given before a new worker hears orders reaches it all the same."""
 
     class Backend(MemoryBackend):
-        async def revoked(self):
-            known = await super().revoked()
+        async def revoked(self, life):
+            known = await super().revoked(life)
             await self.revoke("s1", time.time() + 60)  # too late for the answer, too early to be heard
             return known
 
@@ -653,9 +747,9 @@ async def test_a_worker_waits_for_what_is_revoked(edge, asgi):
     go_on = asyncio.Event()
 
     class Backend(MemoryBackend):
-        async def revoked(self):
+        async def revoked(self, life):
             await go_on.wait()
-            return await super().revoked()
+            return await super().revoked(life)
 
     backend = Backend()
     await backend.revoke("s1", time.time() + 60)
@@ -706,6 +800,44 @@ async def test_disconnected_while_cut_off(edge, listen, proxy, redis_url):
     assert said(other) == []
 
 
+async def test_revoked_while_orders_are_not_heard(edge, listen, asgi, proxy, redis_url, monkeypatch):
+    """However long the subscriber takes to come back, a worker that reaches Redis learns of it at once."""
+    monkeypatch.setattr(connection, "BACK_OFF", (600.0, 600.0))
+    middleware = edge(backend=proxy.url, on_backend_down="accept")
+    client = await listen(middleware, session="s1")
+    proxy.cut(commands=False)
+    await eventually(lambda: not middleware.ready)
+    blind = await listen(middleware, session="s1", live=False)
+    async with Publisher(redis_url) as publisher:
+        await publisher.revoke("s1")
+    for ended in (client, blind):
+        await ended.whole(5)
+        assert said(ended)[-1] == ("edge-close", {"reason": "revoked"})
+    assert await answer(asgi, middleware, **cookie(session="s1")) == "unauthenticated"
+
+
+async def test_a_worker_that_begins_while_redis_is_away(private_redis, serve_app, connect):
+    """A stream that could not be checked, opened blindly, is ended as soon as Redis is there to ask."""
+    server = private_redis(appendonly=True, appendfsync="always")
+    async with Publisher(server.url) as publisher:
+        await publisher.revoke("s1")
+    server.kill()
+    process = serve_app("apps.edge:edge", env={"BACKEND": server.url, "DOWN": "accept"})
+    gone, there = [
+        await connect(f"{process.url}/events/me", cookies={"session": AUTH.issue("u42", session=session)})
+        for session in ("s1", "s2")
+    ]
+    assert (gone.status, there.status) == (200, 200)
+    server.start()
+    began = time.monotonic()
+    event = await gone.until(lambda event: event.event == "edge-close")
+    assert json.loads(event.data) == {"reason": "revoked"}
+    assert time.monotonic() - began < 3  # a second, on a machine that has nothing else to do
+    await there.until(lambda event: event.event == "edge-reset")
+    again = await connect(f"{process.url}/events/me", cookies={"session": AUTH.issue("u42", session="s1")})
+    assert again.status == 401
+
+
 async def test_revocations_in_redis(redis_server, redis_url):
     """Redis keeps a revocation for as long as it matters, and none for longer."""
     client = redis_server.client()
@@ -717,11 +849,18 @@ async def test_revocations_in_redis(redis_server, redis_url):
         while time.time() <= client.zscore("sse:revoked", "old"):
             await asyncio.sleep(0.05)
         await publisher.revoke("s2", max_age=60)
+        # As long as sessions live, and how long that is.
+        seconds = client.time()[0]
+        client.zadd("sse:since", {"gone": seconds - 61, "there": seconds - 50})
+        client.zadd("sse:lives", {"60": seconds + 1000, "600": seconds - 1})
+        await publisher.revoke("s3")
     assert client.zrange("sse:revoked", 0, -1) == ["s1", "s2"]
+    assert client.zrange("sse:since", 0, -1) == ["there", "s3"]
+    assert client.zrange("sse:lives", 0, -1) == ["60"]
 
 
 WRONG_ORDERS = [{}, {"user": "u", "channel": "c"}, {"user": ""}, {"session": 5}, {"channel": b"news"}]
-WRONG_AGES = [0, -1, True, "60", None, float("nan"), float("inf"), 1e10]
+WRONG_AGES = [0, -1, True, "60", float("nan"), float("inf"), 1e10]
 
 
 @pytest.mark.parametrize("named", WRONG_ORDERS, ids=str)

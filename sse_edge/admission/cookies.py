@@ -52,6 +52,7 @@ class Anonymous:
     """Lets everybody in, as nobody in particular, to read channels that match ``channels``."""
 
     anonymous = True
+    max_age = 0.0  # it has no sessions
 
     def __init__(self, channels: Sequence[str] = ()) -> None:
         for pattern in strings("channels", channels):
@@ -111,6 +112,11 @@ class SignedCookie:
         self._keys = keys[::-1]  # the newest first
         self._payload = URLSafeSerializer(b"")  # the form of the content; it signs nothing
         self._known = lru_cache(maxsize=_MAX_KNOWN)(self._verify)
+
+    @property
+    def max_age(self) -> float:
+        """A session's life in seconds."""
+        return self._max_age
 
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the newest valid cookie of this name was issued for."""

@@ -33,7 +33,7 @@ from ..outcome import (
 from .callback import callback, takes_values
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, own_origin
-from .revocations import Revocations
+from .revocations import Revocations, session_life
 from .routes import NO_VALUES, Values
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ class Gate:
         # Where a cookie is needed a rebound page has none: the user's are another host's.
         self._refuses_rebound = getattr(auth, "anonymous", False) and origin.any_host
         self.revocations = Revocations()
+        self.session_life = session_life(auth)
         self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows)
 
     def headers(self, request: Request) -> Headers:

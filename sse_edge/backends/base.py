@@ -10,6 +10,10 @@ from ..event import EventId, Place
 
 T = TypeVar("T")
 
+LONGEST_LIFE = 400 * 86_400.0
+"""Seconds that a session can live where nobody says it: browsers keep no cookie for longer than 400 days
+(RFC 6265bis, section 5.5)."""
+
 CONTROL = "\x01control"
 """The channel on which workers are told to end streams; no application's channel can be called so."""
 
@@ -157,11 +161,20 @@ class Backend(Protocol):
     async def cursor(self) -> Place:
         """A place after everything published so far.  Raises BackendError."""
 
-    async def revoke(self, session: str, until: float) -> None:
-        """Remember that ``session`` is revoked until then, in Unix seconds.  Raises BackendError."""
+    async def revoke(self, session: str, until: float | None = None) -> float:
+        """Remember that ``session`` is revoked until then, in Unix seconds; by itself for as long as a
+        session can live: the longest life that any worker says, or ``LONGEST_LIFE``.
 
-    async def revoked(self) -> dict[str, float]:
-        """Every session that is revoked, and until when.  Raises BackendError."""
+        Until when it is.  Raises BackendError.
+        """
+
+    async def revoked(self, life: float = 0.0) -> dict[str, float]:
+        """Every session that is revoked, and until when.  Raises BackendError.
+
+        ``life``: seconds that the sessions of the worker that asks can live; 0 says nothing.  Its word
+        counts for that long and a day, so that cookies from before a change are remembered too; it is to
+        be repeated within the day.
+        """
 
     async def close(self) -> None:
         """Let go of connections that publishing opened."""

@@ -17,6 +17,7 @@ from .base import Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
+from .sessions import Sessions
 from .siblings import is_first
 
 logger = logging.getLogger("sse_edge")
@@ -54,7 +55,7 @@ class MemoryBackend:
         self.tag = "".join(secrets.choice(string.ascii_lowercase) for _ in range(TAG))
         self._logs: OrderedDict[str, Log] = OrderedDict()
         self._keys: OrderedDict[tuple[str, str], EventId] = OrderedDict()
-        self._revoked: dict[str, float] = {}
+        self._sessions = Sessions()
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
 
@@ -87,16 +88,15 @@ class MemoryBackend:
     def windows(self) -> None:
         """See ``Backend.windows``: there is one process only."""
 
-    async def revoke(self, session: str, until: float) -> None:
+    async def revoke(self, session: str, until: float | None = None) -> float:
         """See ``Backend.revoke``."""
         with self._lock:
-            self._revoked = {known: end for known, end in self._revoked.items() if end > self._clock()}
-            self._revoked[session] = max(until, self._revoked.get(session, 0.0))
+            return self._sessions.revoke(session, until, self._clock())
 
-    async def revoked(self) -> dict[str, float]:
+    async def revoked(self, life: float = 0.0) -> dict[str, float]:
         """See ``Backend.revoked``."""
         with self._lock:
-            return {known: end for known, end in self._revoked.items() if end > self._clock()}
+            return self._sessions.revoked(life, self._clock())
 
     async def close(self) -> None:
         """Nothing to close."""

@@ -2,8 +2,8 @@
 
 ``BACKEND`` is the backend's URL, ``MAX_DURATION``, ``KEEP_ALIVE`` and ``MAX_UNSENT_AGE`` are seconds,
 ``MAX_UNSENT`` is in bytes, ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
-and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, and ``REFUSALS`` the setting of that name.  Users are
-let in by ``AUTH``'s cookies.
+and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, ``REFUSALS`` and ``DOWN`` are the settings ``refusals``
+and ``on_backend_down``.  Users are let in by ``AUTH``'s cookies, for ``MAX_AGE`` seconds.
 """
 
 import json
@@ -12,13 +12,13 @@ import os
 
 from sse_edge import Limits, Publisher, SignedCookie, SSEMiddleware
 
-AUTH = SignedCookie("a secret of the tests", secure=False)
+AUTH = SignedCookie("a secret of the tests", secure=False, max_age=float(os.environ.get("MAX_AGE", "86400")))
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
 BACKEND = os.environ.get("BACKEND", "memory://")
 PAGE = b"<!doctype html><title>page</title>"
 LARGE = PAGE + b"<p>Nothing new here." * 1000
 
-logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
 
 
 async def inner(scope, receive, send):
@@ -56,6 +56,7 @@ edge = SSEMiddleware(
         connects_per_ip=os.environ.get("CONNECTS"),
     ),
     refusals=os.environ.get("REFUSALS", "auto"),
+    on_backend_down=os.environ.get("DOWN", "refuse"),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     max_duration=float(os.environ.get("MAX_DURATION", "1800")),
     retry=float(os.environ.get("RETRY", "3")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
@@ -22,16 +21,13 @@ from .leases import RedisLeases
 from .names import Names, stem
 from .partition import Partition, Published, Settings
 from .partitions import PartitionedSubscriber, joined
-from .scripts import REVOKE, REVOKED
+from .revocations import RedisRevocations
 from .server import CommandError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
 from .url import parse
 from .windows import RedisWindows
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
-
-PAGE = 500
-"""Revoked sessions read at a time: neither Redis nor the event loop stands still for the rest."""
 
 BATCH = 500
 """Events per script call: Redis serves nobody else while a script runs."""
@@ -87,6 +83,7 @@ class RedisBackend:
             Partition(self.server, Names(self._stem(str(number) if tagged else None)), self.settings)
             for number in range(partitions)
         ]
+        self._revocations = RedisRevocations(self.server, self.partitions[0].names)
         self._background = BackgroundLoop()
 
     def partition(self, channel: str) -> Partition:
@@ -114,27 +111,13 @@ class RedisBackend:
         """See ``Backend.windows``."""
         return RedisWindows(self.server, self._stem("rate"))
 
-    async def revoke(self, session: str, until: float) -> None:
+    async def revoke(self, session: str, until: float | None = None) -> float:
         """See ``Backend.revoke``."""
-        home = self.partitions[0].names.revoked
-        await self.server.run(REVOKE, [home], [session, math.ceil(until)], home)
+        return await self._revocations.add(session, until)
 
-    async def revoked(self) -> dict[str, float]:
+    async def revoked(self, life: float = 0.0) -> dict[str, float]:
         """See ``Backend.revoked``."""
-        home = self.partitions[0].names.revoked
-        revoked: dict[str, float] = {}
-        count, begin = PAGE, ""
-        while True:
-            answer = await self.server.run(REVOKED, [home], [count, begin], home)
-            page = {
-                name.decode(): float(until) for name, until in zip(answer[::2], answer[1::2], strict=True)
-            }
-            revoked.update(page)
-            if len(page) < count:
-                return revoked
-            # The last end again, for those that share it; all of a page may do so.
-            last = answer[-1].decode()
-            count, begin = (2 * count if last == begin else PAGE), last
+        return await self._revocations.all(life)
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""

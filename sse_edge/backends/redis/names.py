@@ -25,8 +25,18 @@ class Names(NamedTuple):
 
     @property
     def revoked(self) -> str:
-        """The sorted set of revoked sessions."""
+        """The sorted set of the sessions that are revoked until a time that was given."""
         return f"{self.stem}:revoked"
+
+    @property
+    def since(self) -> str:
+        """The sorted set of the sessions that are revoked for as long as they can live."""
+        return f"{self.stem}:since"
+
+    @property
+    def lives(self) -> str:
+        """The sorted set of how long sessions live, as workers say."""
+        return f"{self.stem}:lives"
 
     def stream(self, channel: str) -> str:
         """The stream that holds a channel's history."""

@@ -38,9 +38,15 @@ def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
         ("HGETALL", f"{leases}x"),
         ("HSET", f"{leases}x", "x", "1"),
         ("HDEL", f"{leases}x", "x"),
-        ("ZADD", names.revoked, "1", "x"),
-        ("ZREMRANGEBYSCORE", names.revoked, "0", "1"),
-        ("ZRANGEBYSCORE", names.revoked, "0", "1"),
+        *(
+            command
+            for key in (names.revoked, names.since, names.lives)
+            for command in (
+                ("ZADD", key, "1", "x"),
+                ("ZREMRANGEBYSCORE", key, "0", "1"),
+                ("ZRANGEBYSCORE", key, "0", "1"),
+            )
+        ),
     ]
 
 

@@ -1,8 +1,19 @@
 -- Remember a revoked session, and forget those whose cookies have expired.
 --
--- KEYS  revoked (a sorted set: session → the end of its cookie, Unix seconds)
--- ARGV  session, the end of its cookie (Unix seconds)
+-- KEYS  see lives.lua
+-- ARGV  see lives.lua; then the session, and the end of its refusal (Unix seconds; '': when its cookie has
+--       expired for certain)
+-- Returns the end.
 
-redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', redis.call('TIME')[1])
-return 1
+local session, till = ARGV[3], ARGV[4]
+if till ~= '' then
+    redis.call('ZADD', KEYS[1], 'GT', till, session)
+else
+    -- The time and not the end: a worker may say later that sessions live longer.
+    redis.call('ZADD', KEYS[2], 'GT', now + 1, session)
+    till = now + 1 + life
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - life))
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+return tonumber(till)

@@ -1,8 +1,11 @@
--- Read some of the revoked sessions, those first whose cookies expire first.
+-- Read some of the revoked sessions, those first whose refusal ends first.
 --
--- KEYS  revoked (a sorted set: session → the end of its cookie, Unix seconds)
--- ARGV  how many at most, and from which end on (''; from now on)
--- Returns {session, end, …}
+-- KEYS  see lives.lua
+-- ARGV  see lives.lua; then which of the first two KEYS to read, how many sessions at most, and from which
+--       time on ('': those that still count)
+-- Returns {seconds to add to each time, {session, time, …}}.
 
-local from = ARGV[2] ~= '' and ARGV[2] or redis.call('TIME')[1]
-return redis.call('ZRANGEBYSCORE', KEYS[1], from, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[1])
+local added = ARGV[3] == '2' and life or 0
+local from = ARGV[5] ~= '' and ARGV[5] or string.format('%.0f', now - added)
+local key = KEYS[tonumber(ARGV[3])]
+return { added, redis.call('ZRANGEBYSCORE', key, from, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[4]) }
