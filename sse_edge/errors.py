@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .redaction import is_secret, redacted
+
+_PAYLOADS = frozenset(("data", "events", "json"))
+"""Fields that hold what is published, which no log is to have."""
+
 
 class EdgeError(Exception):
     """Root of everything sse_edge raises on purpose."""
@@ -12,15 +17,22 @@ class EdgeError(Exception):
 class FieldError(EdgeError, ValueError):
     """A value was refused where it was given.
 
-    ``field`` names the argument, ``value`` is what was given (``None`` for secrets, which are
-    never repeated), and the message is ``"<field>: <why> (got <value>)"``.
+    ``field`` names the argument, ``why`` says what is wrong, and the message is
+    ``"<field>: <why> (got <value>)"``.  ``value`` is what was given, and None for secrets.  Those are never
+    repeated: of a field that holds one, and of an event's data, the message names the type, and of a URL
+    it leaves out the password and the query.
     """
 
     def __init__(self, field: str, why: str, value: object = None, *, secret: bool = False) -> None:
         self.field = field
-        self.value = None if secret else value
-        shown = "" if secret else f" (got {_short(value)})"
-        super().__init__(f"{field}: {why}{shown}")
+        self.why = redacted(why)
+        given = repr(value)
+        text = redacted(given)
+        self.value = None if secret or is_secret(field) or text != given else value
+        if is_secret(field) or field in _PAYLOADS:
+            text = f"a value of type {type(value).__name__}"
+        shown = "" if secret else f" (got {_short(text)})"
+        super().__init__(f"{field}: {self.why}{shown}")
 
 
 class ConfigError(FieldError):
@@ -50,6 +62,5 @@ class BackendError(EdgeError):
     """The channel backend could not be reached or answered with an error."""
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def _short(text: str) -> str:
     return text if len(text) <= 120 else text[:117] + "..."

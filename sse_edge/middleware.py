@@ -33,12 +33,12 @@ from .delivery.stream import Stream
 from .delivery.transport import open_sink, writes_directly
 from .errors import BackendError, ConfigError
 from .lifespan import Lifespan
+from .logline import value
 from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, Refusal
 from .publisher import check_one_of
 from .status import Status
 from .worker import Worker, check_seconds
 
-logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")
 
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
@@ -61,7 +61,8 @@ class SSEMiddleware:
 
     ``app``: any ASGI 3 app, or None to stand alone.
     ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
-    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, or any object with ``identify(request, now)``.
+    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, or any object with ``identify(request, now)``, and
+    ``max_age``, seconds, where its sessions end: revocations last that long.
     ``channels``: path template → channel template(s), or a callable taking the Request; see README.
     ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
     channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
@@ -289,7 +290,7 @@ class SSEMiddleware:
         closing = CLOSE if request.has_body and scope.get("http_version", "1.1") in ("1.0", "1.1") else []
         refusal = oversized(request)
         if refusal is not None:
-            await self._refuse(request, send, refusal, closing)
+            await self._refuse(worker, replace(request, headers=()), send, refusal, closing)
             return None
         headers = [*self._gate.headers(request), *closing]
         verdict = await self._gate.admit(
@@ -298,7 +299,7 @@ class SSEMiddleware:
         if verdict is None:
             await respond(send, 204, [*PREFLIGHT, *NO_STORE, *headers])
         elif isinstance(verdict, Refusal):
-            await self._refuse(request, send, verdict, headers)
+            await self._refuse(worker, request, send, verdict, headers)
         elif request.method == "HEAD":
             # Not respond(): a stream has no Content-Length, so neither has its HEAD.
             await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
@@ -313,7 +314,7 @@ class SSEMiddleware:
                     self._leases.release(verdict.subjects)
             if isinstance(opened, Opened):
                 return opened
-            await self._refuse(request, send, opened, headers)
+            await self._refuse(worker, request, send, opened, headers)
         return None
 
     async def _open(self, worker: Worker, admission: Admission, sink: Sink, path: str) -> Opened | Refusal:
@@ -321,7 +322,7 @@ class SSEMiddleware:
         now = time.time()
         refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
         if refusal is not None:
-            return refusal
+            return refusal.of(identity.user)
         remaining = None if identity.expires is None else identity.expires - now
         stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
         blind = self._accepts_blindly and not hub.subscriber.connected
@@ -330,8 +331,7 @@ class SSEMiddleware:
                 await hub.subscribe(stream)
         except BackendError as error:
             if not self._accepts_blindly:
-                logger.warning("a stream was refused: %s", error)
-                return BACKEND_DOWN
+                return BACKEND_DOWN.of(identity.user, str(error))
             blind = True  # it was not known yet that the backend is away
         if blind:
             hub.adopt(stream)
@@ -358,15 +358,11 @@ class SSEMiddleware:
             self._leases.release(admission.subjects)
             self._log_ending(path, admission, stream, hub.now - stream.opened)
 
-    async def _refuse(self, request: Request, send: Send, refusal: Refusal, headers: Headers) -> None:
+    async def _refuse(
+        self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
+    ) -> None:
         self.refusals[refusal.code] += 1
-        access_log.info(
-            '"%s %s" refused: %s (%s)',
-            _printable(request.method),
-            _printable(request.path),
-            refusal.code,
-            _printable(refusal.detail),
-        )
+        worker.refusals.tell(request.method, request.path, refusal, self._gate.address(request))
         if refusal.retry_after is None:
             await _refuse(send, refusal, headers)
             return
@@ -383,13 +379,13 @@ class SSEMiddleware:
             return
         access_log.info(
             '"GET %s" ended: %s after %.1f s, %d events, %d bytes, user=%s address=%s',
-            _printable(path),
+            value(path),
             stream.ending.reason if stream.ending else "-",
             seconds,
             stream.events,
             stream.size,
-            admission.identity.user or "-",
-            admission.address,
+            value(admission.identity.user),
+            value(admission.address),
         )
 
 
@@ -400,8 +396,3 @@ async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
     if refusal.status == METHOD.status:
         head.append((b"allow", b"GET, HEAD, OPTIONS"))
     await respond(send, refusal.status, head, refusal.body())
-
-
-def _printable(text: str) -> str:
-    """What a client sent, on one line of a log."""
-    return text[:200].encode("unicode_escape").decode()

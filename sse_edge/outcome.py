@@ -6,7 +6,7 @@ The same code is what the client reads, what the log says and what the metric co
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +14,24 @@ class Refusal:
     """Why a request gets no stream.
 
     ``code`` is stable and documented, ``status`` the HTTP status, ``detail`` a sentence for a person,
-    ``retry_after`` seconds to wait before another attempt makes sense (only on 429 and 503).
+    ``retry_after`` seconds to wait before another attempt makes sense (only on 429 and 503).  ``user`` and
+    ``cause`` are for the log alone: who was refused, as far as that is known, and what failed.
     """
 
     code: str
     status: int
     detail: str
     retry_after: float | None = None
+    user: str | None = field(default=None, compare=False)
+    cause: str = field(default="", compare=False)
 
     def because(self, detail: str) -> Refusal:
         """The same refusal with a more exact sentence."""
         return replace(self, detail=detail)
+
+    def of(self, user: str | None, cause: str = "") -> Refusal:
+        """The same refusal for the log: of whom, and what failed."""
+        return replace(self, user=user, cause=cause)
 
     def body(self) -> bytes:
         """The JSON a client reads: ``{"error": code, "detail": …}``."""

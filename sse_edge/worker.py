@@ -20,7 +20,9 @@ from .delivery.lifetime import Lifetime
 from .delivery.stream import Stream
 from .drain import SignalChain
 from .errors import BackendError, ConfigError
+from .logline import sentence, why
 from .outcome import BACKEND_DOWN, REVOKED
+from .refusals import RefusalLog
 
 logger = logging.getLogger("sse_edge")
 
@@ -71,6 +73,7 @@ class Worker:
         self._asking = asyncio.Semaphore(ASKING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._informed = asyncio.Event()
+        self.refusals = RefusalLog(self.loop)
 
     async def start(self) -> None:
         """Begin to listen; does not wait for the backend to be there."""
@@ -89,6 +92,7 @@ class Worker:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._leases.close()
+        self.refusals.close()
 
     def forget(self) -> None:
         """Hear no more signals."""
@@ -147,7 +151,7 @@ class Worker:
         try:
             name, value, until = _order(frame)
         except (ValueError, OverflowError, RecursionError) as error:  # anybody on Redis can PUBLISH
-            logger.warning("a malformed order to all workers was dropped: %r", error)
+            logger.warning("a malformed order to all workers was dropped: %s", why(error))
             return
         if until is not None:
             self._gate.revocations.add(value, until, time.time())
@@ -188,7 +192,7 @@ class Worker:
                 revoked = await self._backend.revoked(self._gate.session_life)
             except BackendError as error:
                 if not self._informed.is_set():
-                    logger.warning("which sessions are revoked cannot be read: %s", error)
+                    logger.warning("which sessions are revoked cannot be read: %s", sentence(str(error)))
                 self._informed.set()
                 await asyncio.sleep(AGAIN)
                 continue

@@ -336,6 +336,24 @@ async def test_who_may_read(authorize, path, admitted, guarded):
         assert books.asked == []
 
 
+@pytest.mark.parametrize(
+    ("path", "cookie", "full", "code", "user"),
+    [
+        ("/events/me", COOKIE, "user:u42", "user-limit", "u42"),
+        ("/events/me", COOKIE, "ip:192.0.2.1", "ip-limit", "u42"),
+        ("/events/secret", COOKIE, None, "forbidden", "u42"),
+        ("/events/two/a/\x01", COOKIE, None, "bad-request", "u42"),
+        ("/events/me", "junk", None, "unauthenticated", None),
+        ("/nothing", COOKIE, None, "not-found", None),
+    ],
+)
+async def test_a_refusal_says_whose_it_is(path, cookie, full, code, user):
+    """To the log, as soon as it is known; the client is told nothing of it."""
+    refusal = await admit(make(Books(full=full)), asking(path, cookie=cookie))
+    assert (refusal.code, refusal.user) == (code, user)
+    assert b"u42" not in refusal.body()
+
+
 async def test_forbidden_names_the_channel():
     """The refusal says which channel it was."""
     assert "'secret'" in (await admit(make(), asking("/events/two/signed.1/secret"))).detail

@@ -611,7 +611,7 @@ async def test_malformed(plain, caplog, name):
     assert [record.levelno for record in records] == [logging.WARNING]
     assert records[0].exc_info is None
     line = records[0].getMessage()
-    assert "'c'" in line
+    assert "channel=c" in line
     assert "\n" not in line
     assert "\r" not in line
     assert len(line) < 500

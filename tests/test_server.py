@@ -236,3 +236,10 @@ async def test_the_sentinels_certificate_is_checked(secure_sentinel, certificate
             await events.publish("c", "x")
     async with Publisher(apart) as events:
         assert await events.publish("c", "x")
+
+
+def test_redis_repeats_what_it_does_not_understand():
+    """The error of a command that it does not know holds what was sent with it, a password or an event."""
+    text = "ERR unknown command 'AUTH', with args beginning with: 'edge' 'hunter2' "
+    said = str(CommandError(BaseParser.parse_error(text), sent=True))
+    assert said == "Redis: unknown command 'AUTH'"

@@ -124,7 +124,8 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         network = ip_network(text)
     except ValueError as error:
-        raise ConfigError("trusted_proxies", f"not a network, an address or unix: {error}", text) from error
+        # Without its cause: a traceback would repeat what was given.
+        raise ConfigError("trusted_proxies", f"not a network, an address or unix: {error}", text) from None
     if network.prefixlen == 0:
         raise ConfigError("trusted_proxies", "would let every client choose its own address", text)
     if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped:

@@ -15,6 +15,7 @@ from zlib import crc32
 from ..errors import BackendError
 from ..event import NOWHERE, Place
 from ..identity import Identity
+from ..logline import value
 from ..outcome import (
     BACKEND_DOWN,
     BAD_REQUEST,
@@ -152,7 +153,7 @@ class Gate:
             return identity
         resolved = await self._routes.resolve(match, request, identity)
         if isinstance(resolved, Refusal):
-            return resolved
+            return resolved.of(identity.user)
         guarded = {
             name: resolved.values.get(name, NO_VALUES)
             for name in resolved.channels
@@ -160,10 +161,10 @@ class Gate:
         }
         refusal = await self.ask(identity, guarded)
         if refusal is not None:
-            return refusal
+            return refusal.of(identity.user)
         subjects = () if request.method == "HEAD" else await self._lease(identity, address)
         if isinstance(subjects, Refusal):
-            return subjects
+            return subjects.of(identity.user)
         # No await from here on: who holds leases must learn of them.
         return Admission(identity, resolved.channels, cursor, address, subjects, guarded)
 
@@ -187,7 +188,7 @@ class Gate:
             try:
                 yes = self._authorize is not None and bool(await self._authorize(*told))
             except Exception:
-                log.exception("authorize failed for user %r, channel %r", identity.user, channel)
+                log.exception("authorize failed, user=%s channel=%s", value(identity.user), value(channel))
                 return BACKEND_DOWN.because("could not decide whether this channel may be read")
             if not yes:
                 return FORBIDDEN.because(f"channel {channel!r} may not be read by this user")
@@ -197,6 +198,10 @@ class Gate:
         """Who is refused, for counting refusals in a row: an address, and at a user's cap its cookie."""
         cookie = request.first(b"cookie") or ""
         return f"{refusal.code} {self._proxies.client(request)} {crc32(cookie.encode('latin-1'))}"
+
+    def address(self, request: Request) -> str:
+        """Where the request comes from."""
+        return self._proxies.client(request)
 
     def _has_room(self, streams: int) -> bool:
         return self._limits.per_worker is None or streams < self._limits.per_worker
@@ -239,12 +244,12 @@ class Gate:
         try:
             identity = self._auth.identify(request, now)
         except Exception:  # an authenticator of the application's own
-            log.exception("auth failed to identify a request for %r", request.path)
+            log.exception("auth failed to identify a request for %s", value(request.path))
             return BACKEND_DOWN.because("could not decide who this is")
         if identity is None or (identity.expires is not None and identity.expires <= now):
             return UNAUTHENTICATED
         if self.revocations.covers(identity.session, now):
-            return REVOKED_SESSION
+            return REVOKED_SESSION.of(identity.user)
         return identity
 
     async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:

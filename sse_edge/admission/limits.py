@@ -15,6 +15,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..errors import ConfigError
+from ..logline import sentence
 from .settings import whole
 
 logger = logging.getLogger("sse_edge")
@@ -90,7 +91,7 @@ class SharedConnectRate:
             self._away_until = loop.time() + AWAY
             if not self.degraded:
                 self.degraded = True
-                why = str(error) or "no answer"
+                why = sentence(str(error)) or "no answer"
                 logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
             return self._local.hit(address)
         if self.degraded and loop.time() >= self._away_until:
@@ -147,8 +148,8 @@ class _Memory(MemoryStorage):
 def _rate(text: str) -> RateLimitItem:
     try:
         rates = parse_many(text)
-    except ValueError as error:
-        raise ConfigError("connects_per_ip", 'must read like "300/minute"', text) from error
+    except ValueError:
+        raise ConfigError("connects_per_ip", 'must read like "300/minute"', text) from None
     if len(rates) != 1 or rates[0].amount < 1:
         raise ConfigError("connects_per_ip", "must be one rate, of 1 or more; None is off", text)
     return rates[0]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, EventError
 from ..event import check_channel
+from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
 from ..pattern import SEPARATOR
 from .callback import Callback, callback
@@ -129,10 +130,10 @@ class Routes:
                 raise TypeError(f"channels: must return a list, not {type(answer).__name__}")
         except (LookupError, ValueError) as error:
             # What int(params["page"]) raises: the client's doing, so no traceback.
-            log.info("channels: %r for %r", error, request.path)
+            log.info("channels: %s for %s", why(error), value(request.path))
             return BAD_REQUEST.because("this path or query names no channel")
         except Exception:
-            log.exception("channels: the function failed for %r", request.path)
+            log.exception("channels: the function failed for %s", value(request.path))
             return BACKEND_DOWN.because("could not tell which channels this path stands for")
         return self._checked(answer or ())
 
@@ -168,7 +169,7 @@ class Routes:
         if not self._hinted:
             self._hinted = True
             log.warning(
-                "%r separates the parts of a channel's name, so a user with it in the name fills no {user}, "
+                "'%s' separates the parts of a channel's name, so a user with it in the name fills no {user} "
                 "and is refused: sign users in under names without it",
                 SEPARATOR,
             )

@@ -10,9 +10,10 @@ import click
 from ..admission.address import is_loopback
 from ..errors import BackendError
 from ..publisher import SyncPublisher
+from ..redaction import redacted
 from .failure import Failure
 from .listen import bind, url_of
-from .options import DEFAULT_REDIS, host_option, port_option, redis_option, without_password
+from .options import DEFAULT_REDIS, host_option, port_option, redis_option
 
 SHUTDOWN_SECONDS = 2
 
@@ -68,16 +69,16 @@ def _check(redis: str) -> None:
         with SyncPublisher(redis) as events:
             events.cursor()
     except BackendError as error:
-        raise Failure(f"cannot use {without_password(redis)}: {error}") from error
+        raise Failure(f"cannot use {redacted(redis)}: {error}") from error
 
 
 def _banner(url: str, redis: str | None) -> str:
     lines = [
         "",
         f"  The sse_edge demo is at  {click.style(url, bold=True)}",
-        f"  Events go through        {'memory' if redis is None else without_password(redis)}",
+        f"  Events go through        {'memory' if redis is None else redacted(redis)}",
     ]
     if redis is not None:
-        where = "" if redis == DEFAULT_REDIS else f" --redis {without_password(redis)}"
+        where = "" if redis == DEFAULT_REDIS else f" --redis {redacted(redis)}"
         lines += [f"  From another terminal    sse-edge publish shop 'Hello'{where}"]
     return "\n".join([*lines, "  To stop                  Ctrl-C", ""])

@@ -13,6 +13,7 @@ import click
 
 from ..admission.cookies import SignedCookie
 from ..backends.redis import RedisBackend
+from ..redaction import redacted
 from .failure import Failure, Misuse
 from .options import redis_option
 
@@ -181,7 +182,9 @@ async def _run(examination: Examination, *, down: bool, as_json: bool, url: str)
         if examination.backend is not None:
             await examination.backend.close()
     if as_json:
-        click.echo(json.dumps({"url": url, "findings": [_record(each) for each in findings]}, indent=2))
+        click.echo(
+            json.dumps({"url": redacted(url), "findings": [_record(each) for each in findings]}, indent=2)
+        )
     else:
         click.echo(_summary(findings))
     return findings
@@ -197,7 +200,7 @@ def _record(finding: Finding) -> dict[str, object]:
     record: dict[str, object] = {
         "check": finding.check,
         "level": finding.level.name.lower(),
-        "seen": finding.seen,
+        "seen": redacted(finding.seen),
     }
     if fault := finding.fault:
         record["code"] = fault.code
@@ -208,7 +211,9 @@ def _record(finding: Finding) -> dict[str, object]:
 
 def _lines(finding: Finding, server: str) -> str:
     level = finding.level
-    text = _wrapped(finding.seen + (f"  [{finding.code}]" if finding.code else ""))
+    # Part of it comes from the other end, which is not to move the cursor of this terminal.
+    seen = "".join(each if each.isprintable() else "?" for each in redacted(finding.seen))
+    text = _wrapped(seen + (f"  [{finding.code}]" if finding.code else ""))
     lines = [f"{_mark(level)}{finding.check:<{INDENT - 7}}{text}"]
     if fault := finding.fault:
         # Only what fits the proxy that was seen, where it said its name.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from ..errors import EdgeError, FieldError
+from ..redaction import redacted
 
 
 class Failure(click.ClickException):
     """Ends the command with one line on stderr and exit code 1."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(redacted(" ".join(message.split())))
 
 
 class Misuse(Failure):
@@ -27,6 +28,8 @@ class Commands(click.Group):
         """Run the command; what it raises becomes a Failure."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:  # it repeats what it does not understand
+            raise click.UsageError(redacted(error.format_message()), ctx=error.ctx) from None
         except FieldError as error:
             raise Misuse(str(error)) from error
         except EdgeError as error:

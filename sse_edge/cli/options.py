@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,13 +43,6 @@ def host_option() -> Decorator:
         "--host", default="127.0.0.1", show_default=True, show_envvar=True,
         help="Address to listen on; 0.0.0.0 is every IPv4 address.",
     )  # fmt: skip
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown."""
-    userinfo, at, _ = Parts.of(url).authority.rpartition("@")
-    shown = url.replace(userinfo + at, f"{userinfo.partition(':')[0]}:***@", 1) if ":" in userinfo else url
-    return re.sub(r"([?&](?:sentinel_)?password=)[^&]*", r"\1***", shown)
 
 
 def _check_redis(context: click.Context, parameter: click.Parameter, url: str | None) -> str | None:

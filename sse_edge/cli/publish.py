@@ -10,8 +10,9 @@ import click
 from ..backends.redis import RedisBackend
 from ..errors import PublishError
 from ..publisher import SyncPublisher
+from ..redaction import redacted
 from .failure import Failure, Misuse
-from .options import redis_option, without_password
+from .options import redis_option
 
 
 @click.command(short_help="Publish an event.", epilog="If DATA begins with a dash, put -- before CHANNEL.")
@@ -77,7 +78,7 @@ def publish(
             click.echo(events.publish(channel, text, event=event, dedupe_key=dedupe_key))
     except PublishError as error:
         doubt = "; it may have been published" if error.may_have_happened else "; nothing was published"
-        raise Failure(f"{without_password(redis)}: {str(error).rstrip('.')}{doubt}") from error
+        raise Failure(f"{redacted(redis)}: {str(error).rstrip('.')}{doubt}") from error
     finally:
         backend.close_sync()
 

@@ -64,6 +64,10 @@ def _mode(context: click.Context, parameter: click.Parameter, text: str) -> int:
     help="The middleware's path: streams below it are logged when they end, not when they begin.",
 )  # fmt: skip
 @click.option(
+    "--status-path", default="/status", show_default=True, show_envvar=True,
+    help="The middleware's status_path: probes below it are not logged.",
+)  # fmt: skip
+@click.option(
     "--grace", type=click.IntRange(0), default=25, show_default=True, show_envvar=True,
     help="Seconds that requests have to finish after SIGTERM. Streams are told at once.",
 )  # fmt: skip
@@ -90,6 +94,7 @@ def serve(
     backlog: int,
     app_dir: str,
     events_path: str,
+    status_path: str,
     grace: int,
     head_limit: int,
     head_timeout: int,
@@ -120,7 +125,7 @@ def serve(
         app if workers > 1 else loaded,
         workers=workers,
         backlog=backlog,
-        log_config=log_config(log_level, events_path),
+        log_config=log_config(log_level, events_path, status_path),
         timeout_graceful_shutdown=grace,
         timeout_keep_alive=IDLE_SECONDS,
         head_limit=head_limit,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..asgi import Headers, Receive, Send
+from ..logline import why
 
 logger = logging.getLogger("sse_edge")
 
@@ -174,7 +175,7 @@ class TaskSink:
         # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop
         # after a pipelined request); none of them is the operator's concern.
         if not self._over:
-            logger.debug("a send or receive failed, so the client counts as gone: %r", error)
+            logger.debug("a send or receive failed, so the client counts as gone: %s", why(error))
             self._let_go()
 
     def _let_go(self) -> None:

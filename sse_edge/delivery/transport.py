@@ -15,6 +15,7 @@ from typing import Any
 
 from ..asgi import Headers, Message, Receive, Send
 from ..errors import ConfigError
+from ..logline import why
 from .sink import START, Sink, TaskSink
 
 logger = logging.getLogger("sse_edge")
@@ -162,7 +163,7 @@ class UvicornSink:
                 raise RuntimeError("the response is not chunked")
             self._bound_peer()
         except Exception as error:  # noqa: BLE001
-            logger.debug("a response could not be started: %r", error)
+            logger.debug("a response could not be started: %s", why(error))
             self.abort()
             return
         if not self._over:
@@ -183,7 +184,7 @@ class UvicornSink:
                 if message["type"] == "http.disconnect" or message.get("body"):
                     return
         except Exception as error:  # noqa: BLE001
-            logger.debug("a send or receive failed, so the client counts as gone: %r", error)
+            logger.debug("a send or receive failed, so the client counts as gone: %s", why(error))
         finally:
             self._close()
             self._wire = None
@@ -263,7 +264,7 @@ class UvicornSink:
         return sock if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) else None
 
     def _gone(self, error: Exception) -> None:
-        logger.debug("a write failed, so the client counts as gone: %r", error)
+        logger.debug("a write failed, so the client counts as gone: %s", why(error))
         self._let_go()
 
     def _let_go(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import PublishError
+from ..logline import sentence
 from ..publisher import Publisher
 from .people import PEOPLE, Person
 
@@ -120,4 +121,4 @@ class Story:
             await self._events.publish(channel, json=content, event=name)
         except PublishError as error:
             # Redis may be away for a while; the story goes on, and so does this task.
-            logger.warning("an event was not published: %s", error)
+            logger.warning("an event was not published: %s", sentence(str(error)))

@@ -37,7 +37,7 @@ def parse(payload: bytes) -> Announcement:
     except ValueError:
         seal = b""
     if not seal or not body.endswith(b"\n\n"):
-        raise EventError("message", "is neither an announcement nor JSON", payload[:80])
+        raise EventError("message", "is neither an announcement nor JSON", secret=True)
     if id == b"-":
         return Announcement(seal, None, None, body)
     return Announcement(seal, _id(id), None if previous == b"-" else _id(previous), body)
@@ -48,7 +48,7 @@ def _id(text: bytes) -> EventId:
     try:
         return EventId.parse(text.decode("ascii"))
     except ValueError as error:
-        raise EventError("message", "has an id that is none", text[:80]) from error
+        raise EventError("message", "has an id that is none", secret=True) from error
 
 
 def _plain(payload: bytes) -> bytes:
@@ -57,9 +57,9 @@ def _plain(payload: bytes) -> bytes:
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise EventError("message", "is no JSON", payload[:80]) from error
+        raise EventError("message", "is no JSON", secret=True) from error
     if "data" not in message:
-        raise EventError("data", "is missing", payload[:80])
+        raise EventError("data", "is missing", secret=True)
     data = message["data"]
     name = message["event"] if "event" in message else message.get("event_type")
     event = Event(data, event=name) if isinstance(data, str) else Event(json=data, event=name)

@@ -11,6 +11,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ...errors import BackendError
+from ...logline import sentence
+from .server import told
 
 logger = logging.getLogger("sse_edge")
 
@@ -44,7 +46,7 @@ def _tell(error: Exception, *, first: bool) -> None:
     if not all(isinstance(cause, _LOST) for cause in causes):
         logger.exception("the Redis subscriber failed; reconnecting")
     elif first:
-        logger.warning("no connection to Redis (%s); reconnecting", str(causes[0]) or "no answer in time")
+        logger.warning("no connection to Redis (%s); reconnecting", sentence(told(causes[0])))
 
 
 async def _apart(work: Coroutine[Any, Any, None]) -> None:

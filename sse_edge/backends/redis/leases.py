@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...errors import BackendError
+from ...logline import sentence
 from .scripts import LEASES
 from .server import PACE, Argument, Server
 
@@ -179,7 +180,8 @@ class RedisLeases:
         if not self.degraded:
             self.degraded = True
             logger.warning(
-                "leases are counted in this worker alone while Redis is away (%s)", str(error) or "no answer"
+                "leases are counted in this worker alone while Redis is away (%s)",
+                sentence(str(error)) or "no answer",
             )
         for request in [*self._asked, *self._requests]:
             if not request.granted.done():

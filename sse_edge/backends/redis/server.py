@@ -88,12 +88,18 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, _AT_THE_DOOR) or text.startswith(_AT_THE_DOOR_CODES)
 
 
+def told(error: BaseException) -> str:
+    """What an error says, but not what Redis repeats of a command that it does not know: a password, or an
+    event."""
+    return str(error).partition(", with args beginning with")[0] or "no answer in time"
+
+
 class CommandError(BackendError):
     """A command was not confirmed; ``sent`` is whether Redis may have executed it, at least in part."""
 
     def __init__(self, error: BaseException, *, sent: bool) -> None:
         self.sent = sent and not is_refusal(error)
-        super().__init__(f"Redis: {str(error) or 'no answer in time'}")
+        super().__init__(f"Redis: {told(error)}")
 
     @classmethod
     def answered(cls, text: bytes, *, sent: bool) -> CommandError:
@@ -329,7 +335,7 @@ class Sentinels(Sentinel):
                 async with asyncio.timeout(self._share):
                     known: Any = await sentinel.sentinel_masters()
             except (RedisError, OSError, TimeoutError) as error:
-                causes.append(str(error) or "no answer in time")
+                causes.append(told(error))
             else:
                 state = known.get(service_name)
                 if state and self.check_master_state(state, service_name):

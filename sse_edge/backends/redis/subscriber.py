@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError, EventError
 from ...event import NOWHERE, EventId, Place
+from ...logline import sentence, value
 from ..base import Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
@@ -256,7 +257,8 @@ class RedisSubscriber:
     async def _send_tick(self, mark: str) -> None:
         refusal = await self._partition.tick(self._worker, mark)
         if bool(refusal) != bool(self.refused):
-            logger.warning("Redis takes %s", f"no writes: {refusal}" if refusal else "writes again")
+            said = f"no writes: {sentence(refusal)}" if refusal else "writes again"
+            logger.warning("Redis takes %s", said)
         self.refused = refusal or None
 
     async def _reconcile(self, connection: Any) -> None:
@@ -328,7 +330,9 @@ class RedisSubscriber:
             now = asyncio.get_running_loop().time()
             if now - self._told_malformed >= TELL:
                 self._told_malformed = now
-                logger.warning("a malformed message on channel %r was dropped: %s", channel.name, error)
+                # Not the error itself: it may repeat what was published.
+                said = f"{error.field} {error.why}"
+                logger.warning("a malformed message was dropped (%s), channel=%s", said, value(channel.name))
             return
         self._order.hear(channel, heard)
         if self._order.gap is not None:
@@ -343,7 +347,7 @@ class RedisSubscriber:
     def _on_foreign(self, channel: Channel) -> None:
         """Somebody else announces, or Redis holds another data set now: a tick will tell."""
         if not self.foreign:
-            logger.warning("an announcement of somebody else on channel %r was dropped", channel.name)
+            logger.warning("an announcement of somebody else was dropped, channel=%s", value(channel.name))
         self.foreign += 1
         now = asyncio.get_running_loop().time()
         if now - self._doubted >= DOUBT:
@@ -407,7 +411,9 @@ class RedisSubscriber:
         while not self._order.flows:
             gap = self._order.gap
             if gap is not None:
-                logger.warning("announcements on channel %r went missing; reading history", gap.channel.name)
+                logger.warning(
+                    "announcements went missing; reading history, channel=%s", value(gap.channel.name)
+                )
                 cut = await self._read_history([Asked(gap.channel.name, gap.after, gap.upto)])
                 if cut.tag != self._order.tag:
                     raise BackendError("Redis holds another data set now")

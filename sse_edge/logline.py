@@ -1,0 +1,77 @@
+"""What others chose, in a line of a log: it stays one line, and forges no field.
+
+Clients and publishers choose names, paths and headers.  All of it is written as in a URL: ``%0A`` for a
+line feed, ``%3D`` for an equals sign, so that ``user=`` and ``address=`` stand in a line only where they are
+meant.  ASCII alone, which every terminal and every encoding can show; ``urllib.parse.unquote`` reads it back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from types import TracebackType
+from urllib.parse import quote
+
+from .redaction import redacted
+
+LONGEST = 256
+"""Characters of one value at most."""
+
+Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_VALUE = "!$'()*+,-./:;@_|~"  # beyond letters and digits
+_SENTENCE = _VALUE + ' "#&<>?[]^`{}\\'
+
+
+def value(text: str | None) -> str:
+    """A value without blanks, quotes and equals signs; ``-`` for None and nothing else."""
+    if text is None:
+        return "-"
+    return "%2D" if text == "-" else _quoted(text, _VALUE)
+
+
+def sentence(text: str) -> str:
+    """A text of ours that may repeat what others chose: blanks and quotes stay."""
+    return _quoted(text, _SENTENCE)
+
+
+def why(error: BaseException) -> str:
+    """An exception in few words; never its ``repr``, which can hold the data that it could not read."""
+    said = sentence(redacted(str(error)))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def escaped(text: str) -> str:
+    """A text in which every character is printed as it is; the others are written as in Python."""
+    return _UNPRINTABLE.sub(lambda found: _printed(found[0]), text)
+
+
+def trace(raised: Raised) -> str:
+    """A traceback, indented, so that no line of it looks like one of the log.  What an application's own
+    exception says may hold the password of its database."""
+    lines = "".join(traceback.format_exception(*raised)).splitlines()
+    return "\n".join(f"    {escaped(redacted(line))}" for line in lines)
+
+
+class Traces(logging.Filter):
+    """Has tracebacks written by ``trace``, whatever formatter is used; the exception itself stays."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging: formatters write ``exc_text`` where it is there."""
+        if record.exc_info and not record.exc_text:
+            record.exc_text = trace(record.exc_info)
+        return True
+
+
+def _printed(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _quoted(text: str, safe: str) -> str:
+    more = "..." if len(text) > LONGEST else ""
+    return quote(text[:LONGEST], safe=safe, errors="surrogatepass") + more
+
+
+logging.getLogger("sse_edge").addFilter(Traces())

@@ -1,0 +1,59 @@
+"""What a message may repeat of what was given: no password and no token, wherever it stands."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+
+_SECRETS = frozenset(
+    ("auth", "authorization", "cookie", "credential", "credentials", "password", "secret", "secrets", "token")
+)
+_NAME = r"""(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|cookie)"""
+_SWITCH = r"(?!(?:true|false|none)\b)"  # is no secret: weak_secret=True
+_NAMED = re.compile(rf"""({_NAME}["']?\s*=\s*|{_NAME}["']\s*:\s*){_SWITCH}\S.*""", re.IGNORECASE | re.DOTALL)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}|//", re.IGNORECASE)
+_ENCODED = re.compile(
+    r"([a-z][a-z0-9+.-]*)(?::(?=/?%)|%(?:25)*3a)(?:/|%(?:25)*2f){1,2}.*", re.IGNORECASE | re.DOTALL
+)
+_BARE = re.compile(r"""(^|[\s'"(\[{,=])([\w.~+-]*):\S*[^\s:]@""")
+_USERINFO = re.compile(r"(.*\S)@", re.DOTALL)
+_USER = re.compile(r"[\w.~-]*(?=:)", re.ASCII)
+_QUERY = re.compile(r"""\?(?!\*\*\*)[^\s'"]+""")
+
+
+def is_secret(field: str) -> bool:
+    """Whether a field of this name holds a secret: ``auth``, ``sentinel_password``, ``app.token``."""
+    return re.split(r"[^a-z]", field.lower())[-1] in _SECRETS
+
+
+def redacted(text: str) -> str:
+    """The text with what may be a secret in it replaced by ``***``.
+
+    Of a URL the scheme, the user before a colon, the host and the path stay; the query goes as a whole,
+    because anything may be in it.  Where it is not certain what is the password, nothing after the scheme
+    stays.  What is redacted already stays as it is.
+    """
+    scheme = _SCHEME.search(text)
+    if scheme is not None:
+        text = _redacted(text[: scheme.start()]) + scheme[0] + _without_userinfo(text[scheme.end() :])
+        return _QUERY.sub(f"?{HIDDEN}", text)
+    return _redacted(text)
+
+
+def _redacted(text: str) -> str:
+    """What is no URL as it should be written."""
+    text = _ENCODED.sub(rf"\1:{HIDDEN}", text)
+    return _BARE.sub(rf"\1\2:{HIDDEN}@", _NAMED.sub(rf"\g<1>{HIDDEN}", text))
+
+
+def _without_userinfo(rest: str) -> str:
+    """What follows a scheme.  A password that was not written as in a URL may hold anything, so that only
+    the last @ ends it."""
+    found = _USERINFO.match(rest)
+    if found is None:
+        return _redacted(rest)
+    if re.search(r"[/?#]", found[1]):
+        return HIDDEN
+    user = _USER.match(found[1])
+    return f"{user[0]}:{HIDDEN}@{rest[found.end() :]}" if user else f"{HIDDEN}@{rest[found.end() :]}"

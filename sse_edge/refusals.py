@@ -1,0 +1,136 @@
+"""What the log says of refusals: a line for some of them, and of the others how many there were."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import NamedTuple
+
+from .logline import sentence, value
+from .outcome import Refusal
+
+access_log = logging.getLogger("sse_edge.access")
+
+WINDOW = 10.0
+"""Seconds after which those are told that had no line of their own."""
+
+LINES = 10
+"""Lines for each code in a window; each costs what many refusals do."""
+
+OF_ONE = 5
+"""Of those, for one address: whoever asks without end hides nobody else."""
+
+KNOWN = 1000
+"""Addresses told apart in a window."""
+
+
+class LeftOut(NamedTuple):
+    """Refusals without a line of their own: ``most`` of them, of ``addresses`` in all, were ``address``'s."""
+
+    code: str
+    number: int
+    addresses: int
+    address: str
+    most: int
+    seconds: float
+
+
+class _Window:
+    """The refusals of one code since ``began``."""
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.lines: Counter[str] = Counter()
+        self.left_out = 0
+        self.by: Counter[str] = Counter()
+
+
+class Sample:
+    """Chooses which refusals have a line, and counts the others.  ``now`` is any clock's, in seconds."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, _Window] = {}
+
+    def takes(self, code: str, address: str, now: float) -> bool:
+        """Whether this refusal has a line."""
+        window = self._windows.get(code)
+        if window is None or (not window.left_out and now >= window.began + WINDOW):
+            window = self._windows[code] = _Window(now)
+        if window.lines.total() < LINES and window.lines[address] < OF_ONE:
+            window.lines[address] += 1
+            return True
+        window.left_out += 1
+        if address in window.by or len(window.by) < KNOWN:
+            window.by[address] += 1
+        return False
+
+    @property
+    def due(self) -> float | None:
+        """When ``left_out`` has something to say; None while nothing was left out."""
+        return min((each.began + WINDOW for each in self._windows.values() if each.left_out), default=None)
+
+    def left_out(self, now: float, *, early: bool = False) -> list[LeftOut]:
+        """What was left out in the windows that are over, or ``early`` in all; told once."""
+        over = [
+            (code, window)
+            for code, window in self._windows.items()
+            if window.left_out and (early or now >= window.began + WINDOW)
+        ]
+        told = []
+        for code, window in over:
+            del self._windows[code]
+            ((address, most),) = window.by.most_common(1)
+            told.append(LeftOut(code, window.left_out, len(window.by), address, most, now - window.began))
+        return told
+
+
+class RefusalLog:
+    """Writes to the log what ``Sample`` chooses, on one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._sample = Sample()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def tell(self, method: str, path: str, refusal: Refusal, address: str) -> None:
+        """A request was refused."""
+        if not access_log.isEnabledFor(logging.INFO):
+            return
+        if self._sample.takes(refusal.code, address, self._loop.time()):
+            access_log.info(
+                '"%s %s" refused: %s (%s), user=%s address=%s',
+                value(method),
+                value(path),
+                refusal.code,
+                sentence(f"{refusal.detail}: {refusal.cause}" if refusal.cause else refusal.detail),
+                value(refusal.user),
+                value(address),
+            )
+        else:
+            self._wait()
+
+    def close(self) -> None:
+        """Tell what is left to tell."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._tell_left_out(early=True)
+
+    def _wait(self) -> None:
+        if self._timer is None and self._sample.due is not None:
+            self._timer = self._loop.call_at(self._sample.due, self._tell_left_out)
+
+    def _tell_left_out(self, *, early: bool = False) -> None:
+        self._timer = None
+        for left in self._sample.left_out(self._loop.time(), early=early):
+            addresses = f"{left.addresses}{' or more' if left.addresses >= KNOWN else ''} addresses"
+            access_log.info(
+                "refused: %s, %d more in %.0f s from %s, %d of them address=%s",
+                left.code,
+                left.number,
+                left.seconds,
+                "1 address" if left.addresses == 1 else addresses,
+                left.most,
+                value(left.address),
+            )
+        self._wait()

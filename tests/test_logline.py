@@ -1,0 +1,99 @@
+"""What others chose, as it is in a log: no second line, no field that is not one."""
+
+import json
+import logging
+from urllib.parse import unquote
+
+import pytest
+
+from sse_edge.logline import LONGEST, sentence, value, why
+
+FORGED = [
+    "a address=1.2.3.4",
+    'a" user=admin',
+    "a\nINFO user=admin",
+    "a\r\nINFO user=admin",
+    "a\x85INFO user=admin",
+    "a\u2028INFO user=admin",
+    "a\u2029INFO user=admin",
+    "a\x0bINFO user=admin",
+    "\x9b2J\x1b]0;x\x07",
+    "\u202eadmin",
+    "a%20address%3D1.2.3.4",
+    "a\x00b\x7f",
+    "Zoë 李",
+    "-",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", FORGED, ids=ascii)
+def test_values(text):
+    """One word of printable ASCII without an equals sign, which can be read back."""
+    said = value(text)
+    assert said.isascii()
+    assert said.isprintable()
+    assert not set(said) & set(' ="&')
+    assert said != "-"
+    assert unquote(said) == text
+
+
+@pytest.mark.parametrize("text", FORGED, ids=ascii)
+def test_sentences(text):
+    """Blanks and quotes stay; nothing else is different."""
+    said = sentence(f"channel '{text}' may not be read")
+    assert said.isascii()
+    assert said.isprintable()
+    assert "=" not in said
+    assert unquote(said) == f"channel '{text}' may not be read"
+
+
+@pytest.mark.parametrize(
+    "text", ["u42", "bob@example.com", "auth0|5f7c8ec7c33c6c004bbafe82", "order:1,2", "2001:db8:0:1::/64"]
+)
+def test_what_is_harmless_stays(text):
+    """Names as applications choose them are found by a plain grep."""
+    assert value(text) == text
+
+
+def test_nobody():
+    """No user is a dash, and no user has that name."""
+    assert value(None) == "-"
+    assert value("-") == "%2D"
+
+
+def test_lone_surrogates():
+    """What UTF-8 cannot carry is no error in a log."""
+    assert value("a\ud800b") == "a%ED%A0%80b"
+
+
+def test_long_values_are_cut():
+    """Nobody fills a disk with one request; where something is missing is to be seen."""
+    assert value("x" * 10_000) == "x" * LONGEST + "..."
+
+
+def test_an_error_without_the_data_that_it_could_not_read():
+    """A UnicodeDecodeError holds all of them, and its repr shows them."""
+    with pytest.raises(UnicodeDecodeError) as caught:
+        json.loads(b"the payload\xff")
+    assert "payload" in repr(caught.value)
+    said = why(caught.value)
+    assert said.startswith("UnicodeDecodeError: 'utf-8' codec can't decode byte 0xff")
+    assert "payload" not in said
+    assert why(TimeoutError()) == "TimeoutError"
+
+
+def test_tracebacks(caplog):
+    """In every formatter: indented, without passwords, and the exception stays for who collects them."""
+    logger = logging.getLogger("sse_edge")
+    try:
+        raise OSError(f"{'postgres'}://user:{'hunter'}2@db\n2026-01-01 forged user=admin\x85\x9b2J")
+    except OSError:
+        logger.exception("it failed, user=%s", value("u42"))
+    (record,) = caplog.records
+    message, *rest = logging.Formatter("%(levelname)s %(message)s").format(record).splitlines()
+    assert message == "ERROR it failed, user=u42"
+    assert all(line.startswith("    ") and line.isprintable() for line in rest)
+    assert "    OSError: postgres://user:***@db" in rest
+    assert "hunter2" not in "".join(rest)
+    assert "2@db" in str(record.exc_info[1])

@@ -1,0 +1,87 @@
+"""What is repeated of what was given: enough to know it again, and nothing secret."""
+
+import pytest
+
+from sse_edge.redaction import is_secret, redacted
+
+SHOWN = [
+    ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+    ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+    ("https://*.example.com", "https://*.example.com"),
+    ("memory://name", "memory://name"),
+    ("redis://:s3cret@h:1/0", "redis://:***@h:1/0"),
+    ("rediss://user:s3cret@h/1", "rediss://user:***@h/1"),
+    ("rediss://user:p%40s3cret@h/1?x=1", "rediss://user:***@h/1?***"),
+    ("redis://s3cret@h", "redis://***@h"),  # the colon was forgotten
+    ("redis://h?password=s3cret&db=1", "redis://h?***"),
+    ("redis://h?pass%77ord=s3cret", "redis://h?***"),
+    ("redis+sentinel://:s3cret@h:1/s?sentinel_password=s3cret", "redis+sentinel://:***@h:1/s?***"),
+    ("unix://user:s3cret@/run/redis.sock?db=0", "unix://user:***@/run/redis.sock?***"),
+    ("https://example.com/events/me?token=s3cret", "https://example.com/events/me?***"),
+    # Not written as in a URL: what is part of the password is a guess.
+    ("redis://:s3/s3cret@h/0", "redis://***"),
+    ("redis://:s3?s3cret@h/0", "redis://***"),
+    ("redis://:s3#s3cret@h/0", "redis://***"),
+    ("redis://:s3@s3cret@h/0", "redis://:***@h/0"),
+    ("redis://:a s3cret@h/0", "redis://:***@h/0"),
+    ("redis://h?password=a@s3cret", "redis://***"),
+    ("redis://h?password=a s3cret", "redis://h?***"),
+    # No URL, but meant as one.
+    ("redis:/:s3cret@h", "redis:/:***@h"),
+    ("//user:s3cret@h/0", "//user:***@h/0"),
+    ("user:s3cret@h:6379", "user:***@h:6379"),
+    ("redis:user:s3cret@h", "redis:***@h"),
+    ("redis%3A%2F%2F:s3cret%40h", "redis:***"),
+    ("redis%3a//:s3cret@h", "redis%3a//:***@h"),
+    ("redis%253A%252F%252F:s3cret", "redis:***"),
+    # In a text.
+    ("['redis://:s3cret@h', 'x']", "['redis://:***@h', 'x']"),
+    ("['redis://:s3cret@h', 'redis://:s3cret@i']", "['redis://***"),
+    ("unexpected extra argument (redis://:s3cret@h)", "unexpected extra argument (redis://:***@h)"),
+    ("--secret=s3cret", "--secret=***"),
+    ("host=h password = s3cret dbname=x", "host=h password = ***"),
+    ('{"password": "s3cret"}', '{"password": ***'),
+    ("(weak_secret=True lets it pass)", "(weak_secret=True lets it pass)"),
+    ("secret: each must be non-empty text", "secret: each must be non-empty text"),
+    ("is it http://a/b there? yes", "is it http://a/b there? yes"),
+    (
+        "redis://h: ERR in script: 8a32, on @user_script:1.",
+        "redis://h: ERR in script: 8a32, on @user_script:1.",
+    ),
+    ("/events/me", "/events/me"),
+    ("2001:db8::1", "2001:db8::1"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SHOWN)
+def test_redacted(text, shown):
+    """The scheme, the host and the path stay; a password is gone, however it was written."""
+    assert redacted(text) == shown
+    assert "s3cret" not in shown
+
+
+@pytest.mark.parametrize("shown", [shown for _, shown in SHOWN])
+def test_what_is_redacted_stays(shown):
+    """A message that is made of redacted parts may be redacted as a whole."""
+    assert redacted(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("field", "secret"),
+    [
+        ("auth", True),
+        ("secret", True),
+        ("credentials", True),
+        ("sentinel_password", True),
+        ("app.token", True),
+        ("--cookie", True),
+        ("auth.max_age", False),
+        ("dedupe_key", False),
+        ("ssl_keyfile", False),
+        ("name", False),
+        ("path", False),
+    ],
+)
+def test_fields_that_hold_secrets(field, secret):
+    """By their last word."""
+    assert is_secret(field) is secret
