@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from apps.edge import AUTH
+from servers.privacy import leaks
 from servers.processes import Processes, free_port
 from servers.proxies import until
 from servers.redis import RedisServer
@@ -419,7 +420,9 @@ async def test_a_fault_in_redis(config, codes, private_redis):
 
 def invoke(*arguments, **options):
     """``sse-edge doctor`` in this process."""
-    return CliRunner().invoke(main, ["doctor", *map(str, arguments)], **options)
+    result = CliRunner().invoke(main, ["doctor", *map(str, arguments)], **options)
+    assert leaks(result.output) == []
+    return result
 
 
 def test_plain_uvicorn(shop):

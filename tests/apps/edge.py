@@ -19,6 +19,7 @@ PAGE = b"<!doctype html><title>page</title>"
 LARGE = PAGE + b"<p>Nothing new here." * 1000
 
 logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
+logging.getLogger("hpack").setLevel(logging.INFO)  # at DEBUG it writes every header of HTTP/2, cookies too
 
 
 async def inner(scope, receive, send):

@@ -18,6 +18,8 @@ import pytest
 import sse_edge
 from loadtest.programs import ports
 
+from .privacy import leaks
+
 TESTS = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 
@@ -314,8 +316,10 @@ class Processes:
 
 def _end(process):
     process.kill()
-    print(f"--- {' '.join(process.arguments)} (exit code {process.returncode})\n{process.log[-8000:]}")
+    log = process.log
+    print(f"--- {' '.join(process.arguments)} (exit code {process.returncode})\n{log[-8000:]}")
     process.close()
+    assert leaks(log) == [], "it has written what nobody may read"
 
 
 def _options(server, port, unix, workers):
