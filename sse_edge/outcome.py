@@ -31,7 +31,7 @@ class Refusal:
 
     def of(self, user: str | None, cause: str = "") -> Refusal:
         """The same refusal for the log: of whom, and what failed."""
-        return replace(self, user=user, cause=cause)
+        return replace(self, user=user, cause=cause or self.cause)
 
     def body(self) -> bytes:
         """The JSON a client reads: ``{"error": code, "detail": …}``."""

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+import sse_edge
 from sse_edge.logline import LONGEST, sentence, value, why
 
 FORGED = [
@@ -97,3 +100,15 @@ def test_tracebacks(caplog):
     assert "    OSError: postgres://user:***@db" in rest
     assert "hunter2" not in "".join(rest)
     assert "2@db" in str(record.exc_info[1])
+
+
+def test_no_log_line_has_a_repr():
+    """A repr keeps blanks and equals signs, and shows the data of some exceptions; and a text that is put
+    together before it is logged hides what is in it."""
+    call = re.compile(
+        r"\b(?:log|logger|access_log)\.(?:debug|info|warning|error|exception)\(\s*([^\"'\s]*)([\"'])(.*?)\2"
+    )
+    sources = [path.read_text() for path in Path(sse_edge.__path__[0]).rglob("*.py")]
+    calls = [found.groups() for source in sources for found in call.finditer(source)]
+    assert len(calls) > 25
+    assert [text for before, _, text in calls if before or "%r" in text] == []

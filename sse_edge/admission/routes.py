@@ -130,8 +130,7 @@ class Routes:
                 raise TypeError(f"channels: must return a list, not {type(answer).__name__}")
         except (LookupError, ValueError) as error:
             # What int(params["page"]) raises: the client's doing, so no traceback.
-            log.info("channels: %s for %s", why(error), value(request.path))
-            return BAD_REQUEST.because("this path or query names no channel")
+            return BAD_REQUEST.because("this path or query names no channel").of(identity.user, why(error))
         except Exception:
             log.exception("channels: the function failed for %s", value(request.path))
             return BACKEND_DOWN.because("could not tell which channels this path stands for")
