@@ -71,7 +71,7 @@ class Worker:
         self._signals = SignalChain(self.loop, self._on_signal)
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._informed = asyncio.Event()
         self.refusals = RefusalLog(self.loop)
 
@@ -177,17 +177,18 @@ class Worker:
         await self._learn_revoked()
 
     async def _stay_informed(self) -> None:
-        """Ask when the worker begins, every hour, and, while no orders are heard, again and again: then
-        nobody is let in, or heard of late, for longer than that takes."""
+        """Ask when the worker begins, every hour, and again and again while no orders are heard."""
         while True:
-            await self._learn_revoked()
+            took = await self._learn_revoked()
             learned = self.loop.time()
-            await asyncio.sleep(AGAIN)
-            while self.hub.subscriber.connected and self.loop.time() < learned + EVERY:  # noqa: ASYNC110 - many things end it
+            await asyncio.sleep(max(AGAIN, 4 * took))  # long lists are not all that Redis has to do
+            while self.hub.subscriber.connected and self.loop.time() < learned + EVERY:  # noqa: ASYNC110
                 await asyncio.sleep(AGAIN)
 
-    async def _learn_revoked(self) -> None:
+    async def _learn_revoked(self) -> float:
+        """Know who is revoked, and end their streams; the seconds for which it was read."""
         while True:
+            began = self.loop.time()
             try:
                 revoked = await self._backend.revoked(self._gate.session_life)
             except BackendError as error:
@@ -197,12 +198,14 @@ class Worker:
                 await asyncio.sleep(AGAIN)
                 continue
             break
+        took = self.loop.time() - began
         known = iter(revoked.items())
         while some := dict(islice(known, SOME)):
             self._gate.revocations.merge(some, time.time())
             await asyncio.sleep(0)
         self.hub.end_soon(self.hub.sessions.among(revoked), REVOKED)
         self._informed.set()
+        return took
 
     # The end
 
@@ -212,12 +215,12 @@ class Worker:
         else:
             self._spawn(self.hub.drain(self._drain_window))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a background task failed", exc_info=error)
