@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .redaction import is_secret, redacted
+from .redaction import LONGEST, is_secret, redacted
 
 _PAYLOADS = frozenset(("data", "events", "json"))
 """Fields that hold what is published, which no log is to have."""
@@ -26,11 +26,15 @@ class FieldError(EdgeError, ValueError):
     def __init__(self, field: str, why: str, value: object = None, *, secret: bool = False) -> None:
         self.field = field
         self.why = redacted(why)
-        given = repr(value)
-        text = redacted(given)
-        self.value = None if secret or is_secret(field) or text != given else value
-        if is_secret(field) or field in _PAYLOADS:
-            text = f"a value of type {type(value).__name__}"
+        text = _kind(value)
+        if is_secret(field) or secret:
+            value = None
+        elif field not in _PAYLOADS:
+            given = _written(value)
+            text = redacted(given)
+            if len(given) <= LONGEST and text != given:
+                value = None
+        self.value = value
         shown = "" if secret else f" (got {_short(text)})"
         super().__init__(f"{field}: {self.why}{shown}")
 
@@ -60,6 +64,17 @@ class PublishError(EdgeError):
 
 class BackendError(EdgeError):
     """The channel backend could not be reached or answered with an error."""
+
+
+def _written(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes; lists without end
+        return _kind(value)
+
+
+def _kind(value: object) -> str:
+    return f"a value of type {type(value).__name__}"
 
 
 def _short(text: str) -> str:

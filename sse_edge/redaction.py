@@ -6,17 +6,21 @@ import re
 
 HIDDEN = "***"
 
+LONGEST = 1000
+"""Characters that are looked at and repeated at most: what is longer may be a client's, and takes time."""
+
 _SECRETS = frozenset(
     ("auth", "authorization", "cookie", "credential", "credentials", "password", "secret", "secrets", "token")
 )
 _NAME = r"""(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|cookie)"""
 _SWITCH = r"(?!(?:true|false|none)\b)"  # is no secret: weak_secret=True
 _NAMED = re.compile(rf"""({_NAME}["']?\s*=\s*|{_NAME}["']\s*:\s*){_SWITCH}\S.*""", re.IGNORECASE | re.DOTALL)
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:/{1,3}|//", re.IGNORECASE)
+_SCHEME = re.compile(r"(?<![a-z0-9+.-])[a-z0-9+.-]+:/{1,3}|//", re.IGNORECASE)
 _ENCODED = re.compile(
-    r"([a-z][a-z0-9+.-]*)(?::(?=/?%)|%(?:25)*3a)(?:/|%(?:25)*2f){1,2}.*", re.IGNORECASE | re.DOTALL
+    r"(?<![a-z0-9+.-])([a-z0-9+.-]+)(?::(?=/?%)|%(?:25)*3a)(?:/|%(?:25)*2f){1,2}.*", re.IGNORECASE | re.DOTALL
 )
-_BARE = re.compile(r"""(^|[\s'"(\[{,=])([\w.~+-]*):\S*[^\s:]@""")
+_BEFORE_AT = re.compile(r"(?<!\S)\S+@")
+_USER_COLON = re.compile(r"""(?:^|['"(\[{,=])[\w.~+-]*:(?=[^@])""")
 _USERINFO = re.compile(r"(.*\S)@", re.DOTALL)
 _USER = re.compile(r"[\w.~-]*(?=:)", re.ASCII)
 _QUERY = re.compile(r"""\?(?!\*\*\*)[^\s'"]+""")
@@ -34,6 +38,9 @@ def redacted(text: str) -> str:
     because anything may be in it.  Where it is not certain what is the password, nothing after the scheme
     stays.  What is redacted already stays as it is.
     """
+    if len(text) > LONGEST:
+        # Whether there is an @, and so a password before it, is beyond the end: as if there were.
+        return redacted(text[: LONGEST - 4] + "@").removesuffix("@") + "..."
     scheme = _SCHEME.search(text)
     if scheme is not None:
         text = _redacted(text[: scheme.start()]) + scheme[0] + _without_userinfo(text[scheme.end() :])
@@ -44,7 +51,12 @@ def redacted(text: str) -> str:
 def _redacted(text: str) -> str:
     """What is no URL as it should be written."""
     text = _ENCODED.sub(rf"\1:{HIDDEN}", text)
-    return _BARE.sub(rf"\1\2:{HIDDEN}@", _NAMED.sub(rf"\g<1>{HIDDEN}", text))
+    return _BEFORE_AT.sub(_without_password, _NAMED.sub(rf"\g<1>{HIDDEN}", text))
+
+
+def _without_password(found: re.Match[str]) -> str:
+    user = _USER_COLON.search(found[0])
+    return found[0] if user is None else f"{found[0][: user.end()]}{HIDDEN}@"
 
 
 def _without_userinfo(rest: str) -> str:

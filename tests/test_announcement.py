@@ -64,3 +64,23 @@ def test_refused(payload):
     """Anything else is refused, and nothing of it could reach a client."""
     with pytest.raises(EventError):
         parse(payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"4242",
+        b"s 4242 -\ndata: a\n\n",
+        b"s 1-1 -\n4242\n",
+        b"{4242",
+        b'{"card": "4242"}',
+        b'{"data": "4242", "event": "edge-close"}',
+        b'{"data": "4242\\ud800"}',
+        b'{"data": [4242, NaN]}',
+    ],
+)
+def test_an_error_repeats_nothing_of_it(payload):
+    """What it says goes into a log, and what was published does not."""
+    with pytest.raises(EventError) as caught:
+        parse(payload)
+    assert "4242" not in str(caught.value)

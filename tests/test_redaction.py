@@ -1,8 +1,10 @@
 """What is repeated of what was given: enough to know it again, and nothing secret."""
 
+import time
+
 import pytest
 
-from sse_edge.redaction import is_secret, redacted
+from sse_edge.redaction import LONGEST, is_secret, redacted
 
 SHOWN = [
     ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
@@ -64,6 +66,25 @@ def test_redacted(text, shown):
 def test_what_is_redacted_stays(shown):
     """A message that is made of redacted parts may be redacted as a whole."""
     assert redacted(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "begin", ["redis://:", "redis://user:", "redis://h?password=", "user:", "//u:", "redis%3A%2F%2F:"]
+)
+def test_a_secret_that_has_no_end(begin):
+    """What is too long to be looked at as a whole is not repeated from where a secret may begin."""
+    shown = redacted(begin + "s3cret" * 1000)
+    assert "s3cret" not in shown
+    assert shown.endswith("...")
+
+
+@pytest.mark.parametrize("text", ["a:'", "a.", "://", "a:/", "?a", "%3a", "a@", "password=", "'a:", "=a:x"])
+def test_what_is_long_takes_no_time(text):
+    """A client may choose what is repeated, and how long it is."""
+    for given in (text * 100_000, text * (LONGEST // len(text)), text * 333 + "@"):
+        began = time.thread_time()
+        redacted(given)
+        assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize(
