@@ -1,4 +1,4 @@
-"""What the log says of refusals: a line for some of them, and of the others how many there were."""
+"""What the log says of refusals and failures: of some all, and of the others how many there were."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from .logline import sentence, value
 from .outcome import Refusal
 
+logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")
 
 WINDOW = 10.0
@@ -134,3 +135,36 @@ class RefusalLog:
                 value(left.address),
             )
         self._wait()
+
+
+class Failures(logging.Filter):
+    """Lets some tracebacks of each kind into the log: with ``authorize`` every request may fail."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self._sample = Sample()
+
+    def begin(self) -> None:
+        """Look at what ``sse_edge`` logs from now on, as long as the event loop is there."""
+        for each in list(logger.filters):
+            if isinstance(each, Failures) and each._loop.is_closed():
+                logger.removeFilter(each)
+        logger.addFilter(self)
+
+    def end(self) -> None:
+        """Look away, and tell what is left to tell."""
+        logger.removeFilter(self)
+        self._tell(early=True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging."""
+        if not record.exc_info or self._loop.is_closed():
+            return True
+        self._tell()
+        kind = str(record.msg).partition(",")[0].partition(" for ")[0]
+        return self._sample.takes(kind, "", self._loop.time())
+
+    def _tell(self, *, early: bool = False) -> None:
+        for left in self._sample.left_out(self._loop.time(), early=early):
+            logger.error("%s, %d more times in %.0f s", left.code, left.number, left.seconds)

@@ -22,7 +22,7 @@ from .drain import SignalChain
 from .errors import BackendError, ConfigError
 from .logline import sentence, why
 from .outcome import BACKEND_DOWN, REVOKED
-from .refusals import RefusalLog
+from .refusals import Failures, RefusalLog
 
 logger = logging.getLogger("sse_edge")
 
@@ -74,10 +74,12 @@ class Worker:
         self._tasks: set[asyncio.Task[object]] = set()
         self._informed = asyncio.Event()
         self.refusals = RefusalLog(self.loop)
+        self._failures = Failures(self.loop)
 
     async def start(self) -> None:
         """Begin to listen; does not wait for the backend to be there."""
         self._signals.install()
+        self._failures.begin()
         await self._leases.start()
         await self.hub.start()
         self._spawn(self._hear_orders())
@@ -95,8 +97,9 @@ class Worker:
         self.refusals.close()
 
     def forget(self) -> None:
-        """Hear no more signals."""
+        """Hear no more signals, and see no more failures."""
         self._signals.remove()
+        self._failures.end()
 
     # A stream's right to its channels, asked again
 

@@ -73,7 +73,8 @@ async def meet_every_refusal(server, connect, redis):
     await refused("/events/none", "u1")
     await refused("/events/broken", "u1")
     await refused("/events/page/x", "u1")
-    await refused("/events/room/broken", "u1")
+    for number in range(12):
+        await refused("/events/room/broken", "u1", address=f"192.0.2.{100 + number}")
     await refused("/events/room/closed", "u1")
     await refused("/events/me", "u1", method="POST")
     await refused("/events/me", "u1", headers={"Origin": "https://evil.example"})
@@ -169,6 +170,7 @@ async def test_a_server_that_meets_everything(serve, serve_app, connect, private
         "auth is broken",
         "authorize is broken",
         "channels is broken",
+        "authorize failed, 7 more times in",
         "a malformed order to all workers was dropped: UnicodeDecodeError",
         "a malformed message was dropped",
         "no connection to Redis",

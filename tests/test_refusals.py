@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from sse_edge.outcome import BACKEND_DOWN, CONNECT_RATE, NOT_FOUND, ORIGIN
-from sse_edge.refusals import KNOWN, LINES, OF_ONE, WINDOW, LeftOut, RefusalLog, Sample
+from sse_edge.refusals import KNOWN, LINES, OF_ONE, WINDOW, Failures, LeftOut, RefusalLog, Sample, logger
 
 
 @pytest.fixture
@@ -106,3 +106,63 @@ async def test_nobody_reads_it(caplog):
     for _ in range(100):
         log.tell("GET", "/events/me", CONNECT_RATE, "192.0.2.1")
     assert log._sample.due is None
+
+
+class Loop:
+    """A clock that the test sets."""
+
+    now = 0.0
+    closed = False
+
+    def time(self):
+        return self.now
+
+    def is_closed(self):
+        return self.closed
+
+
+def test_failures(caplog):
+    """Of each kind of failure some tracebacks are in the log, and then how many more there were."""
+    loop = Loop()
+    failures = Failures(loop)
+
+    def fail(times, message="authorize failed, user=%s", *args):
+        for number in range(times):
+            try:
+                raise OSError("away")
+            except OSError:
+                logger.exception(message, *(args or (number,)))
+
+    failures.begin()
+    try:
+        fail(OF_ONE + 20)
+        fail(1, "auth failed to identify a request for %s", "/events/me")
+        logger.warning("something else")
+        loop.now = WINDOW
+        fail(OF_ONE + 1)
+    finally:
+        failures.end()
+    fail(OF_ONE + 1)
+    said = [record.getMessage() for record in caplog.records]
+    assert said[OF_ONE : OF_ONE + 4] == [
+        "auth failed to identify a request for /events/me",
+        "something else",
+        f"authorize failed, 20 more times in {WINDOW:.0f} s",
+        "authorize failed, user=0",
+    ]
+    assert said[2 * OF_ONE + 3] == "authorize failed, 1 more times in 0 s"
+    assert len(said) == OF_ONE + 3 + OF_ONE + 1 + OF_ONE + 1
+
+
+def test_failures_of_a_loop_that_is_gone(caplog):
+    """A worker that was never stopped leaves nothing behind that would hide another one's failures."""
+    loop = Loop()
+    left, other = Failures(loop), Failures(Loop())
+    left.begin()
+    loop.closed = True
+    for _ in range(2 * OF_ONE):
+        logger.error("it failed", exc_info=OSError("away"))
+    assert len(caplog.records) == 2 * OF_ONE
+    other.begin()
+    assert left not in logger.filters
+    other.end()
