@@ -832,7 +832,7 @@ async def test_a_worker_that_begins_while_redis_is_away(private_redis, serve_app
     began = time.monotonic()
     event = await gone.until(lambda event: event.event == "edge-close")
     assert json.loads(event.data) == {"reason": "revoked"}
-    assert time.monotonic() - began < 3  # a second, on a machine that has nothing else to do
+    assert time.monotonic() - began < 5  # a second, on a machine that has nothing else to do
     await there.until(lambda event: event.event == "edge-reset")
     again = await connect(f"{process.url}/events/me", cookies={"session": AUTH.issue("u42", session="s1")})
     assert again.status == 401
