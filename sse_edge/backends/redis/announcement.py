@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import NamedTuple
 
 from ...errors import EventError
-from ...event import MAX_EVENT_BYTES, Event, EventId
+from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId
+
+_NOT_EVENTS = rf"(?!{EDGE}|(?:{'|'.join(sorted(RESERVED_NAMES))})\n)"
+# What encode() makes of an event without an id.  Where a client ends a line, at CR too, is looked at before.
+_ONE_EVENT = re.compile(rf"(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+\n".encode())
 
 
 class Announcement(NamedTuple):
@@ -27,7 +32,8 @@ def parse(payload: bytes) -> Announcement:
 
     Ours is ``<seal> <id> <previous id>`` and the encoded event after a line feed, with ``-`` for either
     id where there is none.  Anything that begins with ``{`` is JSON: ``data`` (text, or any JSON value)
-    and ``event`` or ``event_type``.  Raises EventError for what is neither.
+    and ``event`` or ``event_type``.  Raises EventError for what is neither, and for what would be more
+    than one event in a stream: who may subscribe hears the seal, and who may publish can repeat it.
     """
     if payload[:1] == b"{":
         return Announcement(b"", None, None, _plain(payload))
@@ -36,8 +42,10 @@ def parse(payload: bytes) -> Announcement:
         seal, id, previous = head.split(b" ")
     except ValueError:
         seal = b""
-    if not seal or not body.endswith(b"\n\n"):
+    if not seal:
         raise EventError("message", "is neither an announcement nor JSON", secret=True)
+    if b"\r" in body or not _ONE_EVENT.fullmatch(body):
+        raise EventError("message", "does not announce one event", secret=True)
     if id == b"-":
         return Announcement(seal, None, None, body)
     return Announcement(seal, _id(id), None if previous == b"-" else _id(previous), body)
