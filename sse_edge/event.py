@@ -21,6 +21,9 @@ RESERVED_NAMES = frozenset({"error", "open"})
 EDGE = "edge-"
 """How the names of the edge's own events begin; no other event's name does."""
 
+MAX_RETRY_MS = 2_147_483_647
+"""The longest reconnection time, in milliseconds: what a timer of a browser can be set to, 24 days."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
@@ -96,7 +99,7 @@ class Event:
 
     Raises EventError, naming the field: data that is no text; CR, LF or NUL in ``event`` or ``id``;
     the names ``error`` and ``open``, and names that begin with ``edge-``; a ``retry`` that is no
-    non-negative int; more than ``MAX_EVENT_BYTES`` when encoded.
+    int from 0 to ``MAX_RETRY_MS``; more than ``MAX_EVENT_BYTES`` when encoded.
     """
 
     data: str
@@ -120,17 +123,17 @@ class Event:
         if not isinstance(data, str):
             raise EventError("data", "must be text; pass json=… for anything else", data)
         if event is not None:
-            _check_line("event", event)
+            event = _check_line("event", event)
             if event in RESERVED_NAMES:
                 raise EventError("event", "error and open are EventSource's own events", event)
             if event.startswith(EDGE):
                 raise EventError("event", "edge-… are the edge's own events", event)
         if id is not None:
-            _check_line("id", id)
-        if retry is not None and (type(retry) is not int or retry < 0):
-            raise EventError("retry", "must be a whole number of milliseconds, 0 or more", retry)
+            id = _check_line("id", id)
+        if retry is not None and (type(retry) is not int or not 0 <= retry <= MAX_RETRY_MS):
+            raise EventError("retry", f"must be a whole number of milliseconds, 0 to {MAX_RETRY_MS}", retry)
         set_field = object.__setattr__
-        set_field(self, "data", data)
+        set_field(self, "data", _plain(data))
         set_field(self, "event", event)
         set_field(self, "id", id)
         set_field(self, "retry", retry)
@@ -189,10 +192,15 @@ def check_channel(channel: object) -> str:
         channel.encode()
     except UnicodeEncodeError as error:
         raise EventError("channel", "has a lone surrogate, which UTF-8 cannot carry", channel) from error
-    return channel
+    return _plain(channel)
 
 
-def _check_line(field: str, value: object) -> None:
+def _plain(text: str) -> str:
+    """The text itself: a member of an enumeration of texts would write its own name into an f-string."""
+    return text if type(text) is str else str.__str__(text)
+
+
+def _check_line(field: str, value: object) -> str:
     if not isinstance(value, str):
         raise EventError(field, "must be text", value)
     if _FORBIDDEN.search(value):
@@ -201,6 +209,7 @@ def _check_line(field: str, value: object) -> None:
         value.encode()
     except UnicodeEncodeError as error:
         raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", value) from error
+    return _plain(value)
 
 
 def _dump(value: object) -> str:

@@ -188,7 +188,7 @@ def _outgoing(
     json: object = _UNSET,
     dedupe_key: str | None = None,
 ) -> Outgoing:
-    check_channel(channel)
+    channel = check_channel(channel)
     if isinstance(data, Event):
         if event is not None or json is not _UNSET:
             raise EventError("data", "an Event has its own name and data", data)

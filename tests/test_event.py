@@ -107,6 +107,9 @@ def test_json_stays_on_one_line():
         ("retry", {"data": "a", "retry": 1.5}),
         ("retry", {"data": "a", "retry": True}),
         ("retry", {"data": "a", "retry": "1\ndata: x"}),
+        ("retry", {"data": "a", "retry": 2**31}),
+        ("retry", {"data": "a", "retry": 10**4400}),
+        ("data", {"data": 10**4400}),
     ],
 )
 def test_refused_where_it_is_made(field, arguments):
