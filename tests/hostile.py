@@ -91,6 +91,14 @@ def pieces(data, cuts):
         at, turn = at + size, turn + 1
 
 
+def latin(text):
+    """Text as a header's value: its bytes, each of them a character."""
+    return text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+HEADER = st.text(st.characters(max_codepoint=255), max_size=40) | LINE.map(latin)
+
+
 def lines(text):
     """Text as a browser hands it over: it tells no line end from another."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

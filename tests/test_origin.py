@@ -70,6 +70,8 @@ def code(policy, *headers, own=OWN):
         ("https://app.example.com:", False),
         ("https://app.example.com:0", False),
         ("https://app.example.com:65536", False),
+        ("https://app.example.com:0443", False),
+        ("http://b.example.org:08080", False),
         ("https://app.example.com:443\n", False),
         ("https://ápp.example.com", False),
         ("chrome-extension://abcdef", False),
@@ -213,6 +215,8 @@ def test_host_is_checked_first():
         ("http", "a..b", None),
         ("http", "a:port", None),
         ("http", "a:99999", None),
+        ("http", "a:0", None),
+        ("http", "a:08000", None),
     ],
 )
 def test_own_origin(scheme, host, expected):
@@ -251,6 +255,7 @@ def test_preflight_headers():
                 "https://user@a.example.com",
                 "https://a.example.com:0",
                 "https://a.example.com:65536",
+                "https://a.example.com:0443",
                 "https://a.example.com:port",
                 "https://ä.example.com",
                 "https://\u212a.example.com",

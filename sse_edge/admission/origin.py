@@ -37,7 +37,7 @@ _CORS = (
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]"
 _HOST_ONLY = re.compile(_HOST)
-_ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?")
+_ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([1-9][0-9]{{0,4}}))?")
 _ANY = ("0.0.0.0", "[::]")  # noqa: S104 - browsers reach this machine by them; no name is involved
 _MAX_ORIGIN = 300  # characters; a DNS name has at most 253
 
@@ -186,7 +186,7 @@ def _canonical(text: str) -> str | None:
     scheme, host, digits = match.groups()
     default = _DEFAULT_PORTS[scheme]
     port = default if digits is None else int(digits)
-    if not 0 < port < 65536:
+    if port > 65535:
         return None
     return f"{scheme}://{host}" if port == default else f"{scheme}://{host}:{port}"
 
