@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 
 import pytest
 
@@ -134,6 +135,19 @@ async def test_channels(publisher, backend, listen, channel):
     listener, _ = await listen(backend, channel)
     await publisher.publish(channel, "x")
     assert [event[0] for event in await listener.wait(1)] == [channel]
+
+
+class Room(str, Enum):  # noqa: UP042 - StrEnum writes its text into an f-string, and this its name
+    """Channels as applications write them down."""
+
+    NEWS = "room:news"
+
+
+async def test_a_channel_of_another_class_is_its_text(publisher, backend, listen):
+    """A member of an enumeration of texts names the channel that it is equal to."""
+    listener, _ = await listen(backend, "room:news")
+    id = await publisher.publish(Room.NEWS, "a", event=Room.NEWS)
+    assert await listener.wait(1) == [("room:news", "room:news", "a", id)]
 
 
 async def test_retry_of_an_event(publisher, backend, listen):
