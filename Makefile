@@ -15,7 +15,7 @@ export PYTHON
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ chaos: $(VENV)/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEE
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m chaos $(if $(SEEDS),--seeds '$(SEEDS)',$(if $(SEED),--seed '$(SEED)')) \
 		$(if $(MINUTES),--minutes '$(MINUTES)') $(if $(LAYOUT),--layout '$(LAYOUT)')
 
+fuzz: $(VENV)/.fuzz  ## inputs by chance for what reads bytes of strangers, 10 minutes (MINUTES=1 TARGET=cookie KEEP=1)
+	@PYTHONPATH=.:tests $(VENV)/bin/python -m fuzz $(TARGET) --minutes '$(or $(MINUTES),10)' $(if $(KEEP),--keep)
+
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
 
@@ -93,7 +96,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -126,3 +129,8 @@ $(VENV)/.load: $(VENV)/.made pyproject.toml
 	@echo "Installing sse_edge and Locust into $(VENV)"
 	@$(PIP) -e '.[loadtest]'
 	@touch $@ $(VENV)/.server
+
+$(VENV)/.fuzz: $(VENV)/.dev
+	@echo "Installing atheris into $(VENV)"
+	@$(PIP) -e '.[fuzz]'
+	@touch $@

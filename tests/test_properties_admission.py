@@ -1,34 +1,21 @@
 """Who somebody is, and where from: nothing but the real thing is believed."""
 
 import hashlib
-import ipaddress
 import string
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from itsdangerous import Signer, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 
+from fuzz.oracles import AUTH, NOW, PROXIES, SECRET, VALUE, WHO, key_of, request
 from hostile import HEADER, LINE, latin, looking_at
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.cookies import SignedCookie
-from sse_edge.asgi import Request
-from sse_edge.identity import Identity
-
-
-def request(*headers, peer=None):
-    """A request with these headers."""
-    given = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
-    return Request("GET", "/events", given, peer=peer)
-
+from sse_edge.errors import ConfigError
 
 # Cookies
 
-NOW = 1_700_000_000
-SECRET = "properties are kept by this secret"
-AUTH = SignedCookie(SECRET, max_age=600)
-VALUE = AUTH.issue("u42", ["order:*"], session="s1", now=NOW)
 OTHER = AUTH.issue("eve", ["order:*", "news"], session="s2", now=NOW + 1)
-WHO = Identity("u42", ("order:*",), "s1", NOW + 600)
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
@@ -44,7 +31,7 @@ def test_the_cookie_itself():
 
 def test_no_flipped_bit():
     """Not one bit of a cookie can be another."""
-    for at in range(len(VALUE) - 1):  # the last character has bits of no meaning: see below
+    for at in range(len(VALUE) - 1):  # the last character has bits of no meaning: test_properties_names.py
         for bit in range(8):
             other = chr(ord(VALUE[at]) ^ 1 << bit)
             assert identified(VALUE[:at] + other + VALUE[at + 1 :]) is None, (at, bit)
@@ -82,7 +69,10 @@ def test_no_other_key(secret):
     # HMAC fills a key up with NUL (RFC 2104, section 2): two that differ in those alone are one.
     assume(not secret.endswith(b"\0" if isinstance(secret, bytes) else "\0") and secret.strip())
     assume(secret not in (SECRET, SECRET.encode()))
-    other = SignedCookie(secret, max_age=600)
+    try:
+        other = SignedCookie(secret, max_age=600)
+    except ConfigError:  # no secret to speak of
+        return
     assert identified(other.issue("u42", now=NOW)) is None
     assert identified(VALUE, auth=other) is None
 
@@ -117,7 +107,7 @@ def test_no_algorithm_of_their_choice():
         assert identified(value) is None
 
 
-@looking_at(300)
+@looking_at(200)
 @given(issued=st.integers(1, 2**34), later=st.integers(-(2**35), 2**35) | st.integers(-100, 700))
 @example(NOW, 600)
 @example(NOW, 599)
@@ -130,7 +120,7 @@ def test_no_other_time(issued, later):
     assert found is None or found.expires == issued + 600
 
 
-@looking_at(300)
+@looking_at(200)
 @given(
     st.text(st.characters(max_codepoint=255), max_size=80) | st.text(ALPHABET + ".=", max_size=80) | HEADER
 )
@@ -142,8 +132,6 @@ def test_no_text_of_their_own(value):
 
 # Addresses
 
-NETWORKS = ["127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48", "unix"]
-PROXIES = TrustedProxies(NETWORKS)
 TRUSTED_PEERS = st.sampled_from(["127.0.0.1", "10.1.2.3", "2001:db8:ffff:1::1", "::ffff:10.9.9.9", None])
 CLIENTS = st.sampled_from(
     ["192.0.2.1", "198.51.100.7", "2001:db8:0:1:2:3:4:5", "::ffff:203.0.113.9", "64:ff9b::1"]
@@ -182,17 +170,7 @@ FORWARDERS = [
 OTHERS = st.lists(st.tuples(st.sampled_from(FORWARDERS), HOPS), max_size=3)
 
 
-def key_of(address):
-    """What limits count a client by, written down again."""
-    address = ipaddress.ip_address(address)
-    address = (address.version == 6 and address.ipv4_mapped) or address
-    if address.version == 4:
-        return str(address)
-    network = ipaddress.ip_network((address, 64), strict=False)
-    return str(network)
-
-
-@looking_at(500)
+@looking_at(250)
 @given(
     peer=TRUSTED_PEERS,
     client=CLIENTS,
@@ -209,7 +187,7 @@ def test_no_header_moves_a_client_out_of_its_limit(peer, client, way, chains, jo
     assert PROXIES.client(request(*headers, *others, peer=peer)) == key_of(client)
 
 
-@looking_at(300)
+@looking_at(200)
 @given(client=CLIENTS, between=st.lists(TRUSTED_PEERS.filter(bool), max_size=5), chain=CHAINS)
 def test_no_header_counts_through_several_proxies(client, between, chain):
     """The same where the request went from one trusted proxy to the next, each adding whom it heard."""
@@ -217,7 +195,7 @@ def test_no_header_counts_through_several_proxies(client, between, chain):
     assert PROXIES.client(request(("x-forwarded-for", value), peer="127.0.0.1")) == key_of(client)
 
 
-@looking_at(300)
+@looking_at(200)
 @given(client=CLIENTS, chains=st.lists(CHAINS, max_size=3), others=OTHERS)
 def test_no_header_of_a_stranger_counts(client, chains, others):
     """Who comes directly is counted by its own address, whatever it says of itself."""
@@ -228,7 +206,7 @@ def test_no_header_of_a_stranger_counts(client, chains, others):
         assert not proxies.trusts_peer(asked)
 
 
-@looking_at(300)
+@looking_at(200)
 @given(
     peer=TRUSTED_PEERS | CLIENTS | HOPS,
     chains=st.lists(CHAINS, max_size=3),

@@ -237,7 +237,7 @@ def check_answer(visit):
         assert visit.body == b""
 
 
-@looking_at(300)
+@looking_at(200)
 @given(request=st.fixed_dictionaries(REQUESTS), signed_in=st.booleans())
 def test_no_request_puts_a_line_into_a_stream(door, request, signed_in):
     """Path, query, headers and cookies may be anything: a stream has the lines of the edge and its events."""
@@ -273,7 +273,7 @@ FIELDS = {"event": st.none() | LINE, "id": st.none() | st.none() | LINE, "retry"
 CONTENT = st.tuples(st.just("data"), TEXT) | st.tuples(st.just("json"), JSON | TEXT)
 
 
-@looking_at(300)
+@looking_at(200)
 @given(
     channel=st.sampled_from(["news", "user:u42"]) | CHANNEL,
     content=CONTENT,
@@ -379,7 +379,7 @@ CURSORS = (
 )
 
 
-@looking_at(400)
+@looking_at(250)
 @given(
     cursors=st.lists(CURSORS, min_size=1, max_size=2),
     way=st.sampled_from(["header", "header", "last_event_id", "lastEventId"]),

@@ -1,0 +1,176 @@
+"""What holds for everything that reads what a stranger sent; each raises AssertionError where it does not."""
+
+import asyncio
+import atexit
+import functools
+import ipaddress
+import re
+from urllib.parse import unquote_plus
+
+from hostile import lines, pieces
+from servers.sse import Decoder, Received
+from sse_edge.admission.address import TrustedProxies
+from sse_edge.admission.cookies import Anonymous, SignedCookie
+from sse_edge.admission.gate import Gate
+from sse_edge.admission.limits import Limits
+from sse_edge.admission.origin import OriginPolicy
+from sse_edge.admission.routes import Routes
+from sse_edge.asgi import Request
+from sse_edge.backends.memory import MemoryBackend
+from sse_edge.backends.redis.announcement import parse
+from sse_edge.errors import EventError
+from sse_edge.event import MAX_EVENT_BYTES, NOWHERE, Event, EventId, Place
+from sse_edge.identity import Identity
+from sse_edge.outcome import Refusal
+
+ALL_AT_ONCE = (1 << 30,)
+
+
+def read(wire, cuts=ALL_AT_ONCE, last_event_id=""):
+    """What a browser makes of some bytes that come in pieces; nothing may be left unfinished."""
+    decoder = Decoder(last_event_id)
+    events = [event for piece in pieces(wire, cuts) for event in decoder.feed(piece)]
+    assert not decoder.pending
+    return decoder, events
+
+
+# Events
+
+
+def accepted(data, event=None, id=None, retry=None):
+    """The event, or None: then it has something that cannot be sent."""
+    try:
+        return Event(data, event=event, id=id, retry=retry)
+    except EventError:
+        event, id = event or "", id or ""
+        assert (
+            any("\ud800" <= letter <= "\udfff" for letter in data + event + id)
+            or re.search("[\r\n\0]", event + id)
+            or event in ("error", "open")
+            or event.startswith("edge-")
+            or not 0 <= (retry or 0) < 2**31
+            or len(f"{data}{event}{id}".encode()) + len(lines(data).split("\n")) * 7 + 40 > MAX_EVENT_BYTES
+        )
+        return None
+
+
+def check_events(fields, cuts=ALL_AT_ONCE):
+    """Of events with these fields, one after the other, each accepted one arrives as it was given."""
+    events = [event for each in fields if (event := accepted(**each))]
+    decoder, heard = read(b"".join(event.encode() for event in events), cuts)
+    expected, id = [], ""
+    for event in events:
+        id = id if event.id is None else event.id
+        expected.append(Received(event.event or "message", lines(event.data), id))
+    assert heard == expected
+    retries = [event.retry for event in events if event.retry is not None]
+    assert decoder.retry == (retries[-1] if retries else None)
+    assert decoder.comments == []
+
+
+def check_message(payload):
+    """A message from Redis is one event without an id and with no name of the edge's, or none."""
+    try:
+        body = parse(payload).body
+    except EventError:
+        return
+    decoder, heard = read(b"id: 7-7.abcde\n" + body)
+    [(name, _, id)] = heard
+    assert name not in ("open", "error")
+    assert not name.startswith("edge-")
+    assert id == "7-7.abcde"
+    assert decoder.commits == ["7-7.abcde"]
+    assert decoder.comments == []
+    if payload.startswith(b"{"):
+        assert decoder.retry is None
+
+
+# Places
+
+
+def check_place(text):
+    """There is one way to write a place and an id; whatever else is sent is none."""
+    for kind in (Place, EventId):
+        try:
+            read = kind.parse(text)
+        except ValueError:
+            continue
+        assert str(read) == text
+
+
+# Cookies
+
+NOW = 1_700_000_000
+SECRET = "properties are kept by this secret"
+AUTH = SignedCookie(SECRET, max_age=600)
+VALUE = AUTH.issue("u42", ["order:*"], session="s1", now=NOW)
+WHO = Identity("u42", ("order:*",), "s1", NOW + 600)
+
+
+def request(*headers, query=b"", peer=None):
+    """A request with these headers."""
+    given = tuple((name.encode(), value.encode("latin-1")) for name, value in headers)
+    return Request("GET", "/events", given, query, peer=peer)
+
+
+def check_cookie(header):
+    """A Cookie header is nobody's, or that of the one cookie that was issued."""
+    assert AUTH.identify(request(("cookie", header)), NOW) in (None, WHO)
+
+
+# Addresses
+
+PROXIES = TrustedProxies(["127.0.0.1", "10.0.0.0/8", "2001:db8:ffff::/48", "unix"])
+
+
+def key_of(address):
+    """What limits count a client by, written down again."""
+    address = ipaddress.ip_address(address)
+    address = (address.version == 6 and address.ipv4_mapped) or address
+    return str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))
+
+
+def check_client(values, client, peer):
+    """Whatever X-Forwarded-For has, ``client`` is counted by the address that a trusted proxy adds for it."""
+    headers = [("x-forwarded-for", value) for value in values]
+    for added in ([("x-forwarded-for", client)], [("x-forwarded-for", ", ".join([*values[-1:], client]))]):
+        assert PROXIES.client(request(*headers, *added, peer=peer)) == key_of(client)
+    assert PROXIES.client(request(*headers, peer=client)) == key_of(client)
+    forged = request(*headers, *[("x-forwarded-proto", value) for value in values], peer=peer)
+    assert 0 < len(PROXIES.client(forged)) <= 64
+    assert PROXIES.scheme(forged) in ("http", "https")
+
+
+# Cursors
+
+_GATE = Gate(
+    auth=Anonymous(["news"]),
+    routes=Routes("/events", {"/events": "news"}, anonymous=True),
+    origin=OriginPolicy(),
+    proxies=TrustedProxies(),
+    limits=Limits(None, None, None, None),
+    leases=MemoryBackend().leases(),
+    query_cursor=True,
+)
+
+
+@functools.cache
+def _runner():
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
+
+
+def check_cursor(headers, query=b""):
+    """Last-Event-ID headers and a query string are a place as it was sent, or none, or a 400."""
+    asked = request(*[("last-event-id", value) for value in headers], query=query)
+    answer = _runner().run(_GATE.admit(asked, NOW, streams=0, draining=False))
+    if isinstance(answer, Refusal):
+        assert answer.code == "bad-request"
+        return
+    given = [value for value in headers if value]
+    cursor = answer.cursor
+    if given:
+        assert cursor == NOWHERE or str(cursor) in given
+    elif cursor is not None and cursor != NOWHERE:
+        assert str(cursor) in unquote_plus(query.decode("latin-1"))
