@@ -114,8 +114,10 @@ def request(*headers, query=b"", peer=None):
 
 
 def check_cookie(header):
-    """A Cookie header is nobody's, or that of the one cookie that was issued."""
-    assert AUTH.identify(request(("cookie", header)), NOW) in (None, WHO)
+    """A Cookie header is nobody's, or has the one cookie that was issued, as it was issued."""
+    pairs = [pair.partition("=") for pair in header.split(";")]
+    values = [value.strip(" \t") for name, _, value in pairs if name.strip(" \t") == "session"]
+    assert AUTH.identify(request(("cookie", header)), NOW) == (WHO if VALUE in values else None)
 
 
 # Addresses
