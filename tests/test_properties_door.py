@@ -459,6 +459,7 @@ def held(runner):
 
 @looking_at(150)
 @given(headers=FORWARDED, direct=st.booleans())
+@example([("x-forwarded-for", "x" * 5000), ("x-forwarded-for", "x" * 5000)], False)
 def test_no_header_is_a_way_around_the_cap(held, headers, direct):
     """A client that has its stream gets no second one, whatever it says of itself, directly or by a proxy."""
     peer = "192.0.2.1"
@@ -466,4 +467,5 @@ def test_no_header_is_a_way_around_the_cap(held, headers, direct):
         headers = [*headers, ("x-forwarded-for", "192.0.2.1")]
         peer = "10.0.0.1"
     visit = held.visit(headers=[COOKIE, *headers], client=(peer, 5))
-    assert (visit.status, json.loads(visit.body)["error"]) == (429, "ip-limit")
+    refused = (visit.status, json.loads(visit.body)["error"])
+    assert refused == (429, "ip-limit") or (refused == (400, "bad-request") and len(str(headers)) > 8192)

@@ -76,7 +76,8 @@ def _play_again(target, inputs):
 
 def _look_at_properties(seconds):
     files = sorted(os.path.relpath(path) for path in CORPUS.parents[1].glob("test_properties_*.py"))
-    options = ["-q", "-p", "no:cacheprovider", "-m", "not live", "--timeout", "600", *files]
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not live"]
+    options += ["--timeout", "600", "--show-capture", "no", *files]
     began, times = time.monotonic(), 0
     while (spent := time.monotonic() - began) < seconds:
         environment = {**os.environ, "PROPERTIES": str(TIMES)}
