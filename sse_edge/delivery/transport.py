@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import logging
 import socket
-import struct
 import sys
 import termios
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Any
 from ..asgi import Headers, Message, Receive, Send
 from ..errors import ConfigError
 from ..logline import why
+from .incoming import Incoming, reset
 from .sink import START, Sink, TaskSink
 
 logger = logging.getLogger("sse_edge")
@@ -28,10 +27,18 @@ SEND_BUFFER = 262_144
 """Bytes for SO_SNDBUF, which the kernel doubles and caps at net.core.wmem_max.  Left to itself it lets
 2.8 MB pile up for a client on a fast network that does not read (measured), beyond any ``max_unsent``."""
 
-_RESET = struct.pack("ii", 1, 0)
 _SIOCOUTQ: int | None = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
-_CYCLE = ("transport", "flow", "message_event", "chunked_encoding", "response_complete", "disconnected")
-_TRANSPORT = ("write", "abort", "is_closing", "get_write_buffer_size", "get_extra_info")
+_CYCLE = ("transport", "flow", "message_event", "response_complete", "disconnected")
+_TRANSPORT = (
+    "write",
+    "abort",
+    "is_closing",
+    "get_write_buffer_size",
+    "get_extra_info",
+    "get_protocol",
+    "set_protocol",
+)
+_FLOW = ("read_paused", "write_paused", "drain")
 
 
 def writes_directly(said: str) -> bool:
@@ -46,9 +53,12 @@ def writes_directly(said: str) -> bool:
 def open_sink(send: Send, receive: Receive, headers: Headers, *, directly: bool = True) -> Sink:
     """The best sink for what the server gave; ``directly`` is whether one may bypass its ``send``."""
     cycle = getattr(send, "__self__", None) if directly else None
-    if cycle is not None and getattr(receive, "__self__", None) is cycle and _is_uvicorn(cycle):
-        return UvicornSink(cycle, send, receive, headers)
-    return TaskSink(send, receive, headers)
+    if cycle is None or getattr(receive, "__self__", None) is not cycle:
+        return TaskSink(send, receive, headers)
+    heard, written = _judge(cycle)
+    if heard:
+        send = Incoming(cycle).send
+    return UvicornSink(cycle, send, receive, headers) if written else TaskSink(send, receive, headers)
 
 
 class UvicornSink:
@@ -145,11 +155,7 @@ class UvicornSink:
         if self._over:  # the connection may serve another request already
             return
         self._let_go()
-        if (sock := self._socket()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # gone already; uvloop says ValueError
-                # Without it the kernel would go on offering what it holds, for a minute.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._transport.abort()
+        reset(self._transport)
 
     async def start(self, first: bytes) -> None:
         """See ``Sink.start``.
@@ -314,23 +320,25 @@ def _chunk(data: bytes) -> bytes:
     return chunk
 
 
-_judged: dict[tuple[type, type], bool] = {}
+_judged: dict[tuple[type, type], tuple[bool, bool]] = {}
 
 
-def _is_uvicorn(cycle: Any) -> bool:
+def _judge(cycle: Any) -> tuple[bool, bool]:
+    """Whether what comes in on its connection can be heard, and whether what goes out can be written."""
     kind = type(cycle)
     if not kind.__module__.startswith("uvicorn."):
-        return False
+        return False, False
     transport = getattr(cycle, "transport", None)
     kinds = (kind, type(transport))
     known = _judged.get(kinds)
     if known is None:
-        known = _judged[kinds] = (
+        heard = (
             all(hasattr(cycle, name) for name in _CYCLE)
             and all(hasattr(transport, name) for name in _TRANSPORT)
-            and hasattr(cycle.flow, "write_paused")
-            and hasattr(cycle.flow, "drain")
+            and all(hasattr(cycle.flow, name) for name in _FLOW)
         )
-        if not known:
+        # h11 has a state of its own, which each write changes.
+        known = _judged[kinds] = (heard, heard and hasattr(cycle, "chunked_encoding"))
+        if not known[1]:
             logger.info("this uvicorn is not written to directly (%s)", kind.__module__)
     return known
