@@ -44,7 +44,10 @@ TOGETHER = {
 
 
 def pytest_addoption(parser):
-    """Every test passes on each of the sinks."""
+    """Every test passes on each of the sinks, and under as much abuse as one likes."""
+    parser.addoption(
+        "--heavy", action="store_true", help="ten times as much of each protocol abuse, as in make abuse"
+    )
     parser.addoption(
         "--sink",
         choices=["auto", "task"],

@@ -361,6 +361,10 @@ class StreamClient(asyncio.Protocol):
         await self._wait(lambda: self.over, timeout, "the end of the stream")
         return self.clean_end
 
+    def send(self, data):
+        """Send more on the connection, behind the request."""
+        self._transport.write(data)
+
     def abort(self):
         """Reset the connection (RST), as a client does that is killed."""
         if not self.closed:

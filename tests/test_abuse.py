@@ -1,0 +1,216 @@
+"""Protocol abuse over real sockets, of a worker itself and through both proxies with the shipped files.
+
+While it lasts others are served as stated in ``servers.witness``, and afterwards all is as it was before:
+after the same again too, or else a little of it stays each time.  ``--heavy`` makes ten times as much of it.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import sse_edge
+from apps import edge
+from apps.chaos import AUTH
+from servers import abuser
+from servers.processes import TESTS, Processes, free_port
+from servers.proxies import PROXIES
+from servers.redis import RedisServer
+from servers.sse import get
+from servers.witness import Ledger, Witness, rest, settle
+from sse_edge import Publisher
+
+SETTINGS = {
+    "keep_alive": 1.0,
+    "max_unsent": 300_000,
+    "max_unsent_age": 1.0,
+    "trusted_proxies": ["127.0.0.1/32"],
+}
+IDLE = {"nginx": 2 * 32, "caddy": 32}
+"""Connections to the worker that a proxy may keep for later requests."""
+
+GROWTH = 16_000_000
+"""Bytes by which a first abuse may make a worker larger: buffers and tables that it did not need before."""
+
+AGAIN = 8_000_000
+"""Bytes by which the same abuse, again, may: what the allocator does with it."""
+
+FREE = 3.0
+"""Seconds within which a slot must be free again that should be at once."""
+
+addresses = (f"127.0.{high}.{low}" for high, low in itertools.product(range(1, 250), range(1, 250)))
+
+
+class Worker:
+    """A process of ``apps.chaos`` on its own port."""
+
+    def __init__(self, process, port):
+        self.process = process
+        self.port = port
+        self.pid = process.pid
+        self.fresh = True
+
+    async def introspect(self):
+        """See ``apps.chaos``."""
+        return json.loads((await get(f"http://127.0.0.1:{self.port}/introspect", timeout=30)).body)
+
+    async def slow(self):
+        """How many of its streams have ended as slow."""
+        return (await self.introspect())["figures"]["endings"].get("slow", 0)
+
+
+class Arena:
+    """Workers on a Redis of their own, and proxies in front of the first; each begins when it is needed."""
+
+    def __init__(self, directory, certificate):
+        self._directory = directory
+        self._certificate = certificate
+        self._processes = Processes()
+        self._workers = {}
+        self._proxies = {}
+        self.redis = RedisServer()
+
+    def worker(self, kind="direct"):
+        """Kinds are those of ``FRONTS``; behind a proxy is the one of ``direct``."""
+        kind = "direct" if kind in PROXIES else kind
+        if kind not in self._workers:
+            port = free_port()
+            command = [Path(sys.executable).with_name("sse-edge"), "serve", "--app-dir", TESTS]
+            if kind == "h11":
+                command = [sys.executable, "-m", "uvicorn", "--http", "h11", "--app-dir", TESTS]
+            process = self._processes.serve(
+                [*command, "apps.chaos:edge", "--port", port], port=port, env=self._env(kind)
+            )
+            self._workers[kind] = Worker(process, port)
+        return self._workers[kind]
+
+    def _env(self, kind):
+        self.redis.start()
+        chaos = {"url": self.redis.url, "backend": {"history": 100}, "edge": SETTINGS}
+        path = [str(TESTS), str(Path(sse_edge.__path__[0]).parent), os.environ.get("PYTHONPATH", "")]
+        return {
+            "CHAOS": json.dumps(chaos),
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+            "PYTHONUNBUFFERED": "1",
+            "SSE_EDGE_SINK": "task" if kind == "task" else "auto",
+        }
+
+    def front(self, kind, publisher):
+        """A front for one test."""
+        worker, proxy = self.worker(kind), self._proxy(kind)
+        return abuser.Front(
+            proxy.port if proxy else worker.port,
+            next(addresses),
+            cookie=AUTH.issue,
+            slow=worker.slow,
+            publish=publisher.publish,
+            authority=proxy and proxy.authority,
+            hears=kind in ("direct", "h11"),
+            # Elsewhere megabytes wait in kernels before the worker can know of it.
+            piece=2000 if kind == "direct" else 100_000,
+        )
+
+    def _proxy(self, kind):
+        if kind in PROXIES and kind not in self._proxies:
+            upstream = [f"127.0.0.1:{self.worker().port}"]
+            proxy = PROXIES[kind](self._directory(kind), self._certificate, upstream, {})
+            proxy.start(self._processes.serve)
+            self._proxies[kind] = proxy
+        return self._proxies.get(kind)
+
+    def close(self):
+        """End everything."""
+        self._processes.close()
+        self.redis.close()
+
+
+@pytest.fixture(scope="module")
+def arena(certificate, tmp_path_factory):
+    arena = Arena(tmp_path_factory.mktemp, certificate)
+    try:
+        yield arena
+    finally:
+        arena.close()
+
+
+@pytest.fixture
+async def publisher(arena):
+    arena.redis.start()
+    async with Publisher(arena.redis.url) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def weight(request):
+    """How many times as much."""
+    return 10 if request.config.getoption("--heavy") else 1
+
+
+EVERYWHERE = ["direct", "nginx", "caddy"]
+ON_EACH_SINK = ["direct", "h11", "task", "nginx", "caddy"]
+ABUSES = {
+    abuser.connects_and_closes: (1000, EVERYWHERE),
+    abuser.asks_and_leaves: (200, EVERYWHERE),
+    abuser.asks_for_nothing: (400, EVERYWHERE),
+    abuser.says_more: (20, ON_EACH_SINK),
+    abuser.closes_its_side: (20, ON_EACH_SINK),
+    abuser.reads_nothing: (4, [*EVERYWHERE, "task"]),
+    abuser.resets_rapidly: (1000, ["nginx", "caddy"]),
+    abuser.never_sends: (20, ["nginx", "caddy"]),
+    abuser.floods_heads: (8, ["nginx"]),
+}
+"""Each abuse with how much of it, and where."""
+
+LONG = [abuser.never_sends]
+"""Lasts as long as a proxy waits for a head.  Once is enough, unless it is to be heavy."""
+
+
+@pytest.mark.live
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("abuse", "kind"),
+    [(abuse, kind) for abuse, (_, fronts) in ABUSES.items() for kind in fronts],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+async def test_ends_where_it_began(arena, publisher, weight, abuse, kind):
+    """Others are served meanwhile, and nothing of it is left in the worker; not more after the same again."""
+    front, worker = arena.front(kind, publisher), arena.worker(kind)
+    count = ABUSES[abuse][0] * weight
+
+    async def look():
+        return await Ledger.of(worker, arena.redis)
+
+    if worker.fresh:  # what it begins with its first stream, it keeps
+        async with Witness(front):
+            worker.fresh = False
+    before = await rest(look)
+    for again in (False, True) if weight > 1 or abuse not in LONG else (False,):
+        async with Witness(front) as witness:
+            await abuse(front, count)
+        # Channels stay subscribed for a while after everybody has left: that is seen in the end.
+        allowed = {"descriptors": IDLE.get(kind, 0), "memory": AGAIN if again else GROWTH}
+        after = await settle(look, before, **allowed, **({} if again else {"subscriptions": 2}))
+        print(f"{abuse.__name__} {kind} {count}: {witness}\n    {before}\n    {after}")
+        before = before._replace(memory=after.memory)
+    assert "Traceback" not in worker.process.log
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+async def test_a_second_request_frees_the_slot(serve_app, redis_url, connect, http):
+    """Whoever sends another request behind that of an open stream has left: a user's only slot is free."""
+    env = {"BACKEND": redis_url, "PER_USER": "1", "REFUSALS": "status", "SSE_EDGE_SINK": "auto"}
+    process = serve_app("apps.edge:edge", env=env, options=["--http", http])
+    url, session = f"{process.url}/events/me", {"session": edge.AUTH.issue("u")}
+    client = await connect(url, cookies=session)
+    for _ in range(3):
+        assert (await get(url, cookies=session)).status == 429
+        client.send(b"GET /events/me HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(FREE):
+            while not client.closed:
+                await asyncio.sleep(0.005)
+            while (client := await connect(url, cookies=session)).status != 200:
+                await asyncio.sleep(0.005)
