@@ -46,7 +46,9 @@ TOGETHER = {
 def pytest_addoption(parser):
     """Every test passes on each of the sinks, and under as much abuse as one likes."""
     parser.addoption(
-        "--heavy", action="store_true", help="ten times as much of each protocol abuse, as in make abuse"
+        "--heavy",
+        action="store_true",
+        help="up to ten times as much of each protocol abuse, as in make abuse",
     )
     parser.addoption(
         "--sink",

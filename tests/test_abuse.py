@@ -1,7 +1,8 @@
 """Protocol abuse over real sockets, of a worker itself and through both proxies with the shipped files.
 
 While it lasts others are served as stated in ``servers.witness``, and afterwards all is as it was before:
-after the same again too, or else a little of it stays each time.  ``--heavy`` makes ten times as much of it.
+after the same again too, or else a little of it stays each time.  With ``--heavy`` there is up to ten
+times as much of it.
 """
 
 import asyncio
@@ -145,25 +146,25 @@ async def publisher(arena):
 
 
 @pytest.fixture
-def weight(request):
-    """How many times as much."""
-    return 10 if request.config.getoption("--heavy") else 1
+def heavy(request):
+    """Whether there is to be much of it."""
+    return request.config.getoption("--heavy")
 
 
 EVERYWHERE = ["direct", "nginx", "caddy"]
 ON_EACH_SINK = ["direct", "h11", "task", "nginx", "caddy"]
 ABUSES = {
-    abuser.connects_and_closes: (1000, EVERYWHERE),
-    abuser.asks_and_leaves: (200, EVERYWHERE),
-    abuser.asks_for_nothing: (400, EVERYWHERE),
-    abuser.says_more: (20, ON_EACH_SINK),
-    abuser.closes_its_side: (20, ON_EACH_SINK),
-    abuser.reads_nothing: (4, [*EVERYWHERE, "task"]),
-    abuser.resets_rapidly: (1000, ["nginx", "caddy"]),
-    abuser.never_sends: (20, ["nginx", "caddy"]),
-    abuser.floods_heads: (8, ["nginx"]),
+    abuser.connects_and_closes: (1000, 10_000, EVERYWHERE),
+    abuser.asks_and_leaves: (200, 2000, EVERYWHERE),
+    abuser.asks_for_nothing: (400, 4000, EVERYWHERE),
+    abuser.says_more: (20, 100, ON_EACH_SINK),
+    abuser.closes_its_side: (20, 100, ON_EACH_SINK),
+    abuser.reads_nothing: (4, 20, [*EVERYWHERE, "task"]),
+    abuser.resets_rapidly: (1000, 10_000, ["nginx", "caddy"]),
+    abuser.never_sends: (20, 200, ["nginx", "caddy"]),
+    abuser.floods_heads: (8, 80, ["nginx"]),
 }
-"""Each abuse with how much of it, and where."""
+"""Each abuse with how much of it, how much with ``--heavy``, and where."""
 
 LONG = [abuser.never_sends]
 """Lasts as long as a proxy waits for a head.  Once is enough, unless it is to be heavy."""
@@ -173,13 +174,13 @@ LONG = [abuser.never_sends]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("abuse", "kind"),
-    [(abuse, kind) for abuse, (_, fronts) in ABUSES.items() for kind in fronts],
+    [(abuse, kind) for abuse, (_, _, fronts) in ABUSES.items() for kind in fronts],
     ids=lambda value: getattr(value, "__name__", value),
 )
-async def test_ends_where_it_began(arena, publisher, weight, abuse, kind):
+async def test_ends_where_it_began(arena, publisher, heavy, abuse, kind):
     """Others are served meanwhile, and nothing of it is left in the worker; not more after the same again."""
     front, worker = arena.front(kind, publisher), arena.worker(kind)
-    count = ABUSES[abuse][0] * weight
+    count = ABUSES[abuse][1 if heavy else 0]
 
     async def look():
         return await Ledger.of(worker, arena.redis)
@@ -188,7 +189,7 @@ async def test_ends_where_it_began(arena, publisher, weight, abuse, kind):
         async with Witness(front):
             worker.fresh = False
     before = await rest(look)
-    for again in (False, True) if weight > 1 or abuse not in LONG else (False,):
+    for again in (False, True) if heavy or abuse not in LONG else (False,):
         async with Witness(front) as witness:
             await abuse(front, count)
         # Channels stay subscribed for a while after everybody has left: that is seen in the end.
