@@ -9,6 +9,7 @@ import socket
 import stat
 from pathlib import Path
 
+from ..delivery.transport import DEAD_MS
 from .failure import Failure, Misuse
 
 
@@ -22,6 +23,10 @@ def bind(host: str, port: int) -> socket.socket:
         raise Failure(f"--host {host} is no address of this machine: {error.strerror}") from error
     sock = socket.socket(family, kind, protocol)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+    if option is not None:
+        # Each connection inherits it: who reads nothing is dropped, though the server waits for it.
+        sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
     try:
         sock.bind(address)
     except OSError as error:
