@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,12 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+LINGER = 1.0
+"""Seconds for a client that still sends to take its answer, before its connection is closed."""
+
+LEFTOVER = 262_144
+"""Bytes of its body that are taken, and dropped, meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +114,33 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") 
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def lingering(send: Send, receive: Receive) -> Send:
+    """A ``send`` for the answer to a request whose body is not wanted, after which the server closes.
+
+    A connection that is closed while its client still sends is reset, and the reset may overtake the answer
+    (RFC 9112, section 9.6).  A proxy takes that for a server that is broken: Caddy leaves it out for a while.
+    So the answer is sent whole, and its end only when the client is done, or has had a second.
+    """
+
+    async def linger(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await send({**message, "more_body": True})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER):
+                    await _drop(receive)
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await send(message)
+
+    return linger
+
+
+async def _drop(receive: Receive) -> None:
+    size = 0
+    while size < LEFTOVER:
+        message = await receive()
+        if not message.get("more_body"):
+            return
+        size += len(message.get("body", b""))
+    await asyncio.sleep(LINGER)  # the rest stays where it is

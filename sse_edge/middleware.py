@@ -22,7 +22,7 @@ from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
 from .admission.size import oversized
-from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, respond, route_path
+from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, lingering, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
@@ -288,6 +288,8 @@ class SSEMiddleware:
         request = Request.of(scope)
         # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
         closing = CLOSE if request.has_body and scope.get("http_version", "1.1") in ("1.0", "1.1") else []
+        if closing:
+            send = lingering(send, receive)
         refusal = oversized(request)
         if refusal is not None:
             await self._refuse(worker, replace(request, headers=()), send, refusal, closing)

@@ -32,6 +32,7 @@ from sse_edge import (
     SSEMiddleware,
     SyncPublisher,
 )
+from sse_edge.asgi import LINGER
 from sse_edge.backends.memory import MemorySubscriber
 from sse_edge.errors import EventError
 from sse_edge.event import EventId, Place
@@ -548,19 +549,46 @@ async def test_what_is_too_long_is_not_looked_at(edge, asgi, name):
     ],
 )
 async def test_a_body_is_not_read(edge, asgi, method, headers, version, status, closed):
-    """A request with a body is refused unread, and over HTTP/1 its connection ends with the answer."""
+    """A request with a body is refused by its head; over HTTP/1 its connection ends with the answer.
+
+    What still comes is dropped until the client has had the time to take the answer.
+    """
     pairs = [
         (name.encode(), value if isinstance(value, Length) else value.encode())
         for name, value in headers.items()
     ]
 
-    async def app(scope, receive, send):
-        await middleware(scope, None, send)
+    async def receive():
+        dropped.append(client.status)
+        return {"type": "http.request", "body": b"x" * 100_000, "more_body": True}
 
-    middleware = edge()
+    async def app(scope, _, send):
+        await middleware(scope, receive, send)
+
+    middleware, dropped = edge(), []
     client = asgi(app, "/events/me", method=method, extra={"headers": pairs, "http_version": version})
     await client.whole()
     assert (client.status, client.header("connection")) == (status, closed)
+    assert dropped == ([status] * 3 if closed else [])
+
+
+@pytest.mark.parametrize(
+    "last", [{"type": "http.request", "body": b"x", "more_body": False}, {"type": "http.disconnect"}]
+)
+async def test_a_body_that_ends(edge, asgi, last):
+    """Whoever has sent all of its body is not waited for, and neither is who leaves."""
+
+    async def receive():
+        return last
+
+    async def app(scope, _, send):
+        await middleware(scope, receive, send)
+
+    middleware = edge()
+    client = asgi(app, "/events/me", extra={"headers": [(b"content-length", b"5")]})
+    async with asyncio.timeout(LINGER * 0.8):
+        await client.whole()
+    assert client.status == 400
 
 
 @pytest.mark.parametrize("spec_version", ["2.3", "2.4"])

@@ -23,7 +23,7 @@ HEAD_LIMIT = 65_536
 HEAD_TIMEOUT = 2
 MUCH = 200_000_000
 LITTLE = 12_000_000
-"""Bytes: more than the limits and what the kernels of both ends hold at most (10 MB), and little beside MUCH."""
+"""Bytes: more than the limits and what the kernels of both ends hold at most (10 MB); little beside MUCH."""
 
 PATIENCE = 30
 COOKIE = f"Cookie: session={AUTH.issue('u42')}\r\n".encode()
