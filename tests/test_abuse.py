@@ -34,6 +34,9 @@ SETTINGS = {
 IDLE = {"nginx": 2 * 32, "caddy": 32}
 """Connections to the worker that a proxy may keep for later requests."""
 
+HEAD = 2
+"""Seconds for a head to come, at a worker; both proxies have 10."""
+
 GROWTH = 16_000_000
 """Bytes by which a first abuse may make a worker larger: buffers and tables that it did not need before."""
 
@@ -81,6 +84,7 @@ class Arena:
         if kind not in self._workers:
             port = free_port()
             command = [Path(sys.executable).with_name("sse-edge"), "serve", "--app-dir", TESTS]
+            command += ["--head-timeout", HEAD]
             if kind == "h11":
                 command = [sys.executable, "-m", "uvicorn", "--http", "h11", "--app-dir", TESTS]
             process = self._processes.serve(
@@ -113,6 +117,7 @@ class Arena:
             hears=kind in ("direct", "h11"),
             # Elsewhere megabytes wait in kernels before the worker can know of it.
             piece=2000 if kind == "direct" else 100_000,
+            head_seconds=HEAD if kind == "direct" else 10,
         )
 
     def _proxy(self, kind):
@@ -160,9 +165,10 @@ ABUSES = {
     abuser.says_more: (20, 100, ON_EACH_SINK),
     abuser.closes_its_side: (20, 100, ON_EACH_SINK),
     abuser.reads_nothing: (4, 20, [*EVERYWHERE, "task"]),
+    abuser.sends_bodies: (20, 200, EVERYWHERE),
     abuser.resets_rapidly: (1000, 10_000, ["nginx", "caddy"]),
-    abuser.never_sends: (20, 200, ["nginx", "caddy"]),
-    abuser.floods_heads: (8, 80, ["nginx"]),
+    abuser.never_sends: (20, 200, EVERYWHERE),
+    abuser.floods_heads: (8, 80, EVERYWHERE),
 }
 """Each abuse with how much of it, how much with ``--heavy``, and where."""
 

@@ -26,12 +26,13 @@ class Witness:
     """A client that behaves, on a stream of its own: it is sent an event again and again, and newcomers come.
 
     ``async with`` it.  Whoever has to wait for too long fails the block; ``event`` and ``admission`` are
-    the longest that anybody waited.
+    the longest that anybody waited, and ``turned_away`` is how many attempts at a stream failed.
     """
 
     def __init__(self, front):
         self._front = front
         self.event = self.admission = 0.0
+        self.turned_away = 0
         self._rounds = 0
         self._task = None
 
@@ -52,7 +53,10 @@ class Witness:
             await self._client.aclose()
 
     def __str__(self):
-        return f"an event took {self.event:.3f} s at most, and an admission {self.admission:.3f} s"
+        return (
+            f"an event took {self.event:.3f} s at most, and an admission {self.admission:.3f} s "
+            f"({self.turned_away} attempts were turned away)"
+        )
 
     async def rounds(self, count):
         """Wait for so many more rounds."""
@@ -82,13 +86,21 @@ class Witness:
         self.event = max(self.event, time.monotonic() - began)
 
     async def _enter(self):
-        front = self._front
-        return await StreamClient.connect(
-            f"{front.url}/events/witness",
-            cookies={"session": front.cookie("witness")},
-            ssl=front.ssl,
-            timeout=ADMISSION,
-        )
+        """Have a stream with its place in it.  Being told to come back is no stream, whatever its status."""
+        async with asyncio.timeout(ADMISSION):
+            while True:
+                client = await StreamClient.connect(
+                    f"{self._front.url}/events/witness",
+                    cookies={"session": self._front.cookie("witness")},
+                    ssl=self._front.ssl,
+                )
+                while not (client.last_event_id or client.over):
+                    await asyncio.sleep(0.01)
+                if client.last_event_id:
+                    return client
+                await client.aclose()
+                self.turned_away += 1
+                await asyncio.sleep(0.1)
 
 
 class Ledger(NamedTuple):
