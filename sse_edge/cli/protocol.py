@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from ..asgi import LINGER
+
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
@@ -124,7 +126,7 @@ class Protocol(HttpToolsProtocol):
             self._idle_bytes += len(piece)
             super().data_received(piece)
             if self._idle_bytes >= self._limit and not self.transport.is_closing():
-                self._refuse()
+                self._refuse(431, TOO_LARGE)
 
     @property
     def _is_answering(self) -> bool:
@@ -159,19 +161,47 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        """See uvicorn; but nothing is written into another answer, or after one that nobody reads."""
+        """See uvicorn."""
+        self._refuse(400, msg.encode() + b"\n")
+
+    def _refuse(self, status: int, text: bytes) -> None:
+        """Say so, and end the connection; at once where another answer is, or was, under way."""
         if self._is_answering or self._leftover:
             self.transport.abort()
-        else:
-            super().send_400_response(msg)
-
-    def _refuse(self) -> None:
-        """431 where nothing else is being answered; and in any case the connection ends."""
-        if self._is_answering:
-            self.transport.abort()
             return
-        head = [STATUS_LINE[431], *(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)]
+        head = [STATUS_LINE[status], *(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)]
         head += [b"content-type: text/plain\r\nconnection: close\r\n"]
-        head += [b"content-length: %d\r\n\r\n" % len(TOO_LARGE), TOO_LARGE]
+        head += [b"content-length: %d\r\n\r\n" % len(text), text]
         self.transport.write(b"".join(head))
-        self.transport.close()
+        self.transport.set_protocol(Parting(self))
+
+
+class Parting(asyncio.Protocol):
+    """Takes the place of a Protocol that has said its last: what still comes is dropped, for LINGER at most.
+
+    See ``lingering`` for why: closed at once, the connection would be reset.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._room = LEFTOVER
+        self._timer = protocol.loop.call_later(LINGER, protocol.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._room -= len(data)
+        if self._room < 0:
+            self._protocol.transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._timer.cancel()
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._protocol.resume_writing()

@@ -357,13 +357,14 @@ async def sends_bodies(front, count):
         front.head("/events/attacked", extra=b"Content-Length: 100000000\r\n"),
         front.head("/events/attacked", extra=b"Transfer-Encoding: chunked\r\n"),
         front.head("/events/attacked", method="POST", extra=b"Content-Length: 100000000\r\n"),
+        front.head("/events/attacked", method="NONSENSE", extra=b"Content-Length: 100000000\r\n"),
     ]
     piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
 
     async def some(share):
         for number in range(share):
             async with connections(front, 1) as (one,):
-                await _refused(one, heads[number % 3] + 80 * piece)
+                await _refused(one, heads[number % 4] + 80 * piece)
 
     await asyncio.gather(*(some(count // 4) for _ in range(4)))
 
