@@ -77,11 +77,11 @@ chaos: $(VENV)/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEE
 fuzz: $(VENV)/.fuzz  ## inputs by chance for what reads bytes of strangers, 10 minutes (MINUTES=1 TARGET=cookie KEEP=1)
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m fuzz $(TARGET) --minutes '$(or $(MINUTES),10)' $(if $(KEEP),--keep)
 
-# What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
-BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
-
 abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests have, 6 minutes (ARGS="-k resets_rapidly")
 	$(VENV)/bin/pytest -s --heavy tests/test_abuse.py $(ARGS)
+
+# What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
+BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
 
 beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and others can be installed beside, seconds
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -

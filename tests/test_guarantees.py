@@ -1,4 +1,4 @@
-"""The page of guarantees names tests that exist."""
+"""The pages of guarantees and of security name tests that exist."""
 
 import re
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-PAGE = (TESTS.parent / "deploy" / "GUARANTEES.md").read_text()
+PAGES = {page: (TESTS.parent / page).read_text() for page in ("deploy/GUARANTEES.md", "SECURITY.md")}
+CONTROLS = PAGES["SECURITY.md"].partition("## Controls")[2].partition("## For operators")[0]
+ROWS = [row for row in CONTROLS.splitlines() if row.startswith("| ") and not row.startswith("| attack |")]
 
 
-def named():
-    """(file, test) of everything the page names; a bare test is in the file named before it."""
+def named(page):
+    """(file, test) of everything a page names; a bare test is in the file named before it."""
     file = ""
-    for name in re.findall(r"`(test_[a-z0-9_]+(?:\.py)?(?:::(?:Test\w+::)?test_[a-z0-9_]+)?)`", PAGE):
+    for name in re.findall(r"`(test_[a-z0-9_]+(?:\.py)?(?:::(?:Test\w+::)?test_[a-z0-9_]+)?)`", PAGES[page]):
         path, _, test = name.partition("::")
         test = test.rpartition("::")[2]
         if path.endswith(".py"):
@@ -22,12 +24,21 @@ def named():
         yield file, test
 
 
-@pytest.mark.parametrize(("file", "test"), list(named()))
+@pytest.mark.parametrize(("file", "test"), [each for page in PAGES for each in named(page)])
 def test_the_page_names_a_test_that_exists(file, test):
     """Each line of the page can be checked."""
     assert re.search(rf"^ *(async )?def {test}\(", (TESTS / file).read_text(), re.MULTILINE)
 
 
-def test_the_page_names_many():
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_names_many(page):
     """The pattern that finds the names finds them."""
-    assert len(list(named())) > 25
+    assert len(list(named(page))) > 25
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.split("|")[1].strip() for row in ROWS])
+def test_each_control_says_what_it_does_not_stop_and_names_its_test(row):
+    """A row of the threat table is whole: attack, control, what it does not stop, and a test."""
+    attack, control, leaves, tests = [cell.strip() for cell in row.strip("|").split("|")]
+    assert all([attack, control, leaves])
+    assert re.match(r"`test_[a-z0-9_]+\.py::test_", tests)
