@@ -350,7 +350,7 @@ class Worker:
             "root_path": "",
             "headers": [(b"host", b"testserver"), *_cursor(listener.last_event_id)],
             "client": ("127.0.0.1", 50_000),
-            "server": ("127.0.0.1", 80),
+            "server": ("testserver", 80),
         }
         gone = asyncio.Event()
         asked = False
