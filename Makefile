@@ -12,6 +12,8 @@ RESOLVE = $(VENV)/bin/uv pip compile --quiet --no-header --no-annotate --python 
 # What users install.  The rest of `dev` is for the tests alone, and always the newest.
 EXTRAS = --extra server --extra metrics --extra doctor --extra loadtest
 export PYTHON
+# uv trusts whom pip and the system trust.
+export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -14,14 +14,21 @@ class Identity:
     ``user`` fills ``{user}`` in channel templates and is what per-user limits count; ``None`` is an
     anonymous client, which no per-user limit counts.  ``channels`` are patterns the client may read,
     in which ``*`` stands for any run of characters, and ``\*`` and ``\\`` for themselves: see ``literal``.
-    ``session`` names the sign-in, so that one of a user's sessions can be ended.  ``expires`` is when it
-    ends by itself, in Unix seconds.
+    ``session`` names the sign-in, so that one of a user's sessions can be ended.  Both are text, and what is
+    given instead, such as a number, is known by its text from then on.  ``expires`` is when the session ends
+    by itself, in Unix seconds.
     """
 
     user: str | None
     channels: tuple[str, ...] = ()
     session: str | None = None
     expires: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("user", "session"):
+            given = getattr(self, name)
+            if given is not None and type(given) is not str:
+                object.__setattr__(self, name, str(given))
 
     def may_read(self, channel: str) -> bool:
         """Whether one of the signed patterns covers ``channel``."""

@@ -92,3 +92,10 @@ def test_an_error_repeats_nothing_of_it(payload):
     with pytest.raises(EventError) as caught:
         parse(payload)
     assert "4242" not in str(caught.value)
+
+
+@pytest.mark.parametrize("payload", [b"5-1 4-2\ndata: a\n\n", b"5-1 -\ndata: a\n\n", b"- -\ndata: a\n\n"])
+def test_an_earlier_release_is_named(payload):
+    """Whoever forgot to update a publisher reads in the workers' log what is wrong."""
+    with pytest.raises(EventError, match="comes from an earlier release of sse_edge"):
+        parse(payload)

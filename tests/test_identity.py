@@ -1,4 +1,5 @@
 import time
+from uuid import UUID
 
 import pytest
 
@@ -57,3 +58,12 @@ def test_hostile_pattern_costs_little():
     began = time.perf_counter()
     assert not identity.may_read("a" * 256)
     assert time.perf_counter() - began < 0.05
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [(42, "42"), (UUID(int=7), str(UUID(int=7))), ("u42", "u42"), (None, None)]
+)
+def test_a_user_is_text(given, text):
+    """Whatever an authenticator names a user or a session by, their text is what is counted, ended and logged."""
+    identity = Identity(given, session=given)
+    assert (identity.user, identity.session) == (text, text)

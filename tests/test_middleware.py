@@ -747,6 +747,27 @@ async def test_session_expires(edge, asgi):
     assert holds(middleware) == NOTHING
 
 
+class Numbered:
+    """An authenticator of an application's own, whose users are numbers."""
+
+    def identify(self, request, now):
+        return Identity(42, session=7)
+
+
+async def test_users_that_are_numbers(edge, asgi):
+    """They hear, are refused, ended and logged as their text is."""
+    middleware = edge(auth=Numbered())
+    refused = asgi(middleware, "/events/orders/1")
+    await refused.whole()
+    assert refused.status == 403
+    client = asgi(middleware, "/events/me")
+    await client.start()
+    assert middleware.disconnect(user="42") == 1
+    await client.whole()
+    assert goodbye(client) == {"reason": "revoked"}
+    assert holds(middleware) == NOTHING
+
+
 async def test_cookie_expires(edge, asgi):
     """The stream of a signed cookie ends when the cookie does."""
     client = asgi(edge(), "/events/me", headers=cookie(now=time.time() - 86400 + 1.6))

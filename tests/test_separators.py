@@ -41,7 +41,7 @@ def test_templates_that_collide(one, other, ways):
             Routes("/events", paths)
         assert caught.value.field == "channels"
         assert all(repr(text) in str(caught.value) for text in pair)
-        assert "begin each with a word of its own" in str(caught.value)
+        assert "give each a word of its own" in str(caught.value)
 
 
 @pytest.mark.parametrize(

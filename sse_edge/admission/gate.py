@@ -33,7 +33,7 @@ from ..outcome import (
 )
 from .callback import callback, takes_values
 from .limits import ConnectRate, SharedConnectRate
-from .origin import is_rebound, own_origin
+from .origin import is_rebound, own_origin, rebound
 from .revocations import Revocations, session_life
 from .routes import NO_VALUES, Values
 
@@ -135,7 +135,7 @@ class Gate:
         if match is None:
             return NOT_FOUND
         if self._refuses_rebound and not self._proxies.trusts_peer(request) and is_rebound(request):
-            return ORIGIN.because("the name in Host is not this machine's: name it in hosts to be answered")
+            return ORIGIN.because(rebound(request))
         refusal = self._origin.judge(request, self._own_origin(request))
         if refusal is not None:
             return refusal

@@ -72,6 +72,16 @@ def is_rebound(request: Request) -> bool:
     return is_loopback(address) and any(_names_other(host, str(port)) for host in request.all(b"host"))
 
 
+def rebound(request: Request) -> str:
+    """What is to be done about it, in words."""
+    return f"{_named_host(request)} is neither localhost nor a loopback address; name both in hosts"
+
+
+def _named_host(request: Request) -> str:
+    hosts = request.all(b"host")
+    return f"Host {hosts[0][:100]!r}" if hosts else "no Host"
+
+
 @lru_cache(maxsize=256)  # a server has few names
 def _names_other(host: str, port: str) -> bool:
     # Looser than _ORIGIN: a browser looks up, and sends, names with almost any character in them.
@@ -118,7 +128,7 @@ class OriginPolicy:
     def judge(self, request: Request, own: str | None) -> Refusal | None:
         """Why the request is refused, or None; ``own`` is the request's own origin."""
         if not self.serves(own):
-            return ORIGIN.because("this server does not answer to that Host")
+            return ORIGIN.because(f"{_named_host(request)} is not in hosts")
         origins = request.all(b"origin")
         if len(origins) > 1:
             return BAD_REQUEST.because("repeated Origin")

@@ -56,7 +56,11 @@ def checked(secret: object, *, weak: object = False) -> list[bytes]:
         raise ConfigError("weak_secret", "must be True or False", weak)
     keys = [secret] if isinstance(secret, str | bytes) else secret
     if not isinstance(keys, list | tuple) or not keys:
-        raise ConfigError("secret", "must be a secret, or a list of them from oldest to newest", secret=True)
+        raise ConfigError(
+            "secret",
+            f"must be text or bytes, or a list of them from oldest to newest, not {type(keys).__name__}",
+            secret=True,
+        )
     made = []
     for key in keys:
         if not isinstance(key, str | bytes) or not key.strip():

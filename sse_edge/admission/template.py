@@ -69,7 +69,7 @@ def check_apart(templates: Iterable[Template]) -> None:
     for one, other in combinations(shapes.values(), 2):
         plain_and_path = not (one.names and other.names) and "user" not in one.names | other.names
         if not plain_and_path and meet(one.text, other.text):
-            why = "these two could make the same name; begin each with a word of its own"
+            why = "these two could make the same name; give each a word of its own between two ':'"
             raise ConfigError("channels", why, (one.text, other.text))
 
 

@@ -92,7 +92,8 @@ FAULTS = {
         ),
         Fault(
             "app-away", _FAIL,
-            "The proxy cannot reach the app: is it running, on the address that the proxy was told?",
+            "The proxy cannot reach the app: is it running, on the address that the proxy was told, and may the "
+            "proxy open its unix socket (sse-edge serve --uds-group)?",
             "server 127.0.0.1:8001 in upstream", "to 127.0.0.1:8001 in reverse_proxy",
         ),
         Fault(

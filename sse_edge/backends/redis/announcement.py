@@ -11,6 +11,7 @@ from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId
 
 _NOT_EVENTS = rf"(?!{EDGE}|(?:{'|'.join(sorted(RESERVED_NAMES))})\n)"
 # What encode() makes of an event without an id.  Where a client ends a line, at CR too, is looked at before.
+_EARLIER = re.compile(rb"(?:[0-9]+-[0-9]+|-) (?:[0-9]+-[0-9]+|-)")
 _ONE_EVENT = re.compile(rf"(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+\n".encode())
 
 
@@ -43,7 +44,11 @@ def parse(payload: bytes) -> Announcement:
     except ValueError:
         seal = b""
     if not seal:
-        raise EventError("message", "is neither an announcement nor JSON", secret=True)
+        earlier = _EARLIER.fullmatch(head) is not None
+        why = (
+            "comes from an earlier release of sse_edge" if earlier else "is neither an announcement nor JSON"
+        )
+        raise EventError("message", why, secret=True)
     if b"\r" in body or not _ONE_EVENT.fullmatch(body):
         raise EventError("message", "does not announce one event", secret=True)
     if id == b"-":
