@@ -64,6 +64,6 @@ def test_hostile_pattern_costs_little():
     ("given", "text"), [(42, "42"), (UUID(int=7), str(UUID(int=7))), ("u42", "u42"), (None, None)]
 )
 def test_a_user_is_text(given, text):
-    """Whatever an authenticator names a user or a session by, their text is what is counted, ended and logged."""
+    """Whatever a user or a session is named by, its text is what is counted, ended and logged."""
     identity = Identity(given, session=given)
     assert (identity.user, identity.session) == (text, text)

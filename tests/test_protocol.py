@@ -149,6 +149,22 @@ def test_the_largest_head(served, more, split):
     assert answer.lower().count(b"connection: close") == 1
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /page HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\n",
+        b"POST /whole HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /page HTTP/9\r\n\r\n",
+    ],
+    ids=["another encoding", "a chunk of no size", "another version"],
+)
+def test_what_cannot_be_read_is_answered(served, sent):
+    """As long as the application has not begun to answer, the client is told that its request is none."""
+    with dial(served) as sock:
+        sock.sendall(sent)
+        assert rest(sock).startswith(b"HTTP/1.1 400 ")
+
+
 def test_no_trailer_becomes_a_header(served):
     """A proxy that overwrites X-Forwarded-For need not look at trailers: they are dropped."""
     head = b"POST /whole HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -214,7 +214,7 @@ def _lines(finding: Finding, server: str) -> str:
     # Part of it comes from the other end, which is not to move the cursor of this terminal.
     seen = "".join(each if each.isprintable() else "?" for each in redacted(finding.seen))
     text = _wrapped(seen + (f"  [{finding.code}]" if finding.code else ""))
-    lines = [f"{_mark(level)}{finding.check:<{INDENT - 7}}{text}"]
+    lines = [f"{_mark(level)}{finding.check:<{INDENT - 8}} {text}"]
     if fault := finding.fault:
         # Only what fits the proxy that was seen, where it said its name.
         known = [kind for kind in ("nginx", "caddy") if kind in server.lower()] or ["nginx", "caddy"]

@@ -165,10 +165,13 @@ class Protocol(HttpToolsProtocol):
         self._refuse(400, msg.encode() + b"\n")
 
     def _refuse(self, status: int, text: bytes) -> None:
-        """Say so, and end the connection; at once where another answer is, or was, under way."""
-        if self._is_answering or self._leftover:
+        """Say so, and end the connection; at once where it would be taken for the answer to another request."""
+        if self._leftover or (self._is_answering and (self.cycle.response_started or self.pipeline)):
             self.transport.abort()
             return
+        if self._is_answering:  # what the application will say comes too late
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         head = [STATUS_LINE[status], *(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)]
         head += [b"content-type: text/plain\r\nconnection: close\r\n"]
         head += [b"content-length: %d\r\n\r\n" % len(text), text]
