@@ -165,7 +165,7 @@ class Protocol(HttpToolsProtocol):
         self._refuse(400, msg.encode() + b"\n")
 
     def _refuse(self, status: int, text: bytes) -> None:
-        """Say so, and end the connection; at once where it would be taken for the answer to another request."""
+        """Say so, and end the connection; at once where it would be taken for another request's answer."""
         if self._leftover or (self._is_answering and (self.cycle.response_started or self.pipeline)):
             self.transport.abort()
             return
