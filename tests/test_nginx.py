@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import socket
+import ssl
 import time
 
 import pytest
@@ -336,3 +338,26 @@ async def test_two_tiers(behind, serve, connect, certificate, redis_url, tmp_pat
         return await streams(site) == 0
 
     await until(gone)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("/", "localhost", 200),
+        ("/", "LOCALHOST", 200),
+        ("/", "localhost:8443", 200),
+        ("https://localhost/", "localhost", 200),
+        ("https://localhost/", "evil.example", 421),
+        ("/", "localhost:80@evil.example", 421),
+        ("/", "localhost:evil.example", 421),
+        ("https://localhost/events/me", "evil.example", 421),
+    ],
+)
+async def test_one_name(behind, target, host, status):
+    """The app sees the name that nginx chose the site by, however a client says another one beside it."""
+    site = behind("nginx", apps=1)
+    unverified = ssl._create_unverified_context()
+    plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=30)
+    with unverified.wrap_socket(plain, server_hostname="localhost") as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 %d " % status)

@@ -186,6 +186,19 @@ def test_requests_behind_one_that_lasts(served):
         assert rest(sock) == b""
 
 
+def test_many_header_fields(served):
+    """A head has up to 512 fields, and so has all that waits behind a request: each costs memory."""
+    field, end = b"a:b\r\n", b"Connection: close\r\n\r\n"
+    for count, status in ((509, b"200"), (512, b"400")):
+        with dial(served) as sock:
+            sock.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n" + field * count + end)
+            assert rest(sock).startswith(b"HTTP/1.1 %s " % status)
+    with dial(served) as sock:
+        sock.sendall(b"GET /asleep HTTP/1.1\r\nHost: x\r\n\r\n")
+        sock.sendall((b"GET /page HTTP/1.1\r\nHost: x\r\n" + field * 300 + b"\r\n") * 2)
+        assert rest(sock) == b""
+
+
 async def test_time_for_a_head(served):
     """Who sends no head, or a byte now and then, is cut off; who is served, or idle after that, is not."""
     began = time.monotonic()

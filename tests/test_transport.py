@@ -683,11 +683,12 @@ async def more(server):
 
 async def at_once(server):
     """The same for what comes in one piece with the request: not a byte of the stream is written."""
-    client, exchange = await server.stream(get() + get("/second"))
-    await exchange.ended()
-    with pytest.raises(ConnectionResetError):
-        assert await client.rest() == b""
-    assert server._exchanges.empty()
+    for second in (get("/second"), b"GET /second HTTP/1.1\r\nHost: x\r\na: b\r\n", b"G"):
+        client, exchange = await server.stream(get() + second)
+        await exchange.ended()
+        with pytest.raises(ConnectionResetError):
+            assert await client.rest() == b""
+        assert server._exchanges.empty()
 
 
 @served(sinks=["UvicornSink"])

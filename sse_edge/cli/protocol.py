@@ -32,6 +32,9 @@ gets to know it.  Go's server takes 256 KiB."""
 PIPELINED = 32
 """Requests that may wait behind one that is being answered.  Browsers send none."""
 
+FIELDS = 512
+"""Header fields of all requests that wait on a connection: each takes 100 bytes, however short it is."""
+
 AT_ONCE = 100
 """Connections that are cut off in one turn of the event loop, so that none is long."""
 
@@ -132,6 +135,12 @@ class Protocol(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
+    def _is_too_much(self) -> bool:
+        """Whether what waits behind the request that is being answered is more than one head may be."""
+        waiting = [cycle.scope["headers"] for cycle, _ in self.pipeline] + [self.headers]
+        sizes = [len(name) + len(value) for headers in waiting for name, value in headers]
+        return len(waiting) > PIPELINED or len(sizes) > FIELDS or sum(sizes) > self._limit
+
     @property
     def _is_ours(self) -> bool:
         """Whether it has not become a WebSocket."""
@@ -139,9 +148,15 @@ class Protocol(HttpToolsProtocol):
 
     # What the parser finds.  An error here ends the parsing and becomes uvicorn's 400.
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See uvicorn."""
+        if len(self.headers) >= FIELDS:
+            raise ValueError("too many header fields")
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """See uvicorn."""
-        if len(self.pipeline) >= PIPELINED:
+        if self._is_answering and self._is_too_much():
             raise ValueError("too many requests at once")
         self._debtors.discard(self)
         self._idle_bytes = self._leftover = 0

@@ -72,8 +72,13 @@ class Incoming(asyncio.Protocol):
         if protocol is None or transport.is_closing():
             return
         transport.set_protocol(self)
-        # It may have come while it was decided whether to let the client in.
-        if self._cycle.flow.read_paused or getattr(protocol, "cycle", self._cycle) is not self._cycle:
+        # It may have come while it was decided whether to let the client in, or with the request.
+        cycle = self._cycle
+        if (
+            cycle.flow.read_paused
+            or getattr(protocol, "cycle", cycle) is not cycle
+            or getattr(protocol, "scope", cycle.scope) is not cycle.scope
+        ):
             self.data_received(b"")
 
     def _end(self) -> None:
