@@ -74,7 +74,7 @@ def is_rebound(request: Request) -> bool:
 
 def rebound(request: Request) -> str:
     """What is to be done about it, in words."""
-    return f"{_named_host(request)} is neither localhost nor a loopback address; name both in hosts"
+    return f"{_named_host(request)} is not localhost and no loopback address; name it and localhost in hosts"
 
 
 def _named_host(request: Request) -> str:

@@ -14,7 +14,7 @@ from sse_edge import SSEMiddleware
 async def inner(scope, receive, send):
     """Whatever is not a stream."""
     if scope["type"] == "websocket":
-        await _echo(receive, send)
+        await echo(receive, send)
     elif scope["path"] == "/asleep":
         await asyncio.Event().wait()
     elif scope["type"] == "http":
@@ -30,7 +30,8 @@ async def inner(scope, receive, send):
         await send({"type": "http.response.body", "body": body})
 
 
-async def _echo(receive, send):
+async def echo(receive, send):
+    """A WebSocket that says what it hears."""
     await receive()
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] == "websocket.receive":

@@ -5,26 +5,20 @@ what reached them.  ``PER_IP`` is a cap.
 import json
 import os
 
+from apps.bodies import echo
 from sse_edge import Anonymous, Limits, SSEMiddleware
 
 
 async def inner(scope, receive, send):
     """Every page is the request's path and headers; ``/echo`` says what it hears."""
     if scope["type"] == "websocket":
-        await _echo(receive, send)
+        await echo(receive, send)
         return
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
     body = json.dumps({"path": scope["path"], "headers": headers}).encode()
     head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _echo(receive, send):
-    await receive()
-    await send({"type": "websocket.accept"})
-    while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": message["text"]})
 
 
 app = SSEMiddleware(
