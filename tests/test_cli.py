@@ -93,6 +93,14 @@ def test_a_token_signs_its_user_in():
     assert identify(result.stdout.strip(), "another secret of the tests") is None
 
 
+def test_a_token_has_an_end():
+    """It is valid for --max-age seconds, and no longer than an application with a shorter max_age says."""
+    value = invoke("token", "u42", "--secret", SECRET, "--max-age", "60").stdout.strip()
+    assert 50 < identify(value, SECRET).expires - time.time() <= 61
+    value = invoke("token", "u42", "--secret", SECRET, "--max-age", "1e6").stdout.strip()
+    assert 86_000 < identify(value, SECRET).expires - time.time() <= 86_401
+
+
 @pytest.mark.parametrize("variable", ["SSE_EDGE_SECRET", "SSE_EDGE_TOKEN_SECRET"])
 def test_the_secret_comes_from_the_environment(variable):
     """Where the list of processes does not show it."""

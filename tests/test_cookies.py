@@ -17,6 +17,7 @@ from sse_edge.errors import ConfigError, FieldError
 from sse_edge.identity import Identity
 
 NOW = 1_700_000_000.0
+END = int(NOW) + 600
 SECRET = "a secret of the tests"
 OLD, NEW = "an older secret of the tests", "a newer secret of the tests"
 KINDS = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
@@ -78,6 +79,19 @@ def test_age(later, valid):
 
 
 @pytest.mark.parametrize(
+    ("signed_for", "read_for", "ends"),
+    [(600, 600, 600), (600, 6000, 600), (600, 60, 60), (600, 0.5, 0.5), (90.5, 90.5, 90.5), (1, 1e9, 1)],
+)
+def test_the_end_is_signed(signed_for, read_for, ends):
+    """A longer max_age later brings no session back, and a shorter one ends those that there are."""
+    value = SignedCookie(SECRET, max_age=signed_for).issue("u", now=NOW)
+    auth = SignedCookie(SECRET, max_age=read_for)
+    assert auth.identify(asking(value), NOW + ends - 0.1).expires == NOW + ends
+    for later in (ends, ends + 1, 3600, 86_400):
+        assert auth.identify(asking(value), NOW + later) is None
+
+
+@pytest.mark.parametrize(
     ("issuer", "verifier", "valid"),
     [
         ([OLD], [OLD, NEW], True),
@@ -110,7 +124,7 @@ def test_every_change_is_noticed():
 def test_other_purpose_of_the_same_secret():
     """What another part of an application signed with the same secret is no session."""
     for salt in ("password-reset", "sse_edge.session", "sse_edge.session:", "sse_edge.session:other"):
-        value = URLSafeTimedSerializer(SECRET, salt, signer_kwargs=KINDS).dumps(["u", "s", []])
+        value = URLSafeTimedSerializer(SECRET, salt, signer_kwargs=KINDS).dumps(["u", "s", [], 2**40])
         assert SignedCookie(SECRET).identify(asking(value), time.time()) is None
 
 
@@ -156,19 +170,26 @@ def test_no_cookie():
         {"user": "u"},
         ["u"],
         ["u", "s"],
-        ["u", "s", [], 1],
-        [None, "s", []],
-        ["", "s", []],
-        ["u", None, []],
-        ["u", "", []],
-        ["u\n", "s", []],
-        ["\ud800", "s", []],
-        ["x" * 257, "s", []],
-        ["u", "s", "news"],
-        ["u", "s", [1]],
-        ["u", "s", [["news"]]],
-        ["u", "s", [""]],
-        ["u", "s", {"news": 1}],
+        ["u", "s", []],  # what has no end
+        ["u", "s", [], END, 1],
+        ["u", "s", [], None],
+        ["u", "s", [], str(END)],
+        ["u", "s", [], END + 0.5],
+        ["u", "s", [], int(NOW)],
+        ["u", "s", [], -END],
+        ["u", "s", [], True],
+        [None, "s", [], END],
+        ["", "s", [], END],
+        ["u", None, [], END],
+        ["u", "", [], END],
+        ["u\n", "s", [], END],
+        ["\ud800", "s", [], END],
+        ["x" * 257, "s", [], END],
+        ["u", "s", "news", END],
+        ["u", "s", [1], END],
+        ["u", "s", [["news"]], END],
+        ["u", "s", [""], END],
+        ["u", "s", {"news": 1}, END],
     ],
 )
 def test_signed_but_odd(payload):
@@ -180,7 +201,7 @@ def test_signed_but_odd(payload):
 def test_signed_payload_of_the_right_shape():
     """The helper that makes odd payloads makes good ones too, so the table above means something."""
     auth = SignedCookie(SECRET)
-    assert auth.identify(asking(signed(["u", "s", ["news"]])), NOW).user == "u"
+    assert auth.identify(asking(signed(["u", "s", ["news"], END])), NOW).user == "u"
 
 
 @pytest.mark.parametrize("payload", [b"", b"!!!", base64_encode(b"\xff"), b".AAAA", base64_encode(b"{")])
@@ -193,10 +214,10 @@ def test_signed_but_unreadable(payload):
 def test_long_cookie_is_not_unpacked():
     """A cookie above 4096 bytes is not even verified, and a short one of big content still is."""
     auth = SignedCookie(SECRET)
-    packed = b"." + base64_encode(zlib.compress(json.dumps(["u", "s", ["news"] * 500]).encode()))
+    packed = b"." + base64_encode(zlib.compress(json.dumps(["u", "s", ["news"] * 500, END]).encode()))
     assert len(auth.identify(asking(signed(packed, raw=True)), NOW).channels) == 500
     patterns = [f"{n:x}" * 8 for n in range(10**5, 10**5 + 200)]
-    long = signed(["u", "s", patterns])
+    long = signed(["u", "s", patterns, END])
     assert len(long) > 4096
     assert auth.identify(asking(long), NOW) is None
 
@@ -427,7 +448,7 @@ def test_garbage_pushes_no_verified_cookie_out():
 def test_a_signature_over_no_time_is_none(stamp):
     """A good signature does not make a session of what has no moment of issue."""
     auth = SignedCookie(SECRET, max_age=100)
-    payload = base64_encode(json.dumps(["u42", "s", []]).encode())
+    payload = base64_encode(json.dumps(["u42", "s", [], END]).encode())
     value = Signer(SECRET, "sse_edge.session:session", **KINDS).sign(payload + b"." + stamp).decode()
     assert auth.identify(asking(value), NOW) is None
 
@@ -444,6 +465,8 @@ async def test_what_a_server_takes_for_a_cookie(serve_app, connect):
         assert answer.status == 401, spelt(value)
     other = SignedCookie(SECRET, "other").issue("u42")
     assert (await get(url, headers={"Cookie": f"session={other}; other={other}"})).status == 401
+    over = SignedCookie(SECRET, max_age=60).issue("u42", now=time.time() - 61)
+    assert (await get(url, headers={"Cookie": f"session={over}"})).status == 401  # what it issues lives a day
     older = auth.issue("somebody", now=time.time() - 5)
     for values in (
         [*junk(60), older, value],

@@ -2,6 +2,9 @@
 
 import pytest
 
+from sse_edge.admission.cookies import SignedCookie
+from sse_edge.admission.revocations import session_life
+from sse_edge.asgi import Request
 from sse_edge.backends.base import LONGEST_LIFE
 from sse_edge.backends.sessions import DAY, Sessions
 
@@ -49,6 +52,26 @@ def test_a_life_that_was_lengthened_counts_for_what_was_revoked_before(sessions)
     sessions.revoked(HOUR, NOW)
     sessions.revoke("s", None, NOW)
     assert sessions.revoked(30 * DAY, NOW + 10) == {"s": NOW + 30 * DAY}
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [[1, 720], [720, 1], [720, 1, 720], [1, 720, 1, 720], [24, 48, 720], [48, 24, 48]],
+    ids=lambda hours: "-".join(map(str, hours)),
+)
+@pytest.mark.parametrize("revoked_after", [0, 1, 23, 47, 71, 100])
+def test_no_change_brings_a_revoked_session_back(sessions, hours, revoked_after):
+    """However max_age changes after a cookie was issued, it is refused as long as it would be valid."""
+    auths = [SignedCookie("a secret of the tests", max_age=each * HOUR) for each in hours]
+    value = auths[0].issue("u42", session="s", now=NOW)
+    request = Request("GET", "/", ((b"cookie", f"session={value}".encode()),))
+    for hour in range(800):
+        now = NOW + hour * HOUR
+        auth = auths[min(hour // 36, len(auths) - 1)]
+        refused = sessions.revoked(session_life(auth), now)
+        if hour > revoked_after:
+            assert "s" in refused or auth.identify(request, now) is None
+        sessions.revoke("s" if hour == revoked_after else f"s{hour}", None, now)
 
 
 def test_a_life_is_said_again(sessions):

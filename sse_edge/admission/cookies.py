@@ -70,11 +70,12 @@ class SignedCookie:
     """Sessions that sse_edge signs itself, by HMAC-SHA-256.
 
     ``secret`` is one secret, or a list from oldest to newest; ``weak_secret=True`` lets one pass that others
-    could find.  ``max_age`` is a session's life in seconds.  ``name``, ``path``, ``domain``, ``secure`` and
-    ``samesite`` are the cookie's; what was issued under another name is not valid.  Raises ConfigError.
+    could find.  ``max_age`` is a session's life in seconds: its end is signed, so that another ``max_age``
+    may shorten it later and never lengthens it.  ``name``, ``path``, ``domain``, ``secure`` and ``samesite``
+    are the cookie's; what was issued under another name is not valid.  Raises ConfigError.
 
-    A cookie is what itsdangerous' URLSafeTimedSerializer makes of user, session and patterns, and valid as
-    that text alone.  Of several valid ones that a browser sends, the newest counts.
+    A cookie is what itsdangerous' URLSafeTimedSerializer makes of user, session, patterns and end, and valid
+    as that text alone.  Of several valid ones that a browser sends, the newest counts.
     """
 
     anonymous = False
@@ -115,7 +116,7 @@ class SignedCookie:
 
     @property
     def max_age(self) -> float:
-        """A session's life in seconds."""
+        """A session's life in seconds, at most."""
         return self._max_age
 
     def identify(self, request: Request, now: float) -> Identity | None:
@@ -124,10 +125,10 @@ class SignedCookie:
         found = None
         for value in request.cookies(self._name):
             try:
-                issued, identity = self._known(value)
+                issued, end, identity = self._known(value)
             except BadData:
                 continue
-            if not issued - _CLOCK_SKEW <= now < issued + self._max_age:
+            if not issued - _CLOCK_SKEW <= now < end:
                 continue
             if newest is None or (issued, value) > newest:
                 newest, found = (issued, value), identity
@@ -147,8 +148,9 @@ class SignedCookie:
         for pattern in patterns:
             if not well_formed(pattern):
                 raise FieldError("channels", WHY_ESCAPE, pattern)
-        payload = [_text("user", user), _text("session", session), patterns]
         issued = int(time.time() if now is None else now)
+        end = math.ceil(issued + self._max_age)
+        payload = [_text("user", user), _text("session", session), patterns, end]
         signed = b".".join((self._payload.dump_payload(payload), base64_encode(int_to_bytes(issued))))
         value = b".".join((signed, _signature(self._keys[0], signed))).decode()
         if len(value) > _MAX_OUTPUT:
@@ -166,8 +168,8 @@ class SignedCookie:
         """The Set-Cookie header that makes a browser forget the cookie."""
         return f"{self._name}=; Max-Age=0; {self._attributes}"
 
-    def _verify(self, value: str) -> tuple[int, Identity]:
-        """When a cookie was issued, in Unix seconds, and for whom.  Raises BadData.
+    def _verify(self, value: str) -> tuple[int, float, Identity]:
+        """When a cookie was issued and when it ends, in Unix seconds, and for whom.  Raises BadData.
 
         True for ever, so that it is remembered: a session opens a stream with each of its pages.  What
         is no valid cookie pushes nothing out, because exceptions are not remembered, and a valid one has
@@ -182,8 +184,10 @@ class SignedCookie:
         content, _, stamp = signed.rpartition(b".")
         issued = bytes_to_int(base64_decode(stamp))
         match self._payload.load_payload(content):
-            case [str(user), str(session), list(patterns)] if all(map(_is_text, [user, session, *patterns])):
-                return issued, Identity(user, tuple(patterns), session, issued + self._max_age)
+            case [str(user), str(session), list(patterns), int(signed_end)]:
+                if all(map(_is_text, [user, session, *patterns])):
+                    end = min(signed_end, issued + self._max_age)
+                    return issued, end, Identity(user, tuple(patterns), session, end)
         raise BadData("not a session")
 
 

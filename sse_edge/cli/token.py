@@ -33,7 +33,7 @@ from .failure import Misuse
 )  # fmt: skip
 @click.option(
     "--max-age", type=float, default=86400.0, show_default=True, show_envvar=True,
-    help="For --header: seconds that browsers keep it. How long it is valid is up to the application.",
+    help="Seconds that it is valid, or less where the application's max_age is shorter.",
 )  # fmt: skip
 @click.option("--header", is_flag=True, show_envvar=True, help="Print the whole Set-Cookie value.")
 def token(
