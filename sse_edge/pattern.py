@@ -12,7 +12,10 @@ from .errors import FieldError
 SEPARATOR = ":"
 """What separates the parts of a channel's name; no value that is filled into one holds it."""
 
-WHY_ESCAPE = r"a backslash stands before * or another backslash, for themselves: \*, \\"
+WHY_ESCAPE = (
+    r"a backslash stands before * or another backslash, for themselves: \*, \\; "
+    "sse_edge.literal() puts it there for a value"
+)
 """What is said of a pattern that is not well formed."""
 
 _VALUE = re.compile(r"[^:\x00-\x1f\x7f\ud800-\udfff]+")

@@ -54,6 +54,27 @@ def test_weak_secrets(secret):
 
 
 @pytest.mark.parametrize(
+    ("secrets_", "message"),
+    [
+        ("hunter2", "secret: has fewer than 16 bytes"),
+        (["hunter2"], "secret: has fewer than 16 bytes"),
+        (["hunter2", "a secret of the tests"], "secret: number 1 of 2 (oldest first) has fewer than"),
+        (["a secret of the tests", b"x" * 16], "secret: number 2 of 2 (oldest first) is a sequence"),
+        (["a secret of the tests", " ", "b"], "secret: number 2 of 3 (oldest first) must be non-empty"),
+        (["a secret of the tests", 5], "secret: number 2 of 2 (oldest first) must be non-empty text or"),
+        ([""], "secret: must be non-empty text or bytes"),
+    ],
+    ids=repr,
+)
+def test_which_of_a_list(secrets_, message):
+    """Of several secrets the one that is wrong is named by its place, and no word of it is said."""
+    with pytest.raises(ConfigError) as caught:
+        SignedCookie(secrets_)
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "secret",
     [
         "a secret of the tests",

@@ -62,14 +62,14 @@ def checked(secret: object, *, weak: object = False) -> list[bytes]:
             secret=True,
         )
     made = []
-    for key in keys:
+    for number, key in enumerate(keys, 1):
+        which = f"number {number} of {len(keys)} (oldest first) " if len(keys) > 1 else ""
         if not isinstance(key, str | bytes) or not key.strip():
-            raise ConfigError("secret", "each must be non-empty text or bytes", secret=True)
+            raise ConfigError("secret", f"{which}must be non-empty text or bytes", secret=True)
         made.append(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key)
-    for key in made:
-        why = None if weak else weakness(key)
+        why = None if weak else weakness(made[-1])
         if why:
-            raise ConfigError("secret", f"{why}; {_HOW}", secret=True)
+            raise ConfigError("secret", f"{which}{why}; {_HOW}", secret=True)
     return made
 
 
