@@ -310,6 +310,33 @@ def test_a_unix_socket_that_nobody_gets(tmp_path, monkeypatch, options, exit_cod
     assert not path.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "env", "error"),
+    [
+        (["--uds-mode", "0600"], {}, "--uds-mode: is of no use without --uds (got 0600)"),
+        (["--uds-mode", "0660"], {}, "--uds-mode: is of no use without --uds (got 0660)"),
+        (["--uds-group", "www-data"], {}, "--uds-group: is of no use without --uds (got www-data)"),
+        (["--uds", "a.sock", "--port", 8000], {}, "--port: is of no use with --uds a.sock (got 8000)"),
+        (["--uds", "a.sock", "--host", "::1"], {}, "--host: is of no use with --uds a.sock (got ::1)"),
+        (
+            ["--uds", "a.sock"],
+            {"SSE_EDGE_SERVE_PORT": "80"},
+            "--port: is of no use with --uds a.sock (got 80, from SSE_EDGE_SERVE_PORT)",
+        ),
+        (
+            ["--port", "80"],
+            {"SSE_EDGE_SERVE_UDS_MODE": "0666"},
+            "--uds-mode: is of no use without --uds (got 0666, from SSE_EDGE_SERVE_UDS_MODE)",
+        ),
+    ],
+)
+def test_two_places_to_listen_at(options, env, error, tmp_path, monkeypatch):
+    """What is said of a place that is not listened at is a mistake; nothing listens elsewhere instead."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sse_edge.cli.server.run_one", lambda *arguments: None)
+    assert said(invoke("serve", "os:getcwd", *options, env=env), 2) == error
+
+
 async def test_what_is_logged(serve_example, connect):
     """A stream has one line, when it ends or is refused; other requests have the server's."""
     server = serve_example()

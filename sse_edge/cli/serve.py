@@ -35,6 +35,21 @@ def _mode(context: click.Context, parameter: click.Parameter, text: str) -> int:
     return mode
 
 
+def _check_place(context: click.Context) -> None:
+    """Whoever says more than one place to listen at means another than the one that would be taken."""
+    uds = context.params["uds"]
+    for name in ("host", "port") if uds else ("uds_mode", "uds_group"):
+        source = context.get_parameter_source(name)
+        if source is click.core.ParameterSource.DEFAULT:
+            continue
+        given = context.params[name]
+        text = f"{given:04o}" if name == "uds_mode" else given
+        if source is click.core.ParameterSource.ENVIRONMENT:
+            text = f"{text}, from {context.auto_envvar_prefix}_{name.upper()}"
+        why = f"with --uds {uds}" if uds else "without --uds"
+        raise Misuse(f"--{name.replace('_', '-')}: is of no use {why} (got {text})")
+
+
 @click.command(short_help="Run an ASGI app with uvicorn, tuned for streams.")
 @click.argument("app")
 @host_option()
@@ -83,7 +98,9 @@ def _mode(context: click.Context, parameter: click.Parameter, text: str) -> int:
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
     show_default=True, show_envvar=True, help="The least that is logged.",
 )  # fmt: skip
+@click.pass_context
 def serve(
+    context: click.Context,
     app: str,
     host: str,
     port: int,
@@ -117,6 +134,7 @@ def serve(
     sse-edge serve myapp:app --host 0.0.0.0 --port 8080 --workers 4
     sse-edge serve myapp:app --uds /run/myapp/myapp.sock --uds-group www-data
     """
+    _check_place(context)
     from .server import Settings, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
 
     sys.path.insert(0, str(Path(app_dir).resolve()))
