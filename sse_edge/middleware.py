@@ -21,7 +21,7 @@ from .admission.gate import Admission, Authorize, Gate
 from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
-from .admission.size import oversized
+from .admission.size import legible, oversized
 from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, lingering, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
@@ -292,10 +292,9 @@ class SSEMiddleware:
             send = lingering(send, receive)
         refusal = oversized(request)
         if refusal is not None:
-            await self._refuse(worker, replace(request, headers=()), send, refusal, closing)
-            return None
+            request = legible(request)
         headers = [*self._gate.headers(request), *closing]
-        verdict = await self._gate.admit(
+        verdict = refusal or await self._gate.admit(
             request, time.time(), streams=len(hub.streams), draining=hub.draining
         )
         if verdict is None:

@@ -245,6 +245,8 @@ def test_fetch_from_an_allowed_origin(site, page, other_page):
     assert asked == [[200, "text/event-stream"]] * 2 + [[403, "forbidden"]] * 2
     malformed = {**options, "headers": {"Last-Event-ID": "x" * 300}}
     assert page.execute_async_script(FETCH, f"{server.url}/events/me", malformed) == [400, "bad-request"]
+    too_long = f"{server.url}/events/me?{'x' * 9000}"
+    assert page.execute_async_script(FETCH, too_long, {"credentials": "include"}) == [400, "bad-request"]
 
 
 @pytest.mark.parametrize("mode", ["cors", "no-cors"])

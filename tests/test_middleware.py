@@ -534,6 +534,33 @@ async def test_what_is_too_long_is_not_looked_at(edge, asgi, name):
     assert holds(middleware) == NOTHING
 
 
+PAGE, FOREIGN = (b"origin", b"https://app.example.com"), (b"origin", b"https://evil.example.com")
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "allowed"),
+    [
+        ([(b"cookie", Length(20_000)), PAGE], b"", True),
+        ([PAGE, (b"last-event-id", Length(9000))], b"", True),
+        ([PAGE], Length(9000), True),
+        ([PAGE, (b"host", Length(9000))], b"", True),
+        ([(b"cookie", Length(20_000)), FOREIGN], b"", False),
+        ([(b"cookie", Length(20_000)), PAGE, FOREIGN], b"", False),
+        ([(b"cookie", Length(20_000))], b"", False),
+        ([(b"origin", Length(9000))], b"", False),
+        ([PAGE, (b"origin", Length(9000))], b"", False),
+        ([PAGE, *[(b"x", b"")] * 600], b"", False),  # no page can send as many
+    ],
+)
+async def test_a_page_reads_what_was_too_long(edge, asgi, headers, query, allowed):
+    """A refusal by length has the headers that any other has, as far as what they go by is short."""
+    middleware = edge(origins=["https://app.example.com"])
+    client = asgi(middleware, "/events/me", extra={"headers": headers, "query_string": query})
+    assert json.loads(await client.whole())["error"] == "bad-request"
+    assert client.header("access-control-allow-origin") == (PAGE[1].decode() if allowed else None)
+    assert client.header("vary") == "Origin"
+
+
 @pytest.mark.parametrize(
     ("method", "headers", "version", "status", "closed"),
     [

@@ -1,6 +1,6 @@
 import pytest
 
-from sse_edge.admission.size import MAX_COOKIE, MAX_HEADERS, MAX_TEXT, oversized
+from sse_edge.admission.size import MAX_COOKIE, MAX_HEADERS, MAX_TEXT, legible, oversized
 from sse_edge.asgi import Request
 
 
@@ -63,3 +63,20 @@ def test_what_is_too_large_to_be_read(request_, what):
     else:
         assert refusal.code == "bad-request"
         assert what in refusal.detail
+
+
+@pytest.mark.parametrize(
+    ("request_", "names"),
+    [
+        (asking(header(b"origin", 30) + header(b"cookie", 20_000)), "host accept origin"),
+        (asking(header(b"origin", 30) + header(b"cookie", 9000, 9000)), "host accept origin"),
+        (asking(header(b"origin", 5000, 5000)), "host accept"),
+        (asking(header(b"host", 9000) + header(b"x", 9000) + header(b"origin", 30)), "accept origin"),
+        (asking(header(b"x-forwarded-for", 40), query=Sealed(9000)), "host accept x-forwarded-for"),
+        (asking(header(b"x", *[1] * MAX_HEADERS)), ""),
+    ],
+)
+def test_what_an_answer_may_go_by(request_, names):
+    """Of what is too large the headers remain that would be read and are short; of too many, none."""
+    assert oversized(request_) is not None
+    assert [name.decode() for name, _ in legible(request_).headers] == names.split()

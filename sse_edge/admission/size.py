@@ -7,6 +7,7 @@ byte, such as a cookie header, would be a way to stop every stream of a worker.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..outcome import BAD_REQUEST, Refusal
@@ -49,10 +50,27 @@ def oversized(request: Request) -> Refusal | None:
     return None
 
 
-def _by_name(request: Request) -> Refusal | None:
+def legible(request: Request) -> Request:
+    """What an oversized request is answered and logged by: its headers that are read and are not too long.
+
+    So a page of an allowed origin can see what is wrong.  Of too many headers none is looked at.
+    """
+    if len(request.headers) > MAX_HEADERS:
+        return replace(request, headers=())
+    sizes = _sizes(request)
+    headers = [pair for pair in request.headers if sizes[pair[0]] <= _BOUNDS.get(pair[0], -1)]
+    return replace(request, headers=tuple(headers))
+
+
+def _sizes(request: Request) -> Counter[bytes]:
     sizes = Counter[bytes]()
     for name, value in request.headers:
         sizes[name] += len(value)
+    return sizes
+
+
+def _by_name(request: Request) -> Refusal | None:
+    sizes = _sizes(request)
     for name, most in _BOUNDS.items():
         if sizes[name] > most:
             return _too_long(name.decode().title(), sizes[name], most)
