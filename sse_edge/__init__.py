@@ -11,6 +11,7 @@ from .identity import Identity
 from .middleware import SSEMiddleware
 from .pattern import literal
 from .publisher import Publisher, SyncPublisher
+from .refusals import LogSample
 
 __all__ = [
     "Anonymous",
@@ -18,6 +19,7 @@ __all__ = [
     "Event",
     "Identity",
     "Limits",
+    "LogSample",
     "MemoryBackend",
     "PublishError",
     "Publisher",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import time
 from collections import Counter
 from typing import NamedTuple
 
@@ -35,6 +37,13 @@ class LeftOut(NamedTuple):
     address: str
     most: int
     seconds: float
+
+    @property
+    def whose(self) -> str:
+        """From how many addresses they came, and which of them most."""
+        addresses = f"{self.addresses}{' or more' if self.addresses >= KNOWN else ''} addresses"
+        from_ = "1 address" if self.addresses == 1 else addresses
+        return f"from {from_}, {self.most} of them address={value(self.address)}"
 
 
 class _Window:
@@ -124,15 +133,8 @@ class RefusalLog:
     def _tell_left_out(self, *, early: bool = False) -> None:
         self._timer = None
         for left in self._sample.left_out(self._loop.time(), early=early):
-            addresses = f"{left.addresses}{' or more' if left.addresses >= KNOWN else ''} addresses"
             access_log.info(
-                "refused: %s, %d more in %.0f s from %s, %d of them address=%s",
-                left.code,
-                left.number,
-                left.seconds,
-                "1 address" if left.addresses == 1 else addresses,
-                left.most,
-                value(left.address),
+                "refused: %s, %d more in %.0f s %s", left.code, left.number, left.seconds, left.whose
             )
         self._wait()
 
@@ -168,3 +170,75 @@ class Failures(logging.Filter):
     def _tell(self, *, early: bool = False) -> None:
         for left in self._sample.left_out(self._loop.time(), early=early):
             logger.error("%s, %d more times in %.0f s", left.code, left.number, left.seconds)
+
+
+class LogSample(logging.Filter):
+    """Lets some of uvicorn's lines into the log where any client can cause thousands in a second.
+
+    For the loggers ``uvicorn.error`` and ``uvicorn.access``, one object for both; ``sse-edge serve`` has it.
+    Of each kind ten lines in ten seconds pass, five of one address at most, and one says how many more there
+    were: refused upgrades, what is no HTTP, failures of the application, answers from 400 on, and those to
+    HEAD and OPTIONS.  Everything else passes, such as a line for each page.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sample = Sample()
+        self._levels: dict[str, int] = {}
+        self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging."""
+        now = time.monotonic()
+        self._tell(now, early=record.msg == _LAST)
+        kind, address = _kind(record)
+        if kind is None or self._sample.takes(kind, address, now):
+            return True
+        self._levels[kind] = record.levelno
+        self._wait(now)
+        return False
+
+    def _tell(self, now: float, *, early: bool = False) -> None:
+        for left in self._sample.left_out(now, early=early):
+            whose = f" {left.whose}" if left.address else ""
+            level = self._levels.pop(left.code)
+            _server_log.log(level, "%s, %d more in %.0f s%s", left.code, left.number, left.seconds, whose)
+
+    def _wait(self, now: float) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # then the next line brings it
+            return
+        due = self._sample.due
+        if due is not None and (self._timer is None or self._timer[0] is not loop):
+            self._timer = loop, loop.call_later(due - now, self._tell_in_time)
+
+    def _tell_in_time(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        self._tell(now)
+        self._wait(now)
+
+
+_server_log = logging.getLogger("uvicorn.error")  # not uvicorn.access: its formatter takes answers alone
+_LAST = "Finished server process [%d]"
+_CAUSED = re.compile(r"[\\/](?:uvicorn[\\/]protocols|websockets|wsproto)[\\/]")
+_BLANK = re.compile(r"%[a-z]")
+
+
+def _kind(record: logging.LogRecord) -> tuple[str | None, str]:
+    """What a client did for this line, if it may not be there each time, and the client's address."""
+    address = ""
+    if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], str):
+        address = record.args[0].rpartition(":")[0]
+    match record.args:
+        case (str(), str(method), str(), str(), int(status)) if record.name == "uvicorn.access":
+            said = f"{method} answered" if status < 400 else "answered"
+            return (f"{said} {status}" if status >= 400 or method in ("HEAD", "OPTIONS") else None), address
+    text = str(record.msg)
+    if record.levelno < logging.INFO or "[accepted]" in text or not _CAUSED.search(record.pathname):
+        return None, address
+    kind = _BLANK.sub("*", text).strip(".\n ")
+    if record.exc_info and record.exc_info[0] is not None:
+        kind = f"{kind} ({record.exc_info[0].__name__})"
+    return kind, address

@@ -10,6 +10,7 @@ PUBLIC = [
     "Event",
     "Identity",
     "Limits",
+    "LogSample",
     "MemoryBackend",
     "PublishError",
     "Publisher",

@@ -63,7 +63,10 @@ def log_config(level: str, events_path: str, status_path: str) -> dict[str, Any]
                 "format": "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s",
             },
         },
-        "filters": {"requests": {"()": f"{__name__}.Requests", "path": events_path, "status": status_path}},
+        "filters": {
+            "requests": {"()": f"{__name__}.Requests", "path": events_path, "status": status_path},
+            "sample": {"()": "sse_edge.LogSample"},
+        },
         "handlers": {
             "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
         },
@@ -72,7 +75,7 @@ def log_config(level: str, events_path: str, status_path: str) -> dict[str, Any]
             "sse_edge": ours,
             "uvicorn": ours,
             # Its own children are set up by uvicorn unless they are named here.
-            "uvicorn.error": {"level": level.upper()},
-            "uvicorn.access": {**ours, "filters": ["requests"]},
+            "uvicorn.error": {"level": level.upper(), "filters": ["sample"]},
+            "uvicorn.access": {**ours, "filters": ["requests", "sample"]},
         },
     }

@@ -33,16 +33,17 @@ class Browser:
     """Chromium behind chromedriver, with a profile of its own; ``driver`` is selenium's."""
 
     def __init__(self):
+        chromium, chromedriver = command("chromium"), command("chromedriver")
         self._profile = tempfile.TemporaryDirectory(prefix="sse-edge-chromium-", ignore_cleanup_errors=True)
         options = webdriver.ChromeOptions()
-        options.binary_location = command("chromium")
+        options.binary_location = chromium
         options.add_argument(f"--user-data-dir={self._profile.name}")
         for flag in _FLAGS:
             options.add_argument(flag)
         options.accept_insecure_certs = True
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         # With the driver's path given, selenium looks for none and downloads none.
-        service = Service(command("chromedriver"), popen_kw={"start_new_session": True})
+        service = Service(chromedriver, popen_kw={"start_new_session": True})
         try:
             self.driver = webdriver.Chrome(options, service)
         except BaseException:
