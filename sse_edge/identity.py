@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from .errors import FieldError
 from .pattern import matches
 
 
@@ -16,7 +18,8 @@ class Identity:
     in which ``*`` stands for any run of characters, and ``\*`` and ``\\`` for themselves: see ``literal``.
     ``session`` names the sign-in, so that one of a user's sessions can be ended.  Both are text, and what is
     given instead, such as a number, is known by its text from then on.  ``expires`` is when the session ends
-    by itself, in Unix seconds.
+    by itself, in Unix seconds.  Raises FieldError for other channels or another time: a text is no list of
+    patterns, and taken for one a star in it would open everything.
     """
 
     user: str | None
@@ -29,7 +32,21 @@ class Identity:
             given = getattr(self, name)
             if given is not None and type(given) is not str:
                 object.__setattr__(self, name, str(given))
+        channels: object = self.channels
+        if not isinstance(channels, tuple | list | set | frozenset) or not all(map(_is_text, channels)):
+            raise FieldError("channels", "must be a list of patterns", channels)
+        object.__setattr__(self, "channels", tuple(channels))
+        if self.expires is not None and not _is_time(self.expires):
+            raise FieldError("expires", "must be a time in Unix seconds", self.expires)
 
     def may_read(self, channel: str) -> bool:
         """Whether one of the signed patterns covers ``channel``."""
         return any(matches(pattern, channel) for pattern in self.channels)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

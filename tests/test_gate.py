@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -506,14 +507,33 @@ class Badge:
         (Identity("u", expires=NOW), "unauthenticated"),
         (Identity("u", expires=NOW - 1), "unauthenticated"),
         (RuntimeError("boom"), "backend-down"),
+        (True, "backend-down"),
+        (False, "backend-down"),
+        ("u42", "backend-down"),
+        ({"user": "u42"}, "backend-down"),
+        (Identity, "backend-down"),
+        (SimpleNamespace(user="u42", channels=("*",), session=None, expires=None), "backend-down"),
     ],
 )
 async def test_other_authenticators(result, expected, caplog):
-    """An authenticator's no, an expired identity and a crash all keep the client out."""
+    """An authenticator's no, an expired identity, a crash and what is no identity all keep the client out."""
     books = Books()
     assert (await admit(make(books, auth=Badge(result)), asking())).code == expected
     assert books.asked == []
-    assert len(caplog.records) == isinstance(result, Exception)
+    assert [record.name for record in caplog.records] == ["sse_edge"] * (expected == "backend-down")
+
+
+class Slow(Badge):
+    """An authenticator that would wait."""
+
+    async def identify(self, request, now):
+        return self.result
+
+
+def test_an_authenticator_never_waits():
+    """An async identify is refused at construction: what it returns is nobody."""
+    with pytest.raises(ConfigError, match=r"^auth: identify must not be async"):
+        make(auth=Slow(Identity("u")))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
+from sse_edge.errors import FieldError
 from sse_edge.identity import Identity
 
 
@@ -67,3 +69,31 @@ def test_a_user_is_text(given, text):
     """Whatever a user or a session is named by, its text is what is counted, ended and logged."""
     identity = Identity(given, session=given)
     assert (identity.user, identity.session) == (text, text)
+
+
+def test_patterns_may_come_as_a_list():
+    """As a cookie, a token or a database has them."""
+    assert Identity("u", ["news"]).may_read("news")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("channels", "order:*"),  # one by one its letters would be patterns, and a star opens everything
+        ("channels", "*"),
+        ("channels", None),
+        ("channels", {"order:7": True}),
+        ("channels", [None]),
+        ("channels", [b"news"]),
+        ("channels", iter(["news"])),
+        ("expires", "1700000000"),
+        ("expires", datetime.now(UTC)),
+        ("expires", float("nan")),  # later than nothing, so that it would never come
+        ("expires", True),
+    ],
+)
+def test_what_is_no_identity(field, value):
+    """What an authenticator mistook for patterns or a time opens nothing: it is refused by name."""
+    with pytest.raises(FieldError) as caught:
+        Identity("u", **{field: value})
+    assert caught.value.field == field

@@ -9,10 +9,11 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from ..errors import BackendError
+from ..errors import BackendError, ConfigError
 from ..event import NOWHERE, Place
 from ..identity import Identity
 from ..logline import value
@@ -100,6 +101,8 @@ class Gate:
         query_cursor: bool = False,
         windows: Any = None,
     ) -> None:
+        if iscoroutinefunction(auth.identify):
+            raise ConfigError("auth", "identify must not be async, because nobody waits for it", auth)
         self._auth = auth
         self._routes = routes
         self._origin = origin
@@ -243,6 +246,8 @@ class Gate:
     def _identify(self, request: Request, now: float) -> Identity | Refusal:
         try:
             identity = self._auth.identify(request, now)
+            if identity is not None and not isinstance(identity, Identity):
+                raise TypeError(f"identify must return an Identity or None, not {type(identity).__name__}")
         except Exception:  # an authenticator of the application's own
             log.exception("auth failed to identify a request for %s", value(request.path))
             return BACKEND_DOWN.because("could not decide who this is")
