@@ -1,10 +1,12 @@
 import asyncio
 import logging
+import threading
 from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
+from sse_edge.admission import callback
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.cookies import Anonymous, SignedCookie
 from sse_edge.admission.gate import Admission, Gate
@@ -360,11 +362,77 @@ async def test_forbidden_names_the_channel():
     assert "'secret'" in (await admit(make(), asking("/events/two/signed.1/secret"))).detail
 
 
-@pytest.mark.parametrize("answer", [False, None, 0, "", []])
+@pytest.mark.parametrize("answer", [False, None, 0, 0.0, "", [], ()])
 async def test_authorize_must_say_yes(answer):
     """Anything that is not true is a no."""
     gate = make(authorize=lambda identity, channel: answer)
     assert (await admit(gate, asking("/events/granted"))).code == "forbidden"
+
+
+@pytest.mark.parametrize("answer", [True, 1])
+async def test_a_yes(answer):
+    """A database may say true in its own way."""
+    gate = make(authorize=lambda identity, channel: answer)
+    assert isinstance(await admit(gate, asking("/events/granted")), Admission)
+
+
+async def _no_generator(identity, channel):
+    yield False
+
+
+@pytest.mark.parametrize(
+    "authorize",
+    [
+        lambda identity, channel: "no",
+        lambda identity, channel: (False, "not yours"),
+        lambda identity, channel: [False],
+        lambda identity, channel: SimpleNamespace(status_code=403),
+        lambda identity, channel: object(),
+        lambda identity, channel: lambda: False,
+        lambda identity, channel: float("nan"),
+        lambda identity, channel: (yes for yes in [False]),
+        _no_generator,
+    ],
+)
+async def test_what_is_no_answer(authorize, caplog):
+    """A response, a reason or a generator was not meant as a yes, though Python takes it for true."""
+    books = Books()
+    refusal = await admit(make(books, authorize=authorize), asking("/events/granted"))
+    assert refusal.code == "backend-down"
+    assert "authorize must return True or False, not " in caplog.text
+    assert books.asked == []
+
+
+async def test_authorize_is_cancelled(caplog):
+    """A cancellation of the function's own is a failure like others; one of the request ends the request."""
+
+    async def cancelled(identity, channel):
+        raise asyncio.CancelledError
+
+    assert (await admit(make(authorize=cancelled), asking("/events/granted"))).code == "backend-down"
+    assert "authorize failed" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_authorize_hangs(kind, monkeypatch, caplog):
+    """An authorize that does not answer in time is no yes either, and the next request is not kept by it."""
+    monkeypatch.setattr(callback, "ANSWER", 0.1)
+    stuck = threading.Event()
+
+    def hang(identity, channel):
+        return stuck.wait(30)
+
+    async def hang_async(identity, channel):
+        await asyncio.Event().wait()
+
+    gate = make(authorize=hang if kind == "sync" else hang_async)
+    try:
+        for _ in range(2):
+            async with asyncio.timeout(10):
+                assert (await admit(gate, asking("/events/granted"))).code == "backend-down"
+    finally:
+        stuck.set()
+    assert "authorize failed" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

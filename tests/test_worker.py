@@ -26,6 +26,7 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge import worker as worker_module
+from sse_edge.admission import callback
 from sse_edge.backends.base import LONGEST_LIFE
 from sse_edge.backends.memory import MemorySubscriber
 from sse_edge.backends.redis import connection
@@ -345,6 +346,7 @@ class Rights:
         self.lost = set()
         self.asked = []
         self.error = None
+        self.hangs = False
         self.at_once = self.most = 0
 
     async def __call__(self, identity, channel):
@@ -353,6 +355,8 @@ class Rights:
         self.most = max(self.most, self.at_once)
         await asyncio.sleep(0)
         self.at_once -= 1
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
         return channel not in self.lost
@@ -428,6 +432,30 @@ async def test_authorize_fails(edge, listen, url, publisher, rights, caplog):
     rights.lost |= {"a", "b"}
     await closed(client, "forbidden")
     assert "authorize failed" in caplog.text
+
+
+async def test_authorize_is_cancelled(edge, listen, rights):
+    """An ``authorize`` in which something else was cancelled, a query of its own perhaps, is asked again."""
+    client = await listen(edge(authorize=rights, reauthorize_every=0.1), path=TWO)
+    rights.error = asyncio.CancelledError()
+    await rights.again()
+    rights.error = None
+    rights.lost |= {"a", "b"}
+    await closed(client, "forbidden")
+
+
+async def test_authorize_hangs(edge, listen, rights, monkeypatch):
+    """However many wait for an answer that does not come, all are asked for again."""
+    monkeypatch.setattr(worker_module, "ASKING", 2)
+    monkeypatch.setattr(callback, "ANSWER", 0.2)
+    middleware = edge(authorize=rights, reauthorize_every=0.1)
+    clients = [await listen(middleware, f"u{n}", TWO) for n in range(4)]
+    rights.hangs = True
+    await rights.again(3)
+    rights.hangs = False
+    rights.lost |= {"a", "b"}
+    for client in clients:
+        await closed(client, "forbidden")
 
 
 @pytest.mark.parametrize(

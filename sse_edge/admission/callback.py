@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +13,9 @@ from ..errors import ConfigError
 
 Callback = Callable[..., Awaitable[object]]
 
+ANSWER = 30.0
+"""Seconds for a function to answer: who waits for it holds a connection, and looks as if it were let in."""
+
 
 def callback(field: str, function: object) -> Callback:
     """An async function that calls ``function`` and returns what it says.
@@ -19,6 +23,9 @@ def callback(field: str, function: object) -> Callback:
     A sync function runs in asgiref's one sync thread, where Django's ORM and other code that is tied
     to its thread may be used; it costs about 100 µs, and calls wait for each other.  Raises
     ConfigError for what cannot be called.
+
+    The async function raises what ``function`` raises, TimeoutError if it has not answered after ANSWER
+    seconds, and RuntimeError for a cancellation that came from inside it.
     """
     if not callable(function):
         raise ConfigError(field, "must be callable", function)
@@ -26,8 +33,15 @@ def callback(field: str, function: object) -> Callback:
     asked = function if is_async else sync_to_async(_without_stop(function), thread_sensitive=True)
 
     async def ask(*args: object) -> object:
-        answer = await asked(*args)
-        return await answer if inspect.isawaitable(answer) else answer
+        try:
+            async with asyncio.timeout(ANSWER):
+                answer = await asked(*args)
+                return await answer if inspect.isawaitable(answer) else answer
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise RuntimeError("something in it was cancelled") from error
 
     return ask
 

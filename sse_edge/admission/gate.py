@@ -189,7 +189,7 @@ class Gate:
         for channel, values in channels.items():
             told = (identity, channel, values) if self._tells_values else (identity, channel)
             try:
-                yes = self._authorize is not None and bool(await self._authorize(*told))
+                yes = self._authorize is not None and _is_yes(await self._authorize(*told))
             except Exception:
                 log.exception("authorize failed, user=%s channel=%s", value(identity.user), value(channel))
                 return BACKEND_DOWN.because("could not decide whether this channel may be read")
@@ -272,3 +272,10 @@ class Gate:
         if full is not None:
             return USER_LIMIT if full.startswith("user:") else IP_LIMIT
         return tuple(subject for subject, _ in caps)
+
+
+def _is_yes(answer: object) -> bool:
+    # Databases say 1.  What is merely true for Python, a response or a generator, was meant otherwise.
+    if answer and not isinstance(answer, int):
+        raise TypeError(f"authorize must return True or False, not {type(answer).__name__}")
+    return bool(answer)
