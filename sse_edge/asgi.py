@@ -120,7 +120,7 @@ def lingering(send: Send, receive: Receive) -> Send:
     """A ``send`` for the answer to a request whose body is not wanted, after which the server closes.
 
     A connection that is closed while its client still sends is reset, and the reset may overtake the answer
-    (RFC 9112, section 9.6).  A proxy takes that for a server that is broken: Caddy leaves it out for a while.
+    (RFC 9112, section 9.6).  A proxy takes that for a server that is broken; some leave it out for a while.
     So the answer is sent whole, and its end only when the client is done, or has had a second.
     """
 

@@ -283,9 +283,12 @@ class SSEMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Opened | None:
         worker = await self._started()
+        request = Request.of(scope)
+        if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
+            await _refuse(send, NOT_FOUND, [])  # by a proxy, every second: no line in the log
+            return None
         await worker.informed()
         hub = worker.hub
-        request = Request.of(scope)
         # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
         closing = CLOSE if request.has_body and scope.get("http_version", "1.1") in ("1.0", "1.1") else []
         if closing:

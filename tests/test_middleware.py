@@ -669,6 +669,21 @@ async def test_refusals_are_counted_by_code(edge, asgi):
     assert middleware.figures()["refusals"] == {"not-found": 2, "unauthenticated": 2}
 
 
+async def test_a_proxy_that_asks_whether_the_process_is_there(edge, asgi, caplog):
+    """Where never is a stream a proxy is told so, each second: uncounted, without a line, Redis or none."""
+    caplog.set_level(logging.INFO)
+    middleware = edge(backend=RedisBackend("redis://127.0.0.1:1/0", timeout=0.2))
+    client = asgi(middleware, "/events/.")
+    assert (json.loads(await client.whole())["error"], client.status) == ("not-found", 404)
+    assert middleware.figures()["refusals"] == {}
+    assert "refused:" not in caplog.text
+    await asgi(
+        middleware, "/events/.", headers={"x-forwarded-for": "192.0.2.1"}
+    ).whole()  # somebody's behind it
+    assert middleware.figures()["refusals"] == {"not-found": 1}
+    assert "refused: not-found" in caplog.text
+
+
 # ---- Keep-alive
 
 

@@ -106,6 +106,10 @@ class Routes:
         """Whether requests for ``path`` are answered here at all."""
         return path == self._path or path.startswith(self._below)
 
+    def is_check(self, path: str) -> bool:
+        """Whether a proxy asks here if this process is there: ``<path>/.``, where never is a stream."""
+        return path == self._below + "."
+
     def match(self, path: str) -> Match | None:
         """The route for ``path``, if there is one; none where it has a segment ``.`` or ``..``."""
         if _DOT_SEGMENT.search(path):
