@@ -178,6 +178,7 @@ def test_no_cookie():
         ["u", "s", [], int(NOW)],
         ["u", "s", [], -END],
         ["u", "s", [], True],
+        ["u", "s", [], False],
         [None, "s", [], END],
         ["", "s", [], END],
         ["u", None, [], END],

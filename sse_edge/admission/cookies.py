@@ -184,7 +184,7 @@ class SignedCookie:
         content, _, stamp = signed.rpartition(b".")
         issued = bytes_to_int(base64_decode(stamp))
         match self._payload.load_payload(content):
-            case [str(user), str(session), list(patterns), int(signed_end)]:
+            case [str(user), str(session), list(patterns), int(signed_end)] if type(signed_end) is int:
                 if all(map(_is_text, [user, session, *patterns])):
                     end = min(signed_end, issued + self._max_age)
                     return issued, end, Identity(user, tuple(patterns), session, end)
