@@ -27,6 +27,7 @@ from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
 from .delivery.backlog import Bounds
+from .delivery.framing import unframed
 from .delivery.lifetime import Lifetime
 from .delivery.sink import Sink
 from .delivery.stream import Stream
@@ -309,6 +310,7 @@ class SSEMiddleware:
             await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
+            send = unframed(scope, send)
             sink = open_sink(send, receive, [*STREAM_HEADERS, *headers], directly=self._directly)
             opened = None
             try:
