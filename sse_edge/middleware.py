@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 import random
@@ -28,19 +27,18 @@ from .backends.base import Backend, Leases
 from .delivery import frames
 from .delivery.backlog import Bounds
 from .delivery.framing import unframed
+from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
 from .delivery.sink import Sink
 from .delivery.stream import Stream
-from .delivery.transport import open_sink, writes_directly
+from .delivery.transport import open_sink, takes_over
 from .errors import BackendError, ConfigError
+from .event import Place
 from .lifespan import Lifespan
-from .logline import value
-from .outcome import BACKEND_DOWN, CLIENT_GONE, ERROR, METHOD, NOT_FOUND, Refusal
+from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, Refusal
 from .publisher import check_one_of
 from .status import Status
 from .worker import Worker, check_seconds
-
-access_log = logging.getLogger("sse_edge.access")
 
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 CLOSE: Headers = [(b"connection", b"close")]
@@ -50,10 +48,9 @@ STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (
 class Opened(NamedTuple):
     """A stream that hears its channels, before its first byte; ``blind`` while the backend is away."""
 
-    worker: Worker
-    admission: Admission
+    hub: Hub
     stream: Stream
-    path: str
+    cursor: Place | None
     blind: bool
 
 
@@ -142,7 +139,7 @@ class SSEMiddleware:
         self._said_as = refusals
         self._accepts_blindly = on_backend_down == "accept"
         self._backoff = Backoff(retry)
-        self._directly = writes_directly(os.environ.get("SSE_EDGE_SINK", "auto"))
+        self._handover = takes_over(os.environ.get("SSE_EDGE_SINK", "auto"))
         self._bounds = Bounds(max_unsent, max_unsent_age)
         self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
@@ -311,7 +308,7 @@ class SSEMiddleware:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             send = unframed(scope, send)
-            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers], directly=self._directly)
+            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers], handover=self._handover)
             opened = None
             try:
                 opened = await self._open(worker, verdict, sink, request.path)
@@ -330,7 +327,9 @@ class SSEMiddleware:
         if refusal is not None:
             return refusal.of(identity.user)
         remaining = None if identity.expires is None else identity.expires - now
-        stream = hub.new_stream(admission.channels, sink, remaining, identity.user, identity.session)
+        stream = hub.new_stream(
+            admission.channels, sink, remaining, identity.user, identity.session, admission.address, path
+        )
         blind = self._accepts_blindly and not hub.subscriber.connected
         try:
             if not blind:
@@ -341,28 +340,23 @@ class SSEMiddleware:
             blind = True  # it was not known yet that the backend is away
         if blind:
             hub.adopt(stream)
-        return Opened(worker, admission, stream, path, blind)
+        worker.watch(stream, admission)
+        return Opened(hub, stream, admission.cursor, blind)
 
-    async def _hold(
-        self, worker: Worker, admission: Admission, stream: Stream, path: str, blind: bool
-    ) -> None:
-        hub = worker.hub
-        ending = ERROR
+    async def _hold(self, hub: Hub, stream: Stream, cursor: Place | None, blind: bool) -> None:
+        """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
         try:
-            worker.watch(stream, admission)
             # The first bytes do not wait for history, so that no proxy holds the headers back.
-            await stream.sink.start(hub.greeting())
+            await stream.sink.start(hub.greeting(), stream)
             if blind:
-                hub.catch_up_later(stream, admission.cursor)
+                hub.catch_up_later(stream, cursor)
             else:
-                await hub.catch_up(stream, admission.cursor)
+                await hub.catch_up(stream, cursor)
             await stream.sink.run()
-            ending = CLIENT_GONE
-        finally:
-            worker.unwatch(stream)
-            hub.close_stream(stream, ending)
-            self._leases.release(admission.subjects)
-            self._log_ending(path, admission, stream, hub.now - stream.opened)
+        except BaseException:
+            hub.close_stream(stream, ERROR)
+            stream.sink.abort()
+            raise
 
     async def _refuse(
         self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
@@ -379,20 +373,6 @@ class SSEMiddleware:
             await respond(send, 200, [*STREAM_HEADERS, *headers], body)
         else:
             await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
-
-    def _log_ending(self, path: str, admission: Admission, stream: Stream, seconds: float) -> None:
-        if not access_log.isEnabledFor(logging.INFO):
-            return
-        access_log.info(
-            '"GET %s" ended: %s after %.1f s, %d events, %d bytes, user=%s address=%s',
-            value(path),
-            stream.ending.reason if stream.ending else "-",
-            seconds,
-            stream.events,
-            stream.size,
-            value(admission.identity.user),
-            value(admission.address),
-        )
 
 
 async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:

@@ -20,11 +20,12 @@ from .delivery.lifetime import Lifetime
 from .delivery.stream import Stream
 from .drain import SignalChain
 from .errors import BackendError, ConfigError
-from .logline import sentence, why
+from .logline import sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
 
 logger = logging.getLogger("sse_edge")
+access_log = logging.getLogger("sse_edge.access")
 
 ASKING = 32
 """Streams whose right is asked again at the same time: ``authorize`` may be a database."""
@@ -62,6 +63,7 @@ class Worker:
             lifetime,
             bounds=bounds,
             on_recheck=self._on_recheck,
+            on_closed=self._on_closed,
             on_control=self._on_control,
         )
         self._backend = backend
@@ -101,6 +103,24 @@ class Worker:
         self._signals.remove()
         self._failures.end()
 
+    # The end of a stream
+
+    def _on_closed(self, stream: Stream) -> None:
+        self._admissions.pop(stream, None)
+        self._gate.release(stream.user, stream.address)
+        if not access_log.isEnabledFor(logging.INFO):
+            return
+        access_log.info(
+            '"GET %s" ended: %s after %.1f s, %d events, %d bytes, user=%s address=%s',
+            value(stream.path),
+            stream.ending.reason if stream.ending else "-",
+            self.hub.now - stream.opened,
+            stream.events,
+            stream.size,
+            value(stream.user),
+            value(stream.address),
+        )
+
     # A stream's right to its channels, asked again
 
     def watch(self, stream: Stream, admission: Admission) -> None:
@@ -108,10 +128,6 @@ class Worker:
         if admission.guarded:
             self._admissions[stream] = admission
             self.hub.recheck_at(stream, self.hub.lifetime.recheck(random.random()))
-
-    def unwatch(self, stream: Stream) -> None:
-        """The stream is over."""
-        self._admissions.pop(stream, None)
 
     def _on_recheck(self, stream: Stream) -> None:
         admission = self._admissions.get(stream)
@@ -210,7 +226,7 @@ class Worker:
         self._informed.set()
         return took
 
-    # The end
+    # The worker's own end
 
     def _on_signal(self) -> None:
         if self.hub.draining:

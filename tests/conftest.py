@@ -54,7 +54,7 @@ def pytest_addoption(parser):
         "--sink",
         choices=["auto", "task"],
         default="auto",
-        help="task: the edge writes to no server directly, in this process and in all that are started",
+        help="task: the edge takes no connection over, in this process and in all that are started",
     )
 
 

@@ -43,7 +43,7 @@ class ListSink:
     def data(self):
         return b"".join(self.writes)
 
-    def write(self, data):
+    def write(self, data, chunk=None):
         self.writes.append(data)
         return self.unsent
 

@@ -37,7 +37,7 @@ class Reader(ListSink):
         for channel in self.channels:
             self.record.listen(channel, after=0)
 
-    def write(self, data):
+    def write(self, data, chunk=None):
         self._read(data)
         return 0
 

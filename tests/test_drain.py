@@ -156,6 +156,25 @@ async def test_sigterm(serve_app, connect, server):
     assert "ERROR" not in process.log
 
 
+async def test_sigterm_with_less_time_than_the_drain_takes(serve_app, connect):
+    """Streams that were taken over end in good order too when uvicorn waits no longer, and are counted."""
+    options = ["--timeout-graceful-shutdown", "1"]
+    process = serve_app("apps.edge:edge", server="uvicorn", options=options, env={"SSE_EDGE_SINK": "auto"})
+    clients = await asyncio.gather(
+        *(connect(f"{process.url}/events/me", cookies=COOKIES, timeout=30) for _ in range(250))
+    )
+    process.signal(signal.SIGTERM)
+    began = time.monotonic()
+    for client in clients:  # at 100 a second they would take longer
+        goodbye = await client.until(lambda event: event.event == "edge-close")
+        assert goodbye.data == '{"reason": "drain"}'
+        assert await client.ended()
+    await process.exited(10)
+    assert time.monotonic() - began < 2.3
+    assert process.log.count("ended: drain after") == 250
+    assert "Traceback" not in process.log
+
+
 async def test_sigterm_after_a_client_that_did_not_read(serve_app, connect):
     """A client that was let go of as slow does not keep the process from exiting.
 

@@ -1,6 +1,7 @@
 import pytest
 
 from sse_edge.delivery.feed import Feed
+from sse_edge.delivery.sink import framed
 from sse_edge.delivery.stream import Heard
 
 
@@ -42,7 +43,8 @@ def test_what_has_not_been_seen(seen, expected):
     feed = feed_of(2, 5, 9)
     assert feed.after(seen) == [(number, heard(number)) for number in expected]
     if expected:
-        assert feed.joined(seen) == (b"".join(b"<%d>" % number for number in expected), len(expected))
+        piece = b"".join(b"<%d>" % number for number in expected)
+        assert feed.joined(seen) == (piece, len(expected), framed(piece))
 
 
 def test_streams_that_have_seen_as_much_share_the_bytes():

@@ -51,17 +51,22 @@ class Wire:
 
 
 class Running:
-    """A started sink and the task that runs it."""
+    """A started sink and the task that runs it; ``closings`` are how often it said that it is over."""
 
     def __init__(self, wire):
         self.wire = wire
+        self.closings = 0
         self.sink = TaskSink(wire.send, wire.receive, list(HEADERS))
         self.task = None
 
     async def open(self, first=b"first"):
-        await self.sink.start(first)
+        await self.sink.start(first, self)
         self.task = asyncio.ensure_future(self.sink.run())
         return self
+
+    def closed(self):
+        """See Owner."""
+        self.closings += 1
 
     async def stuck(self, data=b"stuck"):
         """Write ``data`` and wait until its send hangs."""
@@ -72,6 +77,7 @@ class Running:
     async def over(self):
         """Wait for the end; raises what ``run`` raised."""
         await asyncio.wait_for(asyncio.shield(self.task), 5)
+        assert self.closings == 1
 
 
 def others():
@@ -199,7 +205,7 @@ async def test_nothing_after_finish(wire, sink):
 async def test_finish_before_run(wire):
     """A stream that ends while it still reads history ends cleanly as soon as it runs."""
     running = Running(wire)
-    await running.sink.start(b"first")
+    await running.sink.start(b"first", running)
     running.sink.finish(b"bye")
     await asyncio.wait_for(running.sink.run(), 5)
     assert wire.bodies == [(b"first", True), (b"bye", True), (b"", False)]
@@ -236,7 +242,7 @@ async def test_abort_of_an_idle_stream(wire, sink):
 async def test_abort_before_run(wire):
     """A stream that is aborted before it runs does not begin to."""
     running = Running(wire)
-    await running.sink.start(b"first")
+    await running.sink.start(b"first", running)
     running.sink.write(b"unsent")
     running.sink.abort()
     await asyncio.wait_for(running.sink.run(), 5)
@@ -329,6 +335,7 @@ async def test_cancelled(wire, sink):
     sink.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sink.task
+    assert sink.closings == 0  # whoever is cancelled knows
     assert sink.sink.unsent == 0
     sink.sink.abort()  # too late, and harmless
 

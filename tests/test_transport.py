@@ -1,11 +1,13 @@
-"""Both sinks on a real uvicorn in the test's own process, on both event loops, with a client on raw sockets.
+"""The sinks on a real uvicorn in the test's own process, on both event loops, with a client on raw sockets.
 
-What holds for one sink only by its nature says so in the test.
+A HandoverSink takes the connection over from uvicorn, with httptools as well as h11; see KINDS.  What holds
+for one sink only by its nature says so in the test.
 """
 
 import asyncio
 import contextlib
 import fcntl
+import gc
 import inspect
 import logging
 import socket
@@ -13,6 +15,7 @@ import ssl
 import struct
 import termios
 import time
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -22,12 +25,14 @@ import uvloop
 from sse_edge import Anonymous, ConfigError, SSEMiddleware
 from sse_edge.delivery import transport
 from sse_edge.delivery.sink import TaskSink
-from sse_edge.delivery.transport import UvicornSink, open_sink, writes_directly
+from sse_edge.delivery.transport import HandoverSink, open_sink, takes_over
 
 HEADERS = [(b"content-type", b"text/event-stream")]
 FIRST = b": hello\n\n"
 LOOPS = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
-SINKS = {"UvicornSink": UvicornSink, "TaskSink": TaskSink}
+SINKS = {"handover": HandoverSink, "h11": HandoverSink, "task": TaskSink}
+"""Of each kind of run: connections taken over from httptools, those taken over from h11, and others."""
+
 PATIENCE = 15
 LARGE = 4_000_000
 """Bytes that no kernel takes from a server whose client does not read."""
@@ -65,27 +70,39 @@ class Tap:
 
 
 class Exchange:
-    """One request at the server: its sink, what was written to the connection, and how the app ended."""
+    """One request at the server: its sink, what was written to the connection, and how it ended.
 
-    def __init__(self, scope, receive, send, headers, directly):
-        self.scope = scope
+    ``pieces`` are what the transport was given, where it is ``tapped``.
+    """
+
+    def __init__(self, receive, send, headers, *, handover, tapped):
         self.cycle = getattr(send, "__self__", None)
         self.transport = self.cycle.transport
-        if hasattr(self.cycle, "chunked_encoding"):
+        self.protocol = weakref.ref(self.transport.get_protocol())
+        if tapped:
             self.cycle.transport = Tap(self.transport)
-        self.sink = open_sink(send, receive, headers, directly=directly)
+            self.pieces = self.cycle.transport.pieces
+        self.sink = open_sink(send, receive, headers, handover=handover)
         self.started = asyncio.Event()
+        self.returned = asyncio.Event()
         self.over = asyncio.Event()
         self.error = None
 
-    @property
-    def pieces(self):
-        return self.cycle.transport.pieces
+    def closed(self):
+        """See Owner."""
+        assert not self.over.is_set(), "closed twice"
+        self.over.set()
+
+    def failed(self, error):
+        """The app has ended with an error."""
+        self.error = error
+        self.over.set()
 
     async def ended(self):
-        """Wait until ``run`` has returned; raises what it raised."""
+        """Wait until the response is over and the app has returned; raises what it raised."""
         async with asyncio.timeout(PATIENCE):
             await self.over.wait()
+            await self.returned.wait()
         if self.error is not None:
             raise self.error
 
@@ -97,7 +114,7 @@ class Server:
     """
 
     def __init__(self, *, unix=None, certificate=None, http="httptools"):
-        self.begin(directly=True)
+        self.begin()
         self.ssl = None
         options = {}
         if certificate is not None:
@@ -109,10 +126,12 @@ class Server:
         config = uvicorn.Config(self._app, log_config=None, **options)
         self._server = uvicorn.Server(config)
         self._server.capture_signals = contextlib.nullcontext  # Ctrl-C is for the tests
+        self.state = self._server.server_state
 
-    def begin(self, *, directly):
+    def begin(self, *, handover=True, tapped=False):
         """A test begins."""
-        self.directly = directly
+        self.handover = handover
+        self.tapped = tapped
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_once = []
@@ -128,7 +147,8 @@ class Server:
         self.gate.set()
         for exchange in self._arrived:
             exchange.sink.abort()
-        await eventually(lambda: all(exchange.over.is_set() for exchange in self._arrived))
+        await eventually(lambda: all(each.over.is_set() and each.returned.is_set() for each in self._arrived))
+        await eventually(lambda: not self.state.connections and not self.state.tasks)
 
     async def _app(self, scope, receive, send):
         if scope["path"] == "/page":
@@ -136,21 +156,22 @@ class Server:
             await send({"type": "http.response.start", "status": 200, "headers": head})
             await send({"type": "http.response.body", "body": b"p" * LARGE})
             return
-        exchange = Exchange(scope, receive, send, self.headers, self.directly)
+        exchange = Exchange(receive, send, self.headers, handover=self.handover, tapped=self.tapped)
         self._exchanges.put_nowait(exchange)
         self._arrived.append(exchange)
         try:
             await self.gate.wait()
-            await exchange.sink.start(FIRST)
+            await exchange.sink.start(FIRST, exchange)
             for data in self.at_once:
                 exchange.sink.write(data)
             exchange.started.set()
             await exchange.sink.run()
         except BaseException as error:
-            exchange.error = error
+            exchange.failed(error)
+            exchange.sink.abort()
             raise
         finally:
-            exchange.over.set()
+            exchange.returned.set()
 
     async def start(self):
         """Begin to listen."""
@@ -283,15 +304,15 @@ def loops():
     loops.close()
 
 
-def served(*, sinks=("UvicornSink", "TaskSink"), on=("asyncio", "uvloop"), **options):
-    """Run a test on each sink and event loop, giving it a Server on the same loop as ``server``."""
+def served(*, kinds=tuple(SINKS), on=("asyncio", "uvloop"), tapped=False, **options):
+    """Run a test on each kind of sink and event loop, giving it a Server on the same loop as ``server``."""
 
     def decorate(test):
         def run(loops, loop, kind, **fixtures):
             async def whole():
                 unseen = []
                 asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
-                server.begin(directly=kind == "UvicornSink")
+                server.begin(handover=kind != "task", tapped=tapped)
                 try:
                     have = {"server": server, "kind": kind, "loop": loop, **fixtures}
                     await test(**{name: have[name] for name in wanted})
@@ -300,7 +321,8 @@ def served(*, sinks=("UvicornSink", "TaskSink"), on=("asyncio", "uvloop"), **opt
                 assert unseen == []
 
             wanting = {name: fixtures[name] for name in ("unix", "certificate") if name in fixtures}
-            runner, server = loops.server(loop, **options, **wanting)
+            http = "h11" if kind == "h11" else "httptools"
+            runner, server = loops.server(loop, http=http, **options, **wanting)
             runner.run(whole())
 
         wanted = list(inspect.signature(test).parameters)
@@ -310,7 +332,7 @@ def served(*, sinks=("UvicornSink", "TaskSink"), on=("asyncio", "uvloop"), **opt
             [inspect.Parameter(name, keyword) for name in ("loops", "loop", "kind", *fixtures)]
         )
         run.__name__, run.__doc__ = test.__name__, test.__doc__
-        return pytest.mark.parametrize("kind", sinks)(pytest.mark.parametrize("loop", on)(run))
+        return pytest.mark.parametrize("kind", kinds)(pytest.mark.parametrize("loop", on)(run))
 
     return decorate
 
@@ -358,7 +380,7 @@ async def test_bytes(server, kind):
     await exchange.ended()
 
 
-@served()
+@served(tapped=True)
 async def test_written_in_the_first_turn(server, kind):
     """The head, the first bytes and what is written in the same turn leave in one piece.
 
@@ -369,7 +391,7 @@ async def test_written_in_the_first_turn(server, kind):
     client, exchange = await server.stream()
     await client.until(b"two\n\n\r\n")
     *_, last = exchange.pieces
-    if kind == "TaskSink":
+    if kind == "task":
         assert last == chunk(b"one\n\ntwo\n\n")
         assert len(exchange.pieces) == 3
     else:
@@ -440,7 +462,7 @@ async def test_empty_write(server):
 # Endings
 
 
-@served()
+@served(kinds=["task"])
 async def test_keep_alive(server):
     """A finished response ends with the last chunk, and the connection serves the next request."""
     client, exchange = await server.stream()
@@ -457,6 +479,23 @@ async def test_keep_alive(server):
         await exchange.started.wait()
 
 
+@served(kinds=["handover", "h11"])
+async def test_the_connection_ends_with_the_stream(server):
+    """Where the connection was taken over nothing can follow on it: that is said, and it is closed."""
+    client, exchange = await server.stream()
+    requests = server.state.total_requests
+    exchange.sink.write(b"x")
+    exchange.sink.finish(b"bye")
+    exchange.sink.write(b"too late")
+    head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+    assert head.lower().count(b"\r\nconnection: close") == 1
+    assert body.endswith(END)
+    assert dechunked(body) == FIRST + b"xbye"
+    await exchange.ended()
+    assert exchange.sink.unsent == 0
+    assert server.state.total_requests == requests + 1
+
+
 @served()
 async def test_finish_before_anything_left(server):
     """A stream that ends in the turn of its start still comes whole."""
@@ -468,7 +507,7 @@ async def test_finish_before_anything_left(server):
     exchange.sink.finish(b"bye")
     server.gate.set()
     body = (await client.until(END)).partition(b"\r\n\r\n")[2]
-    # TaskSink sends its first bytes itself, UvicornSink puts them before what is there.
+    # TaskSink sends its first bytes itself, HandoverSink puts them before what is there.
     assert dechunked(body) == FIRST + b"earlybye"
     await exchange.ended()
 
@@ -488,7 +527,7 @@ async def test_abort_of_a_stuck_client(server, kind, caplog):
     assert exchange.sink.unsent == 0
     exchange.sink.write(b"too late")
     await exchange.ended()
-    if kind == "TaskSink":
+    if kind == "task":
         assert "without completing response" in complaints(caplog)[0]
         rest = await client.rest()
         assert not rest.endswith(END)
@@ -502,13 +541,13 @@ async def test_abort_of_a_stuck_client(server, kind, caplog):
 
 @served()
 async def test_abort_of_an_idle_stream(server, kind, caplog):
-    """An aborted stream has no last chunk; again UvicornSink resets and TaskSink can only close."""
+    """An aborted stream has no last chunk; again HandoverSink resets and TaskSink can only close."""
     client, exchange = await server.stream()
     await client.until(chunk(FIRST))
     exchange.sink.abort()
     exchange.sink.abort()
     await exchange.ended()
-    if kind == "TaskSink":
+    if kind == "task":
         assert await client.rest() == b""
         assert len(complaints(caplog)) == 1
     else:
@@ -521,14 +560,14 @@ async def test_abort_after_finish(server, kind, caplog):
     """A goodbye that is never read can be cut short."""
     client, exchange = await server.stream(receive_buffer=4096)
     exchange.sink.write(b"x" * LARGE)
-    await eventually(lambda: exchange.cycle.flow.write_paused)
+    await eventually(lambda: exchange.transport.get_write_buffer_size() > 0)
     exchange.sink.finish(b"bye")
     await asyncio.sleep(0.02)
     assert not exchange.over.is_set()
     exchange.sink.abort()
     await exchange.ended()
     assert exchange.sink.unsent == 0
-    if kind == "TaskSink":
+    if kind == "task":
         complaints(caplog)
     else:
         with pytest.raises(ConnectionResetError):
@@ -560,7 +599,7 @@ async def test_client_leaves_unread(server):
     assert exchange.sink.unsent == 0
 
 
-@served()
+@served(tapped=True)
 async def test_client_gone_before_the_start(server):
     """A client that left before its response began is no error, and nothing is written."""
     server.gate.clear()
@@ -576,22 +615,39 @@ async def test_client_gone_before_the_start(server):
     exchange.sink.abort()
 
 
-@served()
+def request_tasks():
+    """uvicorn's tasks for requests."""
+    return [one for one in asyncio.all_tasks() if "run_asgi" in one.get_coro().__qualname__]
+
+
+@served(kinds=["task"])
 async def test_cancelled(server, caplog):
     """Cancelling the request cancels ``run``; uvicorn, whose task it is, says so."""
     client, exchange = await server.stream()
     await client.until(chunk(FIRST))
-    (task,) = [one for one in asyncio.all_tasks() if "run_asgi" in one.get_coro().__qualname__]
+    (task,) = request_tasks()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await exchange.ended()
-    with contextlib.suppress(ConnectionResetError):  # TaskSink's is closed, UvicornSink's is cut
-        assert await client.rest() == b""
+    assert await client.rest() == b""
     await asyncio.wait([task])
     complaints(caplog)
 
 
 @served()
+async def test_cancelled_before_the_start(server, caplog):
+    """A request that is cancelled while its response waits behind another leaves nothing behind."""
+    client = await server.client(receive_buffer=4096)
+    await client.send(get("/page") + get())
+    exchange = await server.exchange()
+    for task in request_tasks():
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await exchange.ended()
+    complaints(caplog)
+
+
+@served(kinds=["task"])
 async def test_abort_of_what_is_over(server):
     """An abort that comes after the response has ended leaves the connection to the next request."""
     client, exchange = await server.stream()
@@ -608,17 +664,98 @@ async def test_abort_of_what_is_over(server):
     await following.ended()
 
 
+# What is left of the request
+
+
+@served(kinds=["handover", "h11"])
+async def test_nothing_of_the_request_is_left(server):
+    """Of an open stream uvicorn has a connection in its books, and no task, cycle or protocol any more."""
+    gc.collect()
+    gc.disable()
+    try:
+        client, exchange = await server.stream()
+        await client.until(chunk(FIRST))
+        await exchange.returned.wait()
+        cycle, exchange.cycle = weakref.ref(exchange.cycle), None
+        await eventually(lambda: not request_tasks() and cycle() is exchange.protocol() is None)
+        assert server.state.connections == {exchange.sink}
+        assert exchange.transport.get_protocol() is exchange.sink
+        there = id(exchange.sink)
+        client.reset()
+        await exchange.over.wait()
+        exchange.sink = TaskSink(None, None, [])  # another for the end of the test
+        await eventually(
+            lambda: (
+                not [each for each in gc.get_objects() if id(each) == there and type(each) is HandoverSink]
+            )
+        )
+        assert not server.state.connections
+    finally:
+        gc.enable()
+
+
+@served(kinds=["handover", "h11"])
+async def test_a_stream_counts_as_a_connection(server):
+    """``limit_concurrency`` counts open streams, as it does where a request's task holds them."""
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    other = await server.client()
+    await other.send(get("/page"))
+    await other.until(b"\r\n\r\n")
+    assert len(server.state.connections) == 2
+    client.reset()
+    await exchange.ended()
+    await eventually(lambda: len(server.state.connections) == 1)
+
+
+@served(kinds=["handover", "h11"])
+async def test_gone_between_two_writes(server):
+    """A write that finds out that the client has left ends the stream, and what follows is not sent."""
+    client, exchange = await server.stream()
+    await client.until(chunk(FIRST))
+    client.reset()
+    while not exchange.sink._over:  # without a turn of the loop, in which it would hear of it
+        exchange.sink.write(b"x" * 1000)
+    assert exchange.sink.unsent == 0
+    exchange.sink.finish(b"bye")
+    await exchange.ended()
+
+
+@served(kinds=["handover", "h11"])
+async def test_refused_after_all(server, monkeypatch):
+    """A connection that cannot be taken over although its kind can is cut, without a byte of the stream."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+
+    class Refuses(Tap):
+        def set_protocol(self, protocol):
+            raise NotImplementedError
+
+    exchange.sink._transport = exchange.cycle.transport = tap = Refuses(exchange.transport)
+    server.gate.set()
+    await exchange.ended()
+    assert tap.pieces == []
+    with pytest.raises(ConnectionResetError):
+        await client.rest()
+
+
 # What the server makes of requests
 
 
 @served()
-async def test_http_1_0(server):
-    """A request of HTTP/1.0 is answered as uvicorn does: in chunks, and then the connection closes."""
+async def test_http_1_0(server, kind):
+    """A request of HTTP/1.0 is answered as uvicorn does, and then the connection closes.
+
+    With httptools that is in chunks, and with h11 it is not, which is left to h11.
+    """
     client, exchange = await server.stream(get(version="1.0"))
     exchange.sink.write(b"x")
     exchange.sink.finish(b"bye")
     body = (await client.rest()).partition(b"\r\n\r\n")[2]
-    assert dechunked(body) == FIRST + b"xbye"
+    assert type(exchange.sink) is (HandoverSink if kind == "handover" else TaskSink)
+    assert (body if kind == "h11" else dechunked(body)) == FIRST + b"xbye"
     await exchange.ended()
 
 
@@ -628,7 +765,7 @@ async def test_connection_close(server):
     client, exchange = await server.stream(get(extra="connection: close\r\n"))
     exchange.sink.finish(b"bye")
     head, _, body = (await client.rest()).partition(b"\r\n\r\n")
-    assert b"connection: close" in head
+    assert head.lower().count(b"\r\nconnection: close") == 1
     assert dechunked(body) == FIRST + b"bye"
 
 
@@ -644,23 +781,16 @@ async def test_expect_100_continue(server):
 
 
 @served()
-async def test_head(server, kind):
-    """HEAD, which is answered without a sink, would get no body from one either.
-
-    UvicornSink sees that the response is not chunked, and ends it.
-    """
+async def test_head(server):
+    """HEAD, which is answered without a sink, would get no body from one either: it is left to uvicorn."""
     client, exchange = await server.stream(get(method="HEAD"))
     exchange.sink.write(b"x")
     exchange.sink.finish(b"bye")
     await exchange.ended()
-    if kind == "TaskSink":
-        head = await client.until(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 OK")
-        assert client.unread == 0
-    else:
-        assert exchange.pieces == []
-        with pytest.raises(ConnectionResetError):
-            await client.rest()
+    assert type(exchange.sink) is TaskSink
+    head = await client.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert client.unread == 0
 
 
 MORE = [get("/second"), get("/second")[:9], b"x", b"\r\n"]
@@ -691,19 +821,13 @@ async def at_once(server):
         assert server._exchanges.empty()
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_more_than_a_request(server):
     """Whatever a client sends on the connection of its open stream ends it."""
     await more(server)
 
 
-@served(sinks=["UvicornSink"], http="h11")
-async def test_more_than_a_request_on_h11(server):
-    """The same where uvicorn is not written to directly."""
-    await more(server)
-
-
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_more_than_a_request_through_tls(server, certificate):
     """The same through TLS."""
     address = server._listener.getsockname()
@@ -732,30 +856,29 @@ async def test_request_body(server, kind):
     await client.until(chunk(b"x"))
     await client.send(b"y")
     await exchange.ended()
-    if kind == "TaskSink":
+    if kind == "task":
         await client.until(END)
     else:
         with pytest.raises(ConnectionResetError):
             await client.rest()
 
 
-@served(sinks=["UvicornSink"])
-async def test_after_a_stream(server):
-    """A request behind the response that has ended is answered, and may be a stream that hears as well."""
-    client, exchange = await server.stream()
-    exchange.sink.finish(b"bye")
-    await client.until(END)
-    await client.send(get("/page"))
-    await client.until(b"\r\n\r\n")
-    await client.bytes(LARGE)
+@served(kinds=["handover", "h11"])
+async def test_after_a_page(server):
+    """A connection that has answered requests before may be taken over as well."""
+    client = await server.client()
+    for _ in range(2):
+        await client.send(get("/page"))
+        await client.until(b"\r\n\r\n")
+        await client.bytes(LARGE)
     await client.send(get())
-    second = await server.exchange()
+    exchange = await server.exchange()
     await client.until(chunk(FIRST))
     await client.send(b"x")
-    await second.ended()
+    await exchange.ended()
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_closes_its_side(server):
     """A client that closes its side has left, however it goes on reading: the connection ends in order."""
     client, exchange = await server.stream()
@@ -765,7 +888,7 @@ async def test_closes_its_side(server):
     assert await client.rest() == b""
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_closes_its_side_unread(server):
     """One that does not read what waits for it is not waited for."""
     client, exchange = await server.stream(receive_buffer=4096)
@@ -779,7 +902,7 @@ async def test_closes_its_side_unread(server):
         await client.rest()
 
 
-@served(sinks=["TaskSink"])
+@served(kinds=["task"])
 async def test_pipelined(server):
     """A second request is answered when the stream is over, where uvicorn's connection is left alone."""
     client, exchange = await server.stream()
@@ -795,7 +918,7 @@ async def test_pipelined(server):
     assert dechunked((await client.until(END)).partition(b"\r\n\r\n")[2]) == FIRST + b"bye"
 
 
-@served(sinks=["TaskSink"])
+@served(kinds=["task"])
 async def test_leaves_behind_a_pipelined_request(server, loop, caplog):
     """There uvicorn does not tell a stream with a request behind it that its client left; a write shows it.
 
@@ -820,7 +943,7 @@ async def test_leaves_behind_a_pipelined_request(server, loop, caplog):
     complaints(caplog)
 
 
-@served()
+@served(tapped=True)
 async def test_start_behind_an_unread_response(server, kind, caplog):
     """A response behind one that its client does not read waits, and can be aborted meanwhile."""
     client = await server.client(receive_buffer=4096)
@@ -834,7 +957,7 @@ async def test_start_behind_an_unread_response(server, kind, caplog):
     await exchange.ended()
     assert exchange.pieces == []
     assert exchange.sink.unsent == 0
-    if kind == "TaskSink":
+    if kind == "task":
         assert complaints(caplog)
 
 
@@ -870,9 +993,9 @@ async def test_unix(server, unix):
 async def test_tls(server, certificate):
     """The same through TLS, where the connection's socket is not what is written to."""
     address = server._listener.getsockname()
-    reader, writer = await asyncio.open_connection(*address, ssl=server.ssl, ssl_shutdown_timeout=0.05)
-    try:
-        for leave in ("finish", "abort"):
+    for leave in ("finish", "abort"):
+        reader, writer = await asyncio.open_connection(*address, ssl=server.ssl, ssl_shutdown_timeout=0.05)
+        try:
             writer.write(get())
             exchange = await server.exchange()
             await exchange.started.wait()
@@ -886,16 +1009,16 @@ async def test_tls(server, certificate):
                 if leave == "finish":
                     exchange.sink.finish(b"bye")
                     assert await reader.readuntil(END) == chunk(b"bye") + END
-                    await exchange.ended()
-        writer.transport.abort()
-        await exchange.ended()
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+                else:
+                    writer.transport.abort()
+            await exchange.ended()
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_tls_abort_of_a_stuck_client(server, certificate):
     """What waits for a TLS client that does not read is seen, and an abort frees it."""
     address = server._listener.getsockname()
@@ -926,42 +1049,45 @@ async def test_tls_abort_of_a_stuck_client(server, certificate):
 # What waits
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_unsent(server):
-    """UvicornSink counts what has not reached the client's machine, in the server and in the kernel."""
+    """HandoverSink counts what has not reached the client's machine, in the server and in the kernel."""
     client, exchange = await server.stream(receive_buffer=4096)
+    await client.until(chunk(FIRST))
     total = 0
 
     def all_accounted():
-        on_the_wire = sum(map(len, exchange.pieces))
-        return client.unread + exchange.sink.unsent == on_the_wire
+        return client.unread + exchange.sink.unsent == total
 
     for _ in range(40):
         exchange.sink.write(b"x" * 100_000)
-        total += 100_000
+        total += len(chunk(b"x" * 100_000))
         await eventually(all_accounted)
     assert exchange.sink.unsent > total - 100_000
     assert exchange.transport.get_write_buffer_size() < exchange.sink.unsent
     waits = exchange.sink.write(b"y")
     assert 0 < waits <= exchange.sink.unsent
-    await client.bytes(sum(map(len, exchange.pieces)))
+    await client.bytes(total + len(chunk(b"y")))
     await eventually(lambda: exchange.sink.unsent == 0)
     assert exchange.sink.write(b"z") == 0
 
 
-@served(sinks=["UvicornSink"])
+@served(kinds=["handover", "h11"])
 async def test_unsent_in_the_kernel(server):
     """A few bytes that the client has no room for are seen, although the server got rid of them."""
     client, exchange = await server.stream(receive_buffer=4096)
+    await client.until(chunk(FIRST))
+    written = 0
     while not exchange.sink.unsent:
         assert exchange.sink.write(b"x" * 1000) == 0
+        written += len(chunk(b"x" * 1000))
         await asyncio.sleep(0.001)
     assert exchange.transport.get_write_buffer_size() == 0
-    await client.bytes(sum(map(len, exchange.pieces)))
+    await client.bytes(written)
     await eventually(lambda: exchange.sink.unsent == 0)
 
 
-@served(sinks=["TaskSink"])
+@served(kinds=["task"])
 async def test_unsent_as_far_as_send_tells(server):
     """TaskSink counts what the server's ``send`` has not taken; what the server holds it cannot see."""
     client, exchange = await server.stream(receive_buffer=4096)
@@ -988,7 +1114,7 @@ async def test_unsent_before_the_first_bytes(server, kind):
     client = await server.client()
     await client.send(get())
     exchange = await server.exchange()
-    framing = len(chunk(b"x" * 1000)) - 1000 if kind == "UvicornSink" else 0
+    framing = len(chunk(b"x" * 1000)) - 1000 if kind != "task" else 0
     assert exchange.sink.write(b"x" * 1000) == 1000 + framing
     assert exchange.sink.write(b"x" * 1000) == 2 * (1000 + framing)
     assert exchange.sink.unsent >= 2000
@@ -1056,18 +1182,12 @@ async def test_never_ready_when_it_is_over(server, caplog):
     assert called == []
 
 
-@served(sinks=["UvicornSink"], on=["uvloop"])
+@served(kinds=["handover", "h11"])
 async def test_default_timeout(server):
     """A default timeout that an app sets for its own sockets makes no write wait, and cuts nobody off."""
-    server.gate.clear()
-    client = await server.client(receive_buffer=65536)
-    await client.send(get())
-    exchange = await server.exchange()
-    exchange.sink._transport = exchange.transport  # past the tap, so that the socket itself is written to
     socket.setdefaulttimeout(0.2)
     try:
-        server.gate.set()
-        await eventually(lambda: exchange.sink._wire is not None)
+        client, exchange = await server.stream(receive_buffer=65536)
     finally:
         socket.setdefaulttimeout(None)
     for _ in range(LARGE // 1000):  # until the kernel takes no more; on this thread the client reads too
@@ -1078,11 +1198,11 @@ async def test_default_timeout(server):
     await exchange.ended()
 
 
-@served()
+@served(tapped=True)
 async def test_refused_start(server, kind, caplog):
     """A head that the server refuses ends the stream without an error, and without a byte of it.
 
-    UvicornSink cuts the connection; behind TaskSink uvicorn closes it and complains.
+    HandoverSink cuts the connection; behind TaskSink uvicorn closes it and complains.
     """
     server.headers = [(b"content-type", b"bad\r\nvalue")]
     client, exchange = await server.stream()
@@ -1090,7 +1210,7 @@ async def test_refused_start(server, kind, caplog):
     await exchange.ended()
     assert exchange.pieces == []
     assert exchange.sink.unsent == 0
-    if kind == "TaskSink":
+    if kind == "task":
         assert await client.rest() == b""
         assert len(complaints(caplog)) == 1
     else:
@@ -1101,26 +1221,15 @@ async def test_refused_start(server, kind, caplog):
 # Which sink
 
 
-@served(sinks=["UvicornSink"], on=["uvloop"], http="h11")
-async def test_h11(server, caplog):
-    """uvicorn on h11 is not written to directly, which is said once, and streams all the same."""
-    caplog.set_level(logging.INFO, "sse_edge")
-    transport._judged.clear()
-    for _ in range(3):
-        client, exchange = await server.stream()
-        assert type(exchange.sink) is TaskSink
-        exchange.sink.write(b"x")
-        exchange.sink.finish(b"bye")
-        body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
-        assert body == FIRST + b"xbye"
-    said = [record.getMessage() for record in caplog.records if record.name == "sse_edge"]
-    assert said == ["this uvicorn is not written to directly (uvicorn.protocols.http.h11_impl)"]
-
-
 class StandIn:
-    """What UvicornSink needs of a transport."""
+    """What HandoverSink needs of a transport."""
+
+    protocol = None
 
     def write(self, data):
+        """See asyncio."""
+
+    def close(self):
         """See asyncio."""
 
     def abort(self):
@@ -1134,18 +1243,26 @@ class StandIn:
         """See asyncio."""
         return 0
 
+    def set_write_buffer_limits(self, high=None, low=None):
+        """See asyncio."""
+
     def get_extra_info(self, name):
         """See asyncio."""
 
     def get_protocol(self):
         """See asyncio."""
+        return self.protocol
 
     def set_protocol(self, protocol):
         """See asyncio."""
+        self.protocol = protocol
 
 
-def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), blunt=()):
-    """An object with the features of uvicorn's request cycle, its transport without the ``blunt`` ones."""
+def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), blunt=(), **methods):
+    """An object with the features of uvicorn's request cycle, some of its parts ``without`` features.
+
+    Its transport is without the ``blunt`` ones, and has other ``methods``.
+    """
 
     async def send(self, message):
         """See ASGI."""
@@ -1154,17 +1271,21 @@ def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), bl
         """See ASGI."""
 
     made = type(name, (), {"__module__": module, "send": send, "receive": receive})()
-    methods = {key: value for key, value in vars(StandIn).items() if key not in blunt and key[0] != "_"}
-    made.transport = type("Transport", (), methods)()
+    inherited = {key: value for key, value in vars(StandIn).items() if key not in blunt and key[0] != "_"}
+    made.transport = type("Transport", (), {**inherited, **methods})()
     made.flow = SimpleNamespace(read_paused=False, write_paused=False, drain=None)
-    made.message_event = asyncio.Event()
+    made.scope = {"http_version": "1.1", "method": "GET"}
     made.chunked_encoding = None
-    made.response_complete = made.disconnected = False
+    made.disconnected = False
+    state = SimpleNamespace(connections=set(), total_requests=0)
+    parts = {"cycle": made, "scope": made.scope, "server_state": state, "connection_lost": print}
+    made.transport.protocol = type("Protocol", (), {})()
+    vars(made.transport.protocol).update(parts)
     for feature in without:
-        if hasattr(made.flow, feature):
-            delattr(made.flow, feature)
-        else:
-            delattr(made, feature)
+        part, _, name = feature.rpartition(".")
+        delattr(
+            {"": made, "flow": made.flow, "protocol": made.transport.protocol, "state": state}[part], name
+        )
     return made
 
 
@@ -1176,25 +1297,36 @@ def sayings(caplog, monkeypatch):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
+LEFT = "the connections of this uvicorn are not taken over (uvicorn.protocols.http.other)"
+
+
 def test_recognised_by_feature(sayings):
-    """Whatever of uvicorn has the features is written to directly, by whatever name it goes."""
+    """Whatever of uvicorn has the features is taken over, by whatever name it goes."""
     for name in ("RequestResponseCycle", "Renamed"):
         one = cycle(name=name)
-        assert type(open_sink(one.send, one.receive, HEADERS)) is UvicornSink
-        assert type(open_sink(one.send, one.receive, HEADERS, directly=False)) is TaskSink
+        assert type(open_sink(one.send, one.receive, HEADERS)) is HandoverSink
+        assert type(open_sink(one.send, one.receive, HEADERS, handover=False)) is TaskSink
     assert sayings() == []
 
 
-@pytest.mark.parametrize("feature", [*transport._CYCLE, "write_paused", "drain"])
+FEATURES = [
+    *transport._CYCLE,
+    *(f"flow.{name}" for name in transport._FLOW),
+    *(f"protocol.{name}" for name in transport._PROTOCOL),
+    *(f"state.{name}" for name in transport._STATE),
+]
+
+
+@pytest.mark.parametrize("feature", FEATURES)
 def test_without_a_feature(sayings, feature):
-    """A uvicorn whose cycle lacks anything is not written to directly, and that is said once."""
-    kind = None
+    """A uvicorn that lacks anything inside keeps its connections, and that is said once."""
+    kinds = None
     for _ in range(3):
         one = cycle(without=[feature])
-        kind = kind or type(one)
-        one.__class__ = kind
+        kinds = kinds or (type(one), type(one.transport), type(one.transport.protocol))
+        one.__class__, one.transport.__class__, one.transport.protocol.__class__ = kinds
         assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
-    assert sayings()[:1] == ["this uvicorn is not written to directly (uvicorn.protocols.http.other)"]
+    assert sayings() == [LEFT]
 
 
 @pytest.mark.parametrize("feature", transport._TRANSPORT)
@@ -1203,7 +1335,36 @@ def test_transport_without_a_feature(sayings, feature):
     one = cycle(blunt=[feature])
     for _ in range(3):
         assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
-    assert sayings() == ["this uvicorn is not written to directly (uvicorn.protocols.http.other)"]
+    assert sayings() == [LEFT]
+
+
+def refuses(self, protocol):
+    """A ``set_protocol`` that says so."""
+    raise NotImplementedError
+
+
+def ignores(self, protocol):
+    """One that does as if."""
+    self.protocol = None
+
+
+@pytest.mark.parametrize("set_protocol", [refuses, ignores])
+def test_transport_that_keeps_its_protocol(sayings, set_protocol):
+    """The same where it does not take another protocol: found out with the first request, for all."""
+    one = cycle(set_protocol=set_protocol)
+    protocol = one.transport.protocol
+    for _ in range(3):
+        one.transport.protocol = protocol
+        assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
+    assert sayings() == [LEFT]
+
+
+def test_client_that_has_left(sayings):
+    """A connection that is gone says nothing about the others of its kind."""
+    one = cycle()
+    one.transport.protocol = None
+    assert type(open_sink(one.send, one.receive, HEADERS)) is TaskSink
+    assert sayings() == []
 
 
 def test_each_kind_is_said_once(sayings):
@@ -1212,7 +1373,8 @@ def test_each_kind_is_said_once(sayings):
     for _ in range(2):
         for one in ones:
             open_sink(one.send, one.receive, HEADERS)
-    assert sayings() == [f"this uvicorn is not written to directly (uvicorn.{name})" for name in ("a", "b")]
+    text = "the connections of this uvicorn are not taken over (uvicorn.{})"
+    assert sayings() == [text.format(name) for name in ("a", "b")]
 
 
 def test_not_uvicorn(sayings):
@@ -1236,9 +1398,10 @@ def test_not_the_servers_own(sayings):
 
 
 def test_said_by_the_environment(monkeypatch):
-    """SSE_EDGE_SINK is auto or task; anything else is refused when the edge is made, by name and value."""
-    assert writes_directly("auto")
-    assert not writes_directly("task")
+    """SSE_EDGE_SINK is auto, handover or task; anything else is refused when the edge is made, by name."""
+    assert takes_over("auto")
+    assert takes_over("handover")
+    assert not takes_over("task")
     for said in ("", "Task", "uvicorn"):
         monkeypatch.setenv("SSE_EDGE_SINK", said)
         with pytest.raises(ConfigError, match="SSE_EDGE_SINK") as caught:
@@ -1246,9 +1409,11 @@ def test_said_by_the_environment(monkeypatch):
         assert repr(said) in str(caught.value)
 
 
-@pytest.mark.parametrize(("said", "kind"), [("auto", UvicornSink), ("task", TaskSink)])
+@pytest.mark.parametrize(
+    ("said", "kind"), [("auto", HandoverSink), ("handover", HandoverSink), ("task", TaskSink)]
+)
 async def test_environment_decides(monkeypatch, said, kind):
-    """With SSE_EDGE_SINK=task the edge writes to no server directly."""
+    """With SSE_EDGE_SINK=task no connection is taken over."""
     monkeypatch.setenv("SSE_EDGE_SINK", said)
     opened = []
     monkeypatch.setattr(

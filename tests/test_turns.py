@@ -33,7 +33,7 @@ class Response:
     def __init__(self, hub):
         self.hub = hub
 
-    def write(self, data):
+    def write(self, data, chunk=None):
         Response.written += 1
         return 0
 

@@ -181,6 +181,10 @@ class Gate:
             return REVOKED_SESSION
         return None
 
+    def release(self, user: str | None, address: str) -> None:
+        """Give back the leases that an admission of theirs holds."""
+        self._leases.release([subject for subject, _ in self._caps(user, address)])
+
     async def ask(self, identity: Identity, channels: Mapping[str, Values]) -> Refusal | None:
         """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
 
@@ -258,11 +262,7 @@ class Gate:
         return identity
 
     async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:
-        caps = []
-        if self._limits.per_user is not None and identity.user is not None:
-            caps.append((f"user:{identity.user}", self._limits.per_user))
-        if self._limits.per_ip is not None:
-            caps.append((f"ip:{address}", self._limits.per_ip))
+        caps = self._caps(identity.user, address)
         if not caps:
             return ()
         try:
@@ -272,6 +272,14 @@ class Gate:
         if full is not None:
             return USER_LIMIT if full.startswith("user:") else IP_LIMIT
         return tuple(subject for subject, _ in caps)
+
+    def _caps(self, user: str | None, address: str) -> list[tuple[str, int]]:
+        caps = []
+        if self._limits.per_user is not None and user is not None:
+            caps.append((f"user:{user}", self._limits.per_user))
+        if self._limits.per_ip is not None:
+            caps.append((f"ip:{address}", self._limits.per_ip))
+        return caps
 
 
 def _is_yes(answer: object) -> bool:

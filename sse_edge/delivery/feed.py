@@ -5,9 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from itertools import islice
 
+from .sink import framed
 from .stream import Heard, Stream
 
-NOTHING = (b"", 0)
+Cut = tuple[bytes, int, bytes]
+"""A piece, how many events that are, and the piece framed."""
+
+NOTHING: Cut = (b"", 0, b"")
 
 
 class Feed:
@@ -57,7 +61,7 @@ class Feed:
         self._at = 0
         self._upto = 0
         self._seen = -1
-        self._cut: tuple[bytes, int] = NOTHING
+        self._cut = NOTHING
 
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
@@ -96,8 +100,8 @@ class Feed:
         first = bisect_right(self._numbers, seen)
         return list(zip(self._numbers[first:], self._heard[first:], strict=True))
 
-    def joined(self, seen: int) -> tuple[bytes, int]:
-        """The same as one piece, and how many; all streams that have seen as much share it."""
+    def joined(self, seen: int) -> Cut:
+        """The same as one piece; all streams that have seen as much share it."""
         if seen != self._seen:
             first = bisect_right(self._numbers, seen)
             count = len(self._heard) - first
@@ -105,7 +109,7 @@ class Feed:
                 data = self._heard[first].frame
             else:
                 data = b"".join([heard.frame for heard in islice(self._heard, first, None)])
-            self._seen, self._cut = seen, (data, count)
+            self._seen, self._cut = seen, (data, count, framed(data))
         return self._cut
 
     def next(self, count: int) -> list[Stream]:

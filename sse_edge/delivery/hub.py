@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from ..backends.base import CONTROL, Backend, Replay, Reset
 from ..errors import BackendError
 from ..event import EventId, Place
-from ..outcome import BACKEND_LOST, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
+from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .backlog import Backlog, Bounds
 from .feed import Feed
@@ -37,8 +37,8 @@ class Hub:
 
     ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
     before its stream ends as ``slow``.  ``on_recheck`` is called with a stream whose right to its
-    channels is to be asked again, and ``on_control`` with each message to all workers, or None when some
-    may have been lost.
+    channels is to be asked again, ``on_closed`` with each whose response is over, when nothing of it is
+    left, and ``on_control`` with each message to all workers, or None when some may have been lost.
     """
 
     def __init__(
@@ -49,9 +49,11 @@ class Hub:
         bounds: Bounds | None = None,
         chance: Callable[[], float] = random.random,
         on_recheck: Callable[[Stream], None] | None = None,
+        on_closed: Callable[[Stream], None] | None = None,
         on_control: Callable[[bytes | None], None] | None = None,
     ) -> None:
         self._on_recheck = on_recheck
+        self._on_closed = on_closed
         self._on_control = on_control
         self.lifetime = lifetime
         self.bounds = bounds or Bounds()
@@ -107,6 +109,8 @@ class Hub:
         remaining: float | None,
         user: str | None,
         session: str | None,
+        address: str = "",
+        path: str = "",
     ) -> Stream:
         """A stream that is not open yet; ``remaining`` seconds are left of its session (None: no end)."""
         now = self.now
@@ -120,6 +124,9 @@ class Hub:
             silence=self.lifetime.silence(self._chance()),
             user=user,
             session=session,
+            address=address,
+            path=path,
+            hub=self,
         )
 
     async def subscribe(self, stream: Stream) -> None:
@@ -230,7 +237,7 @@ class Hub:
         if replay.events and (stream.behind or stream.pending):
             stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
 
-    def close_stream(self, stream: Stream, ending: Ending) -> None:
+    def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
         if stream not in self.streams:
             return
@@ -243,6 +250,8 @@ class Hub:
             stream.waiting.cancel()
         stream.forget()
         self.subscriber.unsubscribe(stream.channels)
+        if self._on_closed is not None:
+            self._on_closed(stream)
 
     def end(self, stream: Stream, ending: Ending) -> None:
         """End an open stream; the first ending counts."""

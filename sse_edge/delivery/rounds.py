@@ -11,7 +11,7 @@ from itertools import islice
 from ..backends.base import Replay
 from ..outcome import SLOW, Ending
 from .backlog import Backlog, Bounds
-from .feed import Feed
+from .feed import NOTHING, Feed
 from .stream import PIECE, Heard, Stream
 
 SLICE = 150
@@ -136,7 +136,7 @@ class Rounds:
     def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
         """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
         number, last, turn, only = self.number, feed.last, feed.turn, feed.only
-        delivered, cut, data, events = 0, -1, b"", 0
+        delivered, cut, data, events, chunk = 0, -1, *NOTHING
         for stream in streams:
             seen = stream.seen
             if seen >= last or stream.ending is not None:
@@ -155,7 +155,7 @@ class Rounds:
                 self._end(stream, SLOW)
                 continue
             if seen != cut:
-                data, events = feed.joined(seen)
+                data, events, chunk = feed.joined(seen)
                 cut = seen
                 if len(data) > PIECE:  # too much at a time, also for those that have seen less
                     turn = seen + 1
@@ -167,7 +167,7 @@ class Rounds:
             stream.events += events
             stream.last_write = now
             stream.size += len(data)
-            stream.behind = stream.sink.write(data)
+            stream.behind = stream.sink.write(data, chunk)
         self.delivered += delivered
 
     def write(self, stream: Stream, now: float) -> None:

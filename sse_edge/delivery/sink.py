@@ -16,15 +16,34 @@ START = 10.0
 """Seconds for a client to take the first few hundred bytes; afterwards bytes are counted instead."""
 
 
+LAST = b"0\r\n\r\n"
+"""The last chunk of a body in HTTP/1.1."""
+
+
+def framed(data: bytes) -> bytes:
+    """``data`` as one chunk; of nothing nothing, since an empty chunk would be the last."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+class Owner(Protocol):
+    """Whose response it is."""
+
+    def closed(self) -> None:
+        """The response is over, however it ended: nothing can be sent any more."""
+
+
 class Sink(Protocol):
-    """Takes bytes at once and sends them as the client reads.  Only ``run`` waits."""
+    """Takes bytes at once and sends them as the client reads.  Only ``start`` and ``run`` wait."""
 
     @property
     def unsent(self) -> int:
         """Bytes taken that have not left this machine, as far as can be known."""
 
-    def write(self, data: bytes) -> int:
-        """Send ``data`` after everything before it; how many bytes now wait, at a glance."""
+    def write(self, data: bytes, chunk: bytes | None = None) -> int:
+        """Send ``data`` after everything before it; how many bytes now wait, at a glance.
+
+        ``chunk`` is ``framed(data)``, if whoever writes it to many has it.
+        """
 
     def when_ready(self, then: Callable[[], None]) -> None:
         """Call ``then`` once the server would have more; not in this turn, and never when it is over."""
@@ -35,11 +54,11 @@ class Sink(Protocol):
     def abort(self) -> None:
         """Forget what is unsent and let go of the client."""
 
-    async def start(self, first: bytes) -> None:
-        """Send the response's start and its first bytes."""
+    async def start(self, first: bytes, owner: Owner) -> None:
+        """Send the response's start and its first bytes.  ``owner`` is told once when it is over."""
 
     async def run(self) -> None:
-        """Send what is written until the response is finished, aborted, or the client has left."""
+        """Do what needs the request's own task; it returns when there is nothing more of it."""
 
 
 class TaskSink:
@@ -54,6 +73,7 @@ class TaskSink:
         "_headers",
         "_leash",
         "_over",
+        "_owner",
         "_queue",
         "_ready",
         "_receive",
@@ -73,14 +93,15 @@ class TaskSink:
         self._waiter: asyncio.Future[None] | None = None
         self._leash: asyncio.Timeout | None = None
         self._ready: Callable[[], None] | None = None
+        self._owner: Owner | None = None
 
     @property
     def unsent(self) -> int:
         """See ``Sink.unsent``."""
         return self._unsent
 
-    def write(self, data: bytes) -> int:
-        """See ``Sink.write``."""
+    def write(self, data: bytes, chunk: bytes | None = None) -> int:
+        """See ``Sink.write``; the server frames it itself."""
         if not (self._over or self._finishing):
             self._queue.append(data)
             self._unsent += len(data)
@@ -103,7 +124,7 @@ class TaskSink:
         """See ``Sink.abort``."""
         self._let_go()
 
-    async def start(self, first: bytes) -> None:
+    async def start(self, first: bytes, owner: Owner) -> None:
         """See ``Sink.start``."""
         # A send can hang already here: behind a response on the same connection that nobody reads.
         try:
@@ -115,11 +136,17 @@ class TaskSink:
             self._lost(error)
         finally:
             self._leash = None
+        self._owner = owner
 
     async def run(self) -> None:
-        """See ``Sink.run``."""
-        if self._over:
-            return
+        """See ``Sink.run``: it returns when the response is over."""
+        owner, self._owner = self._owner, None
+        if not self._over:
+            await self._serve()
+        if owner is not None:
+            owner.closed()
+
+    async def _serve(self) -> None:
         listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(None) as self._leash:

@@ -14,6 +14,7 @@ from .sink import Sink
 
 if TYPE_CHECKING:
     from .feed import Feed
+    from .hub import Hub
 
 PIECE = 262_144
 """Bytes that a stream's sink is given at a time, and about as many that it holds: the rest waits where all
@@ -52,6 +53,8 @@ class Stream:
     """
 
     __slots__ = (
+        "_hub",
+        "address",
         "after",
         "backlog",
         "begin",
@@ -66,6 +69,7 @@ class Stream:
         "last_write",
         "opened",
         "owed",
+        "path",
         "pending",
         "queued",
         "recheck",
@@ -93,7 +97,13 @@ class Stream:
         silence: float,
         user: str | None = None,
         session: str | None = None,
+        address: str = "",
+        path: str = "",
+        hub: Hub | None = None,
     ) -> None:
+        self._hub = hub
+        self.address = address
+        self.path = path
         self.channels = channels
         self.sink = sink
         self.user = user
@@ -122,6 +132,11 @@ class Stream:
         self.tick = 0
         self.recheck = NEVER
         self.waiting: asyncio.Task[None] | None = None
+
+    def closed(self) -> None:
+        """See ``Owner``."""
+        if self._hub is not None:
+            self._hub.close_stream(self)
 
     def go_live(
         self, upto: Place | None, after: Place | None = None, meanwhile: Sequence[Heard] = ()

@@ -1,21 +1,23 @@
-"""Writing straight to uvicorn's transport, where the server is recognisably uvicorn."""
+"""A stream without its request: where the server is recognisably uvicorn, its connection is taken over."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
+import os
 import socket
+import struct
 import sys
 import termios
 from collections.abc import Callable
 from typing import Any
 
-from ..asgi import Headers, Message, Receive, Send
+from ..asgi import Headers, Receive, Send
 from ..errors import ConfigError
 from ..logline import why
-from .incoming import Incoming, reset
-from .sink import START, Sink, TaskSink
+from .sink import LAST, START, Owner, Sink, TaskSink, framed
 
 logger = logging.getLogger("sse_edge")
 
@@ -27,267 +29,286 @@ SEND_BUFFER = 262_144
 """Bytes for SO_SNDBUF, which the kernel doubles and caps at net.core.wmem_max.  Left to itself it lets
 2.8 MB pile up for a client on a fast network that does not read (measured), beyond any ``max_unsent``."""
 
+CLOSE = (b"connection", b"close")
+"""No request can follow on the connection of a stream."""
+
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
+_RESET = struct.pack("ii", 1, 0)
 _SIOCOUTQ: int | None = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
-_CYCLE = ("transport", "flow", "message_event", "response_complete", "disconnected")
+_INET = (socket.AF_INET, socket.AF_INET6)
+
+_CYCLE = ("scope", "flow", "disconnected")
+_FLOW = ("read_paused", "write_paused", "drain")
+_PROTOCOL = ("cycle", "scope", "server_state", "connection_lost")
+_STATE = ("connections", "total_requests")
 _TRANSPORT = (
     "write",
+    "close",
     "abort",
     "is_closing",
     "get_write_buffer_size",
+    "set_write_buffer_limits",
     "get_extra_info",
     "get_protocol",
     "set_protocol",
 )
-_FLOW = ("read_paused", "write_paused", "drain")
+_PLAIN = {
+    ("uvloop.loop", "TCPTransport"),
+    ("uvloop.loop", "UnixTransport"),
+    ("asyncio.selector_events", "_SelectorSocketTransport"),
+}
+"""Transports that have nothing between them and their socket, and leave it open until ``connection_lost``."""
+
+_write = os.write
 
 
-def writes_directly(said: str) -> bool:
-    """What the environment variable SSE_EDGE_SINK says: ``auto``, or ``task`` to write to no server
-    directly, should a new release of one turn out to be different inside.  Raises ConfigError.
+def takes_over(said: str) -> bool:
+    """What the environment variable SSE_EDGE_SINK says: ``auto`` or ``handover`` to take connections over
+    where that is possible, or ``task`` to leave them to the server, should a new release of one turn out to
+    be different inside.  Raises ConfigError.
     """
-    if said not in ("auto", "task"):
-        raise ConfigError("SSE_EDGE_SINK", "must be auto or task", said)
-    return said == "auto"
+    if said not in ("auto", "handover", "task"):
+        raise ConfigError("SSE_EDGE_SINK", "must be auto, handover or task", said)
+    return said != "task"
 
 
-def open_sink(send: Send, receive: Receive, headers: Headers, *, directly: bool = True) -> Sink:
-    """The best sink for what the server gave; ``directly`` is whether one may bypass its ``send``."""
-    cycle = getattr(send, "__self__", None) if directly else None
-    if cycle is None or getattr(receive, "__self__", None) is not cycle:
+def open_sink(send: Send, receive: Receive, headers: Headers, *, handover: bool = True) -> Sink:
+    """The best sink for what the server gave; ``handover`` is whether the connection may be taken over."""
+    cycle = getattr(send, "__self__", None) if handover else None
+    if cycle is None or getattr(receive, "__self__", None) is not cycle or not _judge(cycle):
         return TaskSink(send, receive, headers)
-    heard, written = _judge(cycle)
-    if heard:
-        send = Incoming(cycle).send
-    return UvicornSink(cycle, send, receive, headers) if written else TaskSink(send, receive, headers)
+    return HandoverSink(cycle, headers)
 
 
-class UvicornSink:
-    """Writes chunks to uvicorn's transport, without a task or a queue of its own.
+class HandoverSink(asyncio.Protocol):
+    """The protocol of a connection whose request is over: all that is left of it is the stream.
 
-    uvicorn's ``send`` does the response's start and its end; in between its state is not touched, as
-    nothing in it changes while a body goes on, but that a client which is let go of has disconnected.
-    The request's task waits in ``receive``.
+    uvicorn writes the response's head.  Then it is told that the connection is lost, and what it had for it
+    (a task, a scope, a parser) is freed when the app returns.  In its books this stays a connection, so
+    that a shutdown waits for it and ``limit_concurrency`` counts it.  Nothing a client sends is read: it
+    ends the stream.
+
+    Bytes go to the socket itself while the transport holds none, which saves what its own ``write`` costs;
+    through TLS, and where nothing is known of the transport, they go through that.
     """
 
     __slots__ = (
-        "_cycle",
+        "_direct",
         "_early",
-        "_finishing",
-        "_headers",
-        "_open",
         "_over",
+        "_owner",
+        "_paused",
         "_ready",
-        "_receive",
-        "_send",
+        "_request",
+        "_state",
         "_transport",
-        "_wire",
     )
 
-    def __init__(self, cycle: Any, send: Send, receive: Receive, headers: Headers) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._send = send
-        self._receive = receive
-        self._headers: Headers | None = headers
-        self._wire: socket.SocketType | None = None
-        self._early: list[bytes] = []
-        self._open = False  # between the first bytes and the last
-        self._ready: asyncio.Task[None] | None = None
-        self._finishing = False
-        self._over = False
+    def __init__(self, cycle: Any, headers: Headers) -> None:
+        self._transport: Any = cycle.transport
+        self._request: tuple[Any, Headers] | None = (cycle, headers)  # until it is answered
+        self._state: Any = None  # the server's: its connections, and how many requests there were
+        self._owner: Owner | None = None
+        self._early: list[bytes] | None = []  # until the first bytes have left
+        self._direct: int | None = None  # the descriptor, while it may be written to
+        self._paused = False
+        self._ready: Callable[[], None] | None = None
+        self._over = False  # takes no more
 
     @property
     def unsent(self) -> int:
         """See ``Sink.unsent``: what the transport holds, and on Linux what the kernel still holds."""
-        if self._over:
+        transport = self._transport
+        if transport is None:
             return 0
-        held: int = self._transport.get_write_buffer_size()
-        return held + sum(map(len, self._early)) + self._in_kernel()
+        held: int = transport.get_write_buffer_size()
+        return held + sum(map(len, self._early or ())) + _in_kernel(transport)
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes, chunk: bytes | None = None) -> int:
         """See ``Sink.write``: what the transport holds; the kernel is not asked."""
-        wire, transport, chunk = self._wire, self._transport, _chunk(data)
-        if not self._open:
-            if not (self._over or self._finishing):
-                self._early.append(chunk)
-            return sum(map(len, self._early))
-        # Behind a pipelined request uvicorn does not tell the first one that the connection is gone.
-        if transport.is_closing():
-            self._let_go()
-            return 0
+        if chunk is None:
+            chunk = framed(data)
+        direct = self._direct
+        if direct is None:
+            return 0 if self._over else self._pass(chunk)
         try:
-            if wire is not None and not transport.get_write_buffer_size():
-                sent = wire.send(chunk)
-                if sent == len(chunk):
-                    return 0
-                chunk = chunk[sent:]
+            sent = _write(direct, chunk)
         except BlockingIOError:
-            pass
+            return self._pass(chunk)
         except OSError as error:
-            self._gone(error)
-            return 0
-        try:
-            transport.write(chunk)
-            held: int = transport.get_write_buffer_size()
-        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
-            self._gone(error)
-            return 0
-        return held
+            return self._gone(error)
+        return 0 if sent == len(chunk) else self._pass(chunk[sent:])
 
     def when_ready(self, then: Callable[[], None]) -> None:
         """See ``Sink.when_ready``: when the transport holds so little that it asks for more."""
         if not self._over:
-            self._ready = asyncio.create_task(self._when_drained(then))
-
-    async def _when_drained(self, then: Callable[[], None]) -> None:
-        await self._cycle.flow.drain()
-        self._ready = None
-        then()
+            self._ready = then
+            if not self._paused:
+                asyncio.get_running_loop().call_soon(self._ask)
 
     def finish(self, data: bytes) -> None:
-        """See ``Sink.finish``."""
-        self.write(data)
-        self._finishing, self._open = True, False
-        self._cycle.message_event.set()
+        """See ``Sink.finish``; the connection ends with it."""
+        if self._over:
+            return
+        self.write(data, framed(data) + LAST)
+        self._over, self._direct, self._ready = True, None, None
+        if self._early is None:
+            self._close()
 
     def abort(self) -> None:
         """See ``Sink.abort``: the connection is reset, and all that is held for it is freed at once."""
-        if self._over:  # the connection may serve another request already
+        transport, self._transport = self._transport, None
+        self._over, self._direct, self._ready, self._early = True, None, None, None
+        if transport is None:
             return
-        self._let_go()
-        reset(self._transport)
+        if self._request is not None:
+            # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
+            self._request[0].disconnected = True
+        _reset(transport)
 
-    async def start(self, first: bytes) -> None:
+    async def start(self, first: bytes, owner: Owner) -> None:
         """See ``Sink.start``.
 
         What is written before the event loop turns leaves in one piece with the head.
         """
-        headers, self._headers = self._headers, None
+        assert self._request is not None
+        cycle, headers = self._request
+        self._owner = owner
         try:
-            head = await self._head({"type": "http.response.start", "status": 200, "headers": headers})
-            if self._cycle.chunked_encoding is not True:
-                raise RuntimeError("the response is not chunked")
-            self._bound_peer()
+            head = await self._head(cycle, headers)
+            if head:
+                self._take_over(cycle)
+                self._early = [head, framed(first), *(self._early or ())]
+                asyncio.get_running_loop().call_soon(self._begin)
         except Exception as error:  # noqa: BLE001
             logger.debug("a response could not be started: %s", why(error))
+            head = b""
+        if not head:
             self.abort()
-            return
-        if not self._over:
-            self._early[:0] = [head, _chunk(first)]
-            asyncio.get_running_loop().call_soon(self._begin)
+            self.connection_lost(None)
+        self._request = None
 
     async def run(self) -> None:
-        """See ``Sink.run``."""
-        wire = None
-        try:
-            self._wire = wire = self._open_wire()
-            while not self._over:
-                if self._finishing:
-                    self._begin()
-                    await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                message = await self._receive()
-                if message["type"] == "http.disconnect" or message.get("body"):
-                    return
-        except Exception as error:  # noqa: BLE001
-            logger.debug("a send or receive failed, so the client counts as gone: %s", why(error))
-        finally:
-            self._close()
-            self._wire = None
-            if wire is not None:
-                wire.detach()
-            if not self._cycle.response_complete and not self._transport.is_closing():
-                # Cut, not ended: uvicorn would wait for the client to take what is left.
-                self._cut()
-                self._transport.abort()
+        """See ``Sink.run``: there is nothing that the request's task is needed for."""
 
-    async def _head(self, message: Message) -> bytes:
-        """The response's head as uvicorn writes it, which goes out with the first bytes."""
-        cycle = self._cycle
+    # The connection's side, see asyncio
+
+    def data_received(self, data: bytes) -> None:
+        """More came: a body, another request, or a part of one."""
+        logger.debug("a client sent more on the connection of its stream, so it counts as gone")
+        self.abort()
+
+    def eof_received(self) -> None:
+        """The client has closed its side.  Whoever does not read either is not waited for."""
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self.abort()
+        self._over, self._direct = True, None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The response is over, however it went."""
+        transport, self._transport = self._transport, None
+        self._over, self._direct, self._ready, self._early = True, None, None, None
+        if self._state is not None:
+            self._state.connections.discard(self)
+        if transport is not None and not transport.is_closing():
+            transport.close()  # with TLS it would be said that nobody did
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.closed()
+
+    def pause_writing(self) -> None:
+        """The transport holds more than it likes; where it is written past, anything at all."""
+        self._paused, self._direct = True, None
+
+    def resume_writing(self) -> None:
+        """It holds less."""
+        self._paused = False
+        if not self._over and self._early is None:
+            self._direct = _descriptor(self._transport)
+        self._ask()
+
+    def shutdown(self) -> None:
+        """uvicorn stops, and waits for its connections; when a stream ends is the drain's matter."""
+
+    # Inside
+
+    async def _head(self, cycle: Any, headers: Headers) -> bytes:
+        """The response's head as uvicorn writes it, to go out with the first bytes; nothing if it is over."""
+        if self._transport is None:
+            return b""
         if cycle.flow.write_paused:  # behind a response on this connection that nobody reads
             async with asyncio.timeout(START):
-                await self._send(message)
-            return b""
-        cycle.transport = kept = _Kept(self._transport)
+                await cycle.flow.drain()
+        transport = cycle.transport
+        cycle.transport = kept = _Kept(transport)
         try:
-            await self._send(message)  # does not wait
+            await cycle.send({"type": "http.response.start", "status": 200, "headers": [*headers, CLOSE]})
         finally:
-            cycle.transport = self._transport
+            cycle.transport = transport
+        if kept.data and _CHUNKED not in kept.data.lower():
+            raise RuntimeError("the response is not chunked")
         return kept.data
+
+    def _take_over(self, cycle: Any) -> None:
+        transport = self._transport
+        protocol = transport.get_protocol()
+        # It may have come while it was decided whether to let the client in, or with the request.
+        more = cycle.flow.read_paused or protocol.cycle is not cycle or protocol.scope is not cycle.scope
+        transport.set_protocol(self)
+        if transport.get_protocol() is not self:
+            raise RuntimeError("the connection cannot be taken over")
+        self._state = protocol.server_state
+        # As for a client that has left: uvicorn expects no more of the app, and forgets the rest.
+        cycle.disconnected = True
+        protocol.connection_lost(ConnectionError("taken over"))
+        self._state.connections.add(self)
+        if more:
+            raise RuntimeError("the client sent more")
+        if _is_plain(transport):
+            transport.set_write_buffer_limits(high=0)  # so that it says when it holds anything
+        _bound_peer(transport)
 
     def _begin(self) -> None:
         """Pass on what was written so far; from here on nothing waits."""
-        early, self._early = self._early, []
+        early, self._early = self._early, None
+        transport = self._transport
+        if not early or transport is None or transport.is_closing():
+            return
+        self._pass(b"".join(early))
         if self._over:
-            return
-        self._open = not self._finishing
-        if early:
-            try:
-                self._transport.write(b"".join(early))
-            except Exception as error:  # noqa: BLE001 - as above
-                self._gone(error)
+            self._close()
+        elif not self._paused:
+            self._direct = _descriptor(transport)
 
-    def _open_wire(self) -> socket.SocketType | None:
-        """The connection's socket itself, while ``run`` lasts; None where bytes go through TLS or asyncio.
-
-        uvloop's transport costs each write half a microsecond more than the socket (measured).  As long
-        as the transport is not closing the descriptor is this connection's, and as long as the transport
-        holds nothing no byte is overtaken.
-        """
-        kind = type(self._transport)
-        if kind.__module__ != "uvloop.loop" or kind.__name__ not in ("TCPTransport", "UnixTransport"):
-            return None
-        sock = self._transport.get_extra_info("socket")
-        if sock is None:
-            return None
-        wire = socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
-        wire.setblocking(False)  # whatever socket.setdefaulttimeout() was told
-        return wire
-
-    def _in_kernel(self) -> int:
-        """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
-        sock = self._socket()
-        if sock is None or _SIOCOUTQ is None:
+    def _pass(self, chunk: bytes) -> int:
+        """Have the transport send it, or what is left of it."""
+        transport, early = self._transport, self._early
+        if transport is None:
             return 0
+        if early is not None:
+            early.append(chunk)
+            return sum(map(len, early))
         try:
-            return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
-        except (OSError, ValueError):  # gone already
-            return 0
-
-    def _bound_peer(self) -> None:
-        """Bound what the kernel holds for the client, and how long it waits for one that is dead."""
-        sock = self._socket()
-        if sock is None:
-            return
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
-
-    def _socket(self) -> Any:
-        """The connection's socket, if it is TCP."""
-        sock = self._transport.get_extra_info("socket")
-        return sock if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6) else None
-
-    def _gone(self, error: Exception) -> None:
-        logger.debug("a write failed, so the client counts as gone: %s", why(error))
-        self._let_go()
-
-    def _let_go(self) -> None:
-        self._close()
-        self._early.clear()
-        self._cut()
+            transport.write(chunk)
+            held: int = transport.get_write_buffer_size()
+        except Exception as error:  # noqa: BLE001 - uvloop raises RuntimeError, others OSError
+            return self._gone(error)
+        return held
 
     def _close(self) -> None:
-        self._over, self._open = True, False
-        if self._ready is not None:
-            self._ready.cancel()
-            self._ready = None
+        if self._transport is not None:
+            self._state.total_requests += 1
+            self._transport.close()
 
-    def _cut(self) -> None:
-        # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
-        self._cycle.disconnected = True
-        self._cycle.message_event.set()
+    def _ask(self) -> None:
+        if self._ready is not None and not self._paused:
+            ready, self._ready = self._ready, None
+            ready()
+
+    def _gone(self, error: Exception) -> int:
+        logger.debug("a write failed, so the client counts as gone: %s", why(error))
+        self.abort()
+        return 0
 
 
 class _Kept:
@@ -306,39 +327,100 @@ class _Kept:
         self.data += data
 
 
-_last: tuple[bytes, bytes] = (b"", b"")
-
-
-def _chunk(data: bytes) -> bytes:
-    """``data`` as one HTTP/1.1 chunk; streams that are written the same bytes share it."""
-    global _last  # noqa: PLW0603 - one entry, so that a fan-out frames an event once
-    known, chunk = _last
-    if known is not data:
-        # An empty chunk would be the response's end.
-        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-        _last = (data, chunk)
-    return chunk
-
-
-_judged: dict[tuple[type, type], tuple[bool, bool]] = {}
-
-
-def _judge(cycle: Any) -> tuple[bool, bool]:
-    """Whether what comes in on its connection can be heard, and whether what goes out can be written."""
+def _judge(cycle: Any) -> bool:
+    """Whether this uvicorn has what it takes for its connection to be taken over."""
     kind = type(cycle)
     if not kind.__module__.startswith("uvicorn."):
-        return False, False
-    transport = getattr(cycle, "transport", None)
-    kinds = (kind, type(transport))
+        return False
+    transport: Any = getattr(cycle, "transport", None)
+    protocol = transport.get_protocol() if hasattr(transport, "get_protocol") else transport
+    if protocol is None and transport is not None:  # the client has left
+        return False
+    kinds = (kind, type(transport), type(protocol))
     known = _judged.get(kinds)
     if known is None:
-        heard = (
-            all(hasattr(cycle, name) for name in _CYCLE)
-            and all(hasattr(transport, name) for name in _TRANSPORT)
-            and all(hasattr(cycle.flow, name) for name in _FLOW)
+        known = _judged[kinds] = (
+            _has(cycle, _CYCLE)
+            and _has(cycle.flow, _FLOW)
+            and _has(transport, _TRANSPORT)
+            and _has(protocol, _PROTOCOL)
+            and _has(protocol.server_state, _STATE)
+            and _gives(transport, protocol)
         )
-        # h11 has a state of its own, which each write changes.
-        known = _judged[kinds] = (heard, heard and hasattr(cycle, "chunked_encoding"))
-        if not known[1]:
-            logger.info("this uvicorn is not written to directly (%s)", kind.__module__)
-    return known
+        if not known:
+            logger.info("the connections of this uvicorn are not taken over (%s)", kind.__module__)
+    return known and _in_chunks(cycle)
+
+
+_judged: dict[tuple[type, type, type], bool] = {}
+
+
+def _in_chunks(cycle: Any) -> bool:
+    """Whether the response will be.  h11 answers HTTP/1.0 without, httptools with."""
+    version, method = cycle.scope["http_version"], cycle.scope["method"]
+    return method != "HEAD" and (version == "1.1" or hasattr(cycle, "chunked_encoding"))
+
+
+def _has(what: Any, names: tuple[str, ...]) -> bool:
+    return all(hasattr(what, name) for name in names)
+
+
+def _gives(transport: Any, protocol: Any) -> bool:
+    """Whether a transport takes another protocol, as far as can be tried with the one that it has."""
+    try:
+        transport.set_protocol(protocol)
+    except Exception as error:  # noqa: BLE001 - whatever it says
+        logger.debug("a connection cannot be taken over: %s", why(error))
+        return False
+    return transport.get_protocol() is protocol
+
+
+def _is_plain(transport: Any) -> bool:
+    kind = type(transport)
+    return (kind.__module__, kind.__name__) in _PLAIN
+
+
+def _descriptor(transport: Any) -> int | None:
+    """The connection's socket itself; None where bytes have to go through the transport."""
+    if not _is_plain(transport):
+        return None
+    sock = transport.get_extra_info("socket")
+    return None if sock is None else sock.fileno()
+
+
+def _inet(transport: Any) -> Any:
+    """The connection's socket, if it is TCP."""
+    sock = transport.get_extra_info("socket")
+    return sock if sock is not None and sock.family in _INET else None
+
+
+def _in_kernel(transport: Any) -> int:
+    """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
+    sock = _inet(transport)
+    if sock is None or _SIOCOUTQ is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # gone already
+        return 0
+
+
+def _bound_peer(transport: Any) -> None:
+    """Bound what the kernel holds for the client, and how long it waits for one that is dead."""
+    sock = _inet(transport)
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
+
+
+def _reset(transport: Any) -> None:
+    """Cut a connection, and free all that is held for it at once."""
+    sock = _inet(transport)
+    if sock is not None:
+        with contextlib.suppress(OSError, ValueError):  # gone already; uvloop says ValueError
+            # Without it the kernel would go on offering what it holds, for a minute.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
