@@ -70,7 +70,7 @@ class Stage:
         self._opened = 0
         self._spacing = SPACING
         edge.grow(self.others)
-        edge.check_sink("UvicornSink")
+        edge.check_sink("HandoverSink")
 
     def open(self) -> None:
         """Open the streams that will be stuck."""
@@ -171,7 +171,7 @@ def staged(streams: int, stuck: int) -> Iterator[Stage]:
         machine.on(rest),
         asyncio.Runner() as runner,
         programs.redis() as url,
-        Arena(url, runner, server, rest).contender("UvicornSink", **SETTINGS) as edge,
+        Arena(url, runner, server, rest).contender("HandoverSink", **SETTINGS) as edge,
         reading(NETWORK) as some,
     ):
         assert isinstance(edge, Edge)

@@ -272,9 +272,9 @@ def test_events_reach_every_stream(redis_url):
     server, rest = machine.cores()
     with asyncio.Runner() as runner:
         arena = Arena(redis_url, runner, server, rest)
-        with arena.contender("UvicornSink") as edge:
+        with arena.contender("HandoverSink") as edge:
             edge.grow(20)
-            edge.check_sink("UvicornSink")
+            edge.check_sink("HandoverSink")
             edge.reader.expect(5, record=True)
             published = edge.publish([0.0] * 5)
             edge.reader.arrival()

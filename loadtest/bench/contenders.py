@@ -305,14 +305,14 @@ async def paced(pace: Sequence[float], publish: Callable[[], Awaitable[Any]]) ->
 
 APPS: dict[str, tuple[str, type[App]]] = {
     "bare": ("bare_app", Bare),
-    "UvicornSink": ("edge_app", Edge),
+    "HandoverSink": ("edge_app", Edge),
     "TaskSink": ("task_app", Edge),
     "personal": ("edge_app", PersonalEdge),
     "sse-starlette": ("starlette_app", Starlette),
 }
 """What runs under uvicorn: a factory in ``apps``, and its contender."""
 
-CONTENDERS = ("floor", "UvicornSink", "TaskSink", "nchan", "sse-starlette")
+CONTENDERS = ("floor", "HandoverSink", "TaskSink", "nchan", "sse-starlette")
 """Who is compared in delivering."""
 
 

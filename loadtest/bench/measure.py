@@ -103,7 +103,7 @@ class Run:
         """All contenders, with more and more streams."""
         sizes, names = self.plan.sizes, self._names
         if not {"single", "burst"} & set(groups):
-            sizes, names = sizes[-1:], ["UvicornSink"]
+            sizes, names = sizes[-1:], ["HandoverSink"]
         with contextlib.ExitStack() as stack:
             contenders = {
                 name: stack.enter_context(self._arena.contender(name, KEEP_ALIVE=SILENCE)) for name in names
@@ -120,7 +120,7 @@ class Run:
                 if "burst" in groups:
                     self._burst(contenders, size)
             if "loop" in groups:
-                edge = contenders["UvicornSink"]
+                edge = contenders["HandoverSink"]
                 assert isinstance(edge, Edge)
                 self._loop(edge, sizes[-1])
 
@@ -169,8 +169,8 @@ class Run:
             edge.ask("probe/start")
             edge.publish([number * spacing for number in range(events)])
             edge.reader.arrival()
-            self._add("loop_longest", "UvicornSink", size, edge.ask("probe/stop")["longest"])
-            self._add("loop_fan_out", "UvicornSink", size, fan_out)
+            self._add("loop_longest", "HandoverSink", size, edge.ask("probe/stop")["longest"])
+            self._add("loop_fan_out", "HandoverSink", size, fan_out)
 
     # Memory
 

@@ -17,7 +17,7 @@ PANELS = (
 """What is drawn: a measurement, its title, the unit of its figures, and how it was made."""
 
 LOOKS = {
-    "UvicornSink": ("sse_edge (UvicornSink)", "#0b6e4f", "-", "o"),
+    "HandoverSink": ("sse_edge (HandoverSink)", "#0b6e4f", "-", "o"),
     "TaskSink": ("sse_edge (TaskSink)", "#62b58f", "-", "s"),
     "floor": ("bare loop of send()", "#222222", "--", "D"),
     "bare": ("bare uvicorn stream", "#222222", ":", "D"),

@@ -59,52 +59,52 @@ BURST = "100 events at 2 ms spacing"
 
 TARGETS = (
     Target(
-        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ floor",
-        ("single_cpu", "UvicornSink"), ("single_cpu", "floor"), 1.2,
+        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ floor",
+        ("single_cpu", "HandoverSink"), ("single_cpu", "floor"), 1.2,
     ),
     Target(
         "single", f"{ONE}: CPU per delivered event, TaskSink ÷ floor",
         ("single_cpu", "TaskSink"), ("single_cpu", "floor"), 2.5,
     ),
     Target(
-        "single", f"{ONE}: time until the last stream has it, UvicornSink ÷ floor",
-        ("single_last", "UvicornSink"), ("single_last", "floor"), 1.25,
+        "single", f"{ONE}: time until the last stream has it, HandoverSink ÷ floor",
+        ("single_last", "HandoverSink"), ("single_last", "floor"), 1.25,
     ),
     Target(
-        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ nchan",
-        ("single_cpu", "UvicornSink"), ("single_cpu", "nchan"), 1.0,
+        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ nchan",
+        ("single_cpu", "HandoverSink"), ("single_cpu", "nchan"), 1.0,
     ),
     Target(
-        "single", f"{ONE}: CPU per delivered event, UvicornSink ÷ sse-starlette",
-        ("single_cpu", "UvicornSink"), ("single_cpu", "sse-starlette"), 1 / 4,
+        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ sse-starlette",
+        ("single_cpu", "HandoverSink"), ("single_cpu", "sse-starlette"), 1 / 4,
     ),
     Target(
         "single", f"{ONE}: CPU per delivered event, largest ÷ smallest over the numbers of streams",
-        ("single_cpu", "UvicornSink"), None, 1.25,
+        ("single_cpu", "HandoverSink"), None, 1.25,
     ),
     Target(
-        "burst", f"{BURST}: delivered events/s, UvicornSink ÷ floor",
-        ("burst_rate", "UvicornSink"), ("burst_rate", "floor"), 8, at_least=True,
+        "burst", f"{BURST}: delivered events/s, HandoverSink ÷ floor",
+        ("burst_rate", "HandoverSink"), ("burst_rate", "floor"), 8, at_least=True,
     ),
     Target(
-        "burst", f"{BURST}: delivered events/s, UvicornSink ÷ nchan",
-        ("burst_rate", "UvicornSink"), ("burst_rate", "nchan"), 12, at_least=True,
+        "burst", f"{BURST}: delivered events/s, HandoverSink ÷ nchan",
+        ("burst_rate", "HandoverSink"), ("burst_rate", "nchan"), 12, at_least=True,
     ),
     Target(
-        "memory", "memory per idle stream, UvicornSink ÷ bare uvicorn stream",
-        ("memory", "UvicornSink"), ("memory", "bare"), 1.35,
+        "memory", "memory per idle stream, HandoverSink ÷ bare uvicorn stream",
+        ("memory", "HandoverSink"), ("memory", "bare"), 1.35,
     ),
     Target(
-        "memory", "memory per idle stream, UvicornSink ÷ sse-starlette",
-        ("memory", "UvicornSink"), ("memory", "sse-starlette"), 1 / 3,
+        "memory", "memory per idle stream, HandoverSink ÷ sse-starlette",
+        ("memory", "HandoverSink"), ("memory", "sse-starlette"), 1 / 3,
     ),
     Target(
-        "channels", "as many channels as streams: worker CPU per event, UvicornSink ÷ floor",
+        "channels", "as many channels as streams: worker CPU per event, HandoverSink ÷ floor",
         ("channels_cpu", "personal"), ("channels_cpu", "floor"), 4,
     ),
     Target(
         "loop", "fan-out without pause: longest time the loop is away ÷ one full fan-out",
-        ("loop_longest", "UvicornSink"), ("loop_fan_out", "UvicornSink"), 1 / 8,
+        ("loop_longest", "HandoverSink"), ("loop_fan_out", "HandoverSink"), 1 / 8,
     ),
     Target(
         "admission", "CPU per admitted stream with Redis, first of its session ÷ bare uvicorn request",
