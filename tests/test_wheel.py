@@ -8,7 +8,7 @@ from sse_edge.delivery.wheel import TICK, Wheel
 class Item:
     """What the wheel needs of a stream."""
 
-    tick = 0
+    bucket = None
 
 
 def test_due_once_and_not_before():

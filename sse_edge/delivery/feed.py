@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import islice
+from operator import itemgetter
 
+from .few import Few, added, listed, without
 from .sink import framed
 from .stream import Heard, Stream
 
@@ -13,9 +15,13 @@ Cut = tuple[bytes, int, bytes]
 
 NOTHING: Cut = (b"", 0, b"")
 
+_NUMBER = itemgetter(0)
+
 
 class Feed:
     """A channel's streams and what was heard on it last: events, and resets among them.
+
+    Of a channel that one stream alone hears it takes little: what is empty is not there.
 
     What is heard is kept once for all streams, with its number in the order of the whole hub; a stream
     only knows the number that it has ``seen``.  So an event costs nothing per stream until it is written,
@@ -29,34 +35,34 @@ class Feed:
     history, in the order in which they came: what they have not seen stays for them.  ``last`` is the
     number of the newest that was heard, ``turn`` that of the newest that is not the same for every
     stream, and ``waits`` whether the feed waits for a round or is in one.  ``only`` are the feeds of a
-    stream that has no other.
+    stream that has no other, and ``name`` is the channel's, as such a stream has it.
     """
 
     __slots__ = (
         "_at",
         "_cut",
         "_heard",
-        "_numbers",
         "_round",
         "_seen",
         "_upto",
         "early",
         "last",
         "live",
+        "name",
         "only",
         "turn",
         "waits",
     )
 
-    def __init__(self) -> None:
-        self.live: set[Stream] = set()
-        self.early: dict[Stream, None] = {}
+    def __init__(self, channel: str = "") -> None:
+        self.live: Few = None
+        self.early: dict[Stream, None] | None = None
         self.last = 0
         self.turn = 0
+        self.name = (channel,)
         self.only: tuple[Feed, ...] = (self,)
         self.waits = False
-        self._numbers: list[int] = []
-        self._heard: list[Heard] = []
+        self._heard: list[tuple[int, Heard]] | None = None
         self._round: list[Stream] | None = None
         self._at = 0
         self._upto = 0
@@ -65,29 +71,34 @@ class Feed:
 
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
+        if self.early is None:
+            self.early = {}
         self.early[stream] = None
 
     def let_live(self, stream: Stream) -> None:
         """It has its history, and has seen everything."""
-        self.live.add(stream)
+        self.live = added(self.live, stream)
         self._grown(stream)
 
     def leave(self, stream: Stream) -> bool:
         """A stream goes; whether nobody is left."""
-        self.live.discard(stream)
+        self.live = without(self.live, stream)
         self._grown(stream)
         return not self.live and not self.early
 
     def _grown(self, stream: Stream) -> None:
-        if stream in self.early:
+        if self.early and stream in self.early:
             del self.early[stream]
-            if not self.early and not self.waits:
-                self._forget(self.last)
+            if not self.early:
+                self.early = None
+                if not self.waits:
+                    self._forget(self.last)
 
     def append(self, number: int, heard: Heard) -> None:
         """Take what was heard."""
-        self._numbers.append(number)
-        self._heard.append(heard)
+        if self._heard is None:
+            self._heard = []
+        self._heard.append((number, heard))
         self.last = number
         if heard.kind != "event":
             self.turn = number
@@ -95,27 +106,27 @@ class Feed:
 
     def after(self, seen: int) -> list[tuple[int, Heard]]:
         """What was heard after number ``seen``."""
-        if seen >= self.last:
+        if seen >= self.last or self._heard is None:
             return []
-        first = bisect_right(self._numbers, seen)
-        return list(zip(self._numbers[first:], self._heard[first:], strict=True))
+        return self._heard[bisect_right(self._heard, seen, key=_NUMBER) :]
 
     def joined(self, seen: int) -> Cut:
         """The same as one piece; all streams that have seen as much share it."""
         if seen != self._seen:
-            first = bisect_right(self._numbers, seen)
-            count = len(self._heard) - first
+            heard = self._heard or []
+            first = bisect_right(heard, seen, key=_NUMBER)
+            count = len(heard) - first
             if count == 1:
-                data = self._heard[first].frame
+                data = heard[first][1].frame
             else:
-                data = b"".join([heard.frame for heard in islice(self._heard, first, None)])
+                data = b"".join([each.frame for _, each in islice(heard, first, None)])
             self._seen, self._cut = seen, (data, count, framed(data))
         return self._cut
 
     def next(self, count: int) -> list[Stream]:
         """The next streams of the round, ``count`` at most; the first call begins one."""
         if self._round is None:
-            self._round, self._at, self._upto = list(self.live), 0, self.last
+            self._round, self._at, self._upto = listed(self.live), 0, self.last
         at = self._at
         self._at += count
         return self._round[at : self._at]
@@ -127,18 +138,18 @@ class Feed:
         self._round = None
         self.waits = self.last > self._upto
         if not self.waits and not self.early:  # as most rounds end
-            self._numbers.clear()
-            self._heard.clear()
+            self._heard = None
             self._seen, self._cut = -1, NOTHING
             return True
-        first = next(iter(self.early), None)
+        first = next(iter(self.early or ()), None)
         self._forget(self._upto if first is None else min(self._upto, first.seen))
         return True
 
     def _forget(self, upto: int) -> None:
-        if not self._numbers:
+        if self._heard is None:
             return
-        gone = bisect_right(self._numbers, upto)
-        del self._numbers[:gone], self._heard[:gone]
+        del self._heard[: bisect_right(self._heard, upto, key=_NUMBER)]
+        if not self._heard:
+            self._heard = None
         self._seen = -1
         self._cut = NOTHING

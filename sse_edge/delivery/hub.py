@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FORBIDDEN_SINCE, SLOW, E
 from . import frames
 from .backlog import Backlog, Bounds
 from .feed import Feed
+from .few import listed
 from .lifetime import NEVER, Lifetime
 from .roster import Roster
 from .rounds import FEW, Rounds
@@ -27,6 +29,9 @@ HERD = 100
 
 AGAIN = 0.2
 """Seconds before a stream that was taken while the backend was away asks again."""
+
+SPREAD = 64
+"""Different silences before a keep-alive, each one object for all streams that have it."""
 
 GOODBYE = 5.0
 """Seconds for a client to take the last bytes of an ended stream, after which it is let go of."""
@@ -65,6 +70,7 @@ class Hub:
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
         self._chance = chance
+        self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
         self._feeds: dict[str, Feed] = {}
         self._closed = False
         self._hurry = asyncio.Event()
@@ -121,11 +127,11 @@ class Hub:
             opened=now,
             deadline=now + life,
             last_ending=last_ending,
-            silence=self.lifetime.silence(self._chance()),
+            silence=self._silences[int(self._chance() * len(self._silences))],
             user=user,
             session=session,
-            address=address,
-            path=path,
+            address=_shared(address),
+            path=_shared(path),
             hub=self,
         )
 
@@ -151,7 +157,7 @@ class Hub:
     def on(self, channel: str) -> list[Stream]:
         """The streams that hear ``channel``."""
         feed = self._feeds.get(channel)
-        return [] if feed is None else [*feed.live, *feed.early]
+        return [] if feed is None else [*listed(feed.live), *(feed.early or ())]
 
     def _listen(self, stream: Stream) -> None:
         self.streams.add(stream)
@@ -159,7 +165,10 @@ class Hub:
         self.sessions.add(stream.session, stream)
         self._empty.clear()
         feeds = [self._feed(channel) for channel in stream.channels]
-        stream.feeds = feeds[0].only if len(feeds) == 1 else tuple(feeds)
+        if len(feeds) == 1:  # whoever hears the same shares these
+            stream.feeds, stream.channels = feeds[0].only, feeds[0].name
+        else:
+            stream.feeds = tuple(feeds)
         stream.seen = self._rounds.number
         for feed in stream.feeds:
             feed.join(stream)
@@ -167,7 +176,7 @@ class Hub:
     def _feed(self, channel: str) -> Feed:
         feed = self._feeds.get(channel)
         if feed is None:
-            feed = self._feeds[channel] = Feed()
+            feed = self._feeds[channel] = Feed(channel)
         return feed
 
     def _leave(self, stream: Stream) -> None:
@@ -410,3 +419,9 @@ class Hub:
 
     def _retry_ms(self) -> int:
         return self.lifetime.retry_ms(self._chance())
+
+
+@functools.lru_cache(1024)
+def _shared(text: str) -> str:
+    """The same text as one object for all who have it: paths and addresses repeat."""
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .few import Few, added, listed, without
 from .stream import Stream
 
 
@@ -13,37 +14,29 @@ class Roster:
     __slots__ = ("_streams",)
 
     def __init__(self) -> None:
-        self._streams: dict[str, Stream | set[Stream]] = {}
+        self._streams: dict[str, Few] = {}
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def add(self, name: str | None, stream: Stream) -> None:
         """Enter ``stream``; None is no name."""
-        if name is None:
-            return
-        known = self._streams.setdefault(name, stream)
-        if isinstance(known, set):
-            known.add(stream)
-        elif known is not stream:
-            self._streams[name] = {known, stream}
+        if name is not None:
+            self._streams[name] = added(self._streams.get(name), stream)
 
     def discard(self, name: str | None, stream: Stream) -> None:
         """Strike ``stream`` off, if it is there."""
-        known = None if name is None else self._streams.get(name)
-        if name is None or known is None:
+        if name is None or name not in self._streams:
             return
-        if isinstance(known, set):
-            known.discard(stream)
-        if known is stream or known == set():
+        left = without(self._streams[name], stream)
+        if left is None:
             del self._streams[name]
+        else:
+            self._streams[name] = left
 
     def of(self, name: str) -> list[Stream]:
         """The streams of a name."""
-        known = self._streams.get(name)
-        if known is None:
-            return []
-        return list(known) if isinstance(known, set) else [known]
+        return listed(self._streams.get(name))
 
     def among(self, names: Mapping[str, object]) -> list[Stream]:
         """The streams of all these names; costs as much as there are names here or there, the smaller."""

@@ -15,6 +15,7 @@ from .sink import Sink
 if TYPE_CHECKING:
     from .feed import Feed
     from .hub import Hub
+    from .wheel import Bucket
 
 PIECE = 262_144
 """Bytes that a stream's sink is given at a time, and about as many that it holds: the rest waits where all
@@ -59,6 +60,7 @@ class Stream:
         "backlog",
         "begin",
         "behind",
+        "bucket",
         "channels",
         "deadline",
         "ending",
@@ -79,7 +81,6 @@ class Stream:
         "sink",
         "size",
         "stalled",
-        "tick",
         "upto",
         "user",
         "waiting",
@@ -129,7 +130,7 @@ class Stream:
         self.backlog: Backlog | None = None
         self.events = 0
         self.size = 0
-        self.tick = 0
+        self.bucket: Bucket | None = None
         self.recheck = NEVER
         self.waiting: asyncio.Task[None] | None = None
 

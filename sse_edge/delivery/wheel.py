@@ -13,11 +13,21 @@ TICK = 0.05
 """The wheel's step, in seconds: the exactness of keep-alives and deadlines."""
 
 
+class Bucket(set[Stream]):
+    """Streams that are due in the same tick."""
+
+    __slots__ = ("tick",)
+
+    def __init__(self, tick: int) -> None:
+        super().__init__()
+        self.tick = tick
+
+
 class Wheel:
     """Streams by the tick in which they are due next.  Placing and removing cost one set operation."""
 
     def __init__(self, now: float) -> None:
-        self._buckets: dict[int, set[Stream]] = {}
+        self._buckets: dict[int, Bucket] = {}
         self._next = int(now / TICK)
 
     def place(self, stream: Stream, due: float) -> None:
@@ -25,20 +35,20 @@ class Wheel:
         self.remove(stream)
         if due == NEVER:
             return
-        tick = stream.tick = max(self._next, ceil(due / TICK))
+        tick = max(self._next, ceil(due / TICK))
         bucket = self._buckets.get(tick)
         if bucket is None:
-            self._buckets[tick] = {stream}
-        else:
-            bucket.add(stream)
+            bucket = self._buckets[tick] = Bucket(tick)
+        bucket.add(stream)
+        stream.bucket = bucket
 
     def remove(self, stream: Stream) -> None:
         """Forget ``stream``."""
-        bucket = self._buckets.get(stream.tick)
+        bucket, stream.bucket = stream.bucket, None
         if bucket is not None:
             bucket.discard(stream)
             if not bucket:
-                del self._buckets[stream.tick]
+                self._buckets.pop(bucket.tick, None)
 
     def due(self, now: float, most: int = sys.maxsize) -> list[Stream]:
         """Take out the streams that are due, the oldest first, and ``most`` at most: the rest stays due."""
@@ -51,11 +61,13 @@ class Wheel:
             bucket = self._buckets.get(tick)
             if bucket is None:
                 continue
-            if len(due) + len(bucket) > most:
-                due.extend([bucket.pop() for _ in range(most - len(due))])
+            while bucket and len(due) < most:
+                stream = bucket.pop()
+                stream.bucket = None
+                due.append(stream)
+            if bucket:
                 self._next = tick
                 return due
-            due.extend(bucket)
             del self._buckets[tick]
         self._next = max(self._next, last + 1)
         return due
