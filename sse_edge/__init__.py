@@ -1,5 +1,6 @@
 """Server-Sent Events for any ASGI app: who may listen, what they hear, and nothing lost unnoticed."""
 
+from .admission.channel import Channel
 from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
 from .backends.memory import MemoryBackend
@@ -15,6 +16,7 @@ from .refusals import LogSample
 
 __all__ = [
     "Anonymous",
+    "Channel",
     "ConfigError",
     "Event",
     "Identity",

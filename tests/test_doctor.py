@@ -1,8 +1,11 @@
 """What the doctor makes of observations: tables."""
 
+import gzip
+
 import pytest
 
 from sse_edge.backends.redis.inspection import RedisState
+from sse_edge.delivery.compression import HEAD, Gzip, block
 from sse_edge.doctor import judgement
 from sse_edge.doctor.finding import FAULTS, Level, found, ok, unknown, worst
 from sse_edge.doctor.machine import Machine
@@ -130,6 +133,19 @@ def test_first_byte(seen, expected):
 def test_compression(encoding, expected):
     """Any encoding but none."""
     assert codes(judgement.compression(said(("content-encoding", encoding)))) == expected
+
+
+def test_compression_by_the_edge():
+    """The edge's own compression holds nothing back; what a proxy made of the same stream may."""
+    ours = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
+    ours.take(0.1, HEAD + Gzip().own(GREETING))
+    assert ours.pieces == [(0.1, GREETING)]
+    finding = judgement.compression(ours)
+    assert (finding.code, finding.seen) == ("", "gzip, by the edge itself")
+    for made in (gzip.compress(GREETING), HEAD + block(GREETING)):
+        proxys = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
+        proxys.take(0.1, made)
+        assert codes(judgement.compression(proxys)) == ["compressed"]
 
 
 @pytest.mark.parametrize(

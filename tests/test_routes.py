@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from sse_edge.admission.channel import Channel
 from sse_edge.admission.routes import Resolved, Routes
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError
@@ -212,6 +213,36 @@ async def test_functions(function):
     assert await resolve(routes, "/events/x") == Resolved(("u42:-", "/events/x"), frozenset())
 
 
+@pytest.mark.parametrize(
+    ("target", "compress"),
+    [
+        ("a", False),
+        (Channel("a"), False),
+        (Channel("a", compress=True), True),
+        ([Channel("a", compress=True), Channel("b:{user}", compress=True)], True),
+        ([Channel("a", compress=True), "b"], False),
+        (lambda request: [Channel("a", compress=True)], True),
+        (lambda request: [Channel("a", compress=True), "b"], False),
+        (lambda request: ["a"], False),
+    ],
+)
+async def test_a_stream_is_compressed_if_all_its_channels_are(target, compress):
+    """What one channel has not opted into is not compressed together with another."""
+    found = await resolve(Routes("/events", {"/events/x": target}), "/events/x")
+    assert found.channels[0] == "a"
+    assert found.compress is compress
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"), [((1,), "channels"), ((None,), "channels"), (("a", 1), "compress")]
+)
+def test_a_channel_that_is_none(arguments, field):
+    """A Channel that cannot work is refused where it is made."""
+    with pytest.raises(ConfigError) as caught:
+        Channel(*arguments)
+    assert caught.value.field == field
+
+
 async def test_one_function_for_everything():
     """One function answers every path under the prefix and no other."""
     routes = Routes("/events", asked)
@@ -331,6 +362,10 @@ def test_matching_is_linear(path):
                 "{id}{id}",
                 "x:{id}-{user}",
                 ["user:{user}", "user:{id}-x"],
+                Channel("{unknown}"),
+                [Channel("a"), "a"],
+                [Channel("a"), Channel("a", compress=True)],
+                {"a": Channel("a")},
             ]
         ),
         ("channels", "/events", {"/events/me": "user:{user}"}, {"anonymous": True}),

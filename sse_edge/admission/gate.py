@@ -33,6 +33,7 @@ from ..outcome import (
     Refusal,
 )
 from .callback import callback, takes_values
+from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, own_origin, rebound
 from .revocations import Revocations, session_life
@@ -69,7 +70,8 @@ class Admission:
 
     ``cursor`` is the place up to which the client says it has seen everything.  ``subjects`` are the
     leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
-    so that it has to be asked again, each with the values that its name was filled with.
+    so that it has to be asked again, each with the values that its name was filled with.  ``varies`` is
+    whether the stream is compressed for clients that take it, and ``compress`` whether this one does.
     """
 
     identity: Identity
@@ -78,6 +80,8 @@ class Admission:
     address: str
     subjects: tuple[str, ...]
     guarded: Mapping[str, Values] = field(default_factory=dict)
+    varies: bool = False
+    compress: bool = False
 
 
 class Gate:
@@ -169,7 +173,9 @@ class Gate:
         if isinstance(subjects, Refusal):
             return subjects.of(identity.user)
         # No await from here on: who holds leases must learn of them.
-        return Admission(identity, resolved.channels, cursor, address, subjects, guarded)
+        varies = resolved.compress
+        compress = varies and takes_gzip(request.all(b"accept-encoding"))
+        return Admission(identity, resolved.channels, cursor, address, subjects, guarded, varies, compress)
 
     def changed(self, admission: Admission, now: float, *, streams: int, draining: bool) -> Refusal | None:
         """Why an admitted stream may not open after all: much can happen while ``authorize`` is asked."""

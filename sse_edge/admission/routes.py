@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
 from ..pattern import SEPARATOR
 from .callback import Callback, callback
+from .channel import Channel
 from .settings import matching, strings, whole
 from .template import PLACEHOLDER, Template, check_apart, placeholders
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..asgi import Request
     from ..identity import Identity
 
-ChannelsFor = str | Sequence[str] | Callable[["Request"], Any]
+ChannelsFor = str | Channel | Sequence[str | Channel] | Callable[["Request"], Any]
 """Channel templates, or a function (sync or async) of the request that returns a list of channels."""
 
 ChannelMap = Mapping[str, ChannelsFor] | Callable[["Request"], Any]
@@ -41,16 +42,19 @@ _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """The channels of one request; ``open`` are those that this user may read for being
-    this user, and ``values`` what each of the others was filled with, if it was."""
+    this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
+    all of them may be compressed together."""
 
     channels: tuple[str, ...]
     open: frozenset[str]
     values: Mapping[str, Values] = field(default_factory=dict)
+    compress: bool = False
 
 
 class _Templates(NamedTuple):
     each: tuple[Template, ...]
     names: frozenset[str]
+    compress: bool
 
 
 _Source = _Templates | Callback
@@ -166,7 +170,7 @@ class Routes:
             for channel, one in made.items()
             if channel not in open_
         }
-        return Resolved(tuple(made), frozenset(open_), filled)
+        return Resolved(tuple(made), frozenset(open_), filled, templates.compress)
 
     def _hint(self) -> None:
         if not self._hinted:
@@ -181,12 +185,12 @@ class Routes:
         if not names:
             return NOT_FOUND
         try:
-            channels = tuple(dict.fromkeys(map(check_channel, names)))
+            channels = tuple(dict.fromkeys(check_channel(_text(name)) for name in names))
         except EventError as error:
             return BAD_REQUEST.because(str(error))
         if len(channels) > self._max_channels:
             return BAD_REQUEST.because(f"more than {self._max_channels} channels")
-        return Resolved(channels, frozenset())
+        return Resolved(channels, frozenset(), compress=_compress(names))
 
     def _add(self, template: str, target: ChannelsFor) -> None:
         if not self.under(template):
@@ -202,14 +206,15 @@ class Routes:
         else:
             self._static[template] = source
 
-    def _templates(self, target: str | Sequence[str], names: list[str]) -> _Templates:
-        texts = (target,) if isinstance(target, str) else strings("channels", target)
+    def _templates(self, target: str | Channel | Sequence[str | Channel], names: list[str]) -> _Templates:
+        named = target if isinstance(target, list | tuple | set | frozenset) else (target,)
+        texts = strings("channels", [_text(one) for one in named])
         if not texts or len(texts) > self._max_channels:
             raise ConfigError("channels", f"a path has 1 to {self._max_channels} channels", target)
         if len(set(texts)) < len(texts):
             raise ConfigError("channels", "a channel appears twice", target)
         each = tuple(self._template(text, names) for text in texts)
-        return _Templates(each, frozenset().union(*(one.names for one in each)))
+        return _Templates(each, frozenset().union(*(one.names for one in each)), _compress(named))
 
     def _template(self, text: str, names: list[str]) -> Template:
         template = Template.of(text)
@@ -218,6 +223,14 @@ class Routes:
         if unknown := template.names - {*names, "user"}:
             raise ConfigError("channels", f"{{{min(unknown)}}} is not in the path", text)
         return template
+
+
+def _text(channel: object) -> object:
+    return channel.template if isinstance(channel, Channel) else channel
+
+
+def _compress(channels: Iterable[object]) -> bool:
+    return all(isinstance(channel, Channel) and channel.compress for channel in channels)
 
 
 def _compile(template: str) -> re.Pattern[str]:

@@ -119,7 +119,7 @@ class Examination:
 
     async def _live(self, stream: Connection, seen: Answer) -> AsyncIterator[Finding]:
         """What needs a stream that can be read."""
-        if not seen.pieces or seen.header("content-encoding"):
+        if not seen.pieces or seen.coded:
             yield unknown("events", "nothing can be read yet; examine again without this fault")
             return
         yield judgement.retry(heard(seen))
@@ -261,7 +261,7 @@ def _first_block(answer: Answer) -> bool:
     """Whether the greeting of a stream has come; any other answer is read to its end."""
     if answer.status != 200 or answer.header("content-length"):
         return False
-    return bool(answer.pieces) and (bool(answer.header("content-encoding")) or bool(heard(answer)))
+    return bool(answer.pieces) and (bool(answer.coded) or bool(heard(answer)))
 
 
 async def collect(findings: AsyncIterator[Finding], tell: Callable[[Finding], None]) -> list[Finding]:

@@ -113,10 +113,9 @@ def first_byte(seen: Answer, patience: float) -> Finding:
 
 def compression(seen: Answer) -> Finding:
     """Whether the stream is compressed."""
-    encoding = seen.header("content-encoding")
-    if encoding and encoding != "identity":
-        return found("compression", "compressed", f"Content-Encoding: {encoding}")
-    return ok("compression", "none")
+    if seen.coded:
+        return found("compression", "compressed", f"Content-Encoding: {seen.coded}")
+    return ok("compression", "gzip, by the edge itself" if seen.by_edge else "none")
 
 
 def http_version(target: Target, protocol: str | None) -> Finding:

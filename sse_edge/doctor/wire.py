@@ -7,6 +7,7 @@ import contextlib
 import os
 import ssl
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import h11
 
+from ..delivery.compression import HEAD, STORED_FIRST
 from ..errors import ConfigError, EdgeError
 
 CHUNK = 65536
@@ -42,6 +44,9 @@ H2C: Headers = (
     ("HTTP2-Settings", "AAMAAABkAAQAAP__"),  # SETTINGS: 100 streams, a window of 65,535
 )
 """What asks a server to go on in HTTP/2 without TLS (RFC 7540, 3.2): no browser does."""
+
+
+_BY_EDGE = HEAD + STORED_FIRST
 
 
 class UnreachableError(EdgeError):
@@ -112,7 +117,10 @@ class End(Enum):
 
 @dataclass(slots=True)
 class Answer:
-    """An answer so far.  Times are seconds since the request was sent; ``head_at`` None: no head came."""
+    """An answer so far.  Times are seconds since the request was sent; ``head_at`` None: no head came.
+
+    ``pieces`` of the body are as they came, but for what the edge itself compressed (``by_edge``).
+    """
 
     status: int = 0
     headers: Headers = ()
@@ -120,6 +128,23 @@ class Answer:
     pieces: list[tuple[float, bytes]] = field(default_factory=list)
     end: End = End.OPEN
     end_at: float = 0.0
+    by_edge: bool = False
+    _gzip: zlib._Decompress | None = None
+
+    def take(self, at: float, data: bytes) -> None:
+        """Another piece of the body has come."""
+        if not self.pieces and self.header("content-encoding") == "gzip" and data.startswith(_BY_EDGE):
+            self.by_edge = True
+            self._gzip = zlib.decompressobj(31)
+        if self._gzip is not None:
+            data = self._gzip.decompress(data)
+        self.pieces.append((at, data))
+
+    @property
+    def coded(self) -> str:
+        """The content coding that something in front of the edge gave it; "" if nothing did."""
+        encoding = self.header("content-encoding")
+        return "" if self.by_edge or encoding == "identity" else encoding
 
     def header(self, name: str) -> str:
         """A header's values, joined; "" if there is none."""
@@ -253,7 +278,7 @@ class Connection:
             if event.status_code == 101:  # nothing of HTTP/1.1 follows
                 answer.end, answer.end_at = End.CLEAN, self.now
         elif isinstance(event, h11.Data):
-            answer.pieces.append((self.now, bytes(event.data)))
+            answer.take(self.now, bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
             answer.end, answer.end_at = End.CLEAN, self.now
         elif isinstance(event, h11.ConnectionClosed):
