@@ -304,11 +304,12 @@ class SSEMiddleware:
             await self._refuse(worker, request, send, verdict, headers)
         elif request.method == "HEAD":
             # Not respond(): a stream has no Content-Length, so neither has its HEAD.
-            await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers]})
+            head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            send = unframed(scope, send)
-            sink = open_sink(send, receive, [*STREAM_HEADERS, *headers], handover=self._handover)
+            head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
+            sink = open_sink(unframed(scope, send), receive, head, handover=self._handover)
             opened = None
             try:
                 opened = await self._open(worker, verdict, sink, request.path)
@@ -328,7 +329,14 @@ class SSEMiddleware:
             return refusal.of(identity.user)
         remaining = None if identity.expires is None else identity.expires - now
         stream = hub.new_stream(
-            admission.channels, sink, remaining, identity.user, identity.session, admission.address, path
+            admission.channels,
+            sink,
+            remaining,
+            identity.user,
+            identity.session,
+            admission.address,
+            path,
+            compress=admission.compress,
         )
         blind = self._accepts_blindly and not hub.subscriber.connected
         try:
@@ -347,7 +355,7 @@ class SSEMiddleware:
         """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
         try:
             # The first bytes do not wait for history, so that no proxy holds the headers back.
-            await stream.sink.start(hub.greeting(), stream)
+            await stream.begin_response(hub.greeting())
             if blind:
                 hub.catch_up_later(stream, cursor)
             else:
@@ -373,6 +381,14 @@ class SSEMiddleware:
             await respond(send, 200, [*STREAM_HEADERS, *headers], body)
         else:
             await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
+
+
+def _coding(admission: Admission) -> Headers:
+    """What a stream's head says of how it is coded."""
+    if not admission.varies:
+        return []
+    vary = (b"vary", b"accept-encoding")
+    return [vary, (b"content-encoding", b"gzip")] if admission.compress else [vary]
 
 
 async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:

@@ -18,6 +18,11 @@ def tick(number: int, chance: random.Random) -> bytes:
     return f"id: {number}-0.abcd\nevent: tick\ndata: {data}\n\n".encode()
 
 
+def cut_of(data: bytes, window: Window, seen: int) -> Cut:
+    """What a feed has for streams that have seen as much."""
+    return Cut(data, 1, b"", window, seen)
+
+
 class Client:
     """One stream's other end: takes bytes as they come, and knows what it should have read."""
 
@@ -59,7 +64,7 @@ def test_what_everybody_was_given_before_makes_an_event_small() -> None:
     window = Window()
     for number in range(1, 200):
         window.append(number, tick(number, chance))
-    cut = Cut(tick(200, chance), 1, window, 199)
+    cut = cut_of(tick(200, chance), window, 199)
     assert len(cut.compressed(0)) * 3 < len(cut.compressed(199))
 
 
@@ -68,7 +73,7 @@ def test_each_form_is_made_once() -> None:
     window = Window()
     for number in range(1, 100):
         window.append(number, b"data: %d\n\n" % number)
-    cut = Cut(b"data: 100\n\n", 1, window, 99)
+    cut = cut_of(b"data: 100\n\n", window, 99)
     forms = [cut.compressed(since) for since in range(100)]
     assert len({id(form) for form in forms}) == 6  # all of the window, 64, 16, 4, 1, alone
     assert forms[98] is not forms[99]
@@ -80,7 +85,7 @@ def test_a_stream_that_was_given_less_is_not_referred_to_more() -> None:
     for number in range(1, 100):
         window.append(number, b"data: %d is a number\n\n" % number)
     for seen in range(1, 100):
-        cut = Cut(b"data: 100 is a number\n\n", 1, window, seen)
+        cut = cut_of(b"data: 100 is a number\n\n", window, seen)
         for since in range(seen + 1):
             inflate = zlib.decompressobj(-15)
             inflate.decompress(
@@ -97,7 +102,7 @@ def test_a_window_is_bounded() -> None:
     assert len(window) <= KEPT // 1_000
     window.append(1_000, b"y" * KEPT * 2)
     assert len(window) == 1
-    assert Cut(b"z", 1, window, 1_000).compressed(999)
+    assert cut_of(b"z", window, 1_000).compressed(999)
 
 
 def test_a_cleared_window_is_referred_to_by_nobody() -> None:
@@ -105,7 +110,7 @@ def test_a_cleared_window_is_referred_to_by_nobody() -> None:
     window = Window()
     window.append(1, b"data: one\n\n")
     window.clear()
-    cut = Cut(b"data: two\n\n", 1, window, 1)
+    cut = cut_of(b"data: two\n\n", window, 1)
     assert cut.compressed(0) is cut.compressed(1)
 
 
@@ -146,7 +151,7 @@ def test_any_mixture_is_one_file(seed: int) -> None:
             if len(owners) == 1:
                 which = owners.pop()
                 data = b"".join(f for _, _, f in new)
-                cut = Cut(data, len(new), feeds[which], client.seen)
+                cut = cut_of(data, feeds[which], client.seen)
                 client.take(client.gzip.shared(cut, feeds[which], client.seen), data)
             elif new:
                 data = b"".join(f for _, _, f in new)

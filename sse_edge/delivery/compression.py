@@ -12,6 +12,7 @@ from __future__ import annotations
 import zlib
 from bisect import bisect_right
 from collections import deque
+from functools import lru_cache
 
 HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 """The first bytes of a gzip file without a name, a time or a system (RFC 1952 2.3)."""
@@ -22,11 +23,17 @@ STORED_FIRST = b"\x00"
 WINDOW = 32_768
 """Bytes that deflate may refer back to (RFC 1951 2)."""
 
+MANY = 8
+"""Compressed streams on a feed from which on its last events are kept to be referred to."""
+
 KEPT = 2 * WINDOW
 """Bytes of a feed that are kept to be referred to: whoever lags by a window still gets what it can."""
 
 STORED = 128
 """Bytes below which a piece of one stream's own is not worth a compressor: 6 µs against 0.2 (measured)."""
+
+COMMON = 4096
+"""Bytes from which on a piece of one stream's own may be another's too: what many have missed."""
 
 STEPS = (64, 16, 4, 1)
 """How many of the last events a stream must have been given, besides as many as fit in the window, for
@@ -43,6 +50,9 @@ def block(data: bytes, after: bytes = b"") -> bytes:
     return compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
+_recent = lru_cache(maxsize=16)(block)
+
+
 def stored(data: bytes) -> bytes:
     """``data`` as a block that is not compressed, of at most 65,535 bytes (RFC 1951 3.2.4)."""
     size = len(data)
@@ -50,17 +60,21 @@ def stored(data: bytes) -> bytes:
 
 
 class Cut:
-    """What a feed has for all streams that have seen as much, as bytes: ``data``, which is ``events``.
+    """What a feed has for all streams that have seen as much, as bytes.
 
-    ``after`` is what they were given of this feed before, newest last, if it is to be compressed.
+    ``data`` is so many ``events``, and ``chunk`` the same framed.  ``window`` is what they were given of the
+    feed before, up to event number ``seen``; None where it is not kept.
     """
 
-    __slots__ = ("_after", "_blocks", "_starts", "data", "events")
+    __slots__ = ("_blocks", "_given", "_starts", "chunk", "data", "events")
 
-    def __init__(self, data: bytes, events: int, after: Window | None = None, seen: int = 0) -> None:
+    def __init__(
+        self, data: bytes, events: int, chunk: bytes = b"", window: Window | None = None, seen: int = 0
+    ) -> None:
         self.data = data
         self.events = events
-        self._after, self._starts = (b"", ()) if after is None else after.upto(seen)
+        self.chunk = chunk
+        self._given, self._starts = (b"", ()) if window is None else window.upto(seen)
         self._blocks: dict[int, bytes] = {}
 
     def compressed(self, since: int) -> bytes:
@@ -74,7 +88,7 @@ class Cut:
     def _block(self, size: int) -> bytes:
         made = self._blocks.get(size)
         if made is None:
-            made = self._blocks[size] = block(self.data, self._after[-size:] if size else b"")
+            made = self._blocks[size] = block(self.data, self._given[-size:] if size else b"")
         return made
 
 
@@ -149,7 +163,9 @@ class Gzip:
         """What only this stream is given."""
         self._count(data)
         self.feed = None
-        return stored(data) if len(data) < STORED else block(data)
+        if len(data) < STORED:
+            return stored(data)
+        return block(data) if len(data) < COMMON else _recent(data)
 
     def shared(self, cut: Cut, feed: object, seen: int) -> bytes:
         """What all streams of ``feed`` are given that have ``seen`` as much."""

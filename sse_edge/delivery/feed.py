@@ -6,14 +6,12 @@ from bisect import bisect_right
 from itertools import islice
 from operator import itemgetter
 
+from .compression import MANY, Cut, Window
 from .few import Few, added, listed, without
 from .sink import framed
 from .stream import Heard, Stream
 
-Cut = tuple[bytes, int, bytes]
-"""A piece, how many events that are, and the piece framed."""
-
-NOTHING: Cut = (b"", 0, b"")
+NOTHING = Cut(b"", 0)
 
 _NUMBER = itemgetter(0)
 
@@ -36,6 +34,9 @@ class Feed:
     number of the newest that was heard, ``turn`` that of the newest that is not the same for every
     stream, and ``waits`` whether the feed waits for a round or is in one.  ``only`` are the feeds of a
     stream that has no other, and ``name`` is the channel's, as such a stream has it.
+
+    Once some of many streams are compressed, the last events that were given are kept as well, for the next
+    ones to be compressed after.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Feed:
         "_round",
         "_seen",
         "_upto",
+        "_window",
         "early",
         "last",
         "live",
@@ -68,6 +70,7 @@ class Feed:
         self._upto = 0
         self._seen = -1
         self._cut = NOTHING
+        self._window: Window | None = None
 
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
@@ -100,9 +103,11 @@ class Feed:
             self._heard = []
         self._heard.append((number, heard))
         self.last = number
+        self._seen = -1
         if heard.kind != "event":
             self.turn = number
-        self._seen = -1
+        elif self._window is not None:
+            self._window.append(number, heard.frame)
 
     def after(self, seen: int) -> list[tuple[int, Heard]]:
         """What was heard after number ``seen``."""
@@ -110,7 +115,7 @@ class Feed:
             return []
         return self._heard[bisect_right(self._heard, seen, key=_NUMBER) :]
 
-    def joined(self, seen: int) -> Cut:
+    def cut(self, seen: int) -> Cut:
         """The same as one piece; all streams that have seen as much share it."""
         if seen != self._seen:
             heard = self._heard or []
@@ -120,8 +125,14 @@ class Feed:
                 data = heard[first][1].frame
             else:
                 data = b"".join([each.frame for _, each in islice(heard, first, None)])
-            self._seen, self._cut = seen, (data, count, framed(data))
+            self._seen, self._cut = seen, Cut(data, count, framed(data), self._window, seen)
         return self._cut
+
+    def keep_window(self) -> None:
+        """Some of the streams are compressed: if there are many, keep what they are given from here on."""
+        many = isinstance(self.live, set) and len(self.live) >= MANY
+        if many is not (self._window is not None):
+            self._window = Window() if many else None
 
     def next(self, count: int) -> list[Stream]:
         """The next streams of the round, ``count`` at most; the first call begins one."""

@@ -15,6 +15,7 @@ from ..event import EventId, Place
 from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .backlog import Backlog, Bounds
+from .compression import Gzip
 from .feed import Feed
 from .few import listed
 from .lifetime import NEVER, Lifetime
@@ -117,8 +118,13 @@ class Hub:
         session: str | None,
         address: str = "",
         path: str = "",
+        *,
+        compress: bool = False,
     ) -> Stream:
-        """A stream that is not open yet; ``remaining`` seconds are left of its session (None: no end)."""
+        """A stream that is not open yet; ``remaining`` seconds are left of its session (None: no end).
+
+        ``compress``: its bytes are to be gzip.
+        """
         now = self.now
         life, last_ending = self.lifetime.deadline(remaining, self._chance())
         return Stream(
@@ -133,6 +139,7 @@ class Hub:
             address=_shared(address),
             path=_shared(path),
             hub=self,
+            gzip=Gzip() if compress else None,
         )
 
     async def subscribe(self, stream: Stream) -> None:

@@ -136,7 +136,8 @@ class Rounds:
     def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
         """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""
         number, last, turn, only = self.number, feed.last, feed.turn, feed.only
-        delivered, cut, data, events, chunk = 0, -1, *NOTHING
+        delivered, at, cut = 0, -1, NOTHING
+        data, events, chunk = cut.data, cut.events, cut.chunk
         for stream in streams:
             seen = stream.seen
             if seen >= last or stream.ending is not None:
@@ -154,14 +155,18 @@ class Rounds:
             if stream.behind and self.is_slow(stream, now):
                 self._end(stream, SLOW)
                 continue
-            if seen != cut:
-                data, events, chunk = feed.joined(seen)
-                cut = seen
+            if seen != at:
+                cut, at = feed.cut(seen), seen
+                data, events, chunk = cut.data, cut.events, cut.chunk
                 if len(data) > PIECE:  # too much at a time, also for those that have seen less
                     turn = seen + 1
                     self.write(stream, now)
                     continue
             delivered += events
+            if stream.gzip is not None:
+                stream.give_shared(cut, feed, now)
+                stream.seen = number
+                continue
             stream.seen = number
             # Stream.give, without the call.
             stream.events += events
@@ -190,8 +195,7 @@ class Rounds:
             stream.stalled = True
             stream.sink.when_ready(partial(self._go_on, stream))
         elif stream.goodbye is not None:
-            goodbye, stream.goodbye = stream.goodbye, None
-            stream.sink.finish(goodbye)
+            stream.end_response()
 
     def _go_on(self, stream: Stream) -> None:
         stream.stalled = False

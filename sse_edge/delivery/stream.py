@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..event import EventId, Place, without_id
 from ..outcome import Ending
 from .backlog import Backlog
+from .compression import HEAD, Cut, Gzip
 from .lifetime import NEVER
 from .sink import Sink
 
@@ -49,7 +50,8 @@ class Stream:
     ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
     then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
-    watches what has not left.  ``recheck`` is when its right to its channels is asked again.  Times are
+    watches what has not left.  ``gzip`` is there if its client is sent gzip: what counts as bytes then are
+    those on the wire.  ``recheck`` is when its right to its channels is asked again.  Times are
     the hub's clock, in seconds.
     """
 
@@ -67,6 +69,7 @@ class Stream:
         "events",
         "feeds",
         "goodbye",
+        "gzip",
         "last_ending",
         "last_write",
         "opened",
@@ -101,8 +104,10 @@ class Stream:
         address: str = "",
         path: str = "",
         hub: Hub | None = None,
+        gzip: Gzip | None = None,
     ) -> None:
         self._hub = hub
+        self.gzip = gzip
         self.address = address
         self.path = path
         self.channels = channels
@@ -247,8 +252,34 @@ class Stream:
         """Pass bytes to the sink at once, which are so many events."""
         self.events += events
         self.last_write = now
+        if self.gzip is not None:
+            data = self.gzip.own(data)
         self.size += len(data)
         self.behind = self.sink.write(data)
+
+    def give_shared(self, cut: Cut, feed: Feed, now: float) -> None:
+        """The same with what all streams of ``feed`` are given that have seen as much."""
+        self.events += cut.events
+        self.last_write = now
+        if self.gzip is None:
+            self.size += len(cut.data)
+            self.behind = self.sink.write(cut.data, cut.chunk)
+        else:
+            feed.keep_window()
+            data = self.gzip.shared(cut, feed, self.seen)
+            self.size += len(data)
+            self.behind = self.sink.write(data)
+
+    async def begin_response(self, greeting: bytes) -> None:
+        """Send the response's head and the first bytes."""
+        await self.sink.start(greeting if self.gzip is None else HEAD + self.gzip.own(greeting), self)
+
+    def end_response(self) -> None:
+        """Send the goodbye, and end the response."""
+        goodbye, self.goodbye = self.goodbye or b"", None
+        if self.gzip is not None:
+            goodbye = self.gzip.own(goodbye) + self.gzip.end()
+        self.sink.finish(goodbye)
 
 
 def _place(frame: bytes) -> Place | None:

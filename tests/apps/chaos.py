@@ -11,11 +11,14 @@ import os
 import sys
 from types import FrameType
 
-from sse_edge import Limits, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge import Channel, Limits, RedisBackend, SignedCookie, SSEMiddleware
 from sse_edge.asgi import respond
+from sse_edge.delivery import feed
 from sse_edge.delivery.stream import Stream
 
 AUTH = SignedCookie("a secret of the campaign", secure=False)
+
+feed.MANY = 2  # few clients hear the same, and what they hear is to be compressed after what they heard
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
@@ -60,8 +63,8 @@ def _shown(thing):
 
 
 def channels(request):
-    """Those that the path names."""
-    return request.params["names"].split(",")
+    """Those that the path names; compressed, for half of the clients."""
+    return [Channel(name, compress=True) for name in request.params["names"].split(",")]
 
 
 async def may_read(identity, channel):

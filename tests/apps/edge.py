@@ -3,17 +3,22 @@
 ``BACKEND`` is the backend's URL, ``MAX_DURATION``, ``KEEP_ALIVE`` and ``MAX_UNSENT_AGE`` are seconds,
 ``MAX_UNSENT`` is in bytes, ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
 and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, ``REFUSALS`` and ``DOWN`` are the settings ``refusals``
-and ``on_backend_down``.  Users are let in by ``AUTH``'s cookies, for ``MAX_AGE`` seconds.
+and ``on_backend_down``, and ``COMPRESS``, if it is not empty, compresses all channels.  Users are let in by
+``AUTH``'s cookies, for ``MAX_AGE`` seconds.
 """
 
 import json
 import logging
 import os
 
-from sse_edge import Limits, Publisher, SignedCookie, SSEMiddleware
+from sse_edge import Channel, Limits, Publisher, SignedCookie, SSEMiddleware
 
 AUTH = SignedCookie("a secret of the tests", secure=False, max_age=float(os.environ.get("MAX_AGE", "86400")))
-CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
+COMPRESS = bool(os.environ.get("COMPRESS"))
+CHANNELS = {
+    "/events/me": [Channel("user:{user}", COMPRESS), Channel("news", COMPRESS)],
+    "/events/orders/{order_id}": Channel("order:{order_id}", COMPRESS),
+}
 BACKEND = os.environ.get("BACKEND", "memory://")
 PAGE = b"<!doctype html><title>page</title>"
 LARGE = PAGE + b"<p>Nothing new here." * 1000

@@ -5,9 +5,10 @@ import contextlib
 import json
 import socket
 import struct
+import zlib
 
 from apps.chaos import AUTH
-from servers.sse import Decoder, ResponseReader
+from servers.sse import ContentDecoder, Decoder, ResponseReader
 
 from .record import Closed, Heard, Key, Odd, Opened, Placed, Reset
 
@@ -58,6 +59,7 @@ class Client:
         self.channels = self.role.channels if self.life == 1 else self.stage.plan.draw(self.chance)
         self.last_id = ""
         self._cookie = f"session={AUTH.issue(self.role.name)}"
+        self._accepts = self.chance.choice(["gzip", "identity"])
 
     async def run(self):
         """Listen until cancelled, or ``finish`` and the end."""
@@ -116,13 +118,14 @@ class Client:
             f"GET /events/{','.join(self.channels)} HTTP/1.1",
             f"Host: 127.0.0.1:{self.worker.port}",
             "Accept: text/event-stream",
+            f"Accept-Encoding: {self._accepts}",
             f"Cookie: {self._cookie}",
             *([f"Last-Event-ID: {self.last_id}"] if self.last_id else []),
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
     async def _read(self, reader, budget):
-        response = ResponseReader()
+        response, decoded = ResponseReader(), ContentDecoder()
         ear = Ear(self.last_id, self._take)
         opened, why = False, "lost"
         try:
@@ -134,7 +137,7 @@ class Client:
                 if budget is not None:
                     data = data[:budget]
                     budget -= len(data)
-                body = response.feed(data)
+                body = decoded(response.feed(data), response)
                 if response.status is not None and not opened:
                     self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
                     if response.status != 200:
@@ -151,7 +154,7 @@ class Client:
             why = "silent"
         except OSError:
             pass
-        except (AssertionError, ValueError) as error:  # no HTTP, or no chunks
+        except (AssertionError, ValueError, zlib.error) as error:  # no HTTP, no chunks, no gzip
             self._note(Odd, f"a broken response: {error}")
         if opened:
             self._note(Closed, why)

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl as ssllib
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -212,6 +213,24 @@ class ResponseReader:
         return line
 
 
+class ContentDecoder:
+    """A body's bytes as they were before its content coding: gzip, or none.  Fails with zlib.error."""
+
+    def __init__(self):
+        self._inflate = zlib.decompressobj(31)
+
+    def __call__(self, body, response):
+        """Read some bytes of ``response``."""
+        if response.status is None or response.header("content-encoding") is None:
+            return body
+        assert response.header("content-encoding") == "gzip"
+        body = self._inflate.decompress(body)
+        # A clean end is the whole of a gzip file, its check sum too, and nothing follows it.
+        assert self._inflate.eof or not response.complete, "the response ends before the file"
+        assert not self._inflate.unused_data, "something follows the end of the file"
+        return body
+
+
 class StreamEndedError(AssertionError):
     """The stream was over before what the test waited for."""
 
@@ -220,7 +239,8 @@ class StreamClient(asyncio.Protocol):
     """One request on one connection of its own, the response read as an event stream.
 
     Made by ``await StreamClient.connect(url)``.  ``next`` and ``until`` take events in their order;
-    ``events`` are all so far, taken or not; ``raw`` is the body's bytes.
+    ``events`` are all so far, taken or not; ``raw`` is the body's bytes, ``coded`` how many came of it on
+    the wire.
     """
 
     def __init__(self, method="GET", last_event_id=""):
@@ -228,6 +248,8 @@ class StreamClient(asyncio.Protocol):
         self.decoder = Decoder(last_event_id)
         self.events = []
         self.raw = bytearray()
+        self.coded = 0
+        self._decoded = ContentDecoder()
         self.error = None
         """What ended the connection, when it was not the other side's orderly close."""
         self._taken = 0
@@ -408,7 +430,9 @@ class StreamClient(asyncio.Protocol):
     def data_received(self, data):
         try:
             body = self.response.feed(data)
-        except (AssertionError, ValueError) as error:
+            self.coded += len(body)
+            body = self._decoded(body, self.response)
+        except (AssertionError, ValueError, zlib.error) as error:
             self.error = error
             self._transport.abort()
             return
