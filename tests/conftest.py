@@ -11,7 +11,7 @@ pytest.register_assert_rewrite("servers")
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.processes import Processes, command, guard  # noqa: E402
-from servers.proxies import COOKIES, PATIENCE, PROXIES, IdleStreams, Site  # noqa: E402
+from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 
@@ -163,16 +163,17 @@ def certificate(tmp_path_factory):
 def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
     """``behind("nginx", apps=2, env=…, **values)``: apps.edge behind a proxy with the shipped file, a Site.
 
+    The other kinds are ``caddy``, Debian's, and ``new caddy``.
     ``values`` replace marked values besides those that every test needs replaced.
     """
 
     def start(kind, *, apps=2, app="apps.edge:edge", env=None, unix=False, **values):
-        directory = tmp_path_factory.mktemp(kind)
+        directory = tmp_path_factory.mktemp(kind.replace(" ", "-"))
         env = {"BACKEND": redis_url, "TRUSTED": "unix" if unix else "127.0.0.1/32", **(env or {})}
         sockets = [str(directory / f"{number}.sock") if unix else None for number in range(apps)]
         processes = [serve_app(app, env=env, unix=socket) for socket in sockets]
         places = [f"unix:{each.unix}" if unix else f"127.0.0.1:{each.port}" for each in processes]
-        proxy = PROXIES[kind](directory, certificate, places, values)
+        proxy = KINDS[kind](directory, certificate, places, values)
         proxy.start(serve)
         return Site(proxy, processes)
 

@@ -1,4 +1,4 @@
-"""Bodies that a proxy itself cannot read are no failure of the app's: nobody else is turned away for them."""
+"""Bodies that a proxy itself cannot read, or that never come, keep nobody away and are not waited for."""
 
 import asyncio
 import contextlib
@@ -12,9 +12,8 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 
 from servers.processes import Processes
-from servers.proxies import COOKIES, Caddy, NewCaddy, Nginx, Site, ask, figures
+from servers.proxies import COOKIES, KINDS, PATIENCE, Site, ask, figures, until
 
-KINDS = {"nginx": Nginx, "caddy": Caddy, "new caddy": NewCaddy}
 WORKERS = 4
 ROUNDS = 20
 ELSEWHERE = "127.0.0.9"
@@ -116,3 +115,27 @@ async def test_nobody_is_turned_away(sites, stream, kind):
     assert opened == {(200, "no"): ROUNDS}, "some were told to come back by the proxy"
     after = [(await figures(app))["opened"] for app in site.apps]
     assert all(now > was for was, now in zip(before, after, strict=True)), (before, after)
+
+
+@pytest.mark.parametrize("kind", ["caddy", "new caddy"])
+async def test_a_body_that_never_comes(behind, stream, kind):
+    """Such a connection is not kept, and a stream, which has no body, goes on for longer; its end is seen."""
+    site = behind(kind, apps=1, env={"KEEP_ALIVE": "3600"}, read_body="1s", idle="1s")
+    client = await stream(site)
+    for head in (site.say("/", [COOKIE, ("Content-Length", "9")], "POST"), site.say("/", [CHUNKED], "POST")):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", site.proxy.port, ssl=site.ssl, server_hostname="localhost"
+        )
+        writer.write(head)
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    assert not client.over
+    client.abort()
+
+    async def gone():
+        return (await figures(site.apps[0]))["endings"] == {"client-gone": 1}
+
+    await until(gone)

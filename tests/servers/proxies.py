@@ -170,6 +170,9 @@ class NewCaddy(Caddy):
     program = property(lambda self: packaged("caddy"))
 
 
+KINDS = {**PROXIES, "new caddy": NewCaddy}
+
+
 class _Plain:
     """A proxy without TLS, as its file is shipped: each of ``places`` in it is replaced."""
 
