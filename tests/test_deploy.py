@@ -715,7 +715,7 @@ def test_traefik():
     """The Traefik files are YAML, what they name is defined, streams have nothing that holds them back, and
     nothing but a WebSocket of the app's is upgraded.
 
-    No checker of Traefik's own can be had in Debian or from PyPI.
+    What Traefik makes of them is in test_upgrades.py, test_spellings.py and test_proxy_logs.py.
     """
     static = yaml.safe_load((DEPLOY / "proxies/traefik.yaml").read_text())
     assert (DEPLOY / "proxies" / Path(static["providers"]["file"]["filename"]).name).exists()

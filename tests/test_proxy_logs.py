@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from servers.privacy import leaks
-from servers.proxies import COOKIES, EVENT_SOURCE, HAProxy, Site, ask, until
+from servers.proxies import COOKIES, EVENT_SOURCE, HAProxy, Site, Traefik, ask, until
 
 TOKEN = "token.of-the-query"
 SHORT = {"TRUSTED": "127.0.0.1/32", "MAX_DURATION": "0.3"}
@@ -57,3 +57,18 @@ async def test_no_query_is_written_by_haproxy(serve, serve_app, tmp_path):
     proxy.start(serve)
     written = await look_through(Site(proxy, [app]), lambda: proxy.process.log)
     assert leaks(written, [TOKEN]) == []
+
+
+async def test_no_query_is_written_by_traefik(serve, serve_app, tmp_path):
+    """Nor in Traefik's lines, which name no path at all."""
+    app = serve_app("apps.everywhere:app")
+    proxy = Traefik(tmp_path, app)
+    proxy.start(serve)
+    for path in PATHS:
+        await ask(Site(proxy, [app]), path, headers=ASKED, method="POST")
+
+    async def logged():
+        return proxy.process.log.count('"RouterName":"streams@file"') == 2
+
+    await until(logged)
+    assert leaks(proxy.process.log, [TOKEN]) == []

@@ -6,7 +6,7 @@ The app has a stream at every path under /events, so that any spelling that reac
 import pytest
 
 from servers.processes import Processes
-from servers.proxies import Caddy, HAProxy, NewCaddy, Nginx, Site
+from servers.proxies import Caddy, HAProxy, NewCaddy, Nginx, Site, Traefik
 from servers.sse import ResponseReader
 
 SPELLINGS = [
@@ -106,6 +106,9 @@ def doors(certificate, tmp_path_factory):
         if kind == "haproxy":
             behind = app(server)
             proxy = HAProxy(directory, behind, {"sc_http_req_rate(0) gt 600": "sc_http_req_rate(0) gt 1"})
+        elif kind == "traefik":
+            behind = app(server)
+            proxy = Traefik(directory, behind, {"amount: 120": "amount: 1"})
         elif kind == "nginx":
             behind = app(server)
             proxy = Nginx(directory, certificate, [f"127.0.0.1:{behind.port}"], {"per_address": "1"})
@@ -151,6 +154,8 @@ def opens(client, site, target):
         ("new caddy", "hypercorn"),
         ("haproxy", "uvicorn"),
         ("haproxy", "hypercorn"),
+        ("traefik", "uvicorn"),
+        ("traefik", "hypercorn"),
     ],
 )
 def test_no_spelling_goes_round_the_limits(doors, kind, server):
@@ -164,3 +169,12 @@ def test_no_spelling_goes_round_the_limits(doors, kind, server):
                 if opens(client, site, target):
                     got.append(target)
         assert got == []
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy", "traefik"])
+def test_another_address_is_counted_apart(doors, kind):
+    """What one address has is nothing to another, by whatever name either asks."""
+    site = doors(kind, "uvicorn")
+    with site.connection() as first, site.connection(source="127.0.0.9") as other:
+        opens(first, site, "/events/me")
+        assert opens(other, site, "/events/me")

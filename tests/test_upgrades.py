@@ -15,7 +15,7 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
 
 from servers.processes import Processes
-from servers.proxies import Caddy, Envoy, HAProxy, NewCaddy, Nginx, Site
+from servers.proxies import Caddy, Envoy, HAProxy, NewCaddy, Nginx, Site, Traefik
 from servers.sse import ResponseReader
 
 SETTINGS = ("HTTP2-Settings", "AAMAAABkAAQAAP__")
@@ -38,7 +38,7 @@ ATTEMPTS = [
     [ASKED, SETTINGS],
 ]
 
-KINDS = ["nginx", "caddy", "new caddy", "haproxy", "envoy"]
+KINDS = ["nginx", "caddy", "new caddy", "haproxy", "envoy", "traefik"]
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def sites(certificate, tmp_path_factory):
             "new caddy": NewCaddy(tmp_path_factory.mktemp("caddy"), certificate, place, {}),
             "haproxy": HAProxy(tmp_path_factory.mktemp("haproxy"), app),
             "envoy": Envoy(tmp_path_factory.mktemp("envoy"), app),
+            "traefik": Traefik(tmp_path_factory.mktemp("traefik"), app),
         }
         for proxy in started.values():
             proxy.start(processes.serve)
@@ -68,7 +69,7 @@ def ask(site, path, headers):
     reader, body = ResponseReader(), b""
     with site.connection() as client:
         client.sendall(site.say(path, headers))
-        while not reader.complete and (data := client.recv(65536)):
+        while not reader.complete and b": stream open" not in body and (data := client.recv(65536)):
             if reader.status is None and data.startswith(b"HTTP/1.1 101"):
                 return 101, b""
             body += reader.feed(data)

