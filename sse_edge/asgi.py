@@ -123,6 +123,7 @@ def lingering(send: Send, receive: Receive) -> Send:
     (RFC 9112, section 9.6).  A proxy takes that for a server that is broken; some leave it out for a while.
     So the answer is sent whole, and its end only when the client is done, or has had a second.
     """
+    send = reading_on(send, receive)
 
     async def linger(message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body"):
@@ -134,6 +135,32 @@ def lingering(send: Send, receive: Receive) -> Send:
         await send(message)
 
     return linger
+
+
+def reading_on(send: Send, receive: Receive) -> Send:
+    """A ``send`` for the answer to a request that may have a body, for servers that put its pieces into a
+    queue which only ``receive`` empties.
+
+    hypercorn puts into that queue, too, that the request is over, and waits there for ever while it is full:
+    within the ``send`` that came to the end, or found that the client has left, and with its connection.
+    So the body is read, and dropped, while a ``send`` waits.
+    """
+
+    async def send_and_read(message: Message) -> None:
+        reading = asyncio.create_task(_read_on(receive))
+        try:
+            await send(message)
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    return send_and_read
+
+
+async def _read_on(receive: Receive) -> None:
+    with contextlib.suppress(Exception):  # whatever a server says of a client that is gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 async def _drop(receive: Receive) -> None:

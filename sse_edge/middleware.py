@@ -21,7 +21,7 @@ from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
 from .admission.size import legible, oversized
-from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, lingering, respond, route_path
+from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, lingering, reading_on, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
@@ -282,15 +282,20 @@ class SSEMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Opened | None:
         worker = await self._started()
         request = Request.of(scope)
+        # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
+        # HTTP/2 has others on its connection, and need not tell of a body before it comes.
+        alone = scope.get("http_version", "1.1") in ("1.0", "1.1")
+        closing = CLOSE if request.has_body and alone else []
+        answer = send
+        if closing:
+            answer = lingering(send, receive)
+        elif not alone:
+            answer = reading_on(send, receive)
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
-            await _refuse(send, NOT_FOUND, [])  # by a proxy, every second: no line in the log
+            await _refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
             return None
         await worker.informed()
         hub = worker.hub
-        # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
-        closing = CLOSE if request.has_body and scope.get("http_version", "1.1") in ("1.0", "1.1") else []
-        if closing:
-            send = lingering(send, receive)
         refusal = oversized(request)
         if refusal is not None:
             request = legible(request)
@@ -299,14 +304,14 @@ class SSEMiddleware:
             request, time.time(), streams=len(hub.streams), draining=hub.draining
         )
         if verdict is None:
-            await respond(send, 204, [*PREFLIGHT, *NO_STORE, *headers])
+            await respond(answer, 204, [*PREFLIGHT, *NO_STORE, *headers])
         elif isinstance(verdict, Refusal):
-            await self._refuse(worker, request, send, verdict, headers)
+            await self._refuse(worker, request, answer, verdict, headers)
         elif request.method == "HEAD":
             # Not respond(): a stream has no Content-Length, so neither has its HEAD.
             head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await answer({"type": "http.response.start", "status": 200, "headers": head})
+            await answer({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
             sink = open_sink(unframed(scope, send), receive, head, handover=self._handover)
@@ -318,7 +323,7 @@ class SSEMiddleware:
                     self._leases.release(verdict.subjects)
             if isinstance(opened, Opened):
                 return opened
-            await self._refuse(worker, request, send, opened, headers)
+            await self._refuse(worker, request, answer, opened, headers)
         return None
 
     async def _open(self, worker: Worker, admission: Admission, sink: Sink, path: str) -> Opened | Refusal:

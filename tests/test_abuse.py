@@ -31,8 +31,20 @@ SETTINGS = {
     "max_unsent_age": 1.0,
     "trusted_proxies": ["127.0.0.1/32"],
 }
-IDLE = {"nginx": 2 * 32, "caddy": 32}
-"""Connections to the worker that a proxy may keep for later requests."""
+IDLE = {"nginx": 2 * 32, "caddy": 32, "hypercorn": 10}
+"""Connections to the worker that a proxy may keep for later requests, and a server after their end."""
+
+OTHERS = {
+    "hypercorn": lambda port: (
+        [sys.executable, "-m", "hypercorn", "--keep-alive", 1],
+        ["--bind", f"127.0.0.1:{port}"],
+    ),
+    "granian": lambda port: (
+        [sys.executable, "-m", "granian", "--interface", "asgi"],
+        ["--host", "127.0.0.1", "--port", port],
+    ),
+}
+"""Other servers: the command before the app and after it."""
 
 HEAD = 2
 """Seconds for a head to come, at a worker; both proxies have 10."""
@@ -55,7 +67,6 @@ class Worker:
     def __init__(self, process, port):
         self.process = process
         self.port = port
-        self.pid = process.pid
         self.fresh = True
 
     async def introspect(self):
@@ -87,8 +98,11 @@ class Arena:
             command += ["--head-timeout", HEAD]
             if kind == "h11":
                 command = [sys.executable, "-m", "uvicorn", "--http", "h11", "--app-dir", TESTS]
+            listen = ["--port", port]
+            if kind in OTHERS:
+                command, listen = OTHERS[kind](port)
             process = self._processes.serve(
-                [*command, "apps.chaos:edge", "--port", port], port=port, env=self._env(kind)
+                [*command, "apps.chaos:edge", *listen], port=port, env=self._env(kind)
             )
             self._workers[kind] = Worker(process, port)
         return self._workers[kind]
@@ -165,7 +179,7 @@ ABUSES = {
     abuser.says_more: (20, 100, ON_EACH_SINK),
     abuser.closes_its_side: (20, 100, ON_EACH_SINK),
     abuser.reads_nothing: (4, 20, [*EVERYWHERE, "task"]),
-    abuser.sends_bodies: (20, 200, EVERYWHERE),
+    abuser.sends_bodies: (20, 200, [*EVERYWHERE, *OTHERS]),
     abuser.resets_rapidly: (1000, 10_000, ["nginx", "caddy"]),
     abuser.never_sends: (20, 200, EVERYWHERE),
     abuser.floods_heads: (8, 80, EVERYWHERE),

@@ -1,6 +1,9 @@
+import asyncio
+
 import pytest
 
-from sse_edge.asgi import Request, respond, route_path
+from sse_edge import Anonymous, SSEMiddleware, asgi
+from sse_edge.asgi import Request, lingering, reading_on, respond, route_path
 
 
 def scope(**changes):
@@ -158,3 +161,44 @@ async def test_respond_204_has_no_length():
     """A 204 has no Content-Length (RFC 9110, section 8.6)."""
     start, _ = await sent(204, [])
     assert start["headers"] == []
+
+
+class Queued:
+    """A server, like hypercorn: pieces of a body and the response's end wait in one queue for ``receive``."""
+
+    def __init__(self, pieces):
+        self.queue = asyncio.Queue(pieces)
+        for _ in range(pieces):
+            self.queue.put_nowait({"type": "http.request", "body": b"x", "more_body": True})
+        self.sent = []
+
+    async def receive(self):
+        return await self.queue.get()
+
+    async def send(self, message):
+        self.sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await self.queue.put({"type": "http.disconnect"})
+
+
+@pytest.mark.parametrize("wrapped", [reading_on, lingering])
+@pytest.mark.parametrize("pieces", [1, 10])
+async def test_an_answer_to_an_unread_body_ends(wrapped, pieces, monkeypatch):
+    """The end of an answer does not wait for somebody to read the request's body."""
+    monkeypatch.setattr(asgi, "LINGER", 0.05)
+    monkeypatch.setattr(asgi, "LEFTOVER", 0)
+    server = Queued(pieces)
+    async with asyncio.timeout(5):
+        await respond(wrapped(server.send, server.receive), 400, [], b"no")
+    assert b"".join(message.get("body", b"") for message in server.sent) == b"no"
+    assert not server.sent[-1].get("more_body")
+
+
+async def test_an_unread_body_over_http2():
+    """HTTP/2 need not tell of a body beforehand: none keeps a refused request."""
+    server = Queued(10)
+    edge = SSEMiddleware(auth=Anonymous(), channels={"/events/all": "news"})
+    head = {"http_version": "2", "method": "POST", "path": "/events/all", "headers": [(b"host", b"x")]}
+    async with edge, asyncio.timeout(5):
+        await edge(scope(**head), server.receive, server.send)
+    assert server.sent[0]["status"] == 405

@@ -30,6 +30,7 @@ async def inner(scope, receive, send):
     gc.collect()
     streams = [thing for thing in gc.get_objects() if isinstance(thing, Stream)]
     left = {
+        "pid": os.getpid(),
         "tasks": sorted(task.get_coro().__qualname__ for task in asyncio.all_tasks()),
         "streams": len(streams),
         "holders": holders(streams),

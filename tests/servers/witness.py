@@ -123,8 +123,8 @@ class Ledger(NamedTuple):
             tasks=len(found["tasks"]),
             leases=leases,
             subscriptions=subscriptions,
-            descriptors=len(os.listdir(f"/proc/{worker.pid}/fd")),
-            memory=resident(worker.pid),
+            descriptors=len(os.listdir(f"/proc/{found['pid']}/fd")),
+            memory=resident(found["pid"]),
         )
 
     def beyond(self, before, allowed):
