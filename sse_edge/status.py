@@ -11,6 +11,20 @@ from .errors import ConfigError
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 
+PROXIED = frozenset(
+    (
+        b"cf-connecting-ip",
+        b"forwarded",
+        b"true-client-ip",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    )
+)
+"""Headers by which proxies say that they are one, each some of them."""
+
 
 class Status:
     """Answers ``<path>/live``, ``<path>/ready`` and ``<path>/metrics`` for one worker.
@@ -18,8 +32,8 @@ class Status:
     ``live`` is 200 while the process answers.  ``ready`` is 200 while new streams should be sent here,
     and 503 while it drains or the backend is away.  ``metrics`` is the Prometheus text format, and needs
     ``sse_edge[metrics]``.  Peers outside ``allow`` (networks, or ``"unix"``) get 404 as if there were
-    nothing, and so does what came through a proxy (X-Forwarded-For): a proxy on this machine has an
-    allowed address, and whoever is behind it has not.
+    nothing, and so does what came through a proxy, by a header of ``PROXIED``: a proxy on this machine has
+    an allowed address, and whoever is behind it has not.
     """
 
     def __init__(self, path: str, allow: Sequence[str]) -> None:
@@ -38,7 +52,8 @@ class Status:
     async def answer(self, request: Request, send: Send, figures: dict[str, Any]) -> None:
         """Answer one request about a worker's ``figures``."""
         asked = request.path.removeprefix(self._path)
-        allowed = self._allowed.trusts_peer(request) and request.first(b"x-forwarded-for") is None
+        proxied = any(name in PROXIED for name, _ in request.headers)
+        allowed = self._allowed.trusts_peer(request) and not proxied
         if not allowed or asked not in ("/live", "/ready", "/metrics"):
             await respond(send, 404, TEXT, b"not found\n")
         elif asked == "/live":

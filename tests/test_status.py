@@ -65,10 +65,24 @@ async def test_others_see_nothing(asgi, edge, client):
     assert (await ask(asgi, edge, "/status/metrics", client=client, headers=headers))[0] == 404
 
 
-async def test_through_a_local_proxy_there_is_nothing(asgi, edge):
-    """A proxy on the same machine does not open the figures to its clients."""
-    headers = {"x-forwarded-for": "192.0.2.7"}
-    assert (await ask(asgi, edge, "/status/metrics", headers=headers))[0] == 404
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-for", ""),
+        ("x-forwarded-host", "app.example.com"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=192.0.2.7"),
+        ("x-real-ip", "192.0.2.7"),
+        ("via", "1.1 varnish"),
+        ("true-client-ip", "192.0.2.7"),
+        ("cf-connecting-ip", "192.0.2.7"),
+    ],
+)
+async def test_through_a_local_proxy_there_is_nothing(asgi, edge, header):
+    """A proxy on the same machine does not open the figures to its clients, however it says what it is."""
+    for path in ("live", "ready", "metrics"):
+        assert (await ask(asgi, edge, f"/status/{path}", headers=[header]))[0] == 404
 
 
 @pytest.mark.parametrize("path", ["/status", "/statusx/live", "/other"])
