@@ -179,12 +179,25 @@ ABUSES = {
     abuser.says_more: (20, 100, ON_EACH_SINK),
     abuser.closes_its_side: (20, 100, ON_EACH_SINK),
     abuser.reads_nothing: (4, 20, [*EVERYWHERE, "task"]),
-    abuser.sends_bodies: (20, 200, [*EVERYWHERE, *OTHERS]),
+    abuser.sends_bodies: (20, 200, EVERYWHERE),
     abuser.resets_rapidly: (1000, 10_000, ["nginx", "caddy"]),
     abuser.never_sends: (20, 200, EVERYWHERE),
     abuser.floods_heads: (8, 80, EVERYWHERE),
 }
 """Each abuse with how much of it, how much with ``--heavy``, and where."""
+
+AT_OTHERS = {
+    abuser.asks_and_leaves: (100, 2000),
+    abuser.asks_for_nothing: (100, 2000),
+    abuser.closes_its_side: (10, 100),
+    abuser.says_more: (10, 100),
+    abuser.reads_nothing: (2, 20),
+    abuser.sends_bodies: (20, 200),
+}
+"""What is tried on each of OTHERS; what they do not bound themselves is in deploy/README.md."""
+
+THEIR_OWN = [("hypercorn", abuser.says_more)]
+"""Of each request that waits behind another when its client leaves, hypercorn keeps a task for good."""
 
 LONG = [abuser.never_sends]
 """Lasts as long as a proxy waits for a head.  Once is enough, unless it is to be heavy."""
@@ -217,6 +230,28 @@ async def test_ends_where_it_began(arena, publisher, heavy, abuse, kind):
         after = await settle(look, before, **allowed, **({} if again else {"subscriptions": 2}))
         print(f"{abuse.__name__} {kind} {count}: {witness}\n    {before}\n    {after}")
         before = before._replace(memory=after.memory)
+    assert "Traceback" not in worker.process.log
+
+
+@pytest.mark.live
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", OTHERS)
+async def test_other_servers(arena, publisher, heavy, kind):
+    """One abuse after the other, while others are served: in the end there is no more than before."""
+    front, worker = arena.front(kind, publisher), arena.worker(kind)
+
+    async def look():
+        return await Ledger.of(worker, arena.redis)
+
+    async with Witness(front):
+        pass
+    before = await rest(look)
+    async with Witness(front) as witness:
+        for abuse, counts in AT_OTHERS.items():
+            if (kind, abuse) not in THEIR_OWN:
+                await abuse(front, counts[1 if heavy else 0])
+    after = await settle(look, before, descriptors=IDLE.get(kind, 0), memory=GROWTH)
+    print(f"{kind}: {witness}\n    {before}\n    {after}")
     assert "Traceback" not in worker.process.log
 
 
