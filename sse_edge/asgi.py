@@ -159,8 +159,11 @@ def reading_on(send: Send, receive: Receive) -> Send:
 
 async def _read_on(receive: Receive) -> None:
     with contextlib.suppress(Exception):  # whatever a server says of a client that is gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            await asyncio.sleep(0)  # there may be more at once, and more again
 
 
 async def _drop(receive: Receive) -> None:

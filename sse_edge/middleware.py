@@ -284,7 +284,7 @@ class SSEMiddleware:
         request = Request.of(scope)
         # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
         # HTTP/2 has others on its connection, and need not tell of a body before it comes.
-        alone = scope.get("http_version", "1.1") in ("1.0", "1.1")
+        alone = scope.get("http_version", "1.1") not in ("2", "3")  # "2.0" is what a client wrote over HTTP/1
         closing = CLOSE if request.has_body and alone else []
         answer = send
         if closing:

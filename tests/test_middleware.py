@@ -569,6 +569,8 @@ async def test_a_page_reads_what_was_too_long(edge, asgi, headers, query, allowe
         ("HEAD", {"content-length": "5"}, "1.1", 400, "close"),
         ("OPTIONS", {"content-length": "5"}, "1.0", 400, "close"),
         ("POST", {"content-length": "5"}, "1.1", 405, "close"),
+        ("GET", {"content-length": "5"}, "2.0", 400, "close"),
+        ("GET", {"content-length": "5"}, "0.9", 400, "close"),
         ("GET", {"content-length": "5", "cookie": Length(20_000)}, "1.1", 400, "close"),
         ("GET", {"content-length": "5"}, "2", 400, None),
         ("POST", {"content-length": "0"}, "1.1", 405, None),
