@@ -15,7 +15,7 @@ from websockets.sync.client import connect as connect_websocket
 
 from apps.edge import AUTH
 from servers.processes import TESTS, Processes, free_port
-from servers.sse import get
+from servers.sse import StreamClient, get
 from sse_edge.cli.protocol import Debtors
 
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
@@ -344,7 +344,7 @@ def test_a_body_that_the_application_reads(either):
 
 
 def test_a_body_over_http2(serve_app):
-    """HTTP/2 need not tell of it beforehand: on an open stream it ends the stream, and is not read on."""
+    """HTTP/2 need not tell of it beforehand: on an open stream it ends the stream."""
     server = serve_app("apps.bodies:app", server="hypercorn")
     link = H2Connection()
     link.initiate_connection()
@@ -361,6 +361,31 @@ def test_a_body_over_http2(serve_app):
                     if b"\nid: " in got and b"\nid: " not in got.removesuffix(event.data):
                         link.send_data(1, b"a" * 1000)
     assert b"\nid: " in got
+
+
+async def test_a_long_body_over_http2_frees_the_slot(serve_app):
+    """However much of it is under way when the stream ends, a user's only slot is free."""
+    env = {"PER_USER": "1", "REFUSALS": "status"}
+    server = serve_app("apps.edge:edge", server="hypercorn", env=env)
+    link = H2Connection()
+    link.initiate_connection()
+    cookie = {"session": AUTH.issue("u42")}
+    head = [(":method", "GET"), (":path", "/events/me"), (":scheme", "http"), (":authority", "localhost")]
+    link.send_headers(1, [*head, ("cookie", f"session={cookie['session']}")])
+    for _ in range(30):
+        link.send_data(1, b"a" * 1000)
+    with dial(server) as sock:
+        sock.sendall(link.data_to_send())
+        await asyncio.to_thread(until, sock, b"\nid: ")
+        async with asyncio.timeout(PATIENCE):
+            while (await opened(server, cookie)) != 200:
+                await asyncio.sleep(0.05)
+
+
+async def opened(server, cookies):
+    """The status of one more stream, which is left at once."""
+    async with await StreamClient.connect(f"{server.url}/events/me", cookies=cookies) as client:
+        return client.status
 
 
 # ---- What is parsed

@@ -185,18 +185,14 @@ class TaskSink:
     async def _listen(self) -> None:
         # uvicorn repeats http.disconnect for ever and hypercorn never does: ask no second time.
         try:
-            message = await self._receive()
-            while message["type"] != "http.disconnect" and not message.get("body"):
-                message = await self._receive()
+            while (message := await self._receive())["type"] != "http.disconnect":
+                if message.get("body"):  # which no stream's request has
+                    self.finish(b"")
+                    await asyncio.sleep(0)  # and read on: hypercorn's last send waits for it
         except Exception as error:  # noqa: BLE001
             self._lost(error)
         else:
-            if message["type"] == "http.disconnect":
-                self._let_go()
-            else:
-                self.finish(
-                    b""
-                )  # a body, which no stream's request has: what else there is of it stays unread
+            self._let_go()
 
     def _lost(self, error: Exception) -> None:
         # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop
