@@ -69,6 +69,7 @@ class TaskSink:
     """
 
     __slots__ = (
+        "_closing",
         "_finishing",
         "_headers",
         "_leash",
@@ -85,6 +86,7 @@ class TaskSink:
     def __init__(self, send: Send, receive: Receive, headers: Headers) -> None:
         self._send = send
         self._receive = receive
+        self._closing = _closing(receive)
         self._headers = headers
         self._queue: list[bytes] = []
         self._unsent = 0
@@ -167,6 +169,8 @@ class TaskSink:
                 queue.clear()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
                 self._unsent -= len(data)
+                if self._closing is not None and self._closing():
+                    raise ConnectionResetError("the connection is closed")
             if self._ready is not None:
                 ready, self._ready = self._ready, None
                 ready()
@@ -214,3 +218,14 @@ class TaskSink:
         self._queue.clear()
         self._unsent = 0
         self._ready = None
+
+
+def _closing(receive: Receive) -> Callable[[], bool] | None:
+    """What says whether the connection is closed, if ``receive`` is uvicorn's own; whatever ``send`` is.
+
+    Behind a pipelined request uvicorn tells nobody, and on asyncio's loop a write to a closed connection does
+    nothing.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    closing: Callable[[], bool] | None = getattr(transport, "is_closing", None)
+    return closing
