@@ -1,4 +1,4 @@
-"""What it costs to let a stream in, against a bare uvicorn app that answers one streaming chunk.
+"""What it costs to let a stream in, against a bare uvicorn app that answers one streaming chunk, and nchan.
 
     python -m loadtest.admission
 
@@ -14,18 +14,22 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 from . import programs
 from .apps import requests
+from .bench import machine, nchan
+
+NCHAN = "nchan"
+"""nginx with that module, where an app would be named."""
 
 
 class Case(NamedTuple):
-    """An app, its backend, whether limits are on, whether its users come with a cookie that the worker
-    has seen before, and the target as a ratio to the first case."""
+    """An app or ``NCHAN``, its backend, whether limits are on, whether its users come with a cookie that
+    the worker has seen before, and the target as a ratio to the first case."""
 
     app: str
     backend: str = "memory://"
@@ -37,17 +41,18 @@ class Case(NamedTuple):
 CASES = {
     "bare": Case("loadtest.apps:bare", caps="0"),
     "memory, no limits": Case("loadtest.apps:edge", caps="0"),
-    "memory": Case("loadtest.apps:edge", target=1.6),
-    "redis": Case("loadtest.apps:edge", "redis", target=2.5),
-    "memory, known cookie": Case("loadtest.apps:edge", known=True, target=1.6),
-    "redis, known cookie": Case("loadtest.apps:edge", "redis", known=True, target=2.5),
+    "memory": Case("loadtest.apps:edge", target=1.3),
+    "redis": Case("loadtest.apps:edge", "redis", target=1.6),
+    "memory, known cookie": Case("loadtest.apps:edge", known=True, target=1.3),
+    "redis, known cookie": Case("loadtest.apps:edge", "redis", known=True, target=1.6),
+    NCHAN: Case(NCHAN),
 }
 
 ROOMS = 100
 """Channels that the clients share."""
 
-PLACE = b"\n\nid: "
-"""In the first bytes of a stream once it is live."""
+LIVE = (b"\n\nid: ", b"\r\nid: ", b": hi\n")
+"""One of them is in the first bytes of a stream once it is live: its place, or nchan's greeting."""
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -70,7 +75,7 @@ class Visit(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
         self._got += data
-        if (PLACE in self._got or b"\r\nid: " in self._got) and self._transport is not None:
+        if self._transport is not None and any(said in self._got for said in LIVE):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -112,12 +117,25 @@ def requests_for(streams: int, first: int = 0) -> list[bytes]:
     return requests([f"/events/rooms/{n % ROOMS}" for n in range(first, first + streams)], first)
 
 
-def server(app: str, backend: str, caps: str) -> contextlib.AbstractContextManager[programs.Program]:
-    """An app in one plain uvicorn process, without logs of requests."""
+class Served(NamedTuple):
+    """Where it listens, and the process that lets streams in."""
+
+    port: int
+    pid: int
+
+
+@contextlib.contextmanager
+def server(app: str, backend: str, caps: str) -> Iterator[Served]:
+    """An app in one plain uvicorn process, without logs of requests; or nchan in one worker."""
     port = programs.free_port()
+    if app == NCHAN:
+        with nchan.running(port) as worker:
+            yield Served(port, worker)
+        return
     options = ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
     arguments = [sys.executable, "-m", "uvicorn", app, *options]
-    return programs.running(arguments, port, BACKEND=backend, CAPS=caps)
+    with programs.running(arguments, port, BACKEND=backend, CAPS=caps) as program:
+        yield Served(port, program.pid)
 
 
 def measure(
@@ -138,9 +156,9 @@ def measure(
         for number in range(rounds):
             new = requests_for(streams, (number + 1) * streams)
             for name, worker in workers.items():
-                before = worker.cpu_seconds()
+                before = programs.cpu_seconds(worker.pid)
                 asyncio.run(visits(worker.port, known if CASES[name].known else new, at_once, rate))
-                costs[name].append((worker.cpu_seconds() - before) / streams * 1e6)
+                costs[name].append((programs.cpu_seconds(worker.pid) - before) / streams * 1e6)
     return costs
 
 
@@ -176,7 +194,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}/admission.json and .txt")
     given = parser.parse_args()
-    found = results(measure(given.streams, given.at_once, given.rate, given.rounds, list(CASES)))
+    # Without nchan there is nothing to compare with it, and all else is as it was.
+    cases = [name for name in CASES if name != NCHAN or not machine.missing({NCHAN}, plot=False)]
+    found = results(measure(given.streams, given.at_once, given.rate, given.rounds, cases))
     text = table(found)
     print(text)
     print(json.dumps(found))

@@ -1,14 +1,17 @@
 """What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
 
-``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``DRAIN_WINDOW`` and
-``KEEP_ALIVE`` are in seconds, ``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
+``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``COMPRESS=1`` has rooms compressed for
+clients that take gzip, where this release can, ``DRAIN_WINDOW`` and ``KEEP_ALIVE`` are in seconds,
+``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
+import sse_edge
 from sse_edge import Limits, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Receive, Scope, Send
 
@@ -17,8 +20,8 @@ AUTH = SignedCookie("a secret of the load tests", secure=False)
 HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
 
 
-def requests(paths: Sequence[str], first: int = 0) -> list[bytes]:
-    """A browser's request for each path, each of a user of its own."""
+def requests(paths: Sequence[str], first: int = 0, headers: Sequence[str] = ()) -> list[bytes]:
+    """A browser's request for each path, each of a user of its own; ``headers`` are more lines of all."""
     made = []
     for number, path in enumerate(paths, first):
         cookie = AUTH.issue(f"u{number}", [f"room:{path.rpartition('/')[2]}"])
@@ -31,6 +34,7 @@ def requests(paths: Sequence[str], first: int = 0) -> list[bytes]:
             "Sec-Fetch-Mode: cors",
             "Sec-Fetch-Dest: empty",
             f"Cookie: session={cookie}",
+            *headers,
         ]
         made.append("\r\n".join([*head, "", ""]).encode())
     return made
@@ -53,10 +57,17 @@ def _limits() -> Limits:
     return Limits(per_user=6, per_ip=100_000, per_worker=100_000, connects_per_ip="1000000/minute")
 
 
+def _rooms() -> Any:
+    channel = getattr(sse_edge, "Channel", None)
+    if os.environ.get("COMPRESS") != "1" or channel is None:
+        return "room:{room}"
+    return channel("room:{room}", compress=True)
+
+
 edge = SSEMiddleware(
     backend=os.environ.get("BACKEND", "memory://"),
     auth=AUTH,
-    channels={"/events/rooms/{room}": "room:{room}", "/events/me": "user:{user}"},
+    channels={"/events/rooms/{room}": _rooms(), "/events/me": "user:{user}"},
     limits=_limits(),
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),

@@ -26,7 +26,8 @@ from typing import Any
 from . import programs
 from .apps import requests
 from .bench import machine
-from .bench.contenders import RATE, Arena, Edge, paced
+from .bench.arena import Arena
+from .bench.contenders import RATE, Edge, paced
 from .bench.measure import AFTERWARDS, settled
 from .bench.reader import MARK, Reader, reading
 
@@ -70,13 +71,13 @@ class Stage:
         self._opened = 0
         self._spacing = SPACING
         edge.grow(self.others)
-        edge.check_sink("HandoverSink")
+        edge.check_sink(task=False)
 
     def open(self) -> None:
         """Open the streams that will be stuck."""
         first = self.others + self._opened
-        heads = requests([self.edge.path] * self.stuck, first)
-        self.some.open(self.edge.program.port, heads, self.edge.ready, RATE, receive_buffer=RECEIVE_BUFFER)
+        heads = requests(self.edge.paths(first, self.stuck), self.edge.users + first)
+        self.some.open(self.edge.port, heads, self.edge.ready, RATE, receive_buffer=RECEIVE_BUFFER)
         self._opened += self.stuck
 
     def leave(self) -> None:
@@ -128,7 +129,7 @@ class Stage:
         return self._spacing
 
     def _publish(self, pace: list[float]) -> list[float]:
-        channel = f"room:{self.edge.path.rpartition('/')[2]}"
+        channel = f"room:{self.edge.room}"
         data = "x" * (SIZE - len(MARK)) + MARK.decode()
         return self.edge.arena.runner.run(paced(pace, lambda: self.edge.events.publish(channel, data)))
 
@@ -171,7 +172,7 @@ def staged(streams: int, stuck: int) -> Iterator[Stage]:
         machine.on(rest),
         asyncio.Runner() as runner,
         programs.redis() as url,
-        Arena(url, runner, server, rest).contender("HandoverSink", **SETTINGS) as edge,
+        Arena(url, runner, server, rest).contender("sse_edge", **SETTINGS) as edge,
         reading(NETWORK) as some,
     ):
         assert isinstance(edge, Edge)

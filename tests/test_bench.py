@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import pytest
 from loadtest import programs
 from loadtest.bench import __main__ as command
 from loadtest.bench import machine, table
-from loadtest.bench.contenders import WIRE, Arena, text
-from loadtest.bench.measure import Plan, Run
+from loadtest.bench.arena import CONTENDERS, Arena
+from loadtest.bench.content import WIRE, card, text, tick
+from loadtest.bench.measure import CONTENTS, Plan, Run
+from loadtest.bench.packed import Chunks
 from loadtest.bench.plot import apart
 from loadtest.bench.reader import Streams, reading
 from loadtest.bench.table import Target, figures, judge, verdicts
@@ -35,10 +38,19 @@ PLAN = Plan(
     bursts=1,
     channel_streams=30,
     channel_rounds=2,
+    singles=10,
     loops=1,
     loop_seconds=0.2,
     admissions=50,
     admission_rounds=1,
+    cold_streams=20,
+    cold_rounds=2,
+    resumed=20,
+    missed=10,
+    resume_rounds=1,
+    packed_streams=20,
+    packed_events=3,
+    packed_rounds=2,
 )
 
 RATIO = Target("single", "ours ÷ floor", ("cpu", "ours"), ("cpu", "floor"), 1.2)
@@ -122,13 +134,25 @@ def test_the_tables_show_figures_in_their_units():
         "memory": {"bare": {50: [10240.0]}},
         "burst_rate": {"floor": {50: [1_234_567.0]}},
     }
-    heads, floor, bare = (
-        figures(samples).splitlines()[0],
-        *sorted(figures(samples).splitlines()[1:], reverse=True),
-    )
+    title, heads, *lines = figures(samples).splitlines()
+    floor, bare = sorted(lines, reverse=True)
+    assert title == "Many streams, one channel"
     assert heads.split()[:1] == ["streams"]
     assert floor.split() == ["50", "floor", "8", "1,235", "-"]
     assert bare.split() == ["50", "bare", "-", "-", "10"]
+
+
+def test_what_belongs_together_is_one_table():
+    """Measurements of different runs do not share lines; a table without figures is not there."""
+    cards = {"gzip": {5: [40.0]}, "plain": {5: [400.0]}}
+    samples = {"first_cpu": {"nchan": {9: [2e-6]}}, "cards_bytes": cards}
+    first, wire = figures(samples).split("\n\n")
+    assert first.splitlines() == [
+        "The first event after connecting",
+        "streams         CPU per stream, cold, µs",
+        "      9  nchan                         2",
+    ]
+    assert [line.split()[-2:] for line in wire.splitlines()[2:]] == [["gzip", "40"], ["plain", "400"]]
 
 
 def test_every_target_belongs_to_a_group():
@@ -226,6 +250,73 @@ def test_a_refused_stream_is_said():
             reader.open(port, [b"GET"], b": open", 1000.0)
 
 
+def test_one_event_of_whichever_stream_at_a_time(streams):
+    """Each is one moment, in the order in which they came, and none of those that all streams get."""
+    reader, (one, other) = streams
+    for connection in (one, other, one):
+        connection.sendall(b"data: a~\n\n")
+        time.sleep(0.01)
+    moments = reader.each(3, 10.0)
+    assert moments == sorted(moments)
+    assert len(moments) == 3
+    reader.expect(1)
+    one.sendall(b"~")
+    other.sendall(b"~")
+    reader.read(10.0, record=False)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 10_000])
+def test_chunks_end_anywhere(piece):
+    """The body of a response is the same however its bytes come; its end is the stream's."""
+    sent = b"5\r\nhello\r\n1A\r\n" + b"x" * 26 + b"\r\n"
+    chunks = Chunks()
+    body = [chunks.feed(sent[at : at + piece]) for at in range(0, len(sent), piece)]
+    assert b"".join(body) == b"hello" + b"x" * 26
+    with pytest.raises(RuntimeError, match="ended a stream"):
+        chunks.feed(b"0\r\n\r\n")
+
+
+def test_what_comes_compressed_is_counted_too():
+    """Events are those of the plain text, and bytes those of the wire."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        reader = stack.enter_context(contextlib.closing(Streams(9)))
+        pool = stack.enter_context(ThreadPoolExecutor())
+        packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+
+        def packed(plain):
+            data = packer.compress(plain) + packer.flush(zlib.Z_SYNC_FLUSH)
+            return b"%x\r\n%b\r\n" % (len(data), data)
+
+        def accept():
+            server, _ = listener.accept()
+            server.recv(1000)
+            server.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")
+            time.sleep(0.01)
+            server.sendall(packed(b": open\n\n"))
+            return stack.enter_context(server)
+
+        accepting = pool.submit(accept)
+        reader.open(listener.getsockname()[1], [b"GET"], b": open", 1000.0)
+        server = accepting.result()
+        assert reader.packed() == 1
+        reader.expect(3)
+        sent = packed(b"data: a~\n\ndata: b~\n\n") + packed(b"data: c~\n\n")
+        server.sendall(sent[:9])
+        time.sleep(0.01)
+        server.sendall(sent[9:])
+        assert reader.read(10.0, record=False).size == len(sent)
+
+
+@pytest.mark.parametrize("content", [card, tick])
+def test_contents_are_like_an_app_s(content):
+    """Each differs a little from the one before, and has the mark once."""
+    some = [content(number, 40) for number in range(1, 100)]
+    assert len(set(some)) == len(some)
+    assert all(one.count("~") == 1 and "\n" not in one for one in some)
+    assert set(CONTENTS.values()) == {card, tick}
+
+
 @pytest.mark.parametrize("overhead", [14, 34])
 def test_events_have_the_same_size(overhead):
     """Whatever a contender adds, the bytes on the wire are the same; the mark is there once."""
@@ -240,7 +331,7 @@ def test_events_have_the_same_size(overhead):
 @pytest.mark.timeout(180)
 def test_a_small_run_fills_the_table(redis_url):
     """Every row that needs nothing but the edge and the floor gets a figure from real servers."""
-    names = [name for name in command.CONTENDERS if name not in WITHOUT]
+    names = [name for name in CONTENDERS if name not in WITHOUT]
     server, rest = machine.cores()
     said = []
     with asyncio.Runner() as runner:
@@ -249,7 +340,9 @@ def test_a_small_run_fills_the_table(redis_url):
     assert said
     rows = judge(run.samples)
     for row in rows:
-        needed = {row.target.over[1], (row.target.under or row.target.over)[1]}
+        needed = {
+            name.partition(",")[0] for name in (row.target.over[1], (row.target.under or row.target.over)[1])
+        }
         if needed & set(WITHOUT):
             assert row.verdict == "not measured"
         else:
@@ -257,6 +350,8 @@ def test_a_small_run_fills_the_table(redis_url):
             assert row.low <= row.figure <= row.high, row
             assert row.verdict in ("met", "MISSED")
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
+    assert run.notes["streams of TaskSink are written through"] == "TaskSink"
+    assert run.notes["streams of sse_edge are written through"] != "TaskSink"
     for what, rounds in (("single_cpu", PLAN.rounds), ("burst_rate", PLAN.bursts)):
         for name in names:
             assert {size: len(each) for size, each in run.samples[what][name].items()} == dict.fromkeys(
@@ -272,15 +367,42 @@ def test_events_reach_every_stream(redis_url):
     server, rest = machine.cores()
     with asyncio.Runner() as runner:
         arena = Arena(redis_url, runner, server, rest)
-        with arena.contender("HandoverSink") as edge:
+        with arena.contender("sse_edge") as edge:
             edge.grow(20)
-            edge.check_sink("HandoverSink")
+            assert edge.check_sink(task=False)
             edge.reader.expect(5, record=True)
             published = edge.publish([0.0] * 5)
             edge.reader.arrival()
             assert len(published) == 5
             with pytest.raises(RuntimeError, match="TaskSink"):
-                edge.check_sink("TaskSink")
+                edge.check_sink(task=True)
+
+
+def test_the_floors_are_alike(redis_url, tmp_path):
+    """The one in C, where there is a compiler, and the one in Python deliver the same."""
+    server, rest = machine.cores()
+    sizes = []
+    for program in {None, machine.compiled_floor(tmp_path)}:
+        with asyncio.Runner() as runner:
+            arena = Arena(redis_url, runner, server, rest, program)
+            with arena.contender("floor") as floor:
+                floor.grow(10)
+                floor.reader.expect(3)
+                floor.publish([0.0] * 3)
+                sizes.append(floor.reader.arrival().size)
+                floor.reader.expect_each(15)
+                floor.publish_each([0.0] * 15)
+                assert len(floor.reader.moments()) == 15
+                floor.renew(5)
+                floor.leave()
+                assert floor.resume(7, 4) > 0
+    assert set(sizes) == {10 * 3 * WIRE}
+
+
+def test_without_a_compiler_the_floor_is_python_s(monkeypatch, tmp_path):
+    """It is no reason not to measure."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert machine.compiled_floor(tmp_path) is None
 
 
 # The command
@@ -291,7 +413,7 @@ def test_events_reach_every_stream(redis_url):
     [
         (["--streams", "many"], "must be a positive number of streams: 'many'"),
         (["--streams", "0"], "must be a positive number of streams: '0'"),
-        (["--only", "single,speed"], "'speed' is none of single, burst"),
+        (["--only", "single,speed"], "'speed' is none of single, first, burst"),
         (["--without", "floor"], "'floor'"),
     ],
 )

@@ -17,6 +17,7 @@ import dataclasses
 import json
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,15 +26,13 @@ from typing import Any
 from .. import programs
 from ..progress import Progress
 from . import machine, plot, table
-from .contenders import CONTENDERS, Arena
-from .measure import Plan, Run
+from .arena import CONTENDERS, Arena
+from .measure import OPTIONAL, Plan, Run
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 MEMORY = 60_000
 """Bytes that a stream takes on all sides, the kernel's included."""
-
-OPTIONAL = ("nchan", "sse-starlette", "TaskSink")
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -97,27 +96,38 @@ def check(given: argparse.Namespace) -> None:
 def prepared(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[Run]:
     """Redis, and everything on its core."""
     server, rest = machine.cores()
-    with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
-        yield Run(plan, Arena(url, runner, server, rest), names, progress)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        machine.on(rest),
+        asyncio.Runner() as runner,
+        programs.redis() as url,
+    ):
+        floor = machine.compiled_floor(Path(directory))
+        run = Run(plan, Arena(url, runner, server, rest, floor), names, progress)
+        run.notes["floor"] = "in C" if floor else "in Python, for there is no C compiler (cc)"
+        yield run
 
 
 def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
     """The results for people and for programs."""
-    rows = table.judge(run.samples)
+    rows = table.judge(run.samples, [target for target in table.TARGETS if target.group in run.groups])
     plan = run.plan
     wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
     lines = [
-        f"{plan.sizes[-1]:,} streams; {plan.channel_streams:,} with a channel each; "
-        f"{plan.admissions:,} admissions a round",
+        f"{plan.sizes[-1]:,} streams; {plan.cold_streams:,} for the first event; "
+        f"{plan.channel_streams:,} with a channel each; {plan.admissions:,} admissions a round; "
+        f"{plan.resumed:,} that come back; {plan.packed_streams:,} with gzip",
         "",
         table.verdicts(rows),
         "",
-        "Medians:",
+        "Medians",
+        "",
         table.figures(run.samples),
         "",
     ]
     if wire:
         lines.append(f"bytes per event on the wire: {wire}")
+    lines += [f"{what}: {found}" for what, found in run.notes.items()]
     lines += [f"{name}: {value}" for name, value in facts.items()]
     lines.append(f"command: {command}")
     whole = {
@@ -125,6 +135,7 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
         "machine": facts,
         "plan": dataclasses.asdict(plan),
         "wire_bytes": run.wire_bytes,
+        "notes": run.notes,
         "rows": table.as_json(rows),
         "samples": run.samples,
     }

@@ -26,9 +26,6 @@ from .. import apps
 CHANNEL = "bench"
 """The Redis channel of the sse-starlette app."""
 
-WAITING = 1000
-"""Events that may wait for one client of the sse-starlette app."""
-
 
 class Probe:
     """Asks for a turn of the event loop again and again; ``longest`` is the longest wait, in seconds."""
@@ -128,7 +125,8 @@ def starlette() -> ASGIApp:
             listener.cancel()
 
     async def stream() -> AsyncIterator[ServerSentEvent]:
-        queue: asyncio.Queue[ServerSentEvent] = asyncio.Queue(WAITING)
+        # Without a bound: a full one would raise in the listener, and nobody would be told anything more.
+        queue: asyncio.Queue[ServerSentEvent] = asyncio.Queue()
         queues.add(queue)
         try:
             yield ServerSentEvent(comment="open")

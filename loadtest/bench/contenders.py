@@ -1,24 +1,18 @@
-"""Who is compared: how each is started, asked for a stream, and given an event to deliver.
+"""Who is compared: how each is asked for a stream, and given an event to deliver.
 
-All get the same request heads, and all put about ``WIRE`` bytes on the wire for an event.
+All get the same request heads, and all put about ``WIRE`` bytes on the wire for an event of ``text``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
-import itertools
 import json
-import os
-import resource
+import re
 import socket
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
@@ -26,12 +20,13 @@ from sse_edge import Publisher
 
 from .. import programs
 from ..apps import requests
-from . import machine
+from ..usage import open_files
 from .apps import CHANNEL
-from .reader import MARK, Reader, reading
+from .content import Content, text
+from .reader import Reader
 
-WIRE = 150
-"""Bytes of one event on the wire, framing and id included."""
+if TYPE_CHECKING:
+    from .arena import Arena
 
 RATE = 1500.0
 """Streams opened per second."""
@@ -39,72 +34,37 @@ RATE = 1500.0
 PUBLISHED_AT_ONCE = 200
 """Events to personal channels in one round trip."""
 
-NGINX = """
-load_module {module};
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile {descriptors};
-pid {directory}/pid;
-error_log stderr error;
-{user}
-events {{ worker_connections {connections}; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
-    keepalive_requests 1000000;
-    keepalive_timeout 1h;
-    nchan_shared_memory_size 128M;
-    server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location /publish {{ nchan_publisher; nchan_channel_id bench; nchan_message_buffer_length 10; }}
-        location /events/ {{
-            nchan_subscriber eventsource;
-            nchan_subscriber_first_message newest;
-            nchan_channel_id bench;
-        }}
-    }}
-}}
-"""
+LEAVING = 30.0
+"""Seconds for a server to let go of streams that are closed."""
 
-
-POST = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{}"
-
-
-def text(number: int, overhead: int) -> str:
-    """An event's data: its number, and as many bytes as make ``WIRE`` with what is around it."""
-    head = f"event {number} "
-    return head + "x" * (WIRE - overhead - len(head) - len(MARK)) + MARK.decode()
+PRIME = 7919
+"""More than there are streams in a row that would be near each other."""
 
 
 class Contender:
-    """A server under test with the streams that a reader holds on it.
+    """A server under test, whose process ``pid`` delivers, with the streams that a reader holds on it.
 
-    ``path`` is what every stream asks for, ``ready`` what it has sent once it is live, and
-    ``overhead`` how many bytes of an event on the wire are not its data.
+    ``ready`` is what a stream has sent once it is live, ``overhead`` how many bytes of an event on the wire
+    are not its data, and ``headers`` what clients ask with besides.
     """
 
     ready = b": open"
     overhead = 14
+    headers: tuple[str, ...] = ()
 
-    def __init__(self, program: programs.Program, reader: Reader, arena: Arena) -> None:
-        self.program = program
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+        self.port = port
+        self.pid = pid
         self.reader = reader
         self.arena = arena
+        self.content: Content = text
+        # Streams of a server that was killed still count for their users.
+        self.users = arena.users()
         self._number = 0
 
-    @property
-    def path(self) -> str:
-        """Where all streams are."""
-        return "/events/rooms/bench"
-
-    @property
-    def pid(self) -> int:
-        """The process that delivers."""
-        return self.program.pid
+    def paths(self, first: int, count: int) -> list[str]:
+        """What the next streams ask for, of which there are ``first`` already."""
+        return ["/events/rooms/bench"] * count
 
     def cpu(self) -> float:
         """Seconds of CPU that the server has used."""
@@ -112,19 +72,55 @@ class Contender:
 
     def grow(self, streams: int, rate: float = RATE) -> None:
         """Open streams until there are so many."""
-        paths = [self.path] * (streams - self.reader.streams)
-        self.reader.open(self.program.port, requests(paths, self.reader.streams), self.ready, rate)
+        first = self.reader.streams
+        asked = requests(self.paths(first, streams - first), self.users + first, self.headers)
+        self.reader.open(self.port, asked, self.ready, rate)
+
+    def renew(self, streams: int) -> None:
+        """So many that were never sent an event; those that were are closed."""
+        self.leave()
+        self.collect()
+        self.grow(streams)
+
+    def leave(self) -> None:
+        """Close all streams, and wait until the server has let go of them."""
+        streams = self.reader.streams
+        files = open_files(self.pid)
+        self.reader.drop(streams)
+        deadline = time.monotonic() + LEAVING
+        while open_files(self.pid) > files - streams:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the server keeps streams whose clients are gone")
+            time.sleep(0.02)
+
+    def resume(self, streams: int, missed: int) -> float:
+        """Seconds until so many clients, which come all at once, have what they missed.
+
+        There is no stream before.
+        """
+        place = self.miss(missed)
+        headers = [*self.headers, f"Last-Event-ID: {place}"]
+        asked = requests(self.paths(0, streams), self.users, headers)
+        return self.reader.herd(self.port, asked, missed)
 
     def data(self) -> str:
         """The next event's data."""
         self._number += 1
-        return text(self._number, self.overhead)
+        return self.content(self._number, self.overhead)
 
     def publish(self, pace: Sequence[float]) -> list[float]:
         """Publish an event at each of these seconds from now; the moments when each was handed over.
 
         Returns when all are confirmed.
         """
+        raise NotImplementedError
+
+    def publish_each(self, pace: Sequence[float]) -> list[float]:
+        """The same, each to one stream alone."""
+        raise NotImplementedError
+
+    def miss(self, events: int) -> str:
+        """Publish events that nobody hears; the Last-Event-ID of the moment before."""
         raise NotImplementedError
 
     def collect(self) -> None:
@@ -137,19 +133,20 @@ class Contender:
 class Poster(Contender):
     """Takes events as bodies of POST requests, one after the other on one connection."""
 
-    def __init__(self, program: programs.Program, reader: Reader, arena: Arena) -> None:
-        super().__init__(program, reader, arena)
-        self._connection = socket.create_connection(("127.0.0.1", program.port))
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+        super().__init__(port, pid, reader, arena)
+        self._connection = socket.create_connection(("127.0.0.1", port))
         self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def publish(self, pace: Sequence[float]) -> list[float]:
         """See ``Contender.publish``; does not wait for one answer before the next request."""
+        return self._post(("/publish" for _ in pace), pace)
+
+    def _post(self, paths: Iterable[str], pace: Sequence[float]) -> list[float]:
         began, moments = time.monotonic(), []
-        for due in pace:
+        for path, due in zip(paths, pace, strict=True):
             body = self.data()
-            request = (
-                f"POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-            )
+            request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
             time.sleep(max(0.0, began + due - time.monotonic()))
             moments.append(time.monotonic())
             self._connection.sendall(request.encode())
@@ -174,6 +171,15 @@ class Poster(Contender):
 class Floor(Poster):
     """A loop of ``send()``."""
 
+    def publish_each(self, pace: Sequence[float]) -> list[float]:
+        """See ``Contender.publish_each``; whose turn it is."""
+        return self._post(("/one" for _ in pace), pace)
+
+    def miss(self, events: int) -> str:
+        """See ``Contender.miss``; it has no ids, and is told how many."""
+        self.publish([0.0] * events)
+        return str(events)
+
 
 class Nchan(Poster):
     """nginx with the nchan module: one worker process."""
@@ -181,19 +187,43 @@ class Nchan(Poster):
     ready = b": hi"
     overhead = 25
 
-    @property
-    def pid(self) -> int:
-        """The worker, not the master."""
-        (worker,) = machine.children(self.program.pid)
-        return worker
+    def miss(self, events: int) -> str:
+        """See ``Contender.miss``; nchan tells a place in an event only."""
+        with socket.create_connection(("127.0.0.1", self.port)) as client:
+            client.settimeout(10)
+            client.sendall(requests(self.paths(0, 1))[0])
+            said = b""
+            while self.ready not in said:
+                said += client.recv(65536)
+            self.publish([0.0])
+            while (found := re.search(rb"\nid: (\S+)\n", said)) is None:
+                said += client.recv(65536)
+        self.publish([0.0] * events)
+        return found[1].decode()
 
-    def end(self) -> None:
-        """See ``Contender.end``; the master ends its worker, which a SIGKILL would leave behind."""
-        super().end()
-        self.program.terminate()
-        deadline = time.monotonic() + 10
-        while self.program.exit_code is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+
+class PersonalNchan(Nchan):
+    """nchan where every stream hears a channel of its own."""
+
+    def paths(self, first: int, count: int) -> list[str]:
+        """See ``Contender``."""
+        return [f"/events/own/u{number}" for number in range(first, first + count)]
+
+    def publish(self, pace: Sequence[float]) -> list[float]:
+        """An event to every stream, in batches, at each of these seconds."""
+        began, moments = time.monotonic(), []
+        for due in pace:
+            time.sleep(max(0.0, began + due - time.monotonic()))
+            moments.append(time.monotonic())
+            numbers = range(self.reader.streams)
+            for first in range(0, len(numbers), PUBLISHED_AT_ONCE):
+                batch = numbers[first : first + PUBLISHED_AT_ONCE]
+                self._post((f"/publish/u{number}" for number in batch), [0.0] * len(batch))
+        return moments
+
+    def publish_each(self, pace: Sequence[float]) -> list[float]:
+        """See ``Contender.publish_each``."""
+        return self._post((f"/publish/u{number}" for number in some(self.reader.streams, pace)), pace)
 
 
 class App(Contender):
@@ -201,7 +231,7 @@ class App(Contender):
 
     def ask(self, path: str) -> dict[str, Any]:
         """What the app says at a path of the benchmark's own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.program.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", f"/bench/{path}")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
@@ -225,8 +255,8 @@ class Starlette(App):
 
     overhead = 16
 
-    def __init__(self, program: programs.Program, reader: Reader, arena: Arena) -> None:
-        super().__init__(program, reader, arena)
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+        super().__init__(port, pid, reader, arena)
         self._redis = Redis.from_url(arena.url)
 
     def publish(self, pace: Sequence[float]) -> list[float]:
@@ -244,40 +274,53 @@ class Edge(App):
     ready = b"\nid: "
     overhead = 40
 
-    def __init__(self, program: programs.Program, reader: Reader, arena: Arena) -> None:
-        super().__init__(program, reader, arena)
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+        super().__init__(port, pid, reader, arena)
         self.events = Publisher(arena.url)
         # The edges of one run share a Redis, and each has a channel of its own.
-        self._room = str(program.port)
+        self.room = str(self.port)
 
-    @property
-    def path(self) -> str:
+    def paths(self, first: int, count: int) -> list[str]:
         """See ``Contender``."""
-        return f"/events/rooms/{self._room}"
+        return [f"/events/rooms/{self.room}"] * count
 
     def publish(self, pace: Sequence[float]) -> list[float]:
         """See ``Contender.publish``."""
-        channel = f"room:{self._room}"
+        channel = f"room:{self.room}"
         return self.arena.runner.run(paced(pace, lambda: self.events.publish(channel, self.data())))
 
     def end(self) -> None:
         """See ``Contender.end``."""
         self.arena.runner.run(self.events.aclose())
 
-    def check_sink(self, sink: str) -> None:
-        """RuntimeError unless every stream has this kind of sink."""
+    def miss(self, events: int) -> str:
+        """See ``Contender.miss``."""
+        place = self.arena.runner.run(self.events.cursor())
+        self.publish([0.0] * events)
+        return place
+
+    def check_sink(self, *, task: bool) -> str:
+        """What its streams are written through; RuntimeError unless all are alike, and a task's or not."""
         found = self.ask("sinks")
-        if found != {sink: self.reader.streams}:
-            raise RuntimeError(f"{self.reader.streams} streams should have a {sink} each: {found}")
+        kind = next(iter(found), "")
+        if found != {kind: self.reader.streams} or (kind == "TaskSink") != task:
+            wanted = "TaskSink" if task else "sink that is none"
+            raise RuntimeError(f"{self.reader.streams} streams should have a {wanted} each: {found}")
+        return kind
+
+
+class GzipEdge(Edge):
+    """The edge with clients that take gzip."""
+
+    headers = ("Accept-Encoding: gzip",)
 
 
 class PersonalEdge(Edge):
     """The edge where every stream hears a channel of its own, its user's."""
 
-    @property
-    def path(self) -> str:
+    def paths(self, first: int, count: int) -> list[str]:
         """See ``Contender``."""
-        return "/events/me"
+        return ["/events/me"] * count
 
     def publish(self, pace: Sequence[float]) -> list[float]:
         """An event to every stream, in batches, at each of these seconds."""
@@ -285,9 +328,22 @@ class PersonalEdge(Edge):
 
     async def _publish_all(self) -> None:
         data = self.data()
-        everybody = [(f"user:u{number}", data) for number in range(self.reader.streams)]
+        users = range(self.users, self.users + self.reader.streams)
+        everybody = [(f"user:u{user}", data) for user in users]
         for first in range(0, len(everybody), PUBLISHED_AT_ONCE):
             await self.events.publish_many(everybody[first : first + PUBLISHED_AT_ONCE])
+
+    def publish_each(self, pace: Sequence[float]) -> list[float]:
+        """See ``Contender.publish_each``."""
+        numbers = iter(some(self.reader.streams, pace))
+        return self.arena.runner.run(
+            paced(pace, lambda: self.events.publish(f"user:u{self.users + next(numbers)}", self.data()))
+        )
+
+
+def some(streams: int, pace: Sequence[float]) -> list[int]:
+    """A stream for each of these moments, from here and there among all."""
+    return [number * PRIME % streams for number in range(len(pace))]
 
 
 async def paced(pace: Sequence[float], publish: Callable[[], Awaitable[Any]]) -> list[float]:
@@ -298,85 +354,3 @@ async def paced(pace: Sequence[float], publish: Callable[[], Awaitable[Any]]) ->
         moments.append(time.monotonic())
         await publish()
     return moments
-
-
-# Starting them
-
-
-APPS: dict[str, tuple[str, type[App]]] = {
-    "bare": ("bare_app", Bare),
-    "HandoverSink": ("edge_app", Edge),
-    "TaskSink": ("task_app", Edge),
-    "personal": ("edge_app", PersonalEdge),
-    "sse-starlette": ("starlette_app", Starlette),
-}
-"""What runs under uvicorn: a factory in ``apps``, and its contender."""
-
-CONTENDERS = ("floor", "HandoverSink", "TaskSink", "nchan", "sse-starlette")
-"""Who is compared in delivering."""
-
-
-class Arena:
-    """Where contenders are started: each server on the cores ``server``.
-
-    This process, readers and Redis are to run on the ``rest``, which whoever makes it sees to.
-    """
-
-    def __init__(self, url: str, runner: asyncio.Runner, server: set[int], rest: set[int]) -> None:
-        self.url = url
-        self.runner = runner
-        self.cores = server | rest
-        self._server = server
-        self._networks = itertools.cycle(range(10, 250))
-
-    @contextlib.contextmanager
-    def contender(self, name: str, **env: str) -> Iterator[Contender]:
-        """A server with a reader of its own, until the end of the block."""
-        kind = {"floor": Floor, "nchan": Nchan}.get(name) or APPS[name][1]
-        with reading(next(self._networks)) as reader, self._program(name, env) as program:
-            contender = kind(program, reader, self)
-            try:
-                yield contender
-            finally:
-                contender.end()
-
-    @contextlib.contextmanager
-    def _program(self, name: str, env: dict[str, str]) -> Iterator[programs.Program]:
-        port = programs.free_port()
-        with contextlib.ExitStack() as stack:
-            if name == "floor":
-                arguments = [sys.executable, "-m", f"{__package__}.floor", str(port)]
-            elif name == "nchan":
-                directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-                arguments = nginx_command(Path(directory), port)
-            else:
-                arguments = uvicorn_command(APPS[name][0], port)
-            with machine.on(self._server):
-                program = stack.enter_context(
-                    programs.running(arguments, port, BACKEND=self.url, SSE_EDGE_SINK="auto", **env)
-                )
-            yield program
-
-
-def uvicorn_command(factory: str, port: int) -> list[str]:
-    """One plain process, without logs of requests."""
-    app = [f"{__package__}.apps:{factory}", "--factory", "--interface", "asgi3"]
-    kind = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    return [sys.executable, "-m", "uvicorn", *app, *kind, "--host", "127.0.0.1", "--port", str(port)]
-
-
-def nginx_command(directory: Path, port: int) -> list[str]:
-    """nginx with nchan in a directory of its own."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        NGINX.format(
-            module=machine.NCHAN,
-            directory=directory,
-            port=port,
-            descriptors=descriptors,
-            connections=descriptors - 100,
-            user="user root;" if os.getuid() == 0 else "",
-        )
-    )
-    return [machine.nginx() or "nginx", "-e", "stderr", "-p", str(directory), "-c", str(configuration)]

@@ -3,20 +3,30 @@
     python -m loadtest.bench.floor PORT
 
 Answers a GET with the head of an event stream, and writes the body of a POST, as one event in one chunk,
-to every stream there is: a loop over bound ``socket.send`` methods and nothing else.
+to every stream there is, or, of a POST to /one, to one of them, each in its turn: a loop over bound
+``socket.send`` methods and nothing else.  A GET with ``Last-Event-ID: N`` gets the last N events in the same
+write.  ``floor.c`` is the same in C; this one is for machines without a compiler.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 import select
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
+
+KEPT = 64
+"""Events for those that come back."""
+
+MISSED = re.compile(rb"\r\nlast-event-id: (\d+)", re.I)
 
 
 def framed(data: bytes) -> bytes:
@@ -35,6 +45,8 @@ class Floor:
         self._open: dict[int, socket.socket] = {}
         self._got: dict[int, bytes] = {}
         self._sends: dict[int, Callable[[bytes], int]] = {}
+        self._kept: deque[bytes] = deque(maxlen=KEPT)
+        self._turns = itertools.count()
 
     def serve(self) -> None:
         """Until the process is ended."""
@@ -67,16 +79,20 @@ class Floor:
         while (request := _request(got)) is not None:
             head, body, got = request
             if head.startswith(b"POST "):
-                self._fan_out(body)
+                self._fan_out(body, everybody=not head.startswith(b"POST /one "))
                 self._open[fd].send(b"HTTP/1.1 204 No Content\r\n\r\n")
             else:
-                self._open[fd].send(HEAD + framed(b": open\n\n"))
+                found = MISSED.search(head)
+                missed = list(self._kept)[-int(found[1]) :] if found and found[1] != b"0" else []
+                self._open[fd].send(b"".join([HEAD, framed(b": open\n\n"), *missed]))
                 self._sends[fd] = self._open[fd].send
         self._got[fd] = got
 
-    def _fan_out(self, body: bytes) -> None:
+    def _fan_out(self, body: bytes, *, everybody: bool) -> None:
         event = framed(b"data: %b\n\n" % body)
-        for send in list(self._sends.values()):
+        self._kept.append(event)
+        sends = list(self._sends.values())
+        for send in sends if everybody else sends and [sends[next(self._turns) % len(sends)]]:
             send(event)
 
 

@@ -79,6 +79,20 @@ def nginx() -> str | None:
     return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
+def compiled_floor(directory: Path) -> Path | None:
+    """The floor in C, made by this machine's compiler; None if there is none that can."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    program = directory / "floor"
+    done = subprocess.run(  # noqa: S603 - our own
+        [compiler, "-O2", "-o", str(program), str(Path(__file__).with_name("floor.c"))],
+        capture_output=True,
+        check=False,
+    )
+    return program if done.returncode == 0 else None
+
+
 def missing(contenders: set[str], *, plot: bool) -> list[str]:
     """What has to be installed first, for these."""
     lacks = []

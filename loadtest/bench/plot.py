@@ -17,8 +17,8 @@ PANELS = (
 """What is drawn: a measurement, its title, the unit of its figures, and how it was made."""
 
 LOOKS = {
-    "HandoverSink": ("sse_edge (HandoverSink)", "#0b6e4f", "-", "o"),
-    "TaskSink": ("sse_edge (TaskSink)", "#62b58f", "-", "s"),
+    "sse_edge": ("sse_edge", "#0b6e4f", "-", "o"),
+    "TaskSink": ("sse_edge, SSE_EDGE_SINK=task", "#62b58f", "-", "s"),
     "floor": ("bare loop of send()", "#222222", "--", "D"),
     "bare": ("bare uvicorn stream", "#222222", ":", "D"),
     "nchan": ("nginx with nchan", "#c8641b", "-", "^"),

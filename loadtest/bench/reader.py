@@ -1,7 +1,8 @@
 """The clients: a process that holds many streams and does nothing but count what they get.
 
 No event loop and no parser: one ``epoll``, one buffer for all, and each event is told by one byte
-(``MARK``) that nothing else on a stream contains, so that it does not matter where a read ends.
+(``MARK``) that nothing else on a stream contains, so that it does not matter where a read ends.  Only what
+comes compressed is unpacked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+from .packed import GZIP, Packed
 
 MARK = b"~"
 """Once in each event."""
@@ -56,6 +59,7 @@ class Streams:
         self._buffer = bytearray(BUFFER)
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
+        self._packed = 0
         self._counts: dict[int, int] = {}
         self._told = 0  # events that every stream has
         self._size = 0
@@ -96,7 +100,7 @@ class Streams:
                     early[fd] = b""
                 elif fd in early:
                     early[fd] += self._first(fd)
-                    if ready in early[fd]:
+                    if ready in self._plain(fd, early[fd]):
                         self._check(early.pop(fd))
                         self._counts[fd] = self._told
                         opened += 1
@@ -124,6 +128,20 @@ class Streams:
         if not data:
             raise RuntimeError("the server closed a stream that was being opened")
         return data
+
+    def _plain(self, fd: int, first: bytes) -> bytes:
+        """What the first bytes say; if that is compressed, so is what follows."""
+        head, found, body = first.partition(b"\r\n\r\n")
+        if not found or GZIP not in head.lower() + b"\r\n":
+            return first
+        self._packed += not isinstance(self._receive[fd], Packed)
+        # From the beginning: there may have been fewer before.
+        packed = self._receive[fd] = Packed(self._sockets[fd].recv_into, MARK)
+        return packed.plain(body)
+
+    def packed(self) -> int:
+        """How many streams came compressed."""
+        return self._packed
 
     @staticmethod
     def _check(first: bytes) -> None:
@@ -183,6 +201,58 @@ class Streams:
                         times.append(moment)
         return Arrival(now(), time.process_time() - self._cpu, size + self._size)
 
+    def each(self, events: int, seconds: float) -> list[float]:
+        """Read so many events, one after the other on whichever stream; when each came.
+
+        They are none of those that ``expect`` tells of.
+        """
+        deadline, moments, now = time.monotonic() + seconds, [], time.monotonic
+        while len(moments) < events:
+            ready = self._poll.poll(1.0, BATCH)
+            moment = now()
+            if moment > deadline:
+                raise RuntimeError(f"{len(moments)} of {events} events came")
+            for fd, _ in ready:
+                n = self._receive[fd](self._buffer)
+                if not n:
+                    raise RuntimeError("the server ended a stream")
+                moments += [moment] * self._buffer.count(MARK, 0, n)
+        return moments
+
+    def herd(self, port: int, requests: Sequence[bytes], events: int, seconds: float) -> float:
+        """Open a stream for each request, all at the same time, and read until each has so many events.
+
+        Seconds from the first connect to the last event; there may be no stream open.
+        """
+        began = time.monotonic()
+        waiting = {self._connect(port, number, None): request for number, request in enumerate(requests)}
+        lacks, silent = dict.fromkeys(waiting, events), set(waiting)
+        buffer = self._buffer
+        while lacks:
+            if time.monotonic() > began + seconds:
+                raise RuntimeError(f"{len(lacks)} of {len(requests)} streams still lack events")
+            for fd, _ in self._poll.poll(1.0, BATCH):
+                if fd in waiting:
+                    self._sockets[fd].sendall(waiting.pop(fd))
+                    self._poll.modify(fd, select.EPOLLIN)
+                    continue
+                n = self._receive[fd](buffer)
+                if not n:
+                    raise RuntimeError("the server ended a stream")
+                if fd in silent:
+                    silent.discard(fd)
+                    self._check(bytes(buffer[: min(n, 300)]))
+                found = buffer.count(MARK, 0, n)
+                if fd in lacks and found:
+                    lacks[fd] -= found
+                    if lacks[fd] < 0:
+                        raise RuntimeError("a stream has more events than it missed")
+                    if not lacks[fd]:
+                        del lacks[fd]
+        took = time.monotonic() - began
+        self._counts.update(dict.fromkeys(self._sockets, self._told))
+        return took
+
     def _lack(self) -> str:
         lack = [self._told - count for count in self._counts.values()]
         return f"{sum(lack)} in all, {max(lack)} at most"
@@ -225,6 +295,8 @@ def _work(pipe: Connection, network: int) -> None:
                     streams.expect(arguments[0])
                     pipe.send(None)
                     arguments = arguments[1:]
+                elif order == "each":
+                    pipe.send(None)
                 pipe.send(getattr(streams, order)(*arguments, **options))
             except (OSError, RuntimeError) as error:
                 pipe.send(error)
@@ -265,6 +337,27 @@ class Reader:
         """When all had all that was expected."""
         arrival: Arrival = self._answer()
         return arrival
+
+    def expect_each(self, events: int, *, seconds: float = 60.0) -> None:
+        """Wait for so many, one after the other on whichever stream; ``moments`` tells when they came."""
+        self._ask("each", events, seconds)
+
+    def moments(self) -> list[float]:
+        """When each came that was expected."""
+        moments: list[float] = self._answer()
+        return moments
+
+    def herd(self, port: int, requests: Sequence[bytes], events: int, *, seconds: float = 60.0) -> float:
+        """Open streams, all at once, that missed events; see ``Streams.herd``."""
+        took: float = self._ask("herd", port, requests, events, seconds)
+        self.streams = len(requests)
+        return took
+
+    @property
+    def packed(self) -> int:
+        """How many streams came compressed."""
+        count: int = self._ask("packed")
+        return count
 
     def latencies(self, published: Sequence[float]) -> list[float]:
         """See ``Streams.latencies``."""

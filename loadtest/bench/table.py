@@ -13,7 +13,7 @@ Series = dict[str, dict[int, list[float]]]
 Samples = dict[str, Series]
 """By what was measured."""
 
-GROUPS = ("single", "burst", "memory", "channels", "loop", "admission")
+GROUPS = ("single", "first", "burst", "memory", "channels", "loop", "admission", "resume", "bytes")
 """What can be measured by itself."""
 
 
@@ -54,73 +54,132 @@ class Row:
         return "met" if self.target.met(self.figure) else "MISSED"
 
 
-ONE = "one event at a time"
-BURST = "100 events at 2 ms spacing"
+ONE = "one event at a time, warm"
+BURST = "100 events at 2 ms spacing, warm"
+ALONE = "one event to one of many channels, warm"
+LET_IN = "CPU per admitted stream"
+BACK = "all clients back at once, 50 events missed"
 
 TARGETS = (
     Target(
-        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ floor",
-        ("single_cpu", "HandoverSink"), ("single_cpu", "floor"), 1.2,
+        "single", f"{ONE}: CPU per delivered event, sse_edge ÷ floor",
+        ("single_cpu", "sse_edge"), ("single_cpu", "floor"), 1.05,
     ),
     Target(
         "single", f"{ONE}: CPU per delivered event, TaskSink ÷ floor",
         ("single_cpu", "TaskSink"), ("single_cpu", "floor"), 2.5,
     ),
     Target(
-        "single", f"{ONE}: time until the last stream has it, HandoverSink ÷ floor",
-        ("single_last", "HandoverSink"), ("single_last", "floor"), 1.25,
+        "single", f"{ONE}: time until the last stream has it, sse_edge ÷ floor",
+        ("single_last", "sse_edge"), ("single_last", "floor"), 1.25,
     ),
     Target(
-        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ nchan",
-        ("single_cpu", "HandoverSink"), ("single_cpu", "nchan"), 1.0,
+        "single", f"{ONE}: CPU per delivered event, sse_edge ÷ nchan",
+        ("single_cpu", "sse_edge"), ("single_cpu", "nchan"), 1.0,
     ),
     Target(
-        "single", f"{ONE}: CPU per delivered event, HandoverSink ÷ sse-starlette",
-        ("single_cpu", "HandoverSink"), ("single_cpu", "sse-starlette"), 1 / 4,
+        "single", f"{ONE}: CPU per delivered event, sse_edge ÷ sse-starlette",
+        ("single_cpu", "sse_edge"), ("single_cpu", "sse-starlette"), 1 / 4,
     ),
     Target(
         "single", f"{ONE}: CPU per delivered event, largest ÷ smallest over the numbers of streams",
-        ("single_cpu", "HandoverSink"), None, 1.25,
+        ("single_cpu", "sse_edge"), None, 1.25,
     ),
     Target(
-        "burst", f"{BURST}: delivered events/s, HandoverSink ÷ floor",
-        ("burst_rate", "HandoverSink"), ("burst_rate", "floor"), 8, at_least=True,
+        "first", "first event after connecting, cold: CPU per stream, sse_edge ÷ floor",
+        ("first_cpu", "sse_edge"), ("first_cpu", "floor"), 1.3,
     ),
     Target(
-        "burst", f"{BURST}: delivered events/s, HandoverSink ÷ nchan",
-        ("burst_rate", "HandoverSink"), ("burst_rate", "nchan"), 12, at_least=True,
+        "first", "first event after connecting, cold: CPU per stream, sse_edge ÷ nchan",
+        ("first_cpu", "sse_edge"), ("first_cpu", "nchan"), 1.0,
     ),
     Target(
-        "memory", "memory per idle stream, HandoverSink ÷ bare uvicorn stream",
-        ("memory", "HandoverSink"), ("memory", "bare"), 1.35,
+        "first", "first event after connecting ÷ the tenth: CPU per stream, sse_edge",
+        ("first_cpu", "sse_edge"), ("tenth_cpu", "sse_edge"), 1.2,
     ),
     Target(
-        "memory", "memory per idle stream, HandoverSink ÷ sse-starlette",
-        ("memory", "HandoverSink"), ("memory", "sse-starlette"), 1 / 3,
+        "burst", f"{BURST}: delivered events/s, sse_edge ÷ floor",
+        ("burst_rate", "sse_edge"), ("burst_rate", "floor"), 35, at_least=True,
     ),
     Target(
-        "channels", "as many channels as streams: worker CPU per event, HandoverSink ÷ floor",
-        ("channels_cpu", "personal"), ("channels_cpu", "floor"), 4,
+        "burst", f"{BURST}: delivered events/s, sse_edge ÷ nchan",
+        ("burst_rate", "sse_edge"), ("burst_rate", "nchan"), 12, at_least=True,
+    ),
+    Target(
+        "memory", "memory per idle stream, sse_edge ÷ bare uvicorn stream",
+        ("memory", "sse_edge"), ("memory", "bare"), 0.38,
+    ),
+    Target(
+        "memory", "memory per idle stream, sse_edge ÷ nchan",
+        ("memory", "sse_edge"), ("memory", "nchan"), 1 / 2.4,
+    ),
+    Target(
+        "memory", "memory per idle stream, sse_edge ÷ sse-starlette",
+        ("memory", "sse_edge"), ("memory", "sse-starlette"), 1 / 3,
+    ),
+    Target(
+        "memory", "memory per idle stream with a channel of its own, sse_edge ÷ nchan's with a shared one",
+        ("memory", "sse_edge, own channels"), ("memory", "nchan"), 0.65,
+    ),
+    Target(
+        "channels", "an event to each of as many channels as streams: CPU per event, sse_edge ÷ floor",
+        ("channels_cpu", "sse_edge, own channels"), ("channels_cpu", "floor"), 1.6,
+    ),
+    Target(
+        "channels", f"{ALONE}: half have it after, sse_edge ÷ nchan",
+        ("alone_p50", "sse_edge, own channels"), ("alone_p50", "nchan, own channels"), 1.5,
+    ),
+    Target(
+        "channels", f"{ALONE}: 99 in 100 have it after, sse_edge ÷ nchan",
+        ("alone_p99", "sse_edge, own channels"), ("alone_p99", "nchan, own channels"), 1.5,
     ),
     Target(
         "loop", "fan-out without pause: longest time the loop is away ÷ one full fan-out",
-        ("loop_longest", "HandoverSink"), ("loop_fan_out", "HandoverSink"), 1 / 8,
+        ("loop_longest", "sse_edge"), ("loop_fan_out", "sse_edge"), 1 / 8,
     ),
     Target(
-        "admission", "CPU per admitted stream with Redis, first of its session ÷ bare uvicorn request",
-        ("admission_cpu", "redis"), ("admission_cpu", "bare"), 2.5,
+        "admission", f"{LET_IN} with Redis, first of its session ÷ bare uvicorn request",
+        ("admission_cpu", "redis"), ("admission_cpu", "bare"), 1.6,
     ),
     Target(
-        "admission", "CPU per admitted stream with memory, first of its session ÷ bare uvicorn request",
-        ("admission_cpu", "memory"), ("admission_cpu", "bare"), 1.6,
+        "admission", f"{LET_IN} with memory, first of its session ÷ bare uvicorn request",
+        ("admission_cpu", "memory"), ("admission_cpu", "bare"), 1.3,
     ),
     Target(
-        "admission", "CPU per admitted stream with Redis, cookie seen before ÷ bare uvicorn request",
-        ("admission_cpu", "redis, known cookie"), ("admission_cpu", "bare"), 2.5,
+        "admission", f"{LET_IN} with Redis, cookie seen before ÷ bare uvicorn request",
+        ("admission_cpu", "redis, known cookie"), ("admission_cpu", "bare"), 1.6,
     ),
     Target(
-        "admission", "CPU per admitted stream with memory, cookie seen before ÷ bare uvicorn request",
-        ("admission_cpu", "memory, known cookie"), ("admission_cpu", "bare"), 1.6,
+        "admission", f"{LET_IN} with memory, cookie seen before ÷ bare uvicorn request",
+        ("admission_cpu", "memory, known cookie"), ("admission_cpu", "bare"), 1.3,
+    ),
+    Target(
+        "admission", f"{LET_IN} with Redis, first of its session ÷ nchan",
+        ("admission_cpu", "redis"), ("admission_cpu", "nchan"), 2,
+    ),
+    Target(
+        "admission", f"{LET_IN} with memory, first of its session ÷ nchan",
+        ("admission_cpu", "memory"), ("admission_cpu", "nchan"), 2,
+    ),
+    Target(
+        "resume", f"{BACK}: time until the last is level, sse_edge ÷ nchan",
+        ("resume_last", "sse_edge"), ("resume_last", "nchan"), 0.41,
+    ),
+    Target(
+        "bytes", "HTML cards, clients that take gzip: bytes on the wire, plain ÷ gzip",
+        ("cards_bytes", "plain"), ("cards_bytes", "gzip"), 10, at_least=True,
+    ),
+    Target(
+        "bytes", "HTML cards, clients that take gzip: CPU per delivered event, gzip ÷ plain",
+        ("cards_cpu", "gzip"), ("cards_cpu", "plain"), 1.0,
+    ),
+    Target(
+        "bytes", "JSON ticks, clients that take gzip: bytes on the wire, plain ÷ gzip",
+        ("ticks_bytes", "plain"), ("ticks_bytes", "gzip"), 3.5, at_least=True,
+    ),
+    Target(
+        "bytes", "JSON ticks, clients that take gzip: CPU per delivered event, gzip ÷ plain",
+        ("ticks_cpu", "gzip"), ("ticks_cpu", "plain"), 1.0,
     ),
 )  # fmt: skip
 
@@ -156,20 +215,58 @@ def _series(samples: Mapping[str, Series], what: str, contender: str) -> dict[in
 
 # As text
 
-COLUMNS = (
-    ("single_cpu", "CPU per event", "µs"),
-    ("single_last", "last stream after", "ms"),
-    ("burst_rate", "burst", "thousand events/s"),
-    ("burst_cpu", "burst CPU per event", "µs"),
-    ("burst_p50", "burst p50", "ms"),
-    ("burst_p99", "burst p99", "ms"),
-    ("memory", "memory per stream", "KiB"),
-    ("client_cpu", "client's CPU per event", "µs"),
-    ("burst_client_busy", "client's core, burst", "%"),
+TABLES = (
+    (
+        "Many streams, one channel",
+        (
+            ("single_cpu", "CPU per event", "µs"),
+            ("single_last", "last stream after", "ms"),
+            ("burst_rate", "burst", "thousand events/s"),
+            ("burst_cpu", "burst CPU per event", "µs"),
+            ("burst_p50", "burst p50", "ms"),
+            ("burst_p99", "burst p99", "ms"),
+            ("memory", "memory per stream", "KiB"),
+            ("client_cpu", "client's CPU per event", "µs"),
+            ("burst_client_busy", "client's core, burst", "%"),
+        ),
+    ),
+    (
+        "The first event after connecting",
+        (("first_cpu", "CPU per stream, cold", "µs"), ("tenth_cpu", "the tenth, warm", "µs")),
+    ),
+    (
+        "As many channels as streams",
+        (
+            ("channels_cpu", "to each: CPU per event", "µs"),
+            ("alone_p50", "to one: p50", "ms"),
+            ("alone_p99", "to one: p99", "ms"),
+        ),
+    ),
+    ("To let a stream in", (("admission_cpu", "CPU per stream", "µs"),)),
+    (
+        "All back at once, events missed",
+        (("resume_last", "last is level after", "ms"), ("resume_cpu", "CPU per stream", "µs")),
+    ),
+    (
+        "On the wire, without and with gzip",
+        (
+            ("cards_bytes", "HTML cards, per event", "bytes"),
+            ("cards_cpu", "CPU per event", "µs"),
+            ("ticks_bytes", "JSON ticks, per event", "bytes"),
+            ("ticks_cpu", "CPU per event", "µs"),
+        ),
+    ),
 )
-"""What the second table shows: a measurement, its heading and its unit."""
+"""What is shown below the verdicts: tables of measurements, each with its heading and its unit."""
 
-SCALES = {"µs": 1e6, "ms": 1e3, "thousand events/s": 1e-3, "KiB": 1 / 1024, "%": 100.0}
+SCALES = {
+    "µs": 1e6,
+    "ms": 1e3,
+    "thousand events/s": 1e-3,
+    "KiB": 1 / 1024,
+    "bytes": 1.0,
+    "%": 100.0,
+}
 """Samples are in seconds, events per second, bytes, and parts of one."""
 
 
@@ -186,14 +283,18 @@ def verdicts(rows: Sequence[Row]) -> str:
 
 
 def figures(samples: Mapping[str, Series]) -> str:
-    """Medians of what was measured, by contender and number of streams."""
-    shown = [column for column in COLUMNS if column[0] in samples]
-    places = sorted({(size, name) for what, *_ in shown for name, by in samples[what].items() for size in by})
-    heads = [f"{heading}, {unit}" for _, heading, unit in shown]
-    table = [["streams", "", *heads]]
+    """Medians of what was measured, by number of streams and contender, a table for each kind of run."""
+    shown = ((title, [one for one in columns if one[0] in samples]) for title, columns in TABLES)
+    return "\n\n".join(f"{title}\n{_table(columns, samples)}" for title, columns in shown if columns)
+
+
+def _table(columns: Sequence[tuple[str, str, str]], samples: Mapping[str, Series]) -> str:
+    series = [samples[what] for what, *_ in columns]
+    places = sorted({(size, name) for each in series for name, by in each.items() for size in by})
+    table = [["streams", "", *(f"{heading}, {unit}" for _, heading, unit in columns)]]
     for size, name in places:
         line = [f"{size:,}", name]
-        for what, _, unit in shown:
+        for what, _, unit in columns:
             values = _series(samples, what, name).get(size)
             line.append("-" if values is None else _number(median(values) * SCALES[unit]))
         table.append(line)
