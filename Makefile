@@ -59,7 +59,7 @@ valkey: $(VENV)/.dev packages  ## the tests of the Redis backend with Valkey in 
 	PATH="$(CURDIR)/$(VENV)/valkey:$$PATH" $(VENV)/bin/pytest $(PROCESSES) $(VALKEY) \
 		-k "not tls and not certificate and not that_the_server_closed" $(ARGS)
 
-bench: $(VENV)/.bench  ## what delivering costs beside nchan and others, 12 minutes (ARGS="--quick", "--help")
+bench: $(VENV)/.bench  ## what delivering costs beside nchan and others, 15 minutes (ARGS="--quick", "--help")
 	@tests/debian-packages bench
 	$(VENV)/bin/python -m loadtest.bench $(ARGS)
 

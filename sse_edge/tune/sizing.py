@@ -27,8 +27,9 @@ WORKER_STREAM_BYTES = 17 * KIB
 """An idle stream in a worker, with a channel of its own and a shared one: 16.6 KiB measured,
 ``loadtest/results/capacity-nginx.txt``."""
 
-PROXY_STREAM_BYTES = {"nginx": 37 * KIB, "caddy": 150 * KIB}
-"""A proxied TLS stream: nginx 36.8 KiB, the same run (without TLS 15 KiB); Caddy 150.3 KiB at 600 streams."""
+PROXY_STREAM_BYTES = {"nginx": 35 * KIB, "caddy": 150 * KIB}
+"""A proxied TLS stream over HTTP/1.1: nginx 34.2 KiB at 3,000 streams (without TLS 15.5 KiB; 43.2 KiB over
+HTTP/2 with a connection for each), ``deploy/TUNING.md``; Caddy 150.3 KiB at 600 streams."""
 
 PROXY_WORKER_BYTES = {"nginx": 10 * MIB, "caddy": 40 * MIB}
 """A proxy process without streams, rounded up."""
