@@ -69,6 +69,36 @@ async def test_one_event_is_one_object_for_all(hub):
     assert all(stream.sink.writes[-1] is event for stream in streams)
 
 
+class HeadWaits(ListSink):
+    """Holds its first bytes until the head is there; counts how often it is asked what has not left."""
+
+    asked = 0
+
+    @property
+    def unsent(self):
+        self.asked += 1
+        return 0
+
+    def write(self, data):
+        self.writes.append(data)
+        return len(data) if len(self.writes) == 1 else 0
+
+
+async def test_a_stream_s_first_event_goes_the_way_of_all_others(hub, monkeypatch):
+    """What history could have given is told once for all streams, and no sink is asked what it holds."""
+    alone = []
+    monkeypatch.setattr(hub._rounds, "write", lambda stream, now: alone.append(stream))
+    streams = [await join(hub, sink=HeadWaits()) for _ in range(3)]
+    event = place(1).line() + frame(1)
+    hub.deliver("c", at(1), event)
+    await settle()
+    assert not alone
+    for stream in streams:
+        assert stream.sink.writes[1] is event
+        assert not stream.wary
+        assert stream.sink.asked == 0
+
+
 async def test_a_fan_out_gives_others_their_turn(hub):
     """Writing to many streams is cut into slices, between which other callbacks run."""
     streams = [await join(hub) for _ in range(3 * SLICE)]

@@ -6,10 +6,11 @@ from bisect import bisect_right
 from itertools import islice
 from operator import itemgetter
 
+from ..event import Place
 from .compression import MANY, Cut, Window
 from .few import Few, added, listed, without
 from .sink import framed
-from .stream import Heard, Stream
+from .stream import Heard, Stream, place_of
 
 NOTHING = Cut(b"", 0)
 
@@ -127,6 +128,12 @@ class Feed:
                 data = b"".join([each.frame for _, each in islice(heard, first, None)])
             self._seen, self._cut = seen, Cut(data, count, framed(data), self._window, seen)
         return self._cut
+
+    def place(self, seen: int) -> Place | None:
+        """What the first that was heard after number ``seen`` says of where it is, if it says so."""
+        heard = self._heard or []
+        _, first = heard[bisect_right(heard, seen, key=_NUMBER)]
+        return None if first.id is None else place_of(first.frame)
 
     def keep_window(self) -> None:
         """Some of the streams are compressed: if there are many, keep what they are given from here on."""

@@ -22,7 +22,7 @@ from .lifetime import NEVER, Lifetime
 from .roster import Roster
 from .rounds import FEW, Rounds
 from .sink import Sink
-from .stream import Heard, Stream
+from .stream import PIECE, Heard, Stream
 from .wheel import TICK, Wheel
 
 HERD = 100
@@ -252,6 +252,8 @@ class Hub:
         self._rounds.flush(stream, now)
         if replay.events and (stream.behind or stream.pending):
             stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
+        if stream.behind <= PIECE:
+            stream.behind = 0  # it waits for the head only; the next write says what has not left
 
     def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""

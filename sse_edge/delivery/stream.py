@@ -158,7 +158,7 @@ class Stream:
             if upto is None:
                 self.take(heard)
             elif heard.kind == "event":
-                place = _place(heard.frame)
+                place = place_of(heard.frame)
                 # A place in other data is one from before: it was heard before history was read.
                 known = place is not None and place.tag != upto.tag
                 self.take(heard._replace(frame=without_id(heard.frame)) if known else heard)
@@ -175,13 +175,24 @@ class Stream:
         elif self.wary and heard.id is not None:
             if not self._is_new(heard.id):
                 return
-            place = _place(heard.frame)
+            place = place_of(heard.frame)
             if place is None or self._is_told(place):
                 self.queue(heard.frame if place is None else without_id(heard.frame))
                 return
             # The first event past what history gave: from here on nothing can repeat.
             self.wary = False
         self.queue(heard.frame)
+
+    def trusts(self, place: Place | None) -> bool:
+        """Whether the next event, which says that it is at ``place``, lies past what history gave.
+
+        Then nothing can repeat from there on, and the stream is not wary any more.
+        """
+        upto = self.upto
+        if place is None or upto is None or place.id <= upto.id:
+            return False
+        self.wary = False
+        return True
 
     def proves(self, position: Place | None) -> bool:
         """Whether everything up to ``position`` being delivered says more than the stream's own place.
@@ -282,7 +293,7 @@ class Stream:
         self.sink.finish(goodbye)
 
 
-def _place(frame: bytes) -> Place | None:
+def place_of(frame: bytes) -> Place | None:
     """What an event's id line says, if it has one."""
     line = frame.partition(b"\n")[0]
     return Place.parse(line[4:].decode()) if line.startswith(b"id: ") else None
