@@ -19,7 +19,8 @@ from .cluster import ClusterServer
 from .credentials import Credentials
 from .leases import RedisLeases
 from .names import Names, stem
-from .partition import Partition, Published, Settings
+from .outbox import Published
+from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber, joined
 from .revocations import RedisRevocations
 from .server import CommandError, SentinelServer, Server, SingleServer
@@ -151,9 +152,10 @@ class RedisBackend:
                 again = await partition.publish(events)
         except TimeoutError as late:
             return Published([], CommandError(late, sent=True))
-        if again.error is not None:
-            again.error.sent = True  # whatever came of the second time, the first may have happened
-        return again
+        if again.error is None:
+            return again
+        # Whatever came of the second time, the first may have happened.
+        return again._replace(error=again.error.unsure())
 
     async def cursor(self) -> Place:
         """See ``Backend.cursor``."""

@@ -20,7 +20,17 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LostError
 
 from .scripts import Script
-from .server import SHARDED, Argument, Call, CommandError, PerLoop, Pool, is_refusal, pool_options
+from .server import (
+    SHARDED,
+    Argument,
+    Call,
+    CommandError,
+    PerLoop,
+    Pool,
+    in_time,
+    is_refusal,
+    pool_options,
+)
 from .url import Node, RedisUrl
 
 PATIENCE = 0.1
@@ -45,26 +55,23 @@ class ClusterServer:
         self._maps = PerLoop(lambda: SlotMap(url.nodes, options, timeout))
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
-        """See ``Server.run``; waits while the slot is being moved or has no primary, up to the timeout."""
-        call = Call(script, keys, arguments)
-        why: Exception | None = None
-        try:
-            # One timeout around all of it: how long a single wait takes depends on how many others wait.
-            async with asyncio.timeout(self._timeout):
-                slot, asking = key_slot(home.encode()), None
-                while True:
-                    try:
-                        return await self._attempt(call, slot, asking)
-                    except _PASSING as error:
-                        if (call.sent and not is_refusal(error)) or isinstance(error, AuthenticationError):
-                            raise
-                        why, call.sent, asking = error, False, _asked_to(error)
-                    if not isinstance(why, AskError):
-                        await asyncio.sleep(PATIENCE)
-        except (RedisError, OSError) as error:
-            if isinstance(error, TimeoutError) and why is not None and not call.sent:
-                raise CommandError(why, sent=False) from why
-            raise CommandError(error, sent=call.sent) from error
+        """See ``Server.run``."""
+        return await in_time(self, Call(script, keys, arguments), home, self._timeout)
+
+    async def perform(self, call: Call, home: str) -> Any:
+        """See ``Server.perform``; waits while the slot is being moved or has no primary."""
+        slot, asking = key_slot(home.encode()), None
+        while True:
+            try:
+                return await self._attempt(call, slot, asking)
+            except _PASSING as error:
+                if (call.sent and not is_refusal(error)) or isinstance(error, AuthenticationError):
+                    raise CommandError(error, sent=call.sent) from error
+                call.why, call.sent, asking = error, False, _asked_to(error)
+            except RedisError as error:
+                raise CommandError(error, sent=call.sent) from error
+            if not isinstance(call.why, AskError):
+                await asyncio.sleep(PATIENCE)
 
     async def _attempt(self, call: Call, slot: int, asking: Node | None) -> Any:
         slots = self._maps.get()

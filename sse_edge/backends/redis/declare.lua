@@ -13,7 +13,6 @@ judge() -- by what was said before
 if ARGV[6] ~= '' and known_of('durable', '0') ~= ARGV[6] then
     note('durable', ARGV[6])
 end
-local version = known_of('version', '')
 if ARGV[1] == '' or version == ARGV[2] or version ~= ARGV[5] or (version ~= '' and ARGV[3] == '0') then
     return { known_of('settings', ''), refusal or '' }
 end

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from ...errors import EventError
 from ..base import Outgoing, check_keys
 from ..retention import DEFAULT, Kept
 from .history import Asked, Cut, parse_cut
 from .names import Names
+from .outbox import Batch, Outbox, Published, Step
 from .permissions import asked, for_events, for_limits, said
 from .scripts import ANNOUNCE, DECLARE, PERMITTED, PUBLISH, READ, TICK, Script
-from .server import Argument, CommandError, Server
+from .server import Argument, CommandError, PerLoop, Server
 
 logger = logging.getLogger("sse_edge")
 
 ADOPTIONS = 5
-"""Times a publish is repeated with other settings before it fails: two workers may declare in turn."""
+"""Times that settings are declared anew where others came in between: two workers may declare in turn."""
 
 
 class Settings(NamedTuple):
@@ -28,16 +31,6 @@ class Settings(NamedTuple):
     kept: Kept | None
     timeout: float
     durable: bool
-
-
-class Published(NamedTuple):
-    """What came of publishing several events: the places of those that are published, and why no more.
-
-    ``may_have_happened`` is whether the one after those may be published all the same.
-    """
-
-    places: list[str]
-    error: CommandError | None = None
 
 
 class Partition:
@@ -54,6 +47,7 @@ class Partition:
         self.kept = settings.kept or DEFAULT
         self.version = self._text = ""
         self._declared = settings.kept is None
+        self._outboxes = PerLoop(lambda: Outbox(self, settings.timeout))
 
     # Settings
 
@@ -64,8 +58,7 @@ class Partition:
         own = self.settings.kept
         durable = str(int(self.settings.durable)) if wins else ""
         if own is None:
-            text, _ = await self._run(DECLARE, [self.names.clock], ["", "", 0, 0, "", durable])
-            self._adopt(text.decode())
+            await self._begin(durable)
             return
         for _ in range(ADOPTIONS):
             before, was = self.kept if self.version else DEFAULT, self.version
@@ -86,6 +79,11 @@ class Partition:
                 break
         self._declared = True
 
+    async def _begin(self, durable: str = "") -> None:
+        """Let there be a data set, and say nothing of what it is to keep."""
+        text, _ = await self._run(DECLARE, [self.names.clock], ["", "", 0, 0, "", durable])
+        self._adopt(text.decode())
+
     def _adopt(self, text: str) -> None:
         if text == self._text:
             return
@@ -101,50 +99,64 @@ class Partition:
     # Events
 
     async def publish(self, events: Sequence[Outgoing]) -> Published:
-        """Number, keep and announce events in one step."""
-        try:
-            if not self._declared:
-                await self.declare(wins=False)
-            for _ in range(ADOPTIONS):
-                published = await (self._publish(events) if self.kept.numbered else self._announce(events))
-                if published is not None:
-                    return published
-        except CommandError as error:
-            return Published([], error)
-        return Published([], CommandError(RuntimeError("the settings keep changing"), sent=False))
+        """Number, keep and announce events in one step.  Raises EventError for a key where none is kept."""
+        return await self._outboxes.get().publish(events)
 
-    async def _announce(self, events: Sequence[Outgoing]) -> Published | None:
-        check_keys(events, numbered=False)
-        announce = self.names.announce
-        arguments = [part for event in events for part in (announce(event.channel), event.body)]
-        settings, *outcome = await self._run(
-            ANNOUNCE, [self.names.clock], [self.server.verbs.publish, self.version, *arguments]
-        )
-        if not outcome:
-            self._adopt(settings.decode())
-            return None
-        count, error = outcome
-        return Published([""] * count, CommandError.answered(error, sent=False) if error else None)
-
-    async def _publish(self, events: Sequence[Outgoing]) -> Published | None:
-        places = {self.names.clock: 1}
+    def compose(self, steps: Sequence[Step]) -> tuple[Script, Sequence[str], Sequence[Argument]]:
+        """See ``Carrier.compose``."""
+        if self.kept.numbered:
+            return PUBLISH, *self._numbered(steps)
+        for step in steps:
+            try:
+                check_keys(step.events, numbered=False)
+            except EventError as error:
+                step.fail(error)
         arguments: list[Argument] = [self.server.verbs.publish, self.version]
-        for event in events:
-            stream = places.setdefault(self.names.stream(event.channel), len(places) + 1)
-            dedupe = 0
-            if event.dedupe_key is not None:
-                key = self.names.dedupe(event.channel, event.dedupe_key)
-                dedupe = places.setdefault(key, len(places) + 1)
-            kept = self.kept.of(event.channel)
-            announce = self.names.announce(event.channel)
-            arguments += [announce, event.body, kept.events, kept.ms, stream, dedupe]
-        tag, *outcome = await self._run(PUBLISH, list(places), arguments)
-        if not outcome:
-            self._adopt(tag.decode())
-            return None
-        ids, error, in_part = outcome
-        published = [f"{id.decode()}.{tag.decode()}" for id in ids]
-        return Published(published, CommandError.answered(error, sent=bool(in_part)) if error else None)
+        for step in steps:
+            if step.waits:
+                arguments.append(len(step.events))
+                for event in step.events:
+                    arguments += [self.names.announce(event.channel), event.body]
+        return ANNOUNCE, [self.names.clock], arguments
+
+    def _numbered(self, steps: Sequence[Step]) -> tuple[list[str], list[Argument]]:
+        events = [event for step in steps for event in step.events]
+        newest = {event.channel: place for place, event in enumerate(events)}
+        keys = [self.names.clock, *map(self.names.stream, newest)]
+        arguments: list[Argument] = [self.server.verbs.publish, self.version, len(newest), len(events)]
+        for channel in newest:
+            kept = self.kept.of(channel)
+            arguments += [self.names.announce(channel), kept.events, kept.ms]
+        numbers = {channel: number for number, channel in enumerate(newest, 1)}
+        dedupes: dict[str, int] = {}
+        place = 0
+        for step in steps:
+            arguments.append(len(step.events))
+            for event in step.events:
+                channel, dedupe = event.channel, 0
+                if event.dedupe_key is not None:
+                    key = self.names.dedupe(channel, event.dedupe_key)
+                    dedupe = dedupes.setdefault(key, len(keys) + len(dedupes) + 1)
+                arguments += [numbers[channel], event.body, dedupe, int(newest[channel] == place)]
+                place += 1
+        return [*keys, *dedupes], arguments
+
+    async def carry(self, batch: Batch) -> None:
+        """See ``Carrier.carry``."""
+        if not self._declared:
+            await self.declare(wins=False)
+        answer = await self.server.perform(batch, self.names.clock)
+        if not batch.steps:
+            return
+        if not answer:
+            await self._begin()  # the first event of all
+        elif len(answer) == 1:
+            self._adopt(answer[0].decode())
+        else:
+            outcomes = iter(answer)
+            tag = next(outcomes).decode()
+            for step in batch.steps:
+                step.settle(_published(step, outcomes, f".{tag}" if tag else ""))
 
     async def read(self, channels: Sequence[Asked]) -> Cut:
         """Each channel's log after an id of its own.  Raises CommandError."""
@@ -184,3 +196,14 @@ class Partition:
 
     async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         return await self.server.run(script, keys, arguments, self.names.clock)
+
+
+def _published(step: Step, outcomes: Iterator[Any], suffix: str) -> Published:
+    """What came of one step, of the outcomes of all."""
+    places: list[str] = []
+    for outcome in islice(outcomes, len(step.events)):
+        if isinstance(outcome, list):
+            text, in_part = outcome
+            return Published(places, CommandError.answered(text, sent=bool(in_part)))
+        places.append(outcome.decode() + suffix)
+    return Published(places)

@@ -1,46 +1,85 @@
--- Number, keep and announce events, all in one step.
+-- Number, keep and announce events, all in one call.
 --
--- KEYS  clock, then every stream and dedupe key that the events name by their place in KEYS
--- ARGV  the announcing command (PUBLISH or SPUBLISH), the settings' version as the publisher knows it, then
---       for each event: announce channel, body, how many events and ms of its channel are kept, stream
---       (place in KEYS), dedupe key (place, or 0)
--- Returns {tag, {id, …}, error or '', 1 if the event after those may have happened in part, else 0}, or only
--- the settings where the publisher knows others.
+-- KEYS  clock, then the stream of every channel, then every dedupe key
+-- ARGV  the announcing command (PUBLISH or SPUBLISH), the settings' version as the publisher knows it, how
+--       many channels and how many events there are; then for each channel: its announce channel, how many
+--       events and ms of it are kept; then for each step: how many events, and for each of these its channel
+--       (1 is the first), body, the place of its dedupe key in KEYS (0: it has none), and '1' if it is its
+--       channel's last
+-- Returns {tag, for each event its id, or {error, 1 if it may have happened in part, else 0}}; of a step nothing
+-- comes after an error.  Only the settings where the publisher knows others, and nothing at all where no data
+-- set has begun.
+--
+-- This is the one script that runs for every event.  Each function that is made costs about as much as a
+-- command, hence only one.
 
-if known_of('version', '') ~= ARGV[2] then
-    return { known_of('settings', '') }
+if not tag then
+    return {}
 end
-local announce, ids = ARGV[1], {}
+if version ~= ARGV[2] then
+    return { redis.call('HGET', clock, 'settings') or '' }
+end
+local announce, channels, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+
+-- The newest id of each channel that had an event in this call.
+local newest = {}
+
+-- Ids of last_ms are noted as given out up to this n, so that one note does for all events of a call.
+local noted = 0
 
 -- Whether something of the event that is being published was done already: what refuses the rest comes too
 -- late for the event not to have happened.
 local in_part = 0
 
 -- One event's id.
-local function publish(channel, body, count, ttl, stream, dedupe)
-    local published = dedupe and redis.call('GET', dedupe)
-    if published then
-        return published
+local function publish(place, body, dedupe, is_last)
+    local known_as = dedupe and redis.call('GET', dedupe)
+    if known_as then
+        return known_as
     end
+    local stream, at = KEYS[1 + place], 2 + 3 * place
+    local channel, ttl = ARGV[at], ARGV[at + 2]
     -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
-    local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-    local previous = newest and newest[1] or '-'
-    if newest then
-        -- Ids that rise, also where the clock was lost and its streams were not.
-        local ms, n = string.match(previous, '^(%d+)-(%d+)$')
-        ms, n = tonumber(ms), tonumber(n)
-        if ms > last_ms or (ms == last_ms and n > last_n) then
-            last_ms, last_n = ms, n
+    local previous = newest[place]
+    local first = not previous
+    if first then
+        local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+        previous = entry and entry[1] or '-'
+        if entry then
+            -- Ids that rise, also where the clock was lost and its streams were not.
+            local ms, n = string.match(previous, '^(%d+)-(%d+)$')
+            ms, n = tonumber(ms), tonumber(n)
+            if ms > last_ms or (ms == last_ms and n > last_n) then
+                last_ms, last_n, noted = ms, n, 0
+            end
+        end
+        if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
+            error('NOPERM no permission to ' .. announce .. ' on ' .. channel)
         end
     end
-    if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
-        error('NOPERM no permission to ' .. announce .. ' on ' .. channel)
+    if now_ms > last_ms then
+        last_ms, last_n, noted = now_ms, 0, 0
     end
-    local event = next_id()
-    redis.call('HSET', clock, 'last', event)
-    redis.call('XADD', stream, 'MAXLEN', count, event, 'p', previous, 'b', body)
+    last_n = last_n + 1
+    local event = string.format('%.0f-%d', last_ms, last_n)
+    if last_n > noted then
+        noted = last_n + left
+        local upto = left == 0 and event or string.format('%.0f-%d', last_ms, noted)
+        redis.call('HSET', clock, 'last', upto)
+        if now_ms < last_ms then
+            redis.call('HSET', clock, 'stuck', upto)
+        end
+    end
+    if is_last then
+        redis.call('XADD', stream, 'MAXLEN', ARGV[at + 1], event, 'p', previous, 'b', body)
+    else
+        redis.call('XADD', stream, event, 'p', previous, 'b', body)
+    end
     in_part = 1
-    redis.call('PEXPIRE', stream, ttl)
+    if first then
+        redis.call('PEXPIRE', stream, ttl)
+    end
+    newest[place] = event
     if dedupe then
         redis.call('SET', dedupe, event, 'PX', ttl)
     end
@@ -49,13 +88,21 @@ local function publish(channel, body, count, ttl, stream, dedupe)
     return event
 end
 
-for at = 3, #ARGV, 6 do
-    local done, event = pcall(publish, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3],
-        KEYS[tonumber(ARGV[at + 4])], KEYS[tonumber(ARGV[at + 5])])
-    if not done then
-        -- What is raised is a table or, since Redis 7 and for pcall, its text.
-        return { tag, ids, type(event) == 'table' and event.err or event, in_part }
+local answer, at = { tag }, 5 + 3 * channels
+while ARGV[at] do
+    local after = at + 1 + 4 * tonumber(ARGV[at])
+    for each = at + 1, after - 1, 4 do
+        left = left - 1
+        local done, event = pcall(publish, tonumber(ARGV[each]), ARGV[each + 1],
+            KEYS[tonumber(ARGV[each + 2])], ARGV[each + 3] == '1')
+        if not done then
+            -- What is raised is a table or, since Redis 7 and for pcall, its text.
+            answer[#answer + 1] = { type(event) == 'table' and event.err or event, in_part }
+            in_part = 0
+            break
+        end
+        answer[#answer + 1] = event
     end
-    ids[#ids + 1] = event
+    at = after
 end
-return { tag, ids, '', 0 }
+return answer

@@ -21,10 +21,10 @@ def _load(*names: str) -> Script:
 
 
 PUBLISH = _load("clock.lua", "publish.lua")
-READ = _load("clock.lua", "judge.lua", "read.lua")
-TICK = _load("clock.lua", "judge.lua", "tick.lua")
+READ = _load("clock.lua", "dataset.lua", "judge.lua", "read.lua")
+TICK = _load("clock.lua", "dataset.lua", "judge.lua", "tick.lua")
 ANNOUNCE = _load("clock.lua", "announce.lua")
-DECLARE = _load("clock.lua", "judge.lua", "declare.lua")
+DECLARE = _load("clock.lua", "dataset.lua", "judge.lua", "declare.lua")
 PERMITTED = _load("permitted.lua")
 LEASES = _load("leases.lua")
 WINDOWS = _load("windows.lua")

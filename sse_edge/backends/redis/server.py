@@ -108,6 +108,12 @@ class CommandError(BackendError):
         error.sent = sent
         return error
 
+    def unsure(self) -> CommandError:
+        """The same, where Redis may have executed it all the same."""
+        error = CommandError(self, sent=True)
+        error.args, error.sent, error.__cause__ = self.args, True, self.__cause__
+        return error
+
     @property
     def is_lost(self) -> bool:
         """Whether the connection ended while Redis may have been executing it."""
@@ -122,6 +128,9 @@ class Server(Protocol):
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """Run a script where the key ``home`` lives.  Raises CommandError."""
+
+    async def perform(self, call: Call, home: str) -> Any:
+        """The same without a bound in time: whoever calls has one."""
 
     async def listener(self, home: str) -> Any:
         """A new connection for pub/sub to where ``home`` lives; it may be silent as long as it likes.
@@ -174,13 +183,26 @@ class HasSockets(Protocol):
 
 
 class Call:
-    """One run of a script; ``sent`` is whether Redis may have executed it."""
+    """One run of a script; ``sent`` is whether Redis may have executed it, and ``why`` what has kept it from
+    being sent so far, where that is known.
+    """
 
-    def __init__(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> None:
+    def __init__(self, script: Script, keys: Sequence[str] = (), arguments: Sequence[Argument] = ()) -> None:
         self.script = script
         self.keys = keys
         self.arguments = arguments
         self.sent = False
+        self.why: Exception | None = None
+
+    def prepare(self) -> None:
+        """Called when there is a connection, just before it is sent, and sent again."""
+
+    def late(self) -> CommandError:
+        """That its time is over."""
+        cause = TimeoutError() if self.sent or self.why is None else self.why
+        error = CommandError(cause, sent=self.sent)
+        error.__cause__ = cause
+        return error
 
 
 class Pool:
@@ -199,6 +221,7 @@ class Pool:
                 if _is_over(connection):
                     await connection.disconnect(nowait=True)
                     await connection.connect()
+                call.prepare()
                 call.sent = True
                 return await _evaluate(connection, call, asking=asking)
             finally:
@@ -247,13 +270,31 @@ async def _evaluate(connection: Any, call: Call, *, asking: bool) -> Any:
         if asking:
             await connection.send_command("ASKING")
             await connection.read_response()
-        await connection.send_command(command, name, len(keys), *keys, *call.arguments)
+        await connection.send_packed_command(_packed(command, name, len(keys), *keys, *call.arguments))
         try:
             return await connection.read_response()
         except NoScriptError:
             if command == "EVAL":
                 raise
     raise AssertionError("unreachable")
+
+
+def _packed(*parts: Argument) -> bytes:
+    """A command as it is sent; redis-py packs one of hundreds of parts by copying it hundreds of times."""
+    pieces = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        pieces.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(pieces)
+
+
+async def in_time(server: Server, call: Call, home: str, timeout: float) -> Any:
+    """One timeout around all of it: how long a single wait takes depends on how many others wait."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await server.perform(call, home)
+    except TimeoutError:
+        raise call.late() from None
 
 
 class SingleServer:
@@ -270,11 +311,13 @@ class SingleServer:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], home: str) -> Any:
         """See ``Server.run``."""
-        call = Call(script, keys, arguments)
+        return await in_time(self, Call(script, keys, arguments), home, self._timeout)
+
+    async def perform(self, call: Call, home: str) -> Any:
+        """See ``Server.perform``."""
         try:
-            async with asyncio.timeout(self._timeout):
-                return await self._pools.get().perform(call)
-        except (RedisError, OSError, TimeoutError) as error:
+            return await self._pools.get().perform(call)
+        except (RedisError, OSError) as error:
             raise CommandError(error, sent=call.sent) from error
 
     async def listener(self, home: str) -> Any:
