@@ -30,8 +30,8 @@ from .windows import RedisWindows
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
 
-BATCH = 500
-"""Events per script call: Redis serves nobody else while a script runs."""
+STEP = 500
+"""Events of ``publish_many`` in one step: Redis serves nobody else while a script runs."""
 
 
 class RedisBackend:
@@ -123,21 +123,25 @@ class RedisBackend:
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""
         check_keys(events, numbered=self.settings.kept is None or self.settings.kept.numbered)
+        if len(events) == 1:  # as nearly always
+            published, error = await self._publish(self.partition(events[0].channel), events)
+            if error is not None:
+                raise _failed(error, [])
+            return published
         ids: list[str | None] = [None] * len(events)
         by_partition: dict[Partition, list[int]] = {}
         for place, event in enumerate(events):
             by_partition.setdefault(self.partition(event.channel), []).append(place)
         for partition, places in by_partition.items():
-            for at in range(0, len(places), BATCH):
-                batch = places[at : at + BATCH]
+            for at in range(0, len(places), STEP):
+                batch = places[at : at + STEP]
                 published, error = await self._publish(partition, [events[place] for place in batch])
                 for place, id in zip(batch, published, strict=False):
                     ids[place] = id
                 if error is not None:
-                    done = [id for id in takewhile(lambda id: id is not None, ids) if id is not None]
-                    raise PublishError(
-                        str(error), may_have_happened=error.sent, published=done
-                    ) from error.__cause__
+                    raise _failed(
+                        error, [id for id in takewhile(lambda id: id is not None, ids) if id is not None]
+                    )
         return [id or "" for id in ids]
 
     async def _publish(self, partition: Partition, events: Sequence[Outgoing]) -> Published:
@@ -177,6 +181,12 @@ class RedisBackend:
         if self._background.is_running:
             self._background.run(self.server.close())
             self._background.stop()
+
+
+def _failed(error: CommandError, published: Sequence[str]) -> PublishError:
+    failure = PublishError(str(error), may_have_happened=error.sent, published=published)
+    failure.__cause__ = error.__cause__
+    return failure
 
 
 def _server(url: str, timeout: float, credentials: object) -> Server:

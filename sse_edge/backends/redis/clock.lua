@@ -10,6 +10,7 @@
 --   durable   '1' if a restart of the server loses nothing (appendfsync always, no failover)
 --   evicted   the id up to which a stream that is absent may have been evicted
 --   stuck     the newest id given out while this server's clock was behind the ids
+--   steady    the id up to which a stream may live for another time than its newest event says
 --   settings  how much history is kept, as JSON, and `version`, a short hash of it
 --   changed   the id up to which other settings held, and `shortest`, the shortest time in ms for which
 --             a channel's history was kept by them

@@ -28,5 +28,6 @@ if tonumber(ARGV[4]) == 0 then
     name_anew()
     note('epoch', now, 'tag', tag, 'seal', seal)
 end
-note('settings', ARGV[1], 'version', ARGV[2], 'changed', now, 'shortest', string.format('%.0f', shortest))
+note('settings', ARGV[1], 'version', ARGV[2], 'changed', now, 'steady', now,
+    'shortest', string.format('%.0f', shortest))
 return { known_of('settings', ''), refusal or '' }

@@ -44,7 +44,7 @@ class Step:
         self.events = events
         self.done = done
         self.deadline = deadline
-        self.size = sum(len(event.body) for event in events)
+        self.size = sum([len(event.body) for event in events])
         self.alone = False
         self.tries = 0
 

@@ -20,6 +20,7 @@ if version ~= ARGV[2] then
     return { redis.call('HGET', clock, 'settings') or '' }
 end
 local announce, channels, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local steady = tonumber(string.match(redis.call('HGET', clock, 'steady') or '0', '^%d+'))
 
 -- The newest id of each channel that had an event in this call.
 local newest = {}
@@ -38,19 +39,18 @@ local function publish(place, body, dedupe, is_last)
         return known_as
     end
     local stream, at = KEYS[1 + place], 2 + 3 * place
-    local channel, ttl = ARGV[at], ARGV[at + 2]
+    local channel, ttl = ARGV[at], tonumber(ARGV[at + 2])
     -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
-    local previous = newest[place]
-    local first = not previous
-    if first then
+    local previous, previous_ms, slack = newest[place], 0, 0
+    if not previous then
         local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-        previous = entry and entry[1] or '-'
+        previous, slack = entry and entry[1] or '-', math.ceil(ttl / 16)
         if entry then
             -- Ids that rise, also where the clock was lost and its streams were not.
             local ms, n = string.match(previous, '^(%d+)-(%d+)$')
-            ms, n = tonumber(ms), tonumber(n)
-            if ms > last_ms or (ms == last_ms and n > last_n) then
-                last_ms, last_n, noted = ms, n, 0
+            previous_ms, n = tonumber(ms), tonumber(n)
+            if previous_ms > last_ms or (previous_ms == last_ms and n > last_n) then
+                last_ms, last_n, noted = previous_ms, n, 0
             end
         end
         if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
@@ -67,7 +67,7 @@ local function publish(place, body, dedupe, is_last)
         local upto = left == 0 and event or string.format('%.0f-%d', last_ms, noted)
         redis.call('HSET', clock, 'last', upto)
         if now_ms < last_ms then
-            redis.call('HSET', clock, 'stuck', upto)
+            redis.call('HSET', clock, 'stuck', upto, 'steady', upto)
         end
     end
     if is_last then
@@ -76,8 +76,10 @@ local function publish(place, body, dedupe, is_last)
         redis.call('XADD', stream, event, 'p', previous, 'b', body)
     end
     in_part = 1
-    if first then
-        redis.call('PEXPIRE', stream, ttl)
+    -- A stream lives for its time after its newest event, and up to a sixteenth longer, so that not every event
+    -- has to say so: the first one in each sixteenth does, and the first after all that said something else.
+    if slack > 0 and (previous_ms <= steady or math.floor(previous_ms / slack) < math.floor(now_ms / slack)) then
+        redis.call('PEXPIRE', stream, ttl + slack)
     end
     newest[place] = event
     if dedupe then
@@ -98,7 +100,10 @@ while ARGV[at] do
         if not done then
             -- What is raised is a table or, since Redis 7 and for pcall, its text.
             answer[#answer + 1] = { type(event) == 'table' and event.err or event, in_part }
-            in_part = 0
+            if in_part == 1 then
+                steady, in_part = last_ms, 0
+                redis.pcall('HSET', clock, 'steady', string.format('%.0f-%d', last_ms, last_n))
+            end
             break
         end
         answer[#answer + 1] = event
