@@ -79,7 +79,7 @@ class HeadWaits(ListSink):
         self.asked += 1
         return 0
 
-    def write(self, data):
+    def write(self, data, chunk=None):
         self.writes.append(data)
         return len(data) if len(self.writes) == 1 else 0
 
