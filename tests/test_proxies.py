@@ -12,7 +12,18 @@ import time
 import pytest
 
 from apps.edge import LARGE
-from servers.proxies import COOKIES, EVENT_SOURCE, OTHER, PATIENCE, ask, cookies, figures, streams, until
+from servers.proxies import (
+    COOKIES,
+    EVENT_SOURCE,
+    KINDS,
+    OTHER,
+    PATIENCE,
+    ask,
+    cookies,
+    figures,
+    streams,
+    until,
+)
 from servers.sse import get
 from sse_edge import Publisher
 
@@ -153,7 +164,7 @@ async def test_a_reload_cuts_nothing(behind, stream, redis_url, proxy):
     assert await streams(site) == 501
 
 
-@PROXY
+@pytest.mark.parametrize("proxy", KINDS)
 async def test_an_app_that_is_down(behind, stream, proxy):
     """While one of two apps is down, everybody is served by the other, without an error."""
     site = behind(proxy)
