@@ -250,7 +250,7 @@ async def test_other_servers(arena, publisher, heavy, kind):
         for abuse, counts in AT_OTHERS.items():
             if (kind, abuse) not in THEIR_OWN:
                 await abuse(front, counts[1 if heavy else 0])
-    after = await settle(look, before, descriptors=IDLE.get(kind, 0), memory=GROWTH)
+    after = await settle(look, before, descriptors=IDLE.get(kind, 0), memory=2 * GROWTH)  # several at once
     print(f"{kind}: {witness}\n    {before}\n    {after}")
     assert "Traceback" not in worker.process.log
 
