@@ -214,14 +214,16 @@ class ResponseReader:
 
 
 class ContentDecoder:
-    """A body's bytes as they were before its content coding: gzip, or none.  Fails with zlib.error."""
+    """A stream's bytes as they were before its content coding: gzip, or none.  Fails with zlib.error."""
 
     def __init__(self):
         self._inflate = zlib.decompressobj(31)
 
     def __call__(self, body, response):
         """Read some bytes of ``response``."""
-        if response.status is None or response.header("content-encoding") is None:
+        if response.status is None or response.header("content-type") != "text/event-stream":
+            return body
+        if response.header("content-encoding") is None:
             return body
         assert response.header("content-encoding") == "gzip"
         body = self._inflate.decompress(body)
