@@ -351,8 +351,9 @@ class Run:
         with machine.on(self._arena.cores):  # it starts servers and is their client
             costs = admission.measure(plan.admissions, 50, 1000.0, plan.admission_rounds, cases)
         for name, rounds in costs.items():
+            whose = name if name in ("bare", admission.NCHAN) else f"sse_edge, {name}"
             for cost in rounds:
-                self._add("admission_cpu", name, plan.admissions, cost / 1e6)
+                self._add("admission_cpu", whose, plan.admissions, cost / 1e6)
 
 
 def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float], list[Arrival]]:
