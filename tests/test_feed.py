@@ -64,7 +64,7 @@ def test_streams_that_have_seen_as_much_share_the_bytes():
 def test_a_round_gives_every_stream_once():
     """The streams come some at a time, each once, and the events are let go of at the end."""
     feed = feed_of(1, 2)
-    feed.live = set(range(10))
+    feed.live = dict.fromkeys(range(10))
     given = []
     for _ in range(3):
         given += feed.next(4)
@@ -77,7 +77,7 @@ def test_a_round_gives_every_stream_once():
 def test_what_comes_during_a_round_waits_for_the_next():
     """A newer event stays for the streams that had their turn; older ones go with the round."""
     feed = feed_of(1, 2)
-    feed.live = {"a", "b"}
+    feed.live = dict.fromkeys("ab")
     feed.next(1)
     assert not feed.end_round()
     feed.append(3, heard(3))
@@ -93,7 +93,7 @@ def test_what_comes_during_a_round_waits_for_the_next():
 def test_events_do_not_pile_up_while_they_never_cease():
     """With an event for every turn the feed keeps those of one round and a little more, not all."""
     feed = Feed()
-    feed.live = set(range(100))
+    feed.live = dict.fromkeys(range(100))
     for number in range(1, 10_000):
         feed.append(number, heard(number))
         feed.next(10)
@@ -104,7 +104,7 @@ def test_events_do_not_pile_up_while_they_never_cease():
 def test_what_a_stream_that_is_owed_history_has_not_seen_stays():
     """Rounds end, and for a stream that is still owed history all since it came is kept, and no more."""
     feed = Feed()
-    feed.live = {"a"}
+    feed.live = dict.fromkeys("a")
     first, second = Early(1), Early(3)
     for number in range(1, 6):
         if number == 2:
@@ -129,7 +129,7 @@ def test_what_a_stream_that_is_owed_history_has_not_seen_stays():
 def test_a_stream_that_leaves_in_a_round_takes_nothing_away():
     """What others of the round have not seen stays when the last stream that is owed history goes."""
     feed = Feed()
-    feed.live = {"a", "b"}
+    feed.live = dict.fromkeys("ab")
     early = Early(0)
     feed.join(early)
     feed.append(1, heard(1))
@@ -147,3 +147,18 @@ def test_what_is_not_the_same_for_all(kind):
     feed.append(3, Heard(None, b"", kind))
     feed.append(4, heard(4))
     assert feed.turn == 3
+
+
+@pytest.mark.parametrize(("streams", "keeps"), [(0, False), (1, False), (4, False), (5, True)])
+def test_a_window_is_kept_for_many(monkeypatch, streams, keeps):
+    """What is compressed after what came before takes that some streams hear the same, and ends with them."""
+    monkeypatch.setattr("sse_edge.delivery.feed.MANY", 5)
+    feed = Feed()
+    for number in range(streams):
+        feed.let_live(number + 1)
+    feed.keep_window()
+    assert (feed._window is not None) is keeps
+    if keeps:
+        feed.leave(1)
+        feed.keep_window()
+        assert feed._window is None

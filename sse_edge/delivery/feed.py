@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from ..event import Place
 from .compression import MANY, Cut, Window
-from .few import Few, added, listed, without
+from .few import Few, added, how_many, listed, without
 from .sink import framed
 from .stream import Heard, Stream, place_of
 
@@ -137,7 +137,7 @@ class Feed:
 
     def keep_window(self) -> None:
         """Some of the streams are compressed: if there are many, keep what they are given from here on."""
-        many = isinstance(self.live, set) and len(self.live) >= MANY
+        many = how_many(self.live) >= MANY
         if many is not (self._window is not None):
             self._window = Window() if many else None
 
