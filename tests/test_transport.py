@@ -753,15 +753,12 @@ async def test_refused_after_all(server, monkeypatch):
 
 @served()
 async def test_http_1_0(server, kind):
-    """A request of HTTP/1.0 is answered as uvicorn does, and then the connection closes.
-
-    With httptools that is in chunks, and with h11 it is not, which is left to h11.
-    """
+    """A request of HTTP/1.0 is answered by uvicorn itself, and then the connection closes."""
     client, exchange = await server.stream(get(version="1.0"))
     exchange.sink.write(b"x")
     exchange.sink.finish(b"bye")
     body = (await client.rest()).partition(b"\r\n\r\n")[2]
-    assert type(exchange.sink) is (HandoverSink if kind == "handover" else TaskSink)
+    assert type(exchange.sink) is TaskSink
     assert (body if kind == "h11" else dechunked(body)) == FIRST + b"xbye"
     await exchange.ended()
 

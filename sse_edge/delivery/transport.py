@@ -349,16 +349,11 @@ def _judge(cycle: Any) -> bool:
         )
         if not known:
             logger.info("the connections of this uvicorn are not taken over (%s)", kind.__module__)
-    return known and _in_chunks(cycle)
+    # Other answers have no chunks; see ``unframed``.
+    return known and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] != "HEAD"
 
 
 _judged: dict[tuple[type, type, type], bool] = {}
-
-
-def _in_chunks(cycle: Any) -> bool:
-    """Whether the response will be.  h11 answers HTTP/1.0 without, httptools with."""
-    version, method = cycle.scope["http_version"], cycle.scope["method"]
-    return method != "HEAD" and (version == "1.1" or hasattr(cycle, "chunked_encoding"))
 
 
 def _has(what: Any, names: tuple[str, ...]) -> bool:
