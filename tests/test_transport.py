@@ -651,7 +651,22 @@ async def test_cancelled_before_the_start(server, caplog):
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await exchange.ended()
+    assert exchange.sink._owner is None
     complaints(caplog)
+
+
+@served(kinds=["handover", "h11"])
+async def test_aborted_before_the_start(server):
+    """A stream that is ended before it began says so when it begins, and writes nothing."""
+    server.gate.clear()
+    client = await server.client()
+    await client.send(get())
+    exchange = await server.exchange()
+    exchange.sink.abort()
+    server.gate.set()
+    await exchange.ended()
+    with pytest.raises(ConnectionResetError):
+        await client.rest()
 
 
 @served(kinds=["task"])

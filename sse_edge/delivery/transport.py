@@ -161,9 +161,10 @@ class HandoverSink(asyncio.Protocol):
         self._over, self._direct, self._ready, self._early = True, None, None, None
         if transport is None:
             return
-        if self._request is not None:
+        request, self._request = self._request, None
+        if request is not None:
             # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
-            self._request[0].disconnected = True
+            request[0].disconnected = True
         _reset(transport)
 
     async def start(self, first: bytes, owner: Owner) -> None:
@@ -171,18 +172,18 @@ class HandoverSink(asyncio.Protocol):
 
         What is written before the event loop turns leaves in one piece with the head.
         """
-        assert self._request is not None
-        cycle, headers = self._request
-        self._owner = owner
+        request, head = self._request, b""
         try:
-            head = await self._head(cycle, headers)
-            if head:
-                self._take_over(cycle)
+            if request is not None:  # and not aborted already
+                head = await self._head(*request)
+            if request is not None and head:
+                self._take_over(request[0])
                 self._early = [head, framed(first), *(self._early or ())]
                 asyncio.get_running_loop().call_soon(self._begin)
         except Exception as error:  # noqa: BLE001
             logger.debug("a response could not be started: %s", why(error))
             head = b""
+        self._owner = owner  # not before: whoever is cancelled knows
         if not head:
             self.abort()
             self.connection_lost(None)
@@ -234,8 +235,6 @@ class HandoverSink(asyncio.Protocol):
 
     async def _head(self, cycle: Any, headers: Headers) -> bytes:
         """The response's head as uvicorn writes it, to go out with the first bytes; nothing if it is over."""
-        if self._transport is None:
-            return b""
         if cycle.flow.write_paused:  # behind a response on this connection that nobody reads
             async with asyncio.timeout(START):
                 await cycle.flow.drain()
