@@ -1200,6 +1200,17 @@ async def test_ready_as_the_client_reads(server):
 
 
 @served()
+async def test_finished_when_it_is_ready(server):
+    """A response may be finished at the very moment when everything has left: it ends once."""
+    client, exchange = await server.stream(receive_buffer=65536)
+    exchange.sink.write(b"x" * LARGE)
+    exchange.sink.when_ready(lambda: exchange.sink.finish(b"bye"))
+    body = dechunked((await client.until(END)).partition(b"\r\n\r\n")[2])
+    assert body == FIRST + b"x" * LARGE + b"bye"
+    await exchange.ended()
+
+
+@served()
 async def test_never_ready_when_it_is_over(server, caplog):
     """When a response is aborted while it waits for its client nothing is called, and nothing is left."""
     _, exchange = await server.stream(receive_buffer=65536)

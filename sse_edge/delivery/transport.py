@@ -226,7 +226,9 @@ class HandoverSink(asyncio.Protocol):
         self._paused = False
         if not self._over and self._early is None:
             self._direct = _descriptor(self._transport)
-        self._ask()
+        if self._ready is not None:
+            # Not now: a transport of asyncio that is closed in here loses its connection twice.
+            asyncio.get_running_loop().call_soon(self._ask)
 
     def shutdown(self) -> None:
         """uvicorn stops, and waits for its connections; when a stream ends is the drain's matter."""
