@@ -3,7 +3,7 @@
 import socket
 
 from sse_edge.cli.listen import bind
-from sse_edge.delivery.transport import DEAD_MS
+from sse_edge.delivery.peer import DEAD_MS
 
 
 def test_connections_end_that_nobody_reads():

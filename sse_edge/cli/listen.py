@@ -9,7 +9,7 @@ import socket
 import stat
 from pathlib import Path
 
-from ..delivery.transport import DEAD_MS
+from ..delivery.peer import DEAD_MS
 from .failure import Failure, Misuse
 
 

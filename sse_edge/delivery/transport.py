@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
-import socket
-import struct
-import sys
-import termios
 from collections.abc import Callable
 from typing import Any
 
 from ..asgi import Headers, Receive, Send
 from ..errors import ConfigError
 from ..logline import why
+from .peer import bound, descriptor, in_kernel, is_plain, reset
 from .sink import LAST, START, Owner, Sink, TaskSink, framed
 
 logger = logging.getLogger("sse_edge")
-
-DEAD_MS = 60_000
-"""Milliseconds after which the kernel drops a peer that acknowledges nothing, or reads nothing
-(TCP_USER_TIMEOUT).  TCP alone would wait a quarter of an hour."""
-
-SEND_BUFFER = 262_144
-"""Bytes for SO_SNDBUF, which the kernel doubles and caps at net.core.wmem_max.  Left to itself it lets
-2.8 MB pile up for a client on a fast network that does not read (measured), beyond any ``max_unsent``."""
 
 CLOSE = (b"connection", b"close")
 """No request can follow on the connection of a stream."""
 
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
-_RESET = struct.pack("ii", 1, 0)
-_SIOCOUTQ: int | None = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
-_INET = (socket.AF_INET, socket.AF_INET6)
-
 _CYCLE = ("scope", "flow", "disconnected")
 _FLOW = ("read_paused", "write_paused", "drain")
 _PROTOCOL = ("cycle", "scope", "server_state", "connection_lost")
@@ -52,12 +35,6 @@ _TRANSPORT = (
     "get_protocol",
     "set_protocol",
 )
-_PLAIN = {
-    ("uvloop.loop", "TCPTransport"),
-    ("uvloop.loop", "UnixTransport"),
-    ("asyncio.selector_events", "_SelectorSocketTransport"),
-}
-"""Transports that have nothing between them and their socket, and leave it open until ``connection_lost``."""
 
 _write = os.write
 
@@ -65,7 +42,8 @@ _write = os.write
 def takes_over(said: str) -> bool:
     """What the environment variable SSE_EDGE_SINK says: ``auto`` or ``handover`` to take connections over
     where that is possible, or ``task`` to leave them to the server, should a new release of one turn out to
-    be different inside.  Raises ConfigError.
+    be different inside.  There is no third: a uvicorn that can be written to can be taken over.  Raises
+    ConfigError.
     """
     if said not in ("auto", "handover", "task"):
         raise ConfigError("SSE_EDGE_SINK", "must be auto, handover or task", said)
@@ -122,7 +100,7 @@ class HandoverSink(asyncio.Protocol):
         if transport is None:
             return 0
         held: int = transport.get_write_buffer_size()
-        return held + sum(map(len, self._early or ())) + _in_kernel(transport)
+        return held + sum(map(len, self._early or ())) + in_kernel(transport)
 
     def write(self, data: bytes, chunk: bytes | None = None) -> int:
         """See ``Sink.write``: what the transport holds; the kernel is not asked."""
@@ -165,7 +143,7 @@ class HandoverSink(asyncio.Protocol):
         if request is not None:
             # uvicorn would find out a turn later, and complain of a response without an end meanwhile.
             request[0].disconnected = True
-        _reset(transport)
+        reset(transport)
 
     async def start(self, first: bytes, owner: Owner) -> None:
         """See ``Sink.start``.
@@ -225,7 +203,7 @@ class HandoverSink(asyncio.Protocol):
         """It holds less."""
         self._paused = False
         if not self._over and self._early is None:
-            self._direct = _descriptor(self._transport)
+            self._direct = descriptor(self._transport)
         if self._ready is not None:
             # Not now: a transport of asyncio that is closed in here loses its connection twice.
             asyncio.get_running_loop().call_soon(self._ask)
@@ -265,9 +243,9 @@ class HandoverSink(asyncio.Protocol):
         self._state.connections.add(self)
         if more:
             raise RuntimeError("the client sent more")
-        if _is_plain(transport):
+        if is_plain(transport):
             transport.set_write_buffer_limits(high=0)  # so that it says when it holds anything
-        _bound_peer(transport)
+        bound(transport)
 
     def _begin(self) -> None:
         """Pass on what was written so far; from here on nothing waits."""
@@ -279,7 +257,7 @@ class HandoverSink(asyncio.Protocol):
         if self._over:
             self._close()
         elif not self._paused:
-            self._direct = _descriptor(transport)
+            self._direct = descriptor(transport)
 
     def _pass(self, chunk: bytes) -> int:
         """Have the transport send it, or what is left of it."""
@@ -369,54 +347,3 @@ def _gives(transport: Any, protocol: Any) -> bool:
         logger.debug("a connection cannot be taken over: %s", why(error))
         return False
     return transport.get_protocol() is protocol
-
-
-def _is_plain(transport: Any) -> bool:
-    kind = type(transport)
-    return (kind.__module__, kind.__name__) in _PLAIN
-
-
-def _descriptor(transport: Any) -> int | None:
-    """The connection's socket itself; None where bytes have to go through the transport."""
-    if not _is_plain(transport):
-        return None
-    sock = transport.get_extra_info("socket")
-    return None if sock is None else sock.fileno()
-
-
-def _inet(transport: Any) -> Any:
-    """The connection's socket, if it is TCP."""
-    sock = transport.get_extra_info("socket")
-    return sock if sock is not None and sock.family in _INET else None
-
-
-def _in_kernel(transport: Any) -> int:
-    """Bytes that the peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 where that cannot be asked."""
-    sock = _inet(transport)
-    if sock is None or _SIOCOUTQ is None:
-        return 0
-    try:
-        return int.from_bytes(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
-    except (OSError, ValueError):  # gone already
-        return 0
-
-
-def _bound_peer(transport: Any) -> None:
-    """Bound what the kernel holds for the client, and how long it waits for one that is dead."""
-    sock = _inet(transport)
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
-    if option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
-
-
-def _reset(transport: Any) -> None:
-    """Cut a connection, and free all that is held for it at once."""
-    sock = _inet(transport)
-    if sock is not None:
-        with contextlib.suppress(OSError, ValueError):  # gone already; uvloop says ValueError
-            # Without it the kernel would go on offering what it holds, for a minute.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.abort()
