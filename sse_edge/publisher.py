@@ -42,6 +42,8 @@ class Publisher:
         publishes nothing and returns the first id; so with a key a publish whose connection is lost is
         tried once more before it fails.
 
+        Calls that are made while others are under way travel together, in the order in which they were made.
+
         Raises EventError for bad input and PublishError when the backend does not confirm.
         """
         return (await self._backend.publish([_outgoing(channel, data, event, json, dedupe_key)]))[0]

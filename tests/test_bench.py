@@ -51,6 +51,9 @@ PLAN = Plan(
     packed_streams=20,
     packed_events=3,
     packed_rounds=2,
+    publishes=10,
+    publish_bursts=1,
+    publish_rounds=1,
 )
 
 RATIO = Target("single", "ours ÷ floor", ("cpu", "ours"), ("cpu", "floor"), 1.2)

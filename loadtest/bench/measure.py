@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .. import admission
-from . import machine
+from . import machine, publishing
 from .arena import Arena
 from .contenders import App, Contender, Edge
 from .content import Content, card, tick
@@ -74,6 +74,9 @@ class Plan:
     packed_streams: int = 5000
     packed_events: int = 50
     packed_rounds: int = 3
+    publishes: int = 250
+    publish_bursts: int = 10
+    publish_rounds: int = 5
 
     @classmethod
     def of(cls, streams: int, *, quick: bool) -> Plan:
@@ -98,6 +101,7 @@ class Plan:
                 resume_rounds=3,
                 packed_streams=min(1000, streams),
                 packed_rounds=2,
+                publish_rounds=3,
             )
         return cls(
             sizes,
@@ -142,6 +146,8 @@ class Run:
             self.packed()
         if "admission" in groups:
             self.admission()
+        if "publishing" in groups:
+            self.publishing()
 
     def _add(self, what: str, name: str, size: int, figure: float) -> None:
         self.samples.setdefault(what, {}).setdefault(name, {}).setdefault(size, []).append(figure)
@@ -354,6 +360,17 @@ class Run:
             whose = name if name in ("bare", admission.NCHAN) else f"sse_edge, {name}"
             for cost in rounds:
                 self._add("admission_cpu", whose, plan.admissions, cost / 1e6)
+
+    # Publishing
+
+    def publishing(self) -> None:
+        """What ``publishing`` measures."""
+        plan = self.plan
+        figures = publishing.measure(
+            self._arena.cores, plan.publish_rounds, plan.publishes, plan.publish_bursts, self._progress
+        )
+        for figure in figures:
+            self._add(*figure)
 
 
 def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float], list[Arrival]]:

@@ -13,7 +13,18 @@ Series = dict[str, dict[int, list[float]]]
 Samples = dict[str, Series]
 """By what was measured."""
 
-GROUPS = ("single", "first", "burst", "memory", "channels", "loop", "admission", "resume", "bytes")
+GROUPS = (
+    "single",
+    "first",
+    "burst",
+    "memory",
+    "channels",
+    "loop",
+    "admission",
+    "resume",
+    "bytes",
+    "publishing",
+)
 """What can be measured by itself."""
 
 
@@ -181,6 +192,18 @@ TARGETS = (
         "bytes", "JSON ticks, clients that take gzip, warm: CPU per delivered event, gzip ÷ plain",
         ("ticks_cpu", "gzip"), ("ticks_cpu", "plain"), 1.0,
     ),
+    Target(
+        "publishing", "one publish: Redis's CPU ÷ XADD and PUBLISH",
+        ("publish_one_cpu", "sse_edge"), ("publish_one_cpu", "XADD, PUBLISH"), 1.5,
+    ),
+    Target(
+        "publishing", "500 at once: Redis's CPU for each ÷ XADD and PUBLISH",
+        ("publish_cpu", "sse_edge"), ("publish_cpu", "XADD, PUBLISH"), 0.5,
+    ),
+    Target(
+        "publishing", "500 at once: publishes/s ÷ XADD and PUBLISH",
+        ("publish_rate", "sse_edge"), ("publish_rate", "XADD, PUBLISH"), 3, at_least=True,
+    ),
 )  # fmt: skip
 
 
@@ -254,6 +277,14 @@ TABLES = (
             ("cards_cpu", "CPU per event", "µs"),
             ("ticks_bytes", "JSON ticks, per event", "bytes"),
             ("ticks_cpu", "CPU per event", "µs"),
+        ),
+    ),
+    (
+        "To publish, so many at once",
+        (
+            ("publish_one_cpu", "Redis's CPU, one at a time", "µs"),
+            ("publish_cpu", "Redis's CPU", "µs"),
+            ("publish_rate", "rate", "thousand events/s"),
         ),
     ),
 )

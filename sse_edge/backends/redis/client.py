@@ -40,10 +40,11 @@ class RedisBackend:
     ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,…/service`` or
     ``redis+cluster://host:port,…``.  ``prefix`` begins every key and pub/sub channel; two applications
     on one Redis need two.  ``history`` events per channel (100) are kept for ``history_ttl`` seconds
-    (300) after the channel's latest; with ``history=0`` it is plain pub/sub without ids.  ``retention``
-    keeps more or less of some channels: ``{"task:*": Retention(10_000, 3600)}``, the first pattern that
-    fits.  What a worker says of these three holds for all publishers and workers of the data set; who
-    says nothing uses what is there.  ``partitions``: how many independent orders of
+    (300) after the channel's latest, and up to a sixteenth longer; with ``history=0`` it is plain pub/sub
+    without ids.  ``retention`` keeps more or less of some channels:
+    ``{"task:*": Retention(10_000, 3600)}``, the first pattern that fits.  What a worker says of these three
+    holds for all publishers and workers of the data set; who says nothing uses what is there.
+    ``partitions``: how many independent orders of
     events the channels fall into; more than one spreads them over the primaries of a Cluster, and
     makes a resume repeat some events.  ``durable``: Redis loses nothing that it confirmed when it
     restarts (``appendfsync always``, no failover), so that a restart is no reason for a reset.

@@ -14,12 +14,12 @@ from .scripts import PUBLISH, Script
 from .server import Argument, Call, CommandError
 
 BATCH = 200
-"""Events that travel in one call at most, but for a step that has more: Redis serves nobody else while it
-runs.  A call of so many takes it 2 ms where up to ten workers listen to the channel (measured)."""
+"""Events that travel in one call, unless a single step has more.  Redis serves nobody else meanwhile: about
+2 ms for so many, or for so many ``BYTES``, where up to ten workers listen to their channels (measured)."""
 
-BYTES = 1_048_576
-"""Bytes of events that travel in one call at most, but for a step that has more; Redis copies them once for
-each worker that listens."""
+BYTES = 262_144
+"""Bytes of events that travel in one call, unless a single step has more.  Redis copies each for every worker
+that listens."""
 
 TRIES = 5
 """Times a step is sent with other settings before it fails: two workers may declare in turn."""
