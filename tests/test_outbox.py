@@ -456,6 +456,17 @@ class TestLife:
         await self.published(stats, events)
         await backend.close()
 
+    async def test_streams_of_another_clock(self, stats):
+        """Nothing is taken for granted of what is there when a clock begins."""
+        backend = RedisBackend(stats.url, history_ttl=100)
+        await Publisher(backend).publish("c", "x")
+        client = stats.client()
+        client.delete("sse:clock")
+        client.pexpire("sse:history:c", 50_000)
+        await Publisher(backend).publish("c", "x")
+        assert client.pttl("sse:history:c") > 90_000
+        await backend.close()
+
     async def test_it_could_not_be_said(self, stats):
         """The next event says it."""
         backend = RedisBackend(stats.url, history_ttl=100)

@@ -42,8 +42,7 @@ if not tag then
         last_ms = now_ms
         redis.call('HSET', clock, 'last', id(), 'epoch', id(), 'run', run)
     end
-    redis.call('HSET', clock, 'tag', tag, 'seal', seal, 'steady', id(),
-        'evictions', server_says('stats', 'evicted_keys'))
+    redis.call('HSET', clock, 'tag', tag, 'seal', seal, 'evictions', server_says('stats', 'evicted_keys'))
     if known then
         -- Of an earlier release: its history was kept as its publishers said, for `ttl` ms at least.
         redis.call('HSET', clock, 'changed', id(), 'shortest', known_of('ttl', '0'))

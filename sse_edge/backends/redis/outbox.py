@@ -204,6 +204,7 @@ class Outbox:
         """The event loop ends; or else nobody waits."""
         if self._under_way is batch:
             self._under_way = self._task = None
-            for step in [*batch.steps, *self._waiting]:
-                error = CommandError(RuntimeError("the event loop ends"), sent=batch.sent)
-                step.settle(Published([], error))
+            why = RuntimeError("the event loop ends")
+            for steps, sent in ((batch.steps, batch.sent), (self._waiting, False)):
+                for step in steps:
+                    step.settle(Published([], CommandError(why, sent=sent)))

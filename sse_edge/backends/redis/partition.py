@@ -148,6 +148,8 @@ class Partition:
         answer = await self.server.perform(batch, self.names.clock)
         if not batch.steps:
             return
+        if len(answer) < 2:
+            batch.sent = False  # nothing was done
         if not answer:
             await self._begin()  # the first event of all
         elif len(answer) == 1:

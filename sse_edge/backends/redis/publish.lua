@@ -20,7 +20,13 @@ if version ~= ARGV[2] then
     return { redis.call('HGET', clock, 'settings') or '' }
 end
 local announce, channels, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-local steady = tonumber(string.match(redis.call('HGET', clock, 'steady') or '0', '^%d+'))
+local steady = redis.call('HGET', clock, 'steady')
+if not steady then
+    -- A new clock, or an earlier release's: nothing is known of the streams that are there.
+    steady = known or '0-0'
+    redis.pcall('HSET', clock, 'steady', steady)
+end
+steady = tonumber(string.match(steady, '^%d+'))
 
 -- The newest id of each channel that had an event in this call.
 local newest = {}
@@ -50,7 +56,7 @@ local function publish(place, body, dedupe, is_last)
             local ms, n = string.match(previous, '^(%d+)-(%d+)$')
             previous_ms, n = tonumber(ms), tonumber(n)
             if previous_ms > last_ms or (previous_ms == last_ms and n > last_n) then
-                last_ms, last_n, noted = previous_ms, n, 0
+                last_ms, last_n, noted, steady = previous_ms, n, 0, previous_ms
             end
         end
         if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then

@@ -294,7 +294,8 @@ async def in_time(server: Server, call: Call, home: str, timeout: float) -> Any:
         async with asyncio.timeout(timeout):
             return await server.perform(call, home)
     except TimeoutError:
-        raise call.late() from None
+        late = call.late()
+        raise late from late.__cause__
 
 
 class SingleServer:
