@@ -12,7 +12,7 @@ from .clients import Client
 from .faults import FAULTS
 from .layouts import LAYOUTS
 from .plan import WORKERS
-from .publishers import Desk
+from .publishers import Desk, connect
 from .record import SURE, Incident, Place, Record
 from .verdict import Rules, Verdict, Violation, judge
 from .workers import Worker
@@ -92,7 +92,13 @@ class Stage:
         async with asyncio.TaskGroup() as group:
             for worker in self.workers:
                 group.create_task(asyncio.to_thread(worker.start))
-        self.desks = [Desk(self, desk, self.layout.url(WORKERS)) for desk in self.plan.desks]
+        backends = [connect(self.layout.url(WORKERS), self.plan.settings) for _ in range(2)]
+        for backend in backends:
+            closing.push_async_callback(backend.close)
+        # Those with keys and those without beside each other.
+        self.desks = [
+            Desk(self, desk, backends[number // 2 % 2]) for number, desk in enumerate(self.plan.desks)
+        ]
         for desk in self.desks:
             closing.push_async_callback(desk.close)
         self._began = time.monotonic()

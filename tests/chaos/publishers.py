@@ -15,25 +15,29 @@ KEPT = 0.5
 """For what part of the history's life a publish is repeated with its key: as long is the key known."""
 
 
+def connect(url, settings):
+    """A backend for publishers; the events of those who share it travel together."""
+    return RedisBackend(
+        url,
+        partitions=settings.partitions,
+        history=settings.history,
+        history_ttl=settings.history_ttl,
+        durable=settings.durable,
+        timeout=settings.timeout,
+    )
+
+
 class Desk:
     """One publisher as its plan says; it waits for each event before the next."""
 
-    def __init__(self, stage, desk, url):
+    def __init__(self, stage, desk, backend):
         self.stage = stage
         self.desk = desk
         self.chance = stage.plan.chance("publisher", desk.name)
         settings = stage.plan.settings
-        self._backend = RedisBackend(
-            url,
-            partitions=settings.partitions,
-            history=settings.history,
-            history_ttl=settings.history_ttl,
-            durable=settings.durable,
-            timeout=settings.timeout,
-        )
         self._timeout = settings.timeout
         self._repeats = min(30.0, settings.history_ttl * KEPT)
-        self._events = Publisher(self._backend)
+        self._events = Publisher(backend)
         self._numbers = {}
         self._task = None
         self._stopping = asyncio.Event()
@@ -64,7 +68,6 @@ class Desk:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._backend.close()
 
     async def _run(self):
         desk, chance = self.desk, self.chance
