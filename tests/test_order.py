@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
-from sse_edge.backends.redis.announcement import Announcement
+from sse_edge.backends.redis.announcement import NONE, Announcement, number
 from sse_edge.backends.redis.channel import Channel
 from sse_edge.backends.redis.membership import Membership
 from sse_edge.backends.redis.order import Order
@@ -66,7 +66,8 @@ class Redis:
         previous = kept[-1].id if kept else None
         body = b"data: %s\n\n" % text.encode()
         kept.append(Numbered(id, Place(id, self.tag).line() + body))
-        return Announcement(self.seal, id, previous, body)
+        before = NONE if previous is None else b"%d-%d" % previous
+        return Announcement(self.seal, b"%d-%d" % id, before, body)
 
     def log(self, name, after):
         """What history has of a channel."""
@@ -118,7 +119,7 @@ class Line:
 
     def in_flight(self):
         """The events that are on their way."""
-        return {thing.id for what, thing in self.wire if what in NAMES} if self.connected else set()
+        return {number(thing.id) for what, thing in self.wire if what in NAMES} if self.connected else set()
 
     def announce(self, name, announcement):
         if self.connected and name in self.subscribed:
@@ -348,12 +349,13 @@ class Streams(RuleBasedStateMachine):
         """An event; its announcement may go missing."""
         line = self.line_of(name)
         announcement = line.redis.publish(name, str(next(self.numbers)))
-        self.everything[name].append(announcement.id)
+        id = number(announcement.id)
+        self.everything[name].append(id)
         for client in self.clients:
             if client.name == name:
-                client.published(announcement.id)
+                client.published(id)
         if lost:
-            self.lost.add(announcement.id)
+            self.lost.add(id)
         else:
             line.announce(name, announcement)
 

@@ -76,7 +76,7 @@ def settled(name, floor=ZERO, keep=100):
 def hear(recent, channel, each):
     """An announcement arrives."""
     channel.head = each.id
-    recent.append(channel, each)
+    recent.append(channel, *each)
 
 
 def numbers(log, after=ZERO):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
+from operator import itemgetter
 
 from ..event import EventId
 from .base import Numbered
@@ -15,33 +17,57 @@ class Log:
     ``floor`` is the newest id about which the log can no longer say what was published up to it, and
     ``reason`` why: ``trimmed``, ``expired``, ``epoch``, or whatever its owner says.  ``previous`` is the
     channel's last event before those it began with, where that is known.
+
+    What is kept are plain tuples of an id's two numbers and the bytes: unlike named ones they are not
+    looked at again by every collection of garbage, and a worker keeps a hundred thousand of them.
     """
 
-    __slots__ = ("events", "floor", "previous", "reason", "size")
+    __slots__ = ("_kept", "floor", "previous", "reason", "size")
 
     def __init__(self, floor: EventId, reason: str, previous: EventId | None = None) -> None:
         self.floor = floor
         self.reason = reason
         self.previous = previous
-        self.events: deque[Numbered] = deque()
         self.size = 0
+        self._kept: deque[tuple[int, int, bytes]] | None = None  # an empty one takes more than all the rest
+
+    @property
+    def events(self) -> list[Numbered]:
+        """All of them."""
+        return [Numbered(EventId(ms, n), frame) for ms, n, frame in self._kept or ()]
 
     @property
     def head(self) -> EventId:
         """The newest id in the log, or its floor."""
-        return self.events[-1].id if self.events else self.floor
+        return EventId(*self._kept[-1][:2]) if self._kept else self.floor
 
-    def append(self, event: Numbered) -> None:
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return 0 if self._kept is None else len(self._kept)
+
+    def append(self, event: tuple[tuple[int, int], bytes]) -> None:
         """Add an event newer than all others."""
-        self.events.append(event)
-        self.size += len(event.frame)
+        (ms, n), frame = event
+        if self._kept is None:
+            self._kept = deque()
+        self._kept.append((ms, n, frame))
+        self.size += len(frame)
+
+    def prepend(self, events: Sequence[Numbered]) -> None:
+        """Add events older than all others, in their order."""
+        if self._kept is None:
+            self._kept = deque()
+        self._kept.extendleft((*id, frame) for id, frame in reversed(events))
+        self.size += sum(len(event.frame) for event in events)
 
     def trim(self, count: int, size: int, reason: str = "trimmed") -> None:
         """Keep at most ``count`` events and ``size`` bytes of them."""
-        while self.events and (len(self.events) > count or self.size > size):
-            oldest = self.events.popleft()
-            self.size -= len(oldest.frame)
-            self.floor = oldest.id
+        kept = self._kept
+        while kept and (len(kept) > count or self.size > size):
+            ms, n, frame = kept.popleft()
+            self.size -= len(frame)
+            self.floor = EventId(ms, n)
             self.reason = reason
 
     def covers(self, after: EventId) -> bool:
@@ -50,8 +76,8 @@ class Log:
 
     def since(self, after: EventId) -> list[Numbered]:
         """The events with ids above ``after``."""
-        if not self.events or after >= self.events[-1].id:
+        if not self._kept or after >= self._kept[-1][:2]:
             return []
-        if after < self.events[0].id:
-            return list(self.events)
-        return list(self.events)[bisect_right(self.events, after, key=lambda event: event.id) :]
+        kept = list(self._kept)
+        first = bisect_right(kept, after, key=itemgetter(0, 1))
+        return [Numbered(EventId(ms, n), frame) for ms, n, frame in kept[first:]]

@@ -33,23 +33,25 @@ class Channel:
     """A channel that streams of this worker listen to.
 
     ``count`` streams want it, and ``idle_since`` says since when nobody does.  ``log`` holds its recent
-    events, complete from the floor on once the channel is settled.  ``head`` is the newest id heard, or
-    known to be before all that will be.  ``ready`` is done once it is settled: then everything above the
-    log's floor was heard, or is made good after a lost connection.  ``gone`` has the floor below which
-    Redis itself has nothing any more, as far as it was read.  ``keep`` is how many events its log holds
-    at most.
+    events, complete from the floor on once the channel is settled.  ``last`` is the head in a plain tuple: a
+    named one for each event would be looked at by every collection of garbage.  ``said`` is the text in which
+    it was announced; empty where it was not, or nobody wants to hear what follows on from it.  ``ready`` is
+    done once it is settled: then everything above the log's floor was heard, or is made good after a lost
+    connection.  ``gone`` has the floor below which Redis itself has nothing any more, as far as it was read.
+    ``keep`` is how many events its log holds at most.
     """
 
     __slots__ = (
         "count",
         "gone",
-        "head",
         "idle_since",
         "keep",
+        "last",
         "log",
         "name",
         "reading",
         "ready",
+        "said",
         "state",
         "wire",
     )
@@ -62,10 +64,20 @@ class Channel:
         self.state = State.WANTED
         self.count = 0
         self.idle_since = 0.0
-        self.head = ZERO
+        self.last: tuple[int, int] = (0, 0)
+        self.said = b""
         self.log = Log(ZERO, UNREAD)
         self.reading: asyncio.Task[None] | None = None
         self.gone = Gone(ZERO, UNREAD)
+
+    @property
+    def head(self) -> EventId:
+        """The newest id heard, or known to be before all that will be."""
+        return EventId(*self.last)
+
+    @head.setter
+    def head(self, id: EventId) -> None:
+        self.last, self.said = (id.ms, id.n), b""
 
     @property
     def settled(self) -> bool:

@@ -10,12 +10,13 @@ from ...errors import BackendError
 from ...event import EventId, Place, without_id
 from ..base import CONTROL, Numbered, Receiver, Reset
 from ..log import Log
-from .announcement import Announcement
+from .announcement import NONE, Announcement, number
 from .channel import Channel, State
 from .recent import Recent
 from .ticks import Tick
 
 LEFT = State.LEFT  # looking it up costs as much as the rest of the comparison
+_new = tuple.__new__  # half of what EventId's own takes
 
 HELD = 100_000
 """Messages held at most while history is read; with more, the connection is begun anew."""
@@ -90,24 +91,41 @@ class Order:
             self._held.append(tick)
 
     def _take(self, channel: Channel, heard: Announcement) -> None:
-        seal, id, previous, body = heard
+        """Deliver a message.  Almost all follow on from the one before: nothing else is asked of those."""
+        seal, said, previous, body = heard
+        if (previous != channel.said or seal != self._seal) and not self._follows(channel, heard):
+            return
+        ms, n = said.split(b"-")
+        last = (int(ms), int(n))
+        if last <= channel.last:
+            return  # known from history
+        frame = self._framed % (said, body)
+        id = _new(EventId, last)
+        channel.last, channel.said = last, said
+        self._recent.append(channel, last, frame)
+        if self.position is None or id > self.position:
+            self.position = id
+        self._receiver.deliver(channel.name, id, frame)
+
+    def _follows(self, channel: Channel, heard: Announcement) -> bool:
+        """Whether a message is one to be delivered, and nothing is missing before it."""
+        seal, said, previous, body = heard
         if seal != self._seal and (seal or channel.name == CONTROL):
             if seal not in self._past:
                 self._on_foreign(channel)
-            return
+            return False
         if channel.state is LEFT or not channel.settled:
-            return  # nobody was promised it
-        if id is None:
+            return False  # nobody was promised it
+        if said == NONE:
             self._receiver.deliver(channel.name, None, body)
-        elif id <= channel.head:
-            pass  # known from history
-        elif previous is not None and previous > channel.head:
-            self.gap = Gap(channel, channel.head, previous)
-            if self._held is None:
-                self._held = deque()
-            self._held.appendleft((channel, heard))
-        else:
-            self._pass_on(channel, Numbered(id, self._framed % (*id, body)))
+            return False
+        if previous == NONE or number(said) <= channel.last or number(previous) <= channel.last:
+            return True
+        self.gap = Gap(channel, channel.head, number(previous))
+        if self._held is None:
+            self._held = deque()
+        self._held.appendleft((channel, heard))
+        return False
 
     def _settle(self, tick: Tick) -> None:
         if tick.tag != self.tag or tick.seal != self._seal:
@@ -120,11 +138,11 @@ class Order:
                 self._recent.forget(channel)
                 channel.settle(tick.id)
 
-    def _pass_on(self, channel: Channel, event: Numbered) -> None:
-        channel.head = event.id
-        self._recent.append(channel, event)
-        self._advance(event.id)
-        self._receiver.deliver(channel.name, event.id, event.frame)
+    def _pass_on(self, channel: Channel, id: EventId, frame: bytes) -> None:
+        channel.head = id
+        self._recent.append(channel, id, frame)
+        self._advance(id)
+        self._receiver.deliver(channel.name, id, frame)
 
     def _advance(self, id: EventId) -> None:
         if self.position is None or id > self.position:
@@ -134,6 +152,7 @@ class Order:
 
     def leave(self, channel: Channel) -> None:
         """Nobody wants ``channel`` any more, nor what it missed."""
+        channel.said = b""
         self._stale.discard(channel)
         self._missed.pop(channel, None)
         if self.gap is not None and self.gap.channel is channel:
@@ -161,7 +180,7 @@ class Order:
             self._past.add(self._seal)  # what was announced before is covered by the resets
         self.tag, self._seal, self._history = tick.tag, tick.seal, tick.history
         # Place.line and the body, in one step for each event.
-        self._framed = b"id: %%d-%%d.%b\n%%b" % tick.tag.encode()
+        self._framed = b"id: %%b.%b\n%%b" % tick.tag.encode()
         return [
             (channel, self._missed.get(channel, self.position or channel.head))
             for channel in settled
@@ -243,10 +262,10 @@ class Order:
         if channel.state is LEFT or event.id <= channel.head:
             return
         if lost is None or event.id > lost:
-            self._pass_on(channel, event)
+            self._pass_on(channel, *event)
             return
         # Newer events of other channels went out before it.  Without its id line it cannot take a
         # client's Last-Event-ID back to a place before them.
         channel.head = event.id
-        self._recent.append(channel, event)
+        self._recent.append(channel, *event)
         self._receiver.deliver_late(channel.name, event.id, without_id(event.frame))

@@ -29,12 +29,13 @@ class Recent:
         self._order: OrderedDict[Channel, None] = OrderedDict()
         self._asked: dict[Channel, EventId] = {}
 
-    def append(self, channel: Channel, event: Numbered) -> None:
+    def append(self, channel: Channel, id: tuple[int, int], frame: bytes) -> None:
         """Keep an event that was just heard."""
         log = channel.log
         before = log.size
-        log.append(event)
-        log.trim(channel.keep, self._size_limit, UNREAD)
+        log.append((id, frame))
+        if log.count > channel.keep or log.size > self._size_limit:
+            log.trim(channel.keep, self._size_limit, UNREAD)
         self._grown(channel, log.size - before)
 
     def forget(self, channel: Channel) -> None:
@@ -94,8 +95,7 @@ class Recent:
         # Above the floor everything was heard, or will be: only what is below is taken from history.
         older = [event for event in read.events if event.id <= heard.floor]
         before = heard.size
-        heard.events.extendleft(reversed(older))
-        heard.size += sum(len(event.frame) for event in older)
+        heard.prepend(older)
         if read.covers(after):
             heard.floor = min(after, heard.floor)  # and Redis may have more
         else:
@@ -105,8 +105,10 @@ class Recent:
 
     def _grown(self, channel: Channel, by: int) -> None:
         self._size += by
-        self._order[channel] = None
-        self._order.move_to_end(channel)
+        try:
+            self._order.move_to_end(channel)
+        except KeyError:
+            self._order[channel] = None
         while self._size > self._size_limit:
             oldest = next(iter(self._order))
             self.forget(oldest)
