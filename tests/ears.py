@@ -24,6 +24,9 @@ class Ear:
         self.resets.append(reset)
         self._changed.set()
 
+    def flush(self):
+        pass
+
     async def until(self, condition, timeout=10):
         async with asyncio.timeout(timeout):
             while not condition():

@@ -99,6 +99,85 @@ async def test_a_stream_s_first_event_goes_the_way_of_all_others(hub, monkeypatc
         assert stream.sink.asked == 0
 
 
+async def test_a_stream_that_listens_alone_is_written_at_once(hub):
+    """Its event does not wait for the next turn; what more comes in the same turn is one write."""
+    alone, shared = await join(hub, "own"), [await join(hub) for _ in range(2)]
+    for n, channel in enumerate(("own", "c"), 1):
+        hub.deliver(channel, at(n), frame(n))
+    await settle()
+    event = frame(3)
+    hub.deliver("own", at(3), event)
+    assert alone.sink.writes[-1] is event
+    for n in (4, 5, 6):
+        hub.deliver("own", at(n), frame(n))
+    assert alone.sink.writes[-1] is event
+    await settle()
+    assert alone.sink.writes[-1] == frame(4) + frame(5) + frame(6)
+    assert alone.events == 5
+    assert all(len(stream.sink.writes) == 2 for stream in shared)
+
+
+async def test_what_came_together_is_written_in_the_same_turn(hub):
+    """Once the backend says that this is all for now, nobody waits for another turn of the loop."""
+    streams = [await join(hub) for _ in range(3)]
+    await settle()
+    hub.deliver("c", at(1), frame(1))
+    hub.deliver("c", at(2), frame(2))
+    hub.flush()
+    assert all(stream.sink.writes[-1] == frame(1) + frame(2) for stream in streams)
+    assert hub._rounds.idle
+    hub.flush()
+    await settle()
+    assert all(len(stream.sink.writes) == 2 for stream in streams)
+
+
+async def test_a_turn_is_no_longer_for_what_is_written_at_once(hub):
+    """Of thousands of channels of one stream each no more are written in one turn than of one channel."""
+    streams = [await join(hub, f"own{n}") for n in range(3 * SLICE)]
+    for n in range(3 * SLICE):
+        hub.deliver(f"own{n}", at(1), frame(1))
+    await settle()
+
+    def written():
+        return sum(stream.sink.data.endswith(frame(2)) for stream in streams)
+
+    for n in range(3 * SLICE):
+        hub.deliver(f"own{n}", at(2), frame(2))
+    assert written() == SLICE
+    assert max(await slices(written)) <= SLICE
+    assert written() == 3 * SLICE
+
+
+async def test_neither_many_nor_single_listeners_wait_for_the_others(hub):
+    """While streams of their own channels have more to be written than a turn takes, a shared one goes on."""
+    own = [await join(hub, f"own{n}") for n in range(2 * SLICE)]
+    shared = [await join(hub) for _ in range(2 * SLICE)]
+    await settle()
+    hub.deliver("c", at(1), frame(1))
+    for turn in range(20):
+        for n in range(2 * SLICE):
+            hub.deliver(f"own{n}", at(2 + turn), frame(2 + turn))
+        await asyncio.sleep(0)
+        hub.flush()
+    assert all(stream.sink.data.endswith(frame(1)) for stream in shared)
+    await settle()
+    assert all(stream.sink.data.endswith(frame(21)) for stream in own)
+
+
+async def test_a_stream_that_listens_alone_and_with_others_keeps_the_order(hub):
+    """What it has not been given of a shared channel goes before a later event of its own."""
+    both, other = await join(hub, "own", "c"), await join(hub)
+    for n, channel in enumerate(("own", "c"), 1):
+        hub.deliver(channel, at(n), frame(n))
+    await settle()
+    for n, channel in ((3, "c"), (4, "own"), (5, "c"), (6, "own")):
+        hub.deliver(channel, at(n), frame(n))
+    hub.flush()
+    await settle()
+    assert both.sink.data.endswith(b"".join(frame(n) for n in range(1, 7)))
+    assert other.sink.data.endswith(frame(3) + frame(5))
+
+
 async def test_a_fan_out_gives_others_their_turn(hub):
     """Writing to many streams is cut into slices, between which other callbacks run."""
     streams = [await join(hub) for _ in range(3 * SLICE)]
@@ -709,6 +788,8 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                 case 0 if len(expected) < 20:
                     backend.answers = Replay([], [], place(n))
                     names = chance.sample("abcd", chance.randint(1, 3))
+                    if chance.randrange(2):
+                        names.append(f"own{n}")
                     stream = await join(hub, *names)
                     stream.sink.writes.clear()
                     expected[stream] = []
@@ -721,10 +802,13 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                     hub.end(stream, DRAIN)
                     check(stream, expected.pop(stream))
                     hub.close_stream(stream, CLIENT_GONE)
-                case 3 | 4:
+                case 3:
                     await asyncio.sleep(0)
+                case 4:
+                    hub.flush()
                 case told:
-                    channel = chance.choice("abcd")
+                    owns = [name for stream in expected for name in stream.channels if name not in "abcd"]
+                    channel = chance.choice("abcd" if not owns or chance.randrange(2) else owns)
                     piece = frame(n, channel)
                     if told == 9:
                         reset = Reset(channel, f"r{n}", place(n))

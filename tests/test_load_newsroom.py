@@ -32,6 +32,9 @@ class Listener:
         self.heard.append((channel, event.data))
         self._changed.set()
 
+    def flush(self):
+        pass
+
     def reset(self, reset):
         raise AssertionError(f"nothing was lost, but {reset}")
 

@@ -45,6 +45,9 @@ class Ear:
     def deliver(self, channel, id, frame):
         self.texts.put_nowait(frame.partition(b"data: ")[2].strip().decode())
 
+    def flush(self):
+        pass
+
     def reset(self, reset):
         self.texts.put_nowait(reset)
 

@@ -8,12 +8,13 @@ import random
 import weakref
 
 import pytest
+from redis.exceptions import ResponseError
 
 from ears import Ear, out, said, until
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import CONTROL, Outgoing
-from sse_edge.backends.redis import connection, order
+from sse_edge.backends.redis import connection, inlet, order, server
 from sse_edge.backends.redis import subscriber as module
 from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
@@ -24,6 +25,17 @@ from sse_edge.event import EventId, Place
 def impatient(monkeypatch):
     """Reconnect soon."""
     monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
+
+
+@pytest.fixture(autouse=True, params=["RESP2", "RESP3", "redis-py's parser"])
+def spoken(request, monkeypatch):
+    """However the connection is spoken and read, all is the same."""
+    if request.param == "RESP3":
+        manners = server._manners
+        monkeypatch.setattr(server, "_manners", lambda timeout: {**manners(timeout), "protocol": 3})
+    elif request.param != "RESP2":
+        monkeypatch.setattr(inlet, "hiredis", None)
+    return request.param
 
 
 @pytest.fixture
@@ -350,6 +362,29 @@ async def test_malformed_messages_are_counted_and_dropped(start, redis_server):
     assert subscriber.malformed == len(BAD)
     assert subscriber.generation == 1
     assert ear.resets == []
+
+
+async def test_other_replies(start):
+    """A push of another kind, or about what nobody asked for, is nothing; an error ends the session."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    for reply in (
+        [b"invalidate", [b"a"]],
+        [b"pong", b""],
+        [b"message", b"elsewhere", b"x"],
+        [b"moving", b"sse:a", b"x"],
+        [b"unsubscribe", b"elsewhere", 0],
+        b"OK",
+        b"abc",
+        None,
+        5,
+    ):
+        subscriber._on_reply(reply)
+    with pytest.raises(ResponseError):
+        subscriber._on_reply(ResponseError("NOPERM"))
+    await backend.publish([out("a", "on")])
+    await ear.wait(1)
+    assert (subscriber.generation, subscriber.dropped) == (1, {"malformed": 0, "foreign": 0})
 
 
 def announce(client, channel, id, previous, text):

@@ -64,6 +64,9 @@ class Receiver(Protocol):
     def reset(self, reset: Reset) -> None:
         """Something on a channel was lost for good."""
 
+    def flush(self) -> None:
+        """All that came together was given: whoever writes it need not wait for the rest."""
+
 
 class Subscriber(Protocol):
     """One worker's ear: every channel that any of its streams listens to, each of them once."""

@@ -98,6 +98,11 @@ class Feed:
                 if not self.waits:
                     self._forget(self.last)
 
+    def lone(self) -> Stream | None:
+        """The stream beside which there is no other, once it has its history and all that was heard."""
+        live = self.live
+        return None if isinstance(live, set) or self.early or self.waits else live
+
     def append(self, number: int, heard: Heard) -> None:
         """Take what was heard."""
         if self._heard is None:

@@ -361,7 +361,7 @@ class Hub:
             return
         feed = self._feeds.get(channel)
         if feed is not None:
-            self._rounds.append(feed, Heard(id, frame))
+            self._rounds.hear(feed, id, frame)
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
@@ -377,6 +377,10 @@ class Hub:
                 self._on_control(None)
             return
         self._hear(reset.channel, Heard(None, frames.reset(reset), "reset", reset.head))
+
+    def flush(self) -> None:
+        """See ``Receiver.flush``."""
+        self._rounds.flush_now()
 
     def _hear(self, channel: str, heard: Heard) -> None:
         feed = self._feeds.get(channel)

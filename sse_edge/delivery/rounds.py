@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 from ..backends.base import Replay
-from ..event import Place
+from ..event import EventId, Place
 from ..outcome import SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import NOTHING, Feed
@@ -42,7 +42,10 @@ class Rounds:
         self._ends: dict[Stream, Ending] = {}
         self._dirty: deque[Stream] = deque()
         self._feeds: deque[Feed] = deque()
-        self._flushing = False
+        self._flushing: asyncio.Handle | None = None
+        self._under_way = False
+        self._now = 0.0  # of this turn, and how many streams may be written at once in it
+        self._left = SLICE
 
     @property
     def idle(self) -> bool:
@@ -57,6 +60,39 @@ class Rounds:
             feed.waits = True
             self._feeds.append(feed)
         self._flush_soon()
+
+    def hear(self, feed: Feed, id: EventId | None, frame: bytes) -> None:
+        """Give to the streams of ``feed`` an event that was heard on it.
+
+        A stream that listens alone, as to its user's own channel, is written it at once: nobody shares it,
+        and one event on each of thousands of channels needs no round on each.  What more comes for it in the
+        same turn is joined.
+        """
+        stream = feed.lone()
+        if stream is None or stream.behind or stream.stalled:  # what is new does not wait yet
+            self.append(feed, Heard(id, frame))
+            return
+        if stream.ending is not None:
+            return
+        marked = stream.pending
+        if stream.seen != self.number:
+            self.settle(stream)
+        now = self._now or self._begin_turn()
+        if stream.wary or stream.pending or stream.last_write == now or not self._left:
+            stream.take(Heard(id, frame))
+            if not marked:
+                self.mark(stream)
+            return
+        self._left -= 1
+        self.delivered += 1
+        if stream.gzip is not None:
+            stream.give(frame, 1, now)
+            return
+        # Stream.give, without the call.
+        stream.events += 1
+        stream.last_write = now
+        stream.size += len(frame)
+        stream.behind = stream.sink.write(frame)
 
     def queue(self, stream: Stream, frame: bytes) -> None:
         """Give ``stream`` something of its own after all that it is to be given before."""
@@ -86,7 +122,7 @@ class Rounds:
 
     def settle(self, stream: Stream) -> None:
         """Take what its feeds have for it as its own."""
-        if not stream.owed:
+        if stream.seen != self.number and not stream.owed:
             for heard in self.heard(stream):
                 stream.take(heard)
 
@@ -111,15 +147,34 @@ class Rounds:
         stream.seen = self.number
         return [each for _, each in heard]
 
+    def _begin_turn(self) -> float:
+        self._now, self._left = self._loop.time(), SLICE
+        if self._flushing is None:
+            self._flushing = self._loop.call_soon(self._flush)
+        return self._now
+
     def _flush_soon(self) -> None:
-        if not self._flushing and not self.idle:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        if self._flushing is None and not self.idle:
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def flush_now(self) -> None:
+        """Write in this turn what would be written in the next one.
+
+        Not when that goes on from turn to turn already: then this one would be longer.
+        """
+        self._now = 0.0
+        if self._flushing is not None and not self._under_way:
+            self._flushing.cancel()
+            self._flushing = None
+            if not self.idle:
+                self._flush()
 
     def _flush(self) -> None:
         dirty, feeds, now, left = self._dirty, self._feeds, self._loop.time(), SLICE
+        self._now = 0.0
         self.end_few()
-        while dirty and left > 0:
+        kept = SLICE // 2 if feeds else 0  # neither waits for the other for long
+        while dirty and left > kept:
             self.write(dirty.popleft(), now)
             left -= 1
         while feeds and left > 0:
@@ -131,7 +186,7 @@ class Rounds:
                 feeds.popleft()
                 if feed.waits:
                     feeds.append(feed)
-        self._flushing = False
+        self._flushing, self._under_way = None, not self.idle
         self._flush_soon()
 
     def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:

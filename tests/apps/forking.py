@@ -79,6 +79,9 @@ def listening(url):
         def deliver(self, channel, id, frame):
             heard.append(frame)
 
+        def flush(self):
+            pass
+
     subscriber = backend.subscriber(Ear())
     loop.run(subscriber.start())
     loop.run(subscriber.subscribe(["c"]))

@@ -229,6 +229,10 @@ class PartitionedSubscriber:
         self._resets[self._ears[self._partition(reset.channel)]] += 1
         self._receiver.reset(reset._replace(head=head))
 
+    def flush(self) -> None:
+        """See ``Receiver.flush``."""
+        self._receiver.flush()
+
     # Places
 
     def _place_of(self, id: EventId) -> Place:

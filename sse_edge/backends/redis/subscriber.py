@@ -8,6 +8,8 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import RedisError
+
 from ...errors import BackendError, EventError
 from ...event import NOWHERE, EventId, Place
 from ...logline import sentence, value
@@ -17,6 +19,7 @@ from . import announcement
 from .channel import Channel, State
 from .connection import end, stay_connected
 from .history import Asked, Cut
+from .inlet import listen
 from .membership import Membership
 from .order import Order
 from .recent import Recent, replayed, unproven
@@ -38,7 +41,7 @@ BATCH = 500
 """Channels per SUBSCRIBE and streams per read: Redis serves nobody else meanwhile."""
 
 TURN = 200
-"""Messages read in a row, and steps of catching up, before other tasks get a turn."""
+"""Steps of catching up before other tasks get a turn."""
 
 DOUBT = 1.0
 """Seconds at least between ticks that are sent because of foreign announcements."""
@@ -66,6 +69,7 @@ class RedisSubscriber:
         self._worker = secrets.token_hex(16)
         self._own = partition.names.worker(self._worker).encode()
         self._own_heard = False
+        self._receiver = receiver
         self._members = Membership(self._channel)
         self._recent = Recent(self._read_history)
         self._order = Order(receiver, self._recent, self._on_foreign)
@@ -233,7 +237,7 @@ class RedisSubscriber:
             self._confirmed.clear()
             self._gap.clear()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._read(connection))
+                group.create_task(listen(connection, self._on_reply, self._receiver.flush))
                 group.create_task(self._reconcile(connection))
                 group.create_task(self._tick_on())
                 group.create_task(self._catch_up())
@@ -289,19 +293,29 @@ class RedisSubscriber:
                 self._gap.set()  # what waited for one of them need not wait any more
         return wires
 
-    async def _read(self, connection: Any) -> None:
+    def _on_reply(self, reply: Any) -> None:
+        try:
+            kind, wire, payload = reply
+        except (TypeError, ValueError):
+            if isinstance(reply, RedisError):
+                raise reply from None
+            return  # a push of another kind
         verbs = self._verbs
-        while True:
-            for _ in range(TURN):
-                kind, wire, payload = await connection.read_response()
-                if kind == verbs.message:
-                    self._on_message(wire, payload)
-                elif kind == verbs.subscribed:
-                    self._on_confirmed(wire)
-                elif not self._members.left(wire) and (wire in self._members.wires or wire == self._own):
-                    # Not asked for: a Cluster moved the slot, and other servers announce from now on.
-                    raise BackendError("the subscription was ended by the server")
-            await asyncio.sleep(0)  # reading what is buffered already never suspends
+        if kind == verbs.message:
+            channel = self._members.wires.get(wire)
+            if channel is not None:
+                self._on_message(channel, payload)
+            elif wire == self._own:
+                self._ticks.arrived(payload)
+        elif kind == verbs.subscribed:
+            self._on_confirmed(wire)
+        elif kind == verbs.unsubscribed:
+            self._on_left(wire)
+
+    def _on_left(self, wire: bytes) -> None:
+        if not self._members.left(wire) and (wire in self._members.wires or wire == self._own):
+            # Not asked for: a Cluster moved the slot, and other servers announce from now on.
+            raise BackendError("the subscription was ended by the server")
 
     def _on_confirmed(self, wire: bytes) -> None:
         if wire == self._own:
@@ -316,13 +330,7 @@ class RedisSubscriber:
         if self._own_heard and self._members.has_begun:
             self._confirmed.set()
 
-    def _on_message(self, wire: bytes, payload: bytes) -> None:
-        if wire == self._own:
-            self._ticks.arrived(payload)
-            return
-        channel = self._members.wires.get(wire)
-        if channel is None:
-            return
+    def _on_message(self, channel: Channel, payload: bytes) -> None:
         try:
             heard = announcement.parse(payload)
         except EventError as error:
