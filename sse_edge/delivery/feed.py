@@ -101,7 +101,7 @@ class Feed:
     def lone(self) -> Stream | None:
         """The stream beside which there is no other, once it has its history and all that was heard."""
         live = self.live
-        return None if isinstance(live, set) or self.early or self.waits else live
+        return None if isinstance(live, dict) or self.early or self.waits else live
 
     def append(self, number: int, heard: Heard) -> None:
         """Take what was heard."""
