@@ -51,13 +51,16 @@ def _five_one(text):
     return Place(EventId(5, 1), "abcde")
 
 
+ANYTHING = re.compile(rb"(\S+) (\S+) (\S+)\n(.*)", re.DOTALL)
+
+
 @pytest.mark.parametrize(
     ("target", "data", "where", "name", "fault"),
     [
         ("encoder", b"\x01a\rid: 9", event, "_LINE_END", re.compile("\n")),
         ("cookie", b"x", SignedCookie, "identify", lambda *_: Identity("eve")),
         ("forwarded", b"1.2.3.4", TrustedProxies, "client", lambda *_: "1.2.3.4"),
-        ("envelope", b"s - -\nid: 9\ndata: a\n\n", announcement, "_ONE_EVENT", re.compile(b".*", re.DOTALL)),
+        ("envelope", b"s - -\nid: 9\ndata: a\n\n", announcement, "_OURS", ANYTHING),
         ("id", b"5-1.abcde ", Place, "parse", _five_one),
         ("query", b"last_event_id=x", Place, "parse", _five_one),
     ],

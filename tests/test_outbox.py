@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ears import until
+from ears import Ear, until
 from faulty import Proxy
 from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing
@@ -375,7 +375,7 @@ async def test_the_same_key_twice_in_one_call(stats, backend):
 async def test_a_key_where_nothing_is_kept(stats, backend):
     """It alone is refused; what travels with it is announced."""
     worker = RedisBackend(stats.url, history=0)
-    subscriber = worker.subscriber(None)
+    subscriber = worker.subscriber(Ear())
     await subscriber.start()
     await until(lambda: subscriber.connected)
     events = Publisher(backend)
@@ -433,7 +433,7 @@ class TestLife:
         short = RedisBackend(stats.url, history_ttl=100)
         await Publisher(short).publish("c", "x")
         worker = RedisBackend(stats.url, history_ttl=self.TTL / 1000 + 200)
-        subscriber = worker.subscriber(None)
+        subscriber = worker.subscriber(Ear())
         await subscriber.start()
         await until(lambda: subscriber.connected)
         await Publisher(short).publish("c", "x")
