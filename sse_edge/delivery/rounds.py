@@ -195,6 +195,7 @@ class Rounds:
         delivered, at, cut = 0, -1, NOTHING
         data, events, chunk = cut.data, cut.events, cut.chunk
         place: Place | None = None
+        kept = False
         for stream in streams:
             seen = stream.seen
             if seen >= last or stream.ending is not None:
@@ -223,8 +224,12 @@ class Rounds:
                 self.write(stream, now)
                 continue
             delivered += events
-            if stream.gzip is not None:
-                stream.give_shared(cut, feed, now)
+            gzip = stream.gzip
+            if gzip is not None:
+                if not kept:
+                    feed.keep_window()
+                    kept = True
+                stream.give_compressed(gzip, cut, feed, now)
                 stream.seen = number
                 continue
             stream.seen = number

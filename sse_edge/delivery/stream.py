@@ -268,18 +268,13 @@ class Stream:
         self.size += len(data)
         self.behind = self.sink.write(data)
 
-    def give_shared(self, cut: Cut, feed: Feed, now: float) -> None:
-        """The same with what all streams of ``feed`` are given that have seen as much."""
+    def give_compressed(self, gzip: Gzip, cut: Cut, feed: Feed, now: float) -> None:
+        """The same with what all streams of ``feed`` are given that have seen as much, by its ``gzip``."""
+        data = gzip.shared(cut, feed, self.seen)
         self.events += cut.events
         self.last_write = now
-        if self.gzip is None:
-            self.size += len(cut.data)
-            self.behind = self.sink.write(cut.data, cut.chunk)
-        else:
-            feed.keep_window()
-            data = self.gzip.shared(cut, feed, self.seen)
-            self.size += len(data)
-            self.behind = self.sink.write(data)
+        self.size += len(data)
+        self.behind = self.sink.write(data)
 
     async def begin_response(self, greeting: bytes) -> None:
         """Send the response's head and the first bytes."""
