@@ -331,6 +331,45 @@ def test_an_interrupted_run(running, number):
         time.sleep(0.05)
 
 
+INTERRUPTED = """
+import gevent
+from types import SimpleNamespace
+import loadtest.run.conductor as module
+from loadtest.run.conductor import Conductor
+
+class Runner:
+    clients = [1, 2]
+    def send_message(self, what, told):
+        if conductor.over:  # a run that is over tells Locust's processes to go
+            self.clients.clear()
+        for index in range(len(self.clients)):
+            answer = {"received": 3, "resets": {}, "findings": []} if told["order"] == "judge" else {}
+            conductor.answered({"number": told["number"], "index": index, "answer": answer})
+
+class Press:
+    def ask(self, order, **given):
+        return {"numbers": {"numberings": {}}}.get(order)
+
+module.MasterRunner = Runner
+scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])
+options = SimpleNamespace(streams=10)
+conductor = Conductor(SimpleNamespace(parsed_options=options, runner=Runner()), scenario, None, Press())
+conductor.begin()
+gevent.sleep(0.05)
+conductor.interrupt(1.0)
+print(conductor.over, conductor.failure, conductor.verdict["received"])
+"""
+
+
+def test_an_interrupted_run_is_over_when_it_is_judged():
+    """Locust's processes are let go when they have said what they got, and not while they are asked."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        check=False, capture_output=True, text=True, timeout=60, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout == "True None 6\n", done.stderr
+
+
 def test_a_process_of_locust_dies(running):
     """The run ends, says which process ended, and writes what there is."""
     process, out = running

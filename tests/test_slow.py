@@ -73,7 +73,7 @@ async def test_stops_reading(serve_app, redis_url, connect, sink):
     async with Publisher(redis_url) as publisher:
         for number in range(events):
             await publisher.publish("news", f"{number} {pad}")
-            if number % 4 == 3:  # as fast as a good client reads
+            if number % 4 == 3 or number == events - 1:  # as fast as a good client reads
                 await reader.until(lambda event, n=number: event.data.startswith(f"{n} "), PATIENCE)
     await endings(process, slow=20)
     # What the kernel has no room for would be 15 MB for each of them.

@@ -87,12 +87,12 @@ class Conductor:
         self._answers = {}
         self._runner.send_message("order", {"number": self._number, "order": order, "given": given})
         deadline = time.monotonic() + ANSWERED
-        while len(self._answers) < self.processes:
+        while (left := self.processes - len(self._answers)) > 0:
             if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"{self.processes - len(self._answers)} of Locust's processes do not answer"
-                )
+                raise RuntimeError(f"{left} of Locust's processes do not answer")
             gevent.sleep(0.01)
+        if not self._answers:
+            raise RuntimeError("Locust's processes have gone")
         for answer in self._answers.values():
             if "error" in answer:
                 raise RuntimeError(answer["error"])
@@ -248,7 +248,7 @@ class Conductor:
         except (RuntimeError, OSError) as error:
             self.failure = str(error)
         finally:
-            self.over = True
+            self.over = not self.interrupted  # who interrupted it is still to judge
 
     def judge(self, seconds: float = LEVEL) -> None:
         """Wait for the last event, and hold what every client got against what was published."""
