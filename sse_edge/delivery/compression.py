@@ -54,9 +54,13 @@ _recent = lru_cache(maxsize=16)(block)
 
 
 def stored(data: bytes) -> bytes:
-    """``data`` as a block that is not compressed, of at most 65,535 bytes (RFC 1951 3.2.4)."""
+    """``data`` as a block that is not compressed, of at most 65,535 bytes (RFC 1951 3.2.4).
+
+    An empty one follows it, as with Z_SYNC_FLUSH: until then Go's compress/flate holds back what it has read.
+    """
     size = len(data)
-    return b"\x00%b%b%b" % (size.to_bytes(2, "little"), (size ^ 0xFFFF).to_bytes(2, "little"), data)
+    sizes = size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little")
+    return b"\x00%b%b\x00\x00\x00\xff\xff" % (sizes, data)
 
 
 class Cut:

@@ -214,10 +214,14 @@ class ResponseReader:
 
 
 class ContentDecoder:
-    """A stream's bytes as they were before its content coding: gzip, or none.  Fails with zlib.error."""
+    """A stream's bytes as they were before its content coding: gzip, or none.  Fails with zlib.error.
+
+    Like Go's compress/flate it hands out nothing until it is told to, by the end of what Z_SYNC_FLUSH writes.
+    """
 
     def __init__(self):
         self._inflate = zlib.decompressobj(31)
+        self._held = self._last = b""
 
     def __call__(self, body, response):
         """Read some bytes of ``response``."""
@@ -226,10 +230,14 @@ class ContentDecoder:
         if response.header("content-encoding") is None:
             return body
         assert response.header("content-encoding") == "gzip"
-        body = self._inflate.decompress(body)
+        self._held += self._inflate.decompress(body)
+        self._last = (self._last + body)[-4:]
         # A clean end is the whole of a gzip file, its check sum too, and nothing follows it.
         assert self._inflate.eof or not response.complete, "the response ends before the file"
         assert not self._inflate.unused_data, "something follows the end of the file"
+        if self._last != b"\x00\x00\xff\xff" and not self._inflate.eof:
+            return b""
+        body, self._held = self._held, b""
         return body
 
 
