@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 
 import httpx
@@ -12,6 +13,7 @@ from servers.browser import wait_for
 from servers.processes import command
 from servers.sse import get
 from sse_edge import Publisher
+from sse_edge.delivery.compression import MANY
 
 pytestmark = pytest.mark.live
 
@@ -181,19 +183,26 @@ async def test_in_a_browser(edge, page, redis_url):
     assert encoding[1].startswith(": stream open")
 
 
-async def lines_of(process, redis_url, *program):
-    """What another program reads of events that come one by one, each within two seconds; its exit."""
+async def lines_of(edge, connect, redis_url, *program):
+    """What another program reads of events that come one by one, among streams enough that they refer back
+    to each other, and of a drain; its exit.  It is given the address last."""
+    process = edge()
+    url = f"{process.url}/events/me"
+    for _ in range(MANY):
+        await placed(await connect(url, cookies=ME, headers=GZIP))
     client = await asyncio.create_subprocess_exec(
-        *program, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *program, url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(20), Publisher(redis_url) as events:
             while b"id: " not in await client.stdout.readline():
                 pass
             for number in range(5):
-                await events.publish("news", f"number {number}")
-                while (line := await client.stdout.readline()).strip() != f"data: number {number}".encode():
-                    assert line, await client.stderr.read()
+                for channel, data in (("news", CARD.format(number)), ("user:u42", f"for one: {number}")):
+                    await events.publish(channel, data)
+                    while (line := await client.stdout.readline()).strip() != f"data: {data}".encode():
+                        assert line, await client.stderr.read()
+            process.signal(signal.SIGTERM)
             rest, errors = await client.communicate()
             assert b"edge-close" in rest
             return client.returncode, errors.decode()
@@ -203,13 +212,26 @@ async def lines_of(process, redis_url, *program):
             await client.wait()
 
 
-async def test_with_curl(edge, redis_url):
+async def test_with_curl(edge, connect, redis_url):
     """curl --compressed writes each event as it comes, and is content with the end."""
-    process = edge(MAX_DURATION="4")
-    cookie = f"session={ME['session']}"
-    url = f"{process.url}/events/me"
-    run = [command("curl"), "-sSN", "--compressed", "-H", f"Cookie: {cookie}", url]
-    assert await lines_of(process, redis_url, *run) == (0, "")
+    cookie = f"Cookie: session={ME['session']}"
+    run = [command("curl"), "-sSN", "--compressed", "-H", cookie]
+    assert await lines_of(edge, connect, redis_url, *run) == (0, "")
+
+
+FETCH = """
+const [cookie, url] = process.argv.slice(1)
+const response = await fetch(url, {headers: {cookie}})
+for await (const piece of response.body) process.stdout.write(piece)
+process.exitCode = response.headers.get("content-encoding") === "gzip" ? 0 : 1
+"""
+
+
+async def test_with_node(edge, connect, redis_url):
+    """node's fetch reads each event as it comes, and is content with the end."""
+    quiet = ["--no-warnings", "--input-type=module"]  # node 18 warns of its fetch
+    run = [command("node"), *quiet, "--eval", FETCH, f"session={ME['session']}"]
+    assert await lines_of(edge, connect, redis_url, *run) == (0, "")
 
 
 async def test_with_httpx(edge, redis_url):

@@ -33,6 +33,7 @@ PACKAGES = {
     "openssl": "openssl",
     "git": "git",
     "haproxy": "haproxy",
+    "node": "nodejs",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
 }
