@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -18,6 +18,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+CLOSE = (b"connection", b"close")
+"""No request can follow on this connection (RFC 9112, section 9.6)."""
 
 LINGER = 1.0
 """Seconds for a client that still sends to take its answer, before its connection is closed."""
@@ -63,24 +66,37 @@ class Request:
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header, in order; ``name`` in lower case."""
-        once = self._once
-        if once is None:
-            once = dict(self.headers)
-            object.__setattr__(self, "_once", once)
+        once = self._by_name()
+        value = once.get(name)
+        if value is None:
+            return []
         if len(once) == len(self.headers):  # none is repeated, as in almost every request
-            return [once[name].decode("latin-1")] if name in once else []
+            return [value.decode("latin-1")]
         return [value.decode("latin-1") for key, value in self.headers if key == name]
+
+    def once(self, names: Iterable[bytes]) -> tuple[bytes | None, ...] | None:
+        """Each of these headers' values, None for one that is not there; None if any header is repeated."""
+        once = self._by_name()
+        return tuple(map(once.get, names)) if len(once) == len(self.headers) else None
 
     def first(self, name: bytes) -> str | None:
         """The first value of a header, or None."""
         values = self.all(name)
         return values[0] if values else None
 
+    def _by_name(self) -> dict[bytes, bytes]:
+        once = self._once
+        if once is None:
+            once = dict(self.headers)
+            object.__setattr__(self, "_once", once)
+        return once
+
     @property
     def has_body(self) -> bool:
         """Whether the head says that a body follows (RFC 9112, section 6.3); HTTP/2 need not say it."""
-        return bool(self.all(b"transfer-encoding")) or any(
-            length.strip("0 \t") for length in self.all(b"content-length")
+        lengths = self.all(b"content-length")
+        return bool(
+            (lengths and any(length.strip("0 \t") for length in lengths)) or self.all(b"transfer-encoding")
         )
 
     @property
@@ -114,6 +130,17 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") 
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def answering(scope: Scope, request: Request, receive: Receive, send: Send) -> tuple[Send, Headers]:
+    """A ``send`` for an answer to ``request`` that is no stream, and what such an answer's head says besides.
+
+    Nobody reads a body here, and a server need not take what is left of one that it may not keep.  HTTP/2 has
+    others on its connection, and need not tell of a body before it comes.
+    """
+    if scope.get("http_version", "1.1") in ("2", "3"):  # "2.0" is what a client wrote over HTTP/1
+        return reading_on(send, receive), []
+    return (lingering(send, receive), [CLOSE]) if request.has_body else (send, [])
 
 
 def lingering(send: Send, receive: Receive) -> Send:

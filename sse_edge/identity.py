@@ -28,14 +28,15 @@ class Identity:
     expires: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("user", "session"):
-            given = getattr(self, name)
-            if given is not None and type(given) is not str:
-                object.__setattr__(self, name, str(given))
+        if type(self.user) is not str and self.user is not None:
+            object.__setattr__(self, "user", str(self.user))
+        if type(self.session) is not str and self.session is not None:
+            object.__setattr__(self, "session", str(self.session))
         channels: object = self.channels
         if not isinstance(channels, tuple | list | set | frozenset) or not all(map(_is_text, channels)):
             raise FieldError("channels", "must be a list of patterns", channels)
-        object.__setattr__(self, "channels", tuple(channels))
+        if type(channels) is not tuple:
+            object.__setattr__(self, "channels", tuple(channels))
         if self.expires is not None and not _is_time(self.expires):
             raise FieldError("expires", "must be a time in Unix seconds", self.expires)
 

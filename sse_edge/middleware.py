@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import random
@@ -21,7 +20,7 @@ from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
 from .admission.routes import ChannelMap, Routes
 from .admission.size import legible, oversized
-from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, lingering, reading_on, respond, route_path
+from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, answering, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
@@ -41,7 +40,6 @@ from .status import Status
 from .worker import Worker, check_seconds
 
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
-CLOSE: Headers = [(b"connection", b"close")]
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
 
 
@@ -216,7 +214,7 @@ class SSEMiddleware:
 
     async def _started(self) -> Worker:
         # A test client may use a new loop for every request; a worker lives on the one it began on.
-        if self._worker is not None and self._worker.loop is asyncio.get_running_loop():
+        if self._worker is not None and self._worker.is_here:
             return self._worker
         if self._worker is not None:
             self._worker.forget()
@@ -282,19 +280,12 @@ class SSEMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Opened | None:
         worker = await self._started()
         request = Request.of(scope)
-        # Nobody reads a body here, and a server need not take what is left of one that it may not keep.
-        # HTTP/2 has others on its connection, and need not tell of a body before it comes.
-        alone = scope.get("http_version", "1.1") not in ("2", "3")  # "2.0" is what a client wrote over HTTP/1
-        closing = CLOSE if request.has_body and alone else []
-        answer = send
-        if closing:
-            answer = lingering(send, receive)
-        elif not alone:
-            answer = reading_on(send, receive)
+        answer, closing = answering(scope, request, receive, send)
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
             await _refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
             return None
-        await worker.informed()
+        if not worker.is_informed:
+            await worker.informed()
         hub = worker.hub
         refusal = oversized(request)
         if refusal is not None:

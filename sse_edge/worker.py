@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import random
+import threading
 import time
 from collections.abc import Coroutine
 from itertools import islice
@@ -58,6 +59,7 @@ class Worker:
         drain_window: float,
     ) -> None:
         self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self.hub = Hub(
             backend,
             lifetime,
@@ -77,6 +79,11 @@ class Worker:
         self._informed = asyncio.Event()
         self.refusals = RefusalLog(self.loop)
         self._failures = Failures(self.loop)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its event loop is the one that runs now; to ask for that is a system call before 3.12."""
+        return self.loop.is_running() and threading.get_ident() == self._thread
 
     async def start(self) -> None:
         """Begin to listen; does not wait for the backend to be there."""
@@ -176,12 +183,16 @@ class Worker:
             self._gate.revocations.add(value, until, time.time())
         self.disconnect(**{name: value})
 
+    @property
+    def is_informed(self) -> bool:
+        """Whether the revoked sessions are known, or could not be read."""
+        return self._informed.is_set()
+
     async def informed(self) -> None:
-        """Wait until the revoked sessions are known, or cannot be read for the moment."""
-        if not self._informed.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(INFORMED):
-                    await self._informed.wait()
+        """Wait until they are, but not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(INFORMED):
+                await self._informed.wait()
 
     async def _hear_orders(self) -> None:
         # What was revoked before the first order could be heard is told to nobody: ask then.

@@ -1321,9 +1321,15 @@ def cycle(*, module="uvicorn.protocols.http.other", name="Cycle", without=(), bl
     made.flow = SimpleNamespace(read_paused=False, write_paused=False, drain=None)
     made.scope = {"http_version": "1.1", "method": "GET"}
     made.chunked_encoding = None
-    made.disconnected = False
+    made.disconnected, made.access_log, made.default_headers = False, False, []
     state = SimpleNamespace(connections=set(), total_requests=0)
-    parts = {"cycle": made, "scope": made.scope, "server_state": state, "connection_lost": print}
+    parts = {
+        "cycle": made,
+        "scope": made.scope,
+        "server_state": state,
+        "connection_lost": print,
+        "loop": None,
+    }
     made.transport.protocol = type("Protocol", (), {})()
     vars(made.transport.protocol).update(parts)
     for feature in without:

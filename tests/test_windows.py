@@ -50,7 +50,7 @@ async def proxy(redis_server, redis_url):
 def clock(monkeypatch):
     """The clock of what counts in this process; ``clock.now`` is where it stands still."""
     clock = SimpleNamespace(now=time.time())
-    stopped = SimpleNamespace(time=lambda: clock.now)
+    stopped = SimpleNamespace(time=lambda: clock.now, monotonic=time.monotonic)
     monkeypatch.setattr(limits.storage.memory, "time", stopped)
     monkeypatch.setattr(sse_edge.admission.limits, "time", stopped)
     return clock
@@ -153,7 +153,7 @@ async def test_the_wait_of_a_refusal(worker, redis_server, redis_url, clock, cur
     assert windows.calls == calls + 1
     waits = []
     for clock.now in (before, time.time()):
-        local._storage._windows[key] = (window, current, previous)
+        local._windows._known["a"] = (window, current, previous)
         waits.append(local.hit("a"))
     assert waits[1] - 0.01 <= wait <= waits[0] + 0.01
     assert not shared.degraded

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from ..errors import BackendError, ConfigError
@@ -35,7 +36,7 @@ from ..outcome import (
 from .callback import callback, takes_values
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
-from .origin import is_rebound, own_origin, rebound
+from .origin import is_rebound, rebound
 from .revocations import Revocations, session_life
 from .routes import NO_VALUES, Values
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .address import TrustedProxies
     from .cookies import Authenticator
     from .limits import Limits
-    from .origin import OriginPolicy
+    from .origin import OriginPolicy, Page
     from .routes import Routes
 
 Authorize = (
@@ -56,6 +57,7 @@ Authorize = (
 takes them."""
 
 log = logging.getLogger("sse_edge")
+NO_GUARD: Mapping[str, Values] = MappingProxyType({})
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
 MAX_CURSOR = 256
 """Characters of a Last-Event-ID at most."""
@@ -64,8 +66,7 @@ _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A request that may have its stream.
 
     ``cursor`` is the place up to which the client says it has seen everything.  ``subjects`` are the
@@ -79,7 +80,7 @@ class Admission:
     cursor: Place | None
     address: str
     subjects: tuple[str, ...]
-    guarded: Mapping[str, Values] = field(default_factory=dict)
+    guarded: Mapping[str, Values] = NO_GUARD
     varies: bool = False
     compress: bool = False
 
@@ -124,7 +125,7 @@ class Gate:
 
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
-        return self._origin.headers(request, self._own_origin(request))
+        return self._page(request).headers
 
     async def admit(  # noqa: PLR0911 - one return for each check, in the documented order
         self, request: Request, now: float, *, streams: int, draining: bool
@@ -141,17 +142,18 @@ class Gate:
         match = self._routes.match(request.path)
         if match is None:
             return NOT_FOUND
-        if self._refuses_rebound and not self._proxies.trusts_peer(request) and is_rebound(request):
-            return ORIGIN.because(rebound(request))
-        refusal = self._origin.judge(request, self._own_origin(request))
+        refusal = self._judge(request)
         if refusal is not None:
             return refusal
         if request.method == "OPTIONS":
             return None
-        address = self._proxies.client(request)
-        refusal = await self._no_room(address, streams, draining)
+        refusal = self._no_room(streams, draining)
         if refusal is not None:
             return refusal
+        address = self._proxies.client(request)
+        wait = await self.rate.hit(address)
+        if wait is not None:
+            return replace(CONNECT_RATE, retry_after=max(1.0, wait))
         cursor = self._cursor(request)
         if isinstance(cursor, Refusal):
             return cursor
@@ -166,7 +168,7 @@ class Gate:
             for name in resolved.channels
             if name not in resolved.open and not identity.may_read(name)
         }
-        refusal = await self.ask(identity, guarded)
+        refusal = await self.ask(identity, guarded) if guarded else None
         if refusal is not None:
             return refusal.of(identity.user)
         subjects = () if request.method == "HEAD" else await self._lease(identity, address)
@@ -179,10 +181,9 @@ class Gate:
 
     def changed(self, admission: Admission, now: float, *, streams: int, draining: bool) -> Refusal | None:
         """Why an admitted stream may not open after all: much can happen while ``authorize`` is asked."""
-        if draining:
-            return DRAINING
-        if not self._has_room(streams):
-            return WORKER_FULL
+        refusal = self._no_room(streams, draining)
+        if refusal is not None:
+            return refusal
         if self.revocations.covers(admission.identity.session, now):
             return REVOKED_SESSION
         return None
@@ -216,20 +217,19 @@ class Gate:
         """Where the request comes from."""
         return self._proxies.client(request)
 
-    def _has_room(self, streams: int) -> bool:
-        return self._limits.per_worker is None or streams < self._limits.per_worker
-
-    def _own_origin(self, request: Request) -> str | None:
-        hosts = request.all(b"host")
-        return own_origin(self._proxies.scheme(request), hosts[0]) if len(hosts) == 1 else None
-
-    async def _no_room(self, address: str, streams: int, draining: bool) -> Refusal | None:
+    def _no_room(self, streams: int, draining: bool) -> Refusal | None:
         if draining:
             return DRAINING
-        if not self._has_room(streams):
-            return WORKER_FULL
-        wait = await self.rate.hit(address)
-        return None if wait is None else replace(CONNECT_RATE, retry_after=max(1.0, wait))
+        most = self._limits.per_worker
+        return None if most is None or streams < most else WORKER_FULL
+
+    def _judge(self, request: Request) -> Refusal | None:
+        if self._refuses_rebound and not self._proxies.trusts_peer(request) and is_rebound(request):
+            return ORIGIN.because(rebound(request))
+        return self._page(request).refusal
+
+    def _page(self, request: Request) -> Page:
+        return self._origin.page(request, self._proxies.scheme(request))
 
     def _cursor(self, request: Request) -> Place | Refusal | None:
         given = {text for text in request.all(b"last-event-id") if text}

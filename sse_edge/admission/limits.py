@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
@@ -11,8 +10,6 @@ from typing import Any
 
 from limits import RateLimitItem, parse_many
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidingWindow
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
 from ..errors import ConfigError
 from ..logline import sentence
@@ -50,16 +47,13 @@ class ConnectRate:
 
     def __init__(self, rate: str | None) -> None:
         self.rate = None if rate is None else _rate(rate)
-        self._storage = _Memory()
-        self._limiter = SlidingWindowCounterRateLimiter(self._storage)
+        self._windows = None if self.rate is None else _Windows(self.rate.amount, self.rate.get_expiry())
 
     def hit(self, address: str) -> float | None:
         """Count one attempt; None if it is allowed, else the seconds until one will be."""
-        if self.rate is None or self._limiter.hit(self.rate, address):
+        if self.rate is None or self._windows is None or self._windows.hit(address, time.time()):
             return None
-        return _wait(
-            self.rate, self._storage.get_sliding_window(self.rate.key_for(address), self.rate.get_expiry())
-        )
+        return _wait(self.rate, self._windows.of(address, time.time()))
 
 
 class SharedConnectRate:
@@ -79,8 +73,7 @@ class SharedConnectRate:
     async def hit(self, address: str) -> float | None:
         """See ``ConnectRate.hit``."""
         rate = self._local.rate
-        loop = asyncio.get_running_loop()
-        if rate is None or self._limiter is None or loop.time() < self._away_until:
+        if rate is None or self._limiter is None or time.monotonic() < self._away_until:
             return self._local.hit(address)
         try:
             wait = None
@@ -88,13 +81,13 @@ class SharedConnectRate:
                 key = rate.key_for(address)
                 wait = _wait(rate, await self._windows.get_sliding_window(key, rate.get_expiry()))
         except Exception as error:  # noqa: BLE001 - each storage raises what its driver raises
-            self._away_until = loop.time() + AWAY
+            self._away_until = time.monotonic() + AWAY
             if not self.degraded:
                 self.degraded = True
                 why = sentence(str(error)) or "no answer"
                 logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
             return self._local.hit(address)
-        if self.degraded and loop.time() >= self._away_until:
+        if self.degraded and time.monotonic() >= self._away_until:
             self.degraded = False
             logger.warning("Redis counts connects again")
         return wait
@@ -112,34 +105,42 @@ def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:
     return current_left - length
 
 
-class _Memory(MemoryStorage):
-    # The parent starts a thread for almost every hit, to look through every key for expired ones: 1.3 ms
-    # of CPU per connection at 15,000 addresses (limits 5.8).  Here each doubling of the keys looks once.
+class _Windows:
+    """Hits by address in windows of ``length`` seconds, of which ``amount`` are allowed in the time of one.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._windows: dict[str, tuple[int, int, int]] = {}  # its number, hits in it, hits in the one before
+    What the limits library has for it (5.8) starts a thread for almost every hit, to look through every key
+    for expired ones: 1.3 ms of CPU per connection at 15,000 addresses.  Here each doubling of the keys looks
+    once.  Times are Unix seconds.
+    """
+
+    def __init__(self, amount: int, length: int) -> None:
+        self._amount = amount
+        self._length = length
+        self._known: dict[str, tuple[int, int, int]] = {}  # its number, hits in it, hits in the one before
         self._sweep_at = 1024
 
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        window, current, previous, passed = self._window(key, expiry)
-        if math.floor(previous * (1 - passed) + current) + amount > limit:
+    def hit(self, address: str, now: float) -> bool:
+        """Whether one more is allowed; then it is counted."""
+        window, current, previous, passed = self._window(address, now)
+        if math.floor(previous * (1 - passed) + current) >= self._amount:
             return False
-        self._windows[key] = (window, current + amount, previous)
-        if len(self._windows) > self._sweep_at:
-            self._windows = {old: kept for old, kept in self._windows.items() if kept[0] >= window - 1}
-            self._sweep_at = max(1024, 2 * len(self._windows))
+        self._known[address] = (window, current + 1, previous)
+        if len(self._known) > self._sweep_at:
+            self._known = {old: kept for old, kept in self._known.items() if kept[0] >= window - 1}
+            self._sweep_at = max(1024, 2 * len(self._known))
         return True
 
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        _, current, previous, passed = self._window(key, expiry)
-        return previous, (1 - passed) * expiry if previous else 0.0, current, (2 - passed) * expiry
+    def of(self, address: str, now: float) -> tuple[int, float, int, float]:
+        """Hits and seconds left of the window before this one, then of this one, as the library says them."""
+        _, current, previous, passed = self._window(address, now)
+        length = self._length
+        return previous, (1 - passed) * length if previous else 0.0, current, (2 - passed) * length
 
-    def _window(self, key: str, expiry: int) -> tuple[int, int, int, float]:
+    def _window(self, address: str, now: float) -> tuple[int, int, int, float]:
         """The number of the window, the hits in it and in the one before, how much of it has passed."""
-        number, passed = divmod(time.time() / expiry, 1)
+        number, passed = divmod(now / self._length, 1)
         window = int(number)
-        last, current, previous = self._windows.get(key, (window, 0, 0))
+        last, current, previous = self._known.get(address, (window, 0, 0))
         if last < window:
             current, previous = 0, current if last == window - 1 else 0
         return window, current, previous, passed

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import ConfigError
 from ..outcome import BAD_REQUEST, ORIGIN, Refusal
@@ -40,6 +40,8 @@ _HOST_ONLY = re.compile(_HOST)
 _ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([1-9][0-9]{{0,4}}))?")
 _ANY = ("0.0.0.0", "[::]")  # noqa: S104 - browsers reach this machine by them; no name is involved
 _MAX_ORIGIN = 300  # characters; a DNS name has at most 253
+_MAX_KNOWN = 1024  # kinds of pages that are remembered, 1 KB each at most
+_SAID = (b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode")
 
 
 def own_origin(scheme: str, host: str | None) -> str | None:
@@ -93,6 +95,13 @@ def _names_other(host: str, port: str) -> bool:
     return digits == port if digits else port in ("80", "443")
 
 
+class Page(NamedTuple):
+    """What is thought of the page that asks: why it may not, if so, and what every answer to it carries."""
+
+    refusal: Refusal | None
+    headers: Headers
+
+
 class OriginPolicy:
     """Decides by Origin, Sec-Fetch-Site and Host.
 
@@ -124,6 +133,26 @@ class OriginPolicy:
         if missing not in ("allow", "refuse"):
             raise ConfigError("missing", 'must be "allow" or "refuse"', missing)
         self._missing = missing
+        self._known: dict[tuple[str, tuple[bytes | None, ...]], Page] = {}
+
+    def page(self, request: Request, scheme: str) -> Page:
+        """What ``judge`` and ``headers`` say, remembered: the pages of an application ask alike.
+
+        Only of who may, in few bytes; a program that makes up hosts costs others what they save by this.
+        """
+        said = request.once(_SAID)
+        key = None if said is None else (scheme, said)
+        known = None if key is None else self._known.get(key)
+        if known is not None:
+            return known
+        hosts = request.all(b"host")
+        own = own_origin(scheme, hosts[0]) if len(hosts) == 1 else None
+        page = Page(self.judge(request, own), self.headers(request, own))
+        if key is not None and page.refusal is None and sum(map(len, filter(None, key[1]))) <= _MAX_ORIGIN:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = page
+        return page
 
     def judge(self, request: Request, own: str | None) -> Refusal | None:
         """Why the request is refused, or None; ``own`` is the request's own origin."""

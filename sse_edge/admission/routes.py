@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,15 +39,14 @@ _PLAIN_PATH = re.compile(r"/|(/[^/{}]+)+")
 _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(NamedTuple):
     """The channels of one request; ``open`` are those that this user may read for being
     this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
     all of them may be compressed together."""
 
     channels: tuple[str, ...]
-    open: frozenset[str]
-    values: Mapping[str, Values] = field(default_factory=dict)
+    open: Set[str]
+    values: Mapping[str, Values] = MappingProxyType({})
     compress: bool = False
 
 
@@ -90,6 +89,7 @@ class Routes:
     ) -> None:
         self._path = matching("path", path, _PLAIN_PATH, "must be a plain path such as /events")
         self._below = path if path == "/" else path + "/"
+        self._check = self._below + "."
         self._max_channels = whole("max_channels", max_channels)
         self._anonymous = anonymous
         self._static: dict[str, _Source] = {}
@@ -112,7 +112,7 @@ class Routes:
 
     def is_check(self, path: str) -> bool:
         """Whether a proxy asks here if this process is there: ``<path>/.``, where never is a stream."""
-        return path == self._below + "."
+        return path == self._check
 
     def match(self, path: str) -> Match | None:
         """The route for ``path``, if there is one; none where it has a segment ``.`` or ``..``."""
@@ -145,11 +145,11 @@ class Routes:
         return self._checked(answer or ())
 
     def _fill(self, templates: _Templates, params: Values, user: str | None) -> Resolved | Refusal:
-        values = dict(params)
+        values = params
         if "user" in templates.names:
             if user is None:
                 return UNAUTHENTICATED.because("this path is for signed-in users")
-            values["user"] = str(user)
+            values = {**params, "user": str(user)}
         for name in templates.names:
             if SEPARATOR in values[name] or not values[name]:
                 if name == "user":
@@ -170,7 +170,7 @@ class Routes:
             for channel, one in made.items()
             if channel not in open_
         }
-        return Resolved(tuple(made), frozenset(open_), filled, templates.compress)
+        return Resolved(tuple(made), open_, filled, templates.compress)
 
     def _hint(self) -> None:
         if not self._hinted:

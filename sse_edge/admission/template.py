@@ -28,10 +28,12 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 class Template(NamedTuple):
-    """A channel's name with placeholders in braces, and their ``names``."""
+    """A channel's name with placeholders in braces, and their ``names``; ``open`` if those are the identity's
+    alone."""
 
     text: str
     names: frozenset[str]
+    open: bool
 
     @classmethod
     def of(cls, text: str) -> Template:
@@ -44,12 +46,7 @@ class Template(NamedTuple):
         if any(len(PLACEHOLDER.findall(part)) > 1 for part in text.split(SEPARATOR)):
             why = f"between two placeholders has to be {SEPARATOR!r}, or different values make the same name"
             raise ConfigError("channels", why, text)
-        return cls(text, names)
-
-    @property
-    def open(self) -> bool:
-        """Whether it is filled from the identity alone."""
-        return self.names <= {"user"}
+        return cls(text, names, names <= {"user"})
 
 
 def placeholders(template: str) -> list[str]:

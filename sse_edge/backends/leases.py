@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 
@@ -12,7 +11,7 @@ class LocalLeases:
     degraded = False
 
     def __init__(self) -> None:
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
 
     async def start(self) -> None:
         """Nothing to begin."""
@@ -26,15 +25,17 @@ class LocalLeases:
             if self._held.get(subject, 0) >= cap:
                 return subject
         for subject, _ in caps:
-            self._held[subject] += 1
+            self._held[subject] = self._held.get(subject, 0) + 1
         return None
 
     def release(self, subjects: Sequence[str]) -> None:
         """See ``Leases.release``."""
         for subject in subjects:
-            self._held[subject] -= 1
-            if self._held[subject] <= 0:
-                del self._held[subject]
+            left = self._held.get(subject, 0) - 1
+            if left > 0:
+                self._held[subject] = left
+            else:
+                self._held.pop(subject, None)
 
     def count(self, subject: str) -> int:
         """How many slots of ``subject`` are taken."""

@@ -8,7 +8,7 @@ import secrets
 import string
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
@@ -191,7 +191,7 @@ class MemorySubscriber:
     def __init__(self, backend: MemoryBackend, receiver: Receiver) -> None:
         self._backend = backend
         self._receiver = receiver
-        self._wanted: Counter[str] = Counter()
+        self._wanted: dict[str, int] = {}
         self._heard: deque[tuple[str, EventId | None, bytes]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -205,7 +205,8 @@ class MemorySubscriber:
     def position(self) -> Place | None:
         """See ``Subscriber.position``."""
         with self._backend._lock:
-            self._drain()
+            if self._heard:
+                self._drain()
             return Place(self._backend.now(), self._backend.tag) if self._backend.kept.numbered else None
 
     @property
@@ -247,7 +248,8 @@ class MemorySubscriber:
     def want(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.want``."""
         with self._backend._lock:
-            self._wanted.update(channels)
+            for channel in channels:
+                self._wanted[channel] = self._wanted.get(channel, 0) + 1
 
     async def subscribe(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.subscribe``."""
@@ -258,9 +260,11 @@ class MemorySubscriber:
         """See ``Subscriber.unsubscribe``."""
         with self._backend._lock:
             for channel in channels:
-                self._wanted[channel] -= 1
-                if self._wanted[channel] <= 0:
-                    del self._wanted[channel]
+                left = self._wanted.get(channel, 0) - 1
+                if left > 0:
+                    self._wanted[channel] = left
+                else:
+                    self._wanted.pop(channel, None)
 
     async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""

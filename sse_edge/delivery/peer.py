@@ -20,6 +20,7 @@ SEND_BUFFER = 262_144
 
 _RESET = struct.pack("ii", 1, 0)
 _SIOCOUTQ: int | None = getattr(termios, "TIOCOUTQ", None) if sys.platform == "linux" else None
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
 _INET = (socket.AF_INET, socket.AF_INET6)
 
 _PLAIN = {
@@ -33,7 +34,13 @@ _PLAIN = {
 def is_plain(transport: Any) -> bool:
     """Whether there is nothing between a transport and its socket."""
     kind = type(transport)
-    return (kind.__module__, kind.__name__) in _PLAIN
+    known = _known.get(kind)
+    if known is None:
+        known = _known[kind] = (kind.__module__, kind.__name__) in _PLAIN
+    return known
+
+
+_known: dict[type, bool] = {}
 
 
 def descriptor(transport: Any) -> int | None:
@@ -66,10 +73,14 @@ def bound(transport: Any) -> None:
     sock = _inet(transport)
     if sock is None:
         return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
-    if option is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, option, DEAD_MS)
+    # uvloop would make such an object for each of the two, which takes twice as long as all this.
+    own = socket.SocketType(sock.family, sock.type, sock.proto, sock.fileno())
+    try:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if _USER_TIMEOUT is not None:
+            own.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, DEAD_MS)
+    finally:
+        own.detach()
 
 
 def reset(transport: Any) -> None:

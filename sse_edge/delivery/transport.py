@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..asgi import Headers, Receive, Send
+from ..asgi import CLOSE, Headers, Receive, Send
 from ..errors import ConfigError
 from ..logline import why
 from .peer import bound, descriptor, in_kernel, is_plain, reset
@@ -16,13 +16,10 @@ from .sink import LAST, START, Owner, Sink, TaskSink, framed
 
 logger = logging.getLogger("sse_edge")
 
-CLOSE = (b"connection", b"close")
-"""No request can follow on the connection of a stream."""
-
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
-_CYCLE = ("scope", "flow", "disconnected")
+_CYCLE = ("scope", "flow", "disconnected", "default_headers", "access_log")
 _FLOW = ("read_paused", "write_paused", "drain")
-_PROTOCOL = ("cycle", "scope", "server_state", "connection_lost")
+_PROTOCOL = ("cycle", "scope", "server_state", "connection_lost", "loop")
 _STATE = ("connections", "total_requests")
 _TRANSPORT = (
     "write",
@@ -35,6 +32,9 @@ _TRANSPORT = (
     "get_protocol",
     "set_protocol",
 )
+
+HEADS = 64
+"""Different heads that are remembered: they differ in the origin that may read them."""
 
 _write = os.write
 
@@ -155,9 +155,9 @@ class HandoverSink(asyncio.Protocol):
             if request is not None:  # and not aborted already
                 head = await self._head(*request)
             if request is not None and head:
-                self._take_over(request[0])
+                loop = self._take_over(request[0])
                 self._early = [head, framed(first), *(self._early or ())]
-                asyncio.get_running_loop().call_soon(self._begin)
+                loop.call_soon(self._begin)
         except Exception as error:  # noqa: BLE001
             logger.debug("a response could not be started: %s", why(error))
             head = b""
@@ -218,6 +218,10 @@ class HandoverSink(asyncio.Protocol):
         if cycle.flow.write_paused:  # behind a response on this connection that nobody reads
             async with asyncio.timeout(START):
                 await cycle.flow.drain()
+        known = None if cycle.access_log else _heads_beside(cycle.default_headers)
+        told = tuple(headers)
+        if known is not None and (head := known.get(told)) is not None:
+            return head
         transport = cycle.transport
         cycle.transport = kept = _Kept(transport)
         try:
@@ -226,9 +230,11 @@ class HandoverSink(asyncio.Protocol):
             cycle.transport = transport
         if kept.data and _CHUNKED not in kept.data.lower():
             raise RuntimeError("the response is not chunked")
+        if known is not None and kept.data and len(known) < HEADS:
+            known[told] = kept.data
         return kept.data
 
-    def _take_over(self, cycle: Any) -> None:
+    def _take_over(self, cycle: Any) -> asyncio.AbstractEventLoop:
         transport = self._transport
         protocol = transport.get_protocol()
         # It may have come while it was decided whether to let the client in, or with the request.
@@ -246,6 +252,8 @@ class HandoverSink(asyncio.Protocol):
         if is_plain(transport):
             transport.set_write_buffer_limits(high=0)  # so that it says when it holds anything
         bound(transport)
+        loop: asyncio.AbstractEventLoop = protocol.loop  # asked for, it costs a system call before 3.12
+        return loop
 
     def _begin(self) -> None:
         """Pass on what was written so far; from here on nothing waits."""
@@ -288,6 +296,19 @@ class HandoverSink(asyncio.Protocol):
         logger.debug("a write failed, so the client counts as gone: %s", why(error))
         self.abort()
         return 0
+
+
+def _heads_beside(defaults: Any) -> dict[tuple[tuple[bytes, bytes], ...], bytes]:
+    """The heads that were written with a server's own headers, which are another list in each second."""
+    global _defaults  # noqa: PLW0603 - what is kept is of one second
+    if defaults is not _defaults:
+        _defaults = defaults
+        _heads.clear()
+    return _heads
+
+
+_defaults: Any = None
+_heads: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
 
 
 class _Kept:
