@@ -36,7 +36,7 @@ _MAX_OUTPUT = 3800  # browsers drop cookies above 4096 bytes, name and attribute
 _MAX_KNOWN = 4096  # verified cookies that are remembered, about 1 KB each
 _URL = bytes.maketrans(b"+/", b"-_")  # RFC 4648: base64's letters in base64url
 _STANDARD = bytes.maketrans(b"-_", b"+/")
-_read = json.JSONDecoder().decode
+_read = json.JSONDecoder().raw_decode  # without the whitespace that may surround a document
 _CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
 _LONGEST_TEXT = 256
 _TEXT = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{_LONGEST_TEXT}}}")
@@ -221,7 +221,7 @@ class SignedCookie:
         if content.startswith(b"."):
             return self._payload.load_payload(content)
         try:
-            return _read(_decoded(content).decode())
+            return _read(_decoded(content).decode())[0]
         except ValueError as error:
             raise BadData("not a session") from error
 
