@@ -147,3 +147,46 @@ def test_a_host_names_one_origin_or_none(scheme, host):
         assert re.fullmatch(rf"{scheme}://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?", own)
         assert own_origin(scheme, own.partition("://")[2]) == own
         assert OriginPolicy().judge(Request("GET", "/events", ((b"origin", own.encode()),)), own) is None
+
+
+SITES = st.sampled_from(["same-origin", "same-site", "cross-site", "none", "Same-Origin", ""])
+MODES = st.sampled_from(["cors", "navigate", "no-cors", ""])
+HOSTED = st.sampled_from(
+    [host.partition("//")[2] for host in (OWN, *ALLOWED)] + ["localhost:8000", "x y", ""]
+)
+HEADERS = st.tuples(st.just(b"host"), HOSTED) | st.one_of(
+    st.tuples(st.just(b"origin"), st.sampled_from([OWN, *ALLOWED, *LOOKALIKES[:40], "null", ""])),
+    st.tuples(st.just(b"sec-fetch-site"), SITES),
+    st.tuples(st.just(b"sec-fetch-mode"), MODES),
+    st.tuples(st.just(b"x-other"), st.just("1")),
+)
+
+
+@looking_at(100)
+@given(
+    st.lists(st.tuples(st.sampled_from(["http", "https"]), st.lists(HEADERS, max_size=6)), max_size=20),
+    st.sampled_from(["allow", "refuse"]),
+)
+def test_a_remembered_page(asked, missing):
+    """What is remembered of pages is what would be said of each anew, whatever others asked before."""
+    policy = OriginPolicy(ALLOWED, missing=missing)
+    for scheme, headers in [*asked, *asked]:
+        lines = tuple((name, latin(text).encode("latin-1")) for name, text in headers)
+        request = Request("GET", "/events", lines)
+        hosts = request.all(b"host")
+        own = own_origin(scheme, hosts[0]) if len(hosts) == 1 else None
+        anew = (policy.judge(request, own), policy.headers(request, own))
+        assert policy.page(request, scheme) == anew
+
+
+def test_pages_are_not_remembered_without_bound():
+    """Whoever makes up hosts, long ones too, fills no memory, and the next page is judged as before."""
+    policy = OriginPolicy()
+    for n in range(5000):
+        host = f"h{n}.example".encode() + b"x" * (n % 500)
+        policy.page(
+            Request("GET", "/events", ((b"host", host), (b"sec-fetch-site", b"same-origin"))), "https"
+        )
+    assert len(policy._known) <= 1024
+    assert all(sum(map(len, filter(None, said))) <= 300 for _, said in policy._known)
+    assert policy.page(Request("GET", "/events", ((b"host", b"a.example"),)), "https").refusal is None

@@ -387,6 +387,38 @@ async def test_bytes(server, kind):
     await exchange.ended()
 
 
+@pytest.mark.parametrize("logged", [True, False], ids=["logged", ""])
+@served()
+async def test_heads_of_one_second(server, monkeypatch, caplog, logged):
+    """Streams that begin together have the head that each would have alone: its headers, and the server's.
+
+    Those are others in the next second.  And the server logs each stream, if it logs requests.
+    """
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", logged)
+    caplog.set_level(logging.INFO, "uvicorn.access")
+    own, state = (b"access-control-allow-origin", b"https://a.example"), server.state
+    lines = []
+    for headers, of_the_server in (
+        (HEADERS, []),
+        (HEADERS, []),
+        ([*HEADERS, own], []),
+        (HEADERS, []),
+        (HEADERS, [(b"date", b"now")]),
+        (HEADERS, [(b"date", b"now")]),
+        (HEADERS, [(b"date", b"later")]),
+    ):
+        if of_the_server != state.default_headers:
+            monkeypatch.setattr(state, "default_headers", of_the_server)
+        server.headers = headers
+        client, _ = await server.stream()
+        lines.append(set((await client.until(b"\r\n\r\n")).lower().split(b"\r\n")))
+    assert lines[0] == lines[1] == lines[3]
+    assert lines[2] == lines[0] | {b"access-control-allow-origin: https://a.example"}
+    assert lines[4] == lines[5] == lines[0] | {b"date: now"}
+    assert lines[6] == lines[0] | {b"date: later"}
+    assert sum(record.name == "uvicorn.access" for record in caplog.records) == (len(lines) if logged else 0)
+
+
 @served(tapped=True)
 async def test_written_in_the_first_turn(server, kind):
     """The head, the first bytes and what is written in the same turn leave in one piece.

@@ -218,10 +218,10 @@ class HandoverSink(asyncio.Protocol):
         if cycle.flow.write_paused:  # behind a response on this connection that nobody reads
             async with asyncio.timeout(START):
                 await cycle.flow.drain()
-        known = None if cycle.access_log else _heads_beside(cycle.default_headers)
         told = tuple(headers)
-        if known is not None and (head := known.get(told)) is not None:
-            return head
+        known = _heads.beside(cycle.default_headers)
+        if told in known and not cycle.access_log:  # else it has a line to write as well
+            return known[told]
         transport = cycle.transport
         cycle.transport = kept = _Kept(transport)
         try:
@@ -230,7 +230,7 @@ class HandoverSink(asyncio.Protocol):
             cycle.transport = transport
         if kept.data and _CHUNKED not in kept.data.lower():
             raise RuntimeError("the response is not chunked")
-        if known is not None and kept.data and len(known) < HEADS:
+        if kept.data and len(known) < HEADS:
             known[told] = kept.data
         return kept.data
 
@@ -298,17 +298,21 @@ class HandoverSink(asyncio.Protocol):
         return 0
 
 
-def _heads_beside(defaults: Any) -> dict[tuple[tuple[bytes, bytes], ...], bytes]:
-    """The heads that were written with a server's own headers, which are another list in each second."""
-    global _defaults  # noqa: PLW0603 - what is kept is of one second
-    if defaults is not _defaults:
-        _defaults = defaults
-        _heads.clear()
-    return _heads
+class _Heads:
+    """What uvicorn made of headers: the same for all streams that begin in one second."""
+
+    def __init__(self) -> None:
+        self._defaults: object = None
+        self._known: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+
+    def beside(self, defaults: object) -> dict[tuple[tuple[bytes, bytes], ...], bytes]:
+        """Heads by headers, beside the server's own, Date among them, which are another list each second."""
+        if defaults is not self._defaults:
+            self._defaults, self._known = defaults, {}
+        return self._known
 
 
-_defaults: Any = None
-_heads: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
+_heads = _Heads()
 
 
 class _Kept:
