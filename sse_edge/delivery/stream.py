@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..event import EventId, Place, without_id
@@ -276,9 +276,9 @@ class Stream:
         self.size += len(data)
         self.behind = self.sink.write(data)
 
-    async def begin_response(self, greeting: bytes) -> None:
+    def begin_response(self, greeting: bytes) -> Awaitable[None]:
         """Send the response's head and the first bytes."""
-        await self.sink.start(greeting if self.gzip is None else HEAD + self.gzip.own(greeting), self)
+        return self.sink.start(greeting if self.gzip is None else HEAD + self.gzip.own(greeting), self)
 
     def end_response(self) -> None:
         """Send the goodbye, and end the response."""
