@@ -49,7 +49,7 @@ def out(channel, text, key=None):
 
 def said(replay):
     """The text of a replay's events."""
-    return [event.frame.partition(b"data: ")[2].strip().decode() for event in replay.events]
+    return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in replay.events]
 
 
 async def until(condition, timeout=10):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from servers.sse import Decoder
-from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.event import EventId, Place
 from sse_edge.outcome import ENDINGS, FORBIDDEN_SINCE, REFUSALS
@@ -22,7 +22,7 @@ def at(ms, n):
 
 
 def numbered(n):
-    return Numbered(EventId(5, n), at(5, n).line() + b"data: e%d\n\n" % n)
+    return (5, n, at(5, n).line() + b"data: e%d\n\n" % n)
 
 
 def test_greeting():
@@ -131,10 +131,12 @@ def test_where_the_place_is_told(lines, resets, said):
     """Events keep their order; those at the end that carry no id come after the place."""
     place = Place(EventId(9, 9), "abcde")
     events = [
-        Numbered(EventId(1, n), (b"id: 1-%d.abcde\n" % n if line == "i" else b"") + b"data: %d\n\n" % n)
+        (1, n, (b"id: 1-%d.abcde\n" % n if line == "i" else b"") + b"data: %d\n\n" % n)
         for n, line in enumerate(lines)
     ]
     told = frames.replay(Replay(events, [Reset("c", "trimmed", place)] * resets, place))
-    kinds = {place.line() + b"\n": "P", **{event.frame: lines[n] for n, event in enumerate(events)}}
+    kinds = {place.line() + b"\n": "P", **{frame: lines[n] for _, n, frame in events}}
     assert "".join(kinds.get(frame, "r") for frame in told) == said
-    assert [frame for frame in told if frame in kinds and kinds[frame] != "P"] == [e.frame for e in events]
+    assert [frame for frame in told if frame in kinds and kinds[frame] != "P"] == [
+        frame for _, _, frame in events
+    ]

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place
-from sse_edge.backends.base import Numbered, Replay, Reset
+from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.rounds import FEW, SLICE
@@ -327,7 +327,7 @@ async def test_history_then_live(hub, backend):
             hub.deliver("c", at(n), frame(n))
 
     backend.before_replay = meanwhile
-    backend.answers = Replay([Numbered(at(n), frame(n)) for n in (1, 2, 3)], [], place(3))
+    backend.answers = Replay([(*at(n), frame(n)) for n in (1, 2, 3)], [], place(3))
     stream = await join(hub, after=place(0))
     hub.deliver("c", at(5), frame(5))
     await settle()
@@ -364,9 +364,7 @@ async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, res
     A client that is cut off in between comes back with an id that still owes it the rest.
     """
     known = {"a": Reset("a", "trimmed", place(9)), "b": Reset("b", "epoch", place(9))}
-    backend.answers = Replay(
-        [Numbered(at(n), frame(n)) for n in events], [known[name] for name in resets], place(9)
-    )
+    backend.answers = Replay([(*at(n), frame(n)) for n in events], [known[name] for name in resets], place(9))
     stream = await join(hub, "a", "b", after=place(1))
     await settle()
     assert stream.sink.data == data
@@ -534,7 +532,7 @@ async def test_a_client_that_goes_on_reading_is_not_slow(backend):
 
 async def test_one_large_replay_makes_nobody_slow(hub, backend):
     """History larger than max_unsent is written to a client that reads."""
-    backend.answers = Replay([Numbered(at(n), frame(n) * 100) for n in range(1, 9)], [], place(9))
+    backend.answers = Replay([(*at(n), frame(n) * 100) for n in range(1, 9)], [], place(9))
     stream = await join(hub, sink=ListSink(stuck=True), after=place(0))
     await settle()
     assert stream.ending is None
@@ -558,7 +556,7 @@ BIG = b"data: " + b"x" * 100_000 + b"\n\n"
 async def resumed(hub, backend, events, sink=None):
     """A stream that is owed so many big events."""
     backend.answers = Replay(
-        [Numbered(at(n), place(n).line() + BIG) for n in range(1, events + 1)], [], place(events)
+        [(*at(n), place(n).line() + BIG) for n in range(1, events + 1)], [], place(events)
     )
     return await join(hub, sink=sink or ListSink(stuck=True), after=place(0))
 

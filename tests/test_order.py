@@ -213,7 +213,7 @@ class Client:
         assert self.channel.log.covers(begin)
         self.begin = begin
         self.owed = []
-        self.given = [event.id for event in self.channel.log.since(begin)]
+        self.given = [EventId(ms, n) for ms, n, _ in self.channel.log.since(begin)]
 
     def published(self, id):
         if self.owed is not None:

@@ -55,9 +55,9 @@ class History:
     def answer(self, name, after, upto):
         kept = self.kept.get(name, Log(ZERO, "epoch"))
         log = Log(after, "trimmed") if kept.covers(after) else Log(kept.floor, kept.reason)
-        for each in kept.since(after):
-            if each.id <= upto:
-                log.append(each)
+        for ms, n, frame in kept.since(after):
+            if (ms, n) <= upto:
+                log.append(((ms, n), frame))
         return log
 
 
@@ -80,7 +80,7 @@ def hear(recent, channel, each):
 
 
 def numbers(log, after=ZERO):
-    return [each.id.ms for each in log.since(after)]
+    return [ms for ms, _, _ in log.since(after)]
 
 
 async def begun(history, reads=1):

@@ -27,6 +27,11 @@ class Numbered(NamedTuple):
     frame: bytes
 
 
+Entry = tuple[int, int, bytes]
+"""The same as logs keep it: the two numbers of its id, and its bytes.  What many streams missed is given to
+each as it is there: to make two objects of each event would be most of what a resume costs."""
+
+
 class Reset(NamedTuple):
     """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not.
 
@@ -46,7 +51,7 @@ class Replay(NamedTuple):
     events reach further than ``upto``, how far; no reset of theirs from before follows.
     """
 
-    events: list[Numbered]
+    events: list[Entry]
     resets: list[Reset]
     upto: Place | None
     reach: Mapping[str, EventId] = {}

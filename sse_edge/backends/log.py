@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from operator import itemgetter
 
 from ..event import EventId
-from .base import Numbered
+from .base import Entry, Numbered
+
+_ID = itemgetter(0, 1)
 
 
 class Log:
@@ -29,7 +32,7 @@ class Log:
         self.reason = reason
         self.previous = previous
         self.size = 0
-        self._kept: deque[tuple[int, int, bytes]] | None = None  # an empty one takes more than all the rest
+        self._kept: deque[Entry] | None = None  # an empty one takes more than all the rest
 
     @property
     def events(self) -> list[Numbered]:
@@ -74,10 +77,12 @@ class Log:
         """Whether all that was published after ``after`` is here."""
         return after >= self.floor
 
-    def since(self, after: EventId) -> list[Numbered]:
-        """The events with ids above ``after``."""
+    def since(self, after: EventId) -> list[Entry]:
+        """The events with ids above ``after``, as they are kept."""
         if not self._kept or after >= self._kept[-1][:2]:
             return []
-        kept = list(self._kept)
-        first = bisect_right(kept, after, key=itemgetter(0, 1))
-        return [Numbered(EventId(ms, n), frame) for ms, n, frame in kept[first:]]
+        count = len(self._kept) - bisect_right(self._kept, after, key=_ID)
+        # From the end, where they are: a log may have thousands.
+        found = list(islice(reversed(self._kept), count))
+        found.reverse()
+        return found

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from ..event import NOWHERE, EventId, Place
-from .base import Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
+from .base import Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
@@ -173,7 +173,7 @@ class MemoryBackend:
                 reason = "epoch" if after.tag not in (NOWHERE.tag, self.tag) else "unknown-id"
                 return Replay([], [Reset(channel, reason, head) for channel in channels], head)
             self._forget()
-            events: list[Numbered] = []
+            events: list[Entry] = []
             resets: list[Reset] = []
             for channel in channels:
                 log = self._logs.get(channel) or Log(*self._horizon(channel))
@@ -181,7 +181,7 @@ class MemoryBackend:
                     events.extend(log.since(after.id))
                 else:
                     resets.append(Reset(channel, log.reason, head))
-            events.sort(key=lambda event: event.id)
+            events.sort()
             return Replay(events, resets, head)
 
 

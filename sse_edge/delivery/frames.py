@@ -54,12 +54,12 @@ def replay(replay: Replay) -> list[bytes]:
         return [] if replay.upto is None else [replay.upto.line() + b"\n"]
     said = [reset(one) for one in replay.resets]
     if replay.upto is None:
-        return said + [event.frame for event in replay.events]
+        return said + [frame for _, _, frame in replay.events]
     if replay.resets and not replay.events:
         said[-1] = reset(replay.resets[-1], replay.upto)
         return said
     place = replay.upto.line() + b"\n"
-    frames = [event.frame for event in replay.events]
+    frames = [frame for _, _, frame in replay.events]
     later = 0
     while later < len(frames) and not frames[-1 - later].startswith(b"id: "):
         later += 1

@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ...event import NOWHERE, ZERO, EventId, Place, without_id
-from ..base import Numbered, Receiver, Replay, Reset
+from ..base import Entry, Receiver, Replay, Reset
 from .subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
@@ -167,20 +168,18 @@ class PartitionedSubscriber:
         if after is not None and after.tag == place.tag and not isinstance(after, Beginning):
             # It was told more by a worker that is ahead in partitions that do not concern it.
             place = max(place, after)
-        events = sorted((event for replay in replays for event in replay.events), key=lambda event: event.id)
-        last = {event.id: event for event in events}
+        found: list[Entry] = [event for replay in replays for event in replay.events]
+        events = [(EventId(ms, n), frame) for ms, n, frame in sorted(found, key=itemgetter(0, 1))]
+        last = {id: number for number, (id, _) in enumerate(events)}
         # Sorted, everything up to an event was sent with it, as far as the place of all partitions reaches.
         # Of events that share an id that holds only for the last one: a client that is cut off between
         # them would never get the others.
         told = [
-            Place(event.id, place.tag).line() if event.id <= place.id and last[event.id] is event else b""
-            for event in events
+            Place(id, place.tag).line() if id <= place.id and last[id] == number else b""
+            for number, (id, _) in enumerate(events)
         ]
         return Replay(
-            [
-                Numbered(event.id, line + without_id(event.frame))
-                for event, line in zip(events, told, strict=True)
-            ],
+            [(*id, line + without_id(frame)) for (id, frame), line in zip(events, told, strict=True)],
             [reset._replace(head=place) for reset in resets],
             place,
             {

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ...event import EventId, Place
-from ..base import Numbered, Replay, Reset
+from ..base import Entry, Replay, Reset
 from ..log import Log
 from .channel import UNREAD, Channel, Gone
 from .history import Asked, Cut
@@ -120,16 +120,20 @@ def replayed(
     """What the logs of ``channels`` say, or those that were read ``apart``, all of them up to one place."""
     if after > upto.id:
         return unproven([channel.name for channel in channels], "unknown-id", upto)
-    events: list[Numbered] = []
+    events: list[Entry] = []
     resets: list[Reset] = []
     for channel in channels:
         log = (apart or {}).get(channel, channel.log)
         if log.covers(after):
-            events += [event for event in log.since(after) if event.id <= upto.id]
+            missed = log.since(after)
+            while missed and missed[-1][:2] > upto.id:
+                missed.pop()
+            events += missed
         else:
             reason = channel.gone.reason if log.reason == UNREAD else log.reason
             resets.append(Reset(channel.name, reason, upto))
-    events.sort(key=lambda event: event.id)
+    if len(channels) > 1:
+        events.sort()
     return Replay(events, resets, upto)
 
 

@@ -176,6 +176,8 @@ class RedisSubscriber:
 
     async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""
+        if (replay := self._at_hand(channels, after)) is not None:
+            return replay
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._replay(channels, after)
@@ -185,18 +187,12 @@ class RedisSubscriber:
     async def _replay(self, names: Sequence[str], after: Place | None) -> Replay:
         while True:
             await self._live.wait()
+            replay = self._at_hand(names, after)
+            if replay is not None:
+                return replay
             position = self.position
-            if not self._partition.kept.numbered:
-                lost = [] if after is None else [Reset(name, "unknown-id", None) for name in names]
-                return Replay([], lost, None)
-            if position is None:
-                raise BackendError("the position is unknown")
-            if after is None:
-                return Replay([], [], position)
-            if after.tag != position.tag:
-                return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
-            if after.id == position.id:  # as for most streams that begin
-                return Replay([], [], position)
+            assert after is not None  # there would be nothing to find out
+            assert position is not None
             generation = self.generation
             if after.id > position.id:  # from a worker that is ahead of this one, if from any at all
                 await self._ticks.next()
@@ -215,6 +211,25 @@ class RedisSubscriber:
                 logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
                 upto = min(position.id, cut.upto) if cut else position.id
                 return replayed(channels, after.id, Place(upto, position.tag), logs)
+
+    def _at_hand(self, names: Sequence[str], after: Place | None) -> Replay | None:
+        """What is known without waiting for anything; None if that does not say it all."""
+        if not self._live.is_set():
+            return None
+        position = self.position
+        if not self._partition.kept.numbered:
+            lost = [] if after is None else [Reset(name, "unknown-id", None) for name in names]
+            return Replay([], lost, None)
+        if position is None:
+            raise BackendError("the position is unknown")
+        if after is None or after == position:  # as for most streams that begin
+            return Replay([], [], position)
+        if after.tag != position.tag:
+            return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
+        channels = [self._members.channels[name] for name in names]
+        if after.id > position.id or self._recent.lacking(channels, after.id):
+            return None
+        return replayed(channels, after.id, position)
 
     async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
