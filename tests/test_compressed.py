@@ -114,6 +114,32 @@ async def test_a_compressed_stream_resumes(edge, connect, redis_url):
         assert (await foreign.next()).event == "edge-reset"
 
 
+async def test_hundreds_come_back_at_once(edge, connect, redis_url):
+    """From the same place and from others, with gzip and without: each gets all that it missed, once and in
+    order, and what is published meanwhile."""
+    process = edge(options=["--http", "httptools"])
+    async with Publisher(redis_url) as events:
+        first = await events.publish("news", CARD.format(0))
+        missed = await events.publish_many([("news", CARD.format(number)) for number in range(50)])
+        places = [first] * 3 + missed[:49:7]
+        opened = [
+            connect(
+                f"{process.url}/events/me",
+                cookies=ME,
+                headers=GZIP if number % 2 else {},
+                last_event_id=places[number % len(places)],
+            )
+            for number in range(300)
+        ]
+        opening = asyncio.ensure_future(asyncio.gather(*opened))
+        last = await events.publish("news", "meanwhile")
+        for number, client in enumerate(await opening):
+            after = places[number % len(places)]
+            expected = [*(missed if after == first else missed[missed.index(after) + 1 :]), last]
+            assert [event.id for event in await client.take(len(expected))] == expected
+            assert client.header("content-encoding") == ("gzip" if number % 2 else None)
+
+
 async def test_what_everybody_hears_is_one_size_for_all(edge, connect, redis_url):
     """Streams that were opened at different times read the same events, whatever each was given before."""
     process = edge(KEEP_ALIVE="1")

@@ -9,7 +9,7 @@ import zlib
 
 import pytest
 
-from sse_edge.delivery.compression import HEAD, KEPT, STORED, WINDOW, Cut, Gzip, Window, block, stored
+from sse_edge.delivery.compression import COMMON, HEAD, KEPT, STORED, WINDOW, Cut, Gzip, Window, block, stored
 
 EMPTY = b"\x00\x00\xff\xff"
 """Sizes of an empty stored block: the end of what Z_SYNC_FLUSH writes."""
@@ -164,6 +164,16 @@ def test_any_mixture_is_one_file(seed: int) -> None:
     for client, _ in clients:
         client.wire += client.gzip.end()
         assert gzip.decompress(client.wire) == client.plain
+
+
+def test_what_many_missed_is_compressed_once() -> None:
+    """Streams that come back to the same events are written the same bytes, however few those are."""
+    chance = random.Random(2)
+    missed = [tick(number, chance) for number in range(10)]
+    assert sum(map(len, missed)) < 2 * COMMON
+    first = Gzip().own(b"".join(missed))
+    assert all(Gzip().own(b"".join(missed)) is first for _ in range(100))
+    assert Gzip().own(b"".join(missed[1:])) is not first
 
 
 def test_small_pieces_of_ones_own_cost_no_compressor() -> None:
