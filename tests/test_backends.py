@@ -1,6 +1,7 @@
 """One contract for every backend: numbering, keeping, announcing, subscribing, resuming."""
 
 import asyncio
+import random
 import threading
 import time
 
@@ -228,6 +229,44 @@ async def test_ids_from_elsewhere_are_said(start, place, reason):
     replay = await subscriber.replay(["a", "b"], place((await backend.cursor()).tag))
     assert [(reset.channel, reset.reason) for reset in replay.resets] == [("a", reason), ("b", reason)]
     assert replay.upto == replay.resets[0].head
+
+
+async def test_what_is_at_hand_is_given_at_once(start):
+    """A stream that comes back to what its worker has heard waits for nothing."""
+    backend, subscriber, ear = await start()
+    place = await subscriber.subscribe(["a", "b"])
+    await backend.publish([out("ab"[n % 2], n) for n in range(6)])
+    await ear.wait(6)
+    turns = []
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    assert said(await subscriber.replay(["a", "b"], place)) == ["0", "1", "2", "3", "4", "5"]
+    assert said(await subscriber.replay(["b"], place)) == ["1", "3", "5"]
+    assert not turns
+
+
+async def test_whoever_comes_back_gets_what_it_missed(start):
+    """From each place that anybody can have, on any of the channels, whoever asked before."""
+    backend, subscriber, ear = await start()
+    chance = random.Random(7)
+    channels = ["a", "b", "c"]
+    places = [await subscriber.subscribe(channels)]
+    published = []
+    for n in range(30):
+        channel = chance.choice(channels)
+        published.append((channel, str(n), *await backend.publish([out(channel, n)])))
+        places += [
+            Place.parse(published[-1][2]),
+            *([await backend.cursor()] if chance.random() < 0.2 else []),
+        ]
+    await ear.wait(30)
+    for _ in range(200):
+        after = chance.choice(places)
+        names = chance.sample(channels, chance.randint(1, 3))
+        replay = await subscriber.replay(names, after)
+        assert replay.resets == []
+        assert said(replay) == [
+            text for channel, text, place in published if channel in names and Place.parse(place) > after
+        ]
 
 
 async def test_each_data_set_has_a_tag_of_its_own(make_backend, redis_server):

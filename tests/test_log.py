@@ -1,6 +1,8 @@
 """The log of one channel: what it has, and how far back it is complete."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
@@ -33,6 +35,21 @@ def log_of(*numbers, floor=0, reason="epoch"):
 def test_since(numbers, after, since):
     """The events after an id are those above it, whether or not it is in the log."""
     assert [n for _, n, _ in log_of(*numbers).since(at(after))] == since
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), unique=True).map(sorted),
+    st.tuples(st.integers(0, 5), st.integers(0, 5)),
+    st.integers(0, 30),
+)
+def test_since_any_place(ids, after, kept):
+    """Whatever the log has and was trimmed to, and whatever place a client names."""
+    log = Log(EventId(0, 0), "epoch")
+    for id in ids:
+        log.append((id, b"%d-%d" % id))
+    log.trim(kept, 1000)
+    held = ids[len(ids) - log.count :]
+    assert log.since(EventId(*after)) == [(*id, b"%d-%d" % id) for id in held if id > after]
 
 
 @pytest.mark.parametrize(

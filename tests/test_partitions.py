@@ -47,6 +47,24 @@ def ids(frames):
     return [Place.parse(line[4:]) if line.startswith("id: ") else None for line in lines]
 
 
+async def test_what_many_missed_is_told_once(start):
+    """Streams that come back from anywhere before the same events share these, and wait for nothing."""
+    backend, subscriber, ear = await start()
+    channels = apart(backend)
+    begin = await subscriber.subscribe(channels)
+    await until(lambda: subscriber.position and subscriber.position.id > begin.id)
+    places = [begin, subscriber.position]
+    for n in range(30):
+        await backend.publish([out(channels[n % PARTS], n)])
+    await ear.wait(30)
+    turns = []
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    replays = [await subscriber.replay(channels, place) for place in places * 50]
+    assert not turns
+    assert sorted(map(int, said(replays[0]))) == list(range(30))
+    assert {id(replay.events) for replay in replays} == {id(replays[0].events)}
+
+
 async def same_id(backend, redis_server, channels):
     """Publish an event on each channel, all with one id; a place before them."""
     client = redis_server.client()

@@ -51,7 +51,7 @@ class Replay(NamedTuple):
     events reach further than ``upto``, how far; no reset of theirs from before follows.
     """
 
-    events: list[Entry]
+    events: Sequence[Entry]
     resets: list[Reset]
     upto: Place | None
     reach: Mapping[str, EventId] = {}

@@ -58,8 +58,10 @@ def replay(replay: Replay) -> list[bytes]:
     if replay.resets and not replay.events:
         said[-1] = reset(replay.resets[-1], replay.upto)
         return said
-    place = replay.upto.line() + b"\n"
     frames = [frame for _, _, frame in replay.events]
+    if not replay.resets and frames[-1].startswith(b"id: "):
+        return frames
+    place = replay.upto.line() + b"\n"
     later = 0
     while later < len(frames) and not frames[-1 - later].startswith(b"id: "):
         later += 1

@@ -234,8 +234,7 @@ class Stream:
         if self.pending is None:
             self.pending = []
         self.pending.extend(frames)
-        for frame in frames:
-            self.queued += len(frame)
+        self.queued += sum(map(len, frames))
 
     def forget(self) -> None:
         """Give nothing more."""

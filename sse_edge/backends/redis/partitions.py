@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ...event import NOWHERE, ZERO, EventId, Place, without_id
-from ..base import Entry, Receiver, Replay, Reset
+from ..base import Receiver, Replay, Reset
+from .retelling import Retelling
 from .subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class PartitionedSubscriber:
         self._tags = [""] * len(partitions)
         self._tag = ""
         self._said = ZERO
+        self._retelling = Retelling()
 
     @property
     def connected(self) -> bool:
@@ -168,18 +169,8 @@ class PartitionedSubscriber:
         if after is not None and after.tag == place.tag and not isinstance(after, Beginning):
             # It was told more by a worker that is ahead in partitions that do not concern it.
             place = max(place, after)
-        found: list[Entry] = [event for replay in replays for event in replay.events]
-        events = [(EventId(ms, n), frame) for ms, n, frame in sorted(found, key=itemgetter(0, 1))]
-        last = {id: number for number, (id, _) in enumerate(events)}
-        # Sorted, everything up to an event was sent with it, as far as the place of all partitions reaches.
-        # Of events that share an id that holds only for the last one: a client that is cut off between
-        # them would never get the others.
-        told = [
-            Place(id, place.tag).line() if id <= place.id and last[id] == number else b""
-            for number, (id, _) in enumerate(events)
-        ]
         return Replay(
-            [(*id, line + without_id(frame)) for (id, frame), line in zip(events, told, strict=True)],
+            self._retelling.of([event for replay in replays for event in replay.events], place),
             [reset._replace(head=place) for reset in resets],
             place,
             {
@@ -200,7 +191,12 @@ class PartitionedSubscriber:
             answers[ear] = await ear.replay(groups[ear], self._part(ear, after)), self._resets[ear]
 
         while asked := [ear for ear in groups if ear not in answers or answers[ear][1] != self._resets[ear]]:
-            await asyncio.gather(*map(ask, asked))
+            at_hand = {ear: ear.at_hand(groups[ear], self._part(ear, after)) for ear in asked}
+            answers |= {
+                ear: (known, self._resets[ear]) for ear, known in at_hand.items() if known is not None
+            }
+            if waiting := [ear for ear, known in at_hand.items() if known is None]:
+                await asyncio.gather(*map(ask, waiting))
         return [answers[ear][0] for ear in groups]
 
     # The partitions' Receiver

@@ -176,7 +176,7 @@ class RedisSubscriber:
 
     async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
         """See ``Subscriber.replay``."""
-        if (replay := self._at_hand(channels, after)) is not None:
+        if (replay := self.at_hand(channels, after)) is not None:
             return replay
         try:
             async with asyncio.timeout(self._timeout):
@@ -184,10 +184,29 @@ class RedisSubscriber:
         except TimeoutError as error:
             raise BackendError("Redis did not answer in time") from error
 
+    def at_hand(self, names: Sequence[str], after: Place | None) -> Replay | None:
+        """What is known without waiting; None if that does not say it all.  Raises BackendError."""
+        if not self._live.is_set():
+            return None
+        position = self.position
+        if not self._partition.kept.numbered:
+            lost = [] if after is None else [Reset(name, "unknown-id", None) for name in names]
+            return Replay([], lost, None)
+        if position is None:
+            raise BackendError("the position is unknown")
+        if after is None or after == position:  # as for most streams that begin
+            return Replay([], [], position)
+        if after.tag != position.tag:
+            return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
+        channels = [self._members.channels[name] for name in names]
+        if after.id > position.id or self._recent.lacking(channels, after.id):
+            return None
+        return replayed(channels, after.id, position)
+
     async def _replay(self, names: Sequence[str], after: Place | None) -> Replay:
         while True:
             await self._live.wait()
-            replay = self._at_hand(names, after)
+            replay = self.at_hand(names, after)
             if replay is not None:
                 return replay
             position = self.position
@@ -211,25 +230,6 @@ class RedisSubscriber:
                 logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
                 upto = min(position.id, cut.upto) if cut else position.id
                 return replayed(channels, after.id, Place(upto, position.tag), logs)
-
-    def _at_hand(self, names: Sequence[str], after: Place | None) -> Replay | None:
-        """What is known without waiting for anything; None if that does not say it all."""
-        if not self._live.is_set():
-            return None
-        position = self.position
-        if not self._partition.kept.numbered:
-            lost = [] if after is None else [Reset(name, "unknown-id", None) for name in names]
-            return Replay([], lost, None)
-        if position is None:
-            raise BackendError("the position is unknown")
-        if after is None or after == position:  # as for most streams that begin
-            return Replay([], [], position)
-        if after.tag != position.tag:
-            return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
-        channels = [self._members.channels[name] for name in names]
-        if after.id > position.id or self._recent.lacking(channels, after.id):
-            return None
-        return replayed(channels, after.id, position)
 
     async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
