@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -170,7 +171,7 @@ class RedisSubscriber:
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """See ``Subscriber.unsubscribe``."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()  # the loop's clock, too; to ask for the loop is a system call before 3.12
         for name in channels:
             self._members.release(name, now)
 
