@@ -29,6 +29,10 @@ class Gone(NamedTuple):
     reason: str
 
 
+NOTHING_GONE = Gone(ZERO, UNREAD)
+"""As far as is known."""
+
+
 class Channel:
     """A channel that streams of this worker listen to.
 
@@ -36,9 +40,9 @@ class Channel:
     events, complete from the floor on once the channel is settled.  ``last`` is the head in a plain tuple: a
     named one for each event would be looked at by every collection of garbage.  ``said`` is the text in which
     it was announced; empty where it was not, or nobody wants to hear what follows on from it.  ``ready`` is
-    done once it is settled: then everything above the log's floor was heard, or is made good after a lost
-    connection.  ``gone`` has the floor below which Redis itself has nothing any more, as far as it was read.
-    ``keep`` is how many events its log holds at most.
+    done once it is settled, and then let go of: everything above the log's floor was heard, or is made good
+    after a lost connection.  ``gone`` has the floor below which Redis itself has nothing any more, as far as
+    it was read.  ``keep`` is how many events its log holds at most.
     """
 
     __slots__ = (
@@ -59,7 +63,7 @@ class Channel:
     def __init__(self, name: str, wire: bytes, ready: asyncio.Future[None], keep: int) -> None:
         self.name = name
         self.wire = wire
-        self.ready = ready
+        self.ready: asyncio.Future[None] | None = ready
         self.keep = keep
         self.state = State.WANTED
         self.count = 0
@@ -68,7 +72,7 @@ class Channel:
         self.said = b""
         self.log = Log(ZERO, UNREAD)
         self.reading: asyncio.Task[None] | None = None
-        self.gone = Gone(ZERO, UNREAD)
+        self.gone = NOTHING_GONE
 
     @property
     def head(self) -> EventId:
@@ -82,15 +86,17 @@ class Channel:
     @property
     def settled(self) -> bool:
         """Whether everything above the log's floor is heard, or will be made good."""
-        return self.ready.done()
+        return self.ready is None
 
     def settle(self, floor: EventId) -> None:
         """From ``floor`` on everything is heard."""
         self.restart(floor)
-        self.ready.set_result(None)
+        if self.ready is not None:
+            self.ready.set_result(None)
+            self.ready = None
 
     def restart(self, floor: EventId) -> None:
         """Know nothing before ``floor``, and everything after it."""
         self.log = Log(floor, UNREAD)
-        self.head = floor
-        self.gone = Gone(ZERO, UNREAD)
+        self.last, self.said = floor, b""  # many channels settle at one place, and share it
+        self.gone = NOTHING_GONE

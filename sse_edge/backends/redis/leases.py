@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ class RedisLeases:
         self._requests: list[Request] = []
         self._asked: list[Request] = []
         self._unwritten: set[str] = set()
-        self._refresh: OrderedDict[str, int] = OrderedDict()
+        self._refresh: dict[str, int] = {}
         self._beats = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -195,11 +195,12 @@ class RedisLeases:
         for subject in self._held:
             self._refresh.setdefault(subject, self._beats)
         share = -(-len(self._refresh) // REFRESH)
-        while self._refresh:
-            subject, since = next(iter(self._refresh.items()))
-            if share <= 0 and self._beats - since < REFRESH:
+        chosen: list[str] = []
+        for subject, since in self._refresh.items():  # the oldest first
+            if len(chosen) >= share and self._beats - since < REFRESH:
                 break
-            share -= 1
+            chosen.append(subject)
+        for subject in chosen:
             del self._refresh[subject]
             if self._held.get(subject):
                 self._unwritten.add(subject)

@@ -142,7 +142,7 @@ class RedisSubscriber:
         try:
             async with asyncio.timeout(self._timeout):
                 while not (self._live.is_set() and self._order.begins(wanted)):
-                    waiting = {channel.ready for channel in wanted if not channel.settled}
+                    waiting = {channel.ready for channel in wanted if channel.ready is not None}
                     if waiting:
                         # Unlike awaiting them, this does not cancel what other streams wait for too.
                         await asyncio.wait(waiting)
