@@ -199,4 +199,4 @@ if os.environ.get(TRACED):
     tracemalloc.start(1)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(programs.interruptible(main))

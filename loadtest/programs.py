@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 READY = 20.0
@@ -74,16 +74,30 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2)
 
 
-def end_on_ctrl_c() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt wherever it comes.
+INTERRUPTED = 130
+"""What a command exits with after Ctrl-C or SIGTERM."""
 
-    ``asyncio.Runner`` would otherwise cancel what runs in it, and that may end in time and go on.
+
+def interruptible(main: Callable[[], int | None]) -> int | None:
+    """What a command exits with: as ``main`` says, or ``INTERRUPTED``.
+
+    Ctrl-C and SIGTERM raise KeyboardInterrupt in it, wherever it is, so that it ends whatever it has started;
+    once, since ``timeout`` sends its signal twice, and the second would interrupt the ending.
     """
 
     def interrupt(number: int, frame: object) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    # Not Python's own: ``asyncio.Runner`` would cancel what runs in it, and that may end in time and go on.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("interrupted; everything it started is stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 class Program:

@@ -441,24 +441,40 @@ def test_what_is_missing_is_said_first(monkeypatch):
         command.check(command.arguments([*without, "--streams", "100"]))
 
 
+BENCH = ["bench", "--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only", "single"]
+
+
 @pytest.mark.live
 @pytest.mark.timeout(120)
-def test_ctrl_c_stops_everything():
-    """An interrupted run leaves no process behind, and says that it was interrupted."""
-    options = ["--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only", "single"]
-    arguments = [sys.executable, "-m", "loadtest.bench", *options]
+@pytest.mark.parametrize(
+    ("number", "arguments", "count"),
+    [
+        (signal.SIGINT, BENCH, 6),
+        (signal.SIGTERM, BENCH, 6),
+        (signal.SIGTERM, ["stuck", "--streams", "30", "--stuck", "5"], 5),
+        (signal.SIGTERM, ["admission", "--rate", "50"], 3),
+        (signal.SIGTERM, ["footprint"], 2),
+    ],
+)
+def test_a_signal_stops_everything(number, arguments, count):
+    """An interrupted run leaves no process behind, and says that it was interrupted: at the terminal, and by
+    ``timeout``, which sends its signal to the run and then to the run's whole group."""
     with subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        for line in process.stderr:
-            if "TaskSink" in line:
-                break
-        started = descendants(process.pid)
-        assert len(started) > 5
-        os.killpg(process.pid, signal.SIGINT)
+        [sys.executable, "-m", f"loadtest.{arguments[0]}", *arguments[1:]],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        started = set()
+        while len(started) < count or started != descendants(process.pid):
+            assert process.poll() is None
+            started = descendants(process.pid)
+            time.sleep(0.1)
+        if number == signal.SIGTERM:
+            os.kill(process.pid, number)
+        os.killpg(process.pid, number)
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
-    assert "interrupted" in rest
+    assert "interrupted; everything it started is stopped" in rest
+    assert "Traceback" not in rest
     deadline = time.monotonic() + 20
     while left := still_there(started):
         assert time.monotonic() < deadline, left

@@ -309,12 +309,14 @@ def running(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run(running, number):
-    """It stops all it has started, and writes the report of what was measured."""
+    """It stops all it has started, and writes the report of what was measured; also when the signal comes
+    twice, as ``timeout`` sends it."""
     process, out = running
     started = descendants(process.pid)
     assert len(started) > 7
     time.sleep(2.5)  # so that there is something to report
     os.kill(process.pid, number)
+    os.killpg(process.pid, number)
     said, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
     assert "interrupted; the report of what was measured follows" in rest
@@ -409,3 +411,28 @@ def test_a_round(tmp_path):
     code, said = load("all", "--streams", "60", "--proxy", "none", "--tls", "--out", tmp_path)
     assert code == 2
     assert "--proxy is none" in said
+
+
+def test_an_interrupted_round(tmp_path):
+    """The scenario that is under way is interrupted as if it were alone, and none comes after it."""
+    arguments = ["all", "--streams", "60", "--proxy", "none", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "loadtest", *arguments], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        while not (tmp_path / "steady" / "locust_stats.csv").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        started = descendants(process.pid)
+        assert len(started) > 5
+        os.kill(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+        said, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "interrupted" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["steady"]
+    assert (tmp_path / "steady" / "index.html").exists()
+    deadline = time.monotonic() + 20
+    while left := still_there(started):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)

@@ -145,7 +145,6 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
 def main() -> int:
     """Run it; 1 when a target is missed, 2 when it cannot begin or go on."""
     given = arguments()
-    programs.end_on_ctrl_c()
     try:
         check(given)
     except RuntimeError as error:
@@ -163,11 +162,8 @@ def main() -> int:
                 run.measure(given.only)
             except (RuntimeError, OSError) as error:
                 failure = f"{progress.last}: {error!r}"
-    except KeyboardInterrupt:
+    finally:
         progress.clear()
-        print("interrupted; everything it started is stopped", file=sys.stderr)
-        return 130
-    progress.clear()
     facts["took"] = f"{time.monotonic() - began:.0f} s"
     text, whole = report(run, facts, command)
     print(text)
@@ -184,4 +180,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(programs.interruptible(main))

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -166,9 +165,6 @@ def save(text: str, whole: dict[str, Any], capacity: Capacity, layout: Layout, *
 def main() -> int:
     """Run it; 1 when something was lost, 2 when it cannot begin or go on."""
     given = arguments()
-    programs.end_on_ctrl_c()
-    # A SIGTERM stops everything as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress()
     began = time.monotonic()
     facts = facts_of(given.proxy)
@@ -188,8 +184,7 @@ def main() -> int:
                 failure = f"after {progress.last!r}: {error!r}\n{site.said()}"
     except KeyboardInterrupt:
         progress.clear()
-        print("interrupted; everything it started is stopped", file=sys.stderr)
-        return 130
+        raise
     except (RuntimeError, OSError) as error:
         progress.clear()
         print(error, file=sys.stderr)
@@ -208,4 +203,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(programs.interruptible(main))

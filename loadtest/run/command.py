@@ -20,7 +20,6 @@ import os
 import resource
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -381,13 +380,10 @@ def save(out: Path, name: str) -> None:
 def main(given_arguments: Sequence[str] | None = None) -> int:
     """Run it; the module says what it exits with."""
     given = arguments(given_arguments)
-    if given.scenario == ALL:
-        return play(given, given_arguments or sys.argv[1:])
-    # A SIGTERM stops everything as Ctrl-C does.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # It is caught where the run is conducted; gevent need not print it.
     gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
+    if given.scenario == ALL:
+        return play(given, given_arguments or sys.argv[1:])
     logging.basicConfig(level=logging.ERROR)
     command = shlex.join(["python", "-m", "loadtest", *(given_arguments or sys.argv[1:])])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -410,7 +406,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         if run is not None:
             run.clear()
         print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
-        return 130
+        return programs.INTERRUPTED
     except (ProbeError, RuntimeError, OSError) as error:
         if run is not None:
             run.clear()
@@ -420,7 +416,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     print(write(given.out, summary))
     print(f"\nreport: {given.out / 'index.html'}")
     if summary["interrupted"]:
-        return 130
+        return programs.INTERRUPTED
     if summary["failure"]:
         print(f"could not be finished: {summary['failure']}", file=sys.stderr)
         return 2

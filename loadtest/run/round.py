@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import programs
 from ..scenarios import SCENARIOS
 
 ALL = "all"
@@ -36,21 +37,29 @@ def play(given: argparse.Namespace, arguments: Sequence[str]) -> int:
         if "--idle" not in rest:
             own += ["--idle", "2"]
         started = time.monotonic()
-        done = subprocess.run(  # noqa: S603 - this program again
-            [sys.executable, "-m", "loadtest", *own],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        done = _done([sys.executable, "-m", "loadtest", *own])
         print(f"{name:<10} {time.monotonic() - started:4.0f} s  {_verdict(out, done)}", flush=True)
         if done.returncode:
             failed.append(name)
             print(f"           again: python -m loadtest {shlex.join(own)}", flush=True)
-        if done.returncode == 130:
-            return 130
+        if done.returncode == programs.INTERRUPTED:
+            return programs.INTERRUPTED
     print(f"{len(SCENARIOS) - len(failed)} of {len(SCENARIOS)} scenarios in {time.monotonic() - began:.0f} s")
     print(f"reports: {given.out}/*/index.html")
     return int(bool(failed))
+
+
+def _done(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a scenario to its end, which it comes to by itself where this process is interrupted."""
+    with subprocess.Popen(  # noqa: S603 - this program again
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            said = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()
+            said = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, *said)
 
 
 def _verdict(out: Path, done: subprocess.CompletedProcess[str]) -> str:
