@@ -1,25 +1,17 @@
 -- Number, keep and announce events, all in one call.
 --
 -- KEYS  clock, then the stream of every channel, then every dedupe key
--- ARGV  the announcing command (PUBLISH or SPUBLISH), the settings' version as the publisher knows it, how
---       many channels and how many events there are; then for each channel: its announce channel, how many
---       events and ms of it are kept; then for each step: how many events, and for each of these its channel
---       (1 is the first), body, the place of its dedupe key in KEYS (0: it has none), and '1' if it is its
---       channel's last
+-- ARGV  from the third on: how many channels and how many events there are; then for each channel: its
+--       announce channel, how many events and ms of it are kept; then for each step: how many events, and for
+--       each of these its channel (1 is the first), body, the place of its dedupe key in KEYS (0: it has none),
+--       and '1' if it is its channel's last
 -- Returns {tag, for each event its id, or {error, 1 if it may have happened in part, else 0}}; of a step nothing
--- comes after an error.  Only the settings where the publisher knows others, and nothing at all where no data
--- set has begun.
+-- comes after an error.
 --
 -- This is the one script that runs for every event.  Each function that is made costs about as much as a
 -- command, hence only one.
 
-if not tag then
-    return {}
-end
-if version ~= ARGV[2] then
-    return { redis.call('HGET', clock, 'settings') or '' }
-end
-local announce, channels, left = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local channels, left = tonumber(ARGV[3]), tonumber(ARGV[4])
 local steady = redis.call('HGET', clock, 'steady')
 if not steady then
     -- A new clock, or an earlier release's: nothing is known of the streams that are there.

@@ -20,10 +20,10 @@ def _load(*names: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-PUBLISH = _load("clock.lua", "publish.lua")
+PUBLISH = _load("clock.lua", "agreed.lua", "publish.lua")
 READ = _load("clock.lua", "dataset.lua", "judge.lua", "read.lua")
 TICK = _load("clock.lua", "dataset.lua", "judge.lua", "tick.lua")
-ANNOUNCE = _load("clock.lua", "announce.lua")
+ANNOUNCE = _load("clock.lua", "agreed.lua", "announce.lua")
 DECLARE = _load("clock.lua", "dataset.lua", "judge.lua", "declare.lua")
 PERMITTED = _load("permitted.lua")
 LEASES = _load("leases.lua")
