@@ -75,6 +75,7 @@ class RedisSubscriber:
         self._recent = Recent(self._read_history)
         self._order = Order(receiver, self._recent, self._on_foreign)
         self._ticks = Ticks(self._send_tick, self._on_tick, every=watch, timeout=self._timeout)
+        self._place = NOWHERE
         self._gap = asyncio.Event()
         self._live = asyncio.Event()
         self._wake = asyncio.Event()
@@ -99,7 +100,9 @@ class RedisSubscriber:
         order = self._order
         if order.position is None or not self._partition.kept.numbered:
             return None
-        return Place(order.position, order.tag)
+        if self._place.id is not order.position or self._place.tag != order.tag:
+            self._place = Place(order.position, order.tag)  # streams keep it: one for all that come meanwhile
+        return self._place
 
     @property
     def tag(self) -> str:
