@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import random
 import re
 
@@ -902,6 +903,56 @@ async def test_no_id_goes_before_an_event_that_is_older(backend):
             await asyncio.sleep(0.01)
     assert stream.sink.data.index(frame(2)) < stream.sink.data.index(b"id: 1000-3")
     del hub._rounds._flush_soon
+    await hub.close()
+
+
+class StartedSink(ListSink):
+    """What is written before it is started follows the first bytes, as in every sink."""
+
+    async def start(self, first, owner):
+        self.writes.insert(0, first)
+
+
+class SlowBackend(ScriptedBackend):
+    """One that confirms a subscription when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.confirmed = asyncio.Event()
+
+    async def subscribe(self, channels):
+        position = await super().subscribe(channels)
+        await self.confirmed.wait()
+        return position
+
+
+@pytest.mark.parametrize("early", ["nothing", "dropped", "ended", "dropped and ended"])
+async def test_compressed_before_the_response_begins(early):
+    """What a compressed stream is given while its subscription is waited for follows its greeting, and the
+    check sum is of that order."""
+    backend, sink = SlowBackend(), StartedSink()
+    hub = await make_hub(backend)
+    stream = hub.new_stream(("a", "b"), sink, None, "u", None, compress=True)
+    subscribing = asyncio.create_task(hub.subscribe(stream))
+    await settle()
+    if "dropped" in early:
+        hub.drop_channel(stream, "b")
+        await settle()
+    if "ended" in early:
+        hub.end(stream, DRAIN)
+    backend.confirmed.set()
+    await subscribing
+    await stream.begin_response(hub.greeting())
+    await hub.catch_up(stream, None)
+    if "ended" not in early:
+        hub.end(stream, DRAIN)
+    await settle()
+    said = gzip.decompress(sink.data)
+    assert sink.finished
+    assert said.startswith(b": stream open\n\nretry: ")
+    assert (b"edge-dropped" in said) == ("dropped" in early)
+    assert said.count(b"edge-close") == 1
+    hub.close_stream(stream)
     await hub.close()
 
 

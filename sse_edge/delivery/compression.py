@@ -153,16 +153,18 @@ class Window:
 class Gzip:
     """One stream as a gzip file: how its next bytes are to be written, and its check sum so far.
 
-    Its plain bytes end with all that ``feed`` had for everybody after number ``since``.
+    It begins with ``first``, whatever it is given before that is sent.  Its plain bytes end with all that
+    ``feed`` had for everybody after number ``since``.
     """
 
-    __slots__ = ("_crc", "_size", "feed", "since")
+    __slots__ = ("_crc", "_size", "begin", "feed", "since")
 
-    def __init__(self) -> None:
+    def __init__(self, first: bytes = b"") -> None:
         self.since = 0
         self.feed: object = None
         self._crc = 0
         self._size = 0
+        self.begin = HEAD + self.own(first)
 
     def own(self, data: bytes) -> bytes:
         """What only this stream is given."""

@@ -139,7 +139,7 @@ class Hub:
             address=_shared(address),
             path=_shared(path),
             hub=self,
-            gzip=Gzip() if compress else None,
+            gzip=Gzip(self.greeting()) if compress else None,
         )
 
     async def subscribe(self, stream: Stream) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..event import EventId, Place, without_id
 from ..outcome import Ending
 from .backlog import Backlog
-from .compression import HEAD, Cut, Gzip
+from .compression import Cut, Gzip
 from .lifetime import NEVER
 from .sink import Sink
 
@@ -276,8 +276,11 @@ class Stream:
         self.behind = self.sink.write(data)
 
     def begin_response(self, greeting: bytes) -> Awaitable[None]:
-        """Send the response's head and the first bytes."""
-        return self.sink.start(greeting if self.gzip is None else HEAD + self.gzip.own(greeting), self)
+        """Send the response's head and the first bytes; one that is compressed has its own."""
+        first = greeting
+        if self.gzip is not None:
+            first, self.gzip.begin = self.gzip.begin, b""
+        return self.sink.start(first, self)
 
     def end_response(self) -> None:
         """Send the goodbye, and end the response."""
