@@ -8,6 +8,8 @@ import signal
 import time
 import traceback
 import uuid
+import zlib
+from inspect import signature
 
 import pytest
 from fastapi import FastAPI
@@ -21,6 +23,7 @@ from servers.asgi import ASGIClient
 from servers.sse import Decoder
 from sse_edge import (
     Anonymous,
+    Channel,
     ConfigError,
     Event,
     Identity,
@@ -284,6 +287,35 @@ async def test_below_other_middleware(edge, asgi):
         client.disconnect()
         await client.ended()
         assert holds(middleware) == NOTHING
+
+
+async def test_compressed_below_a_middleware_that_compresses(edge, asgi, monkeypatch):
+    """What is gzip already is left as it is by an app's GZipMiddleware, though that takes streams too: one
+    coding, and every event at once."""
+    backend = MemoryBackend()
+    channels = {"/events/me": [Channel("user:{user}", compress=True), Channel("news", compress=True)]}
+    everything = (
+        {"exclude_content_types": ()}
+        if "exclude_content_types" in signature(GZipMiddleware).parameters
+        else {}
+    )
+    monkeypatch.setattr("starlette.middleware.gzip.DEFAULT_EXCLUDED_CONTENT_TYPES", (), raising=False)
+    app = GZipMiddleware(edge(backend=backend, channels=channels), minimum_size=1, **everything)
+    client = asgi(app, "/events/me", headers={**cookie(), "accept-encoding": "gzip"})
+
+    async def read(text):
+        async with asyncio.timeout(5):
+            while text not in zlib.decompressobj(31).decompress(client.body()):
+                await asyncio.sleep(0.01)
+
+    client.open()
+    await read(b"\nid: ")
+    assert client.header("content-encoding") == "gzip"
+    for number in range(3):
+        await Publisher(backend).publish("news", f"hello {number}")
+        await read(b"data: hello %d\n\n" % number)
+    client.disconnect()
+    await client.ended()
 
 
 # ---- The response
