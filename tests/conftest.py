@@ -36,6 +36,7 @@ TOGETHER = {
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
     "tests/test_leases.py": "leases",
+    "tests/test_turnstile.py": "turnstile",
     "tests/test_upgrades.py": "upgrades",
     "tests/test_spellings.py": "spellings",
     "tests/test_supply.py": "supply",

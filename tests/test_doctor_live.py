@@ -336,7 +336,7 @@ async def test_a_write_timeout_in_caddy(front, examine):
 def forget_connects(server):
     """Of the connects that others have counted."""
     client = server.client()
-    client.delete("none", *client.keys("sse:{rate}:*"))
+    client.delete("none", *client.keys("sse:{leases}:rate:*"))
 
 
 @pytest.mark.parametrize(

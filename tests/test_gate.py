@@ -5,6 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from limits.aio.storage import MemoryStorage
 
 from sse_edge.admission import callback
 from sse_edge.admission.address import TrustedProxies
@@ -14,6 +15,7 @@ from sse_edge.admission.limits import Limits
 from sse_edge.admission.origin import OriginPolicy
 from sse_edge.admission.routes import Routes
 from sse_edge.asgi import Request
+from sse_edge.backends.base import Attempt
 from sse_edge.errors import BackendError, ConfigError
 from sse_edge.event import NOWHERE, EventId, Place
 from sse_edge.identity import Identity
@@ -48,6 +50,36 @@ class Books:
 
     def release(self, subjects):
         raise AssertionError("the gate releases nothing")
+
+
+class Windows(MemoryStorage):
+    """Where attempts are counted, by whoever holds one."""
+
+    def attempt(self, key, limit, expiry):
+        """See ``RedisWindows``."""
+        return Attempt(key, limit, 1000 * expiry)
+
+
+class Turnstile(Books):
+    """Books that count attempts besides."""
+
+    degraded = False
+
+    async def start(self):
+        """Nothing to begin."""
+
+    close = start
+
+    def __init__(self, windows, full=None):
+        super().__init__(full)
+        self.windows = windows
+
+    async def enter(self, attempt, caps):
+        """See ``Turnstile``."""
+        key, limit, length = attempt
+        if not await self.windows.acquire_sliding_window_entry(key, limit, length // 1000):
+            return await self.windows.get_sliding_window(key, length // 1000)
+        return await self.acquire(caps)
 
 
 def make(leases=None, **settings):
@@ -109,16 +141,19 @@ STEPS = [
 ]
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["each", "together"])
 @pytest.mark.parametrize("first", range(len(STEPS)), ids=[code for code, _ in STEPS])
-async def test_order(first):
+async def test_order(first, together):
     """Of all that is wrong with a request the earliest step answers, and only the last one takes a slot."""
     faults = {}
     headers = []
     for _, fault in reversed(STEPS[first:]):
         headers += fault.get("headers", [])
         faults.update(fault)
-    books = Books(full=faults.get("full"))
-    gate = make(books, limits=Limits(per_worker=7, connects_per_ip="1/hour"))
+    windows = Windows() if together else None
+    books = Turnstile(windows, faults.get("full")) if together else Books(faults.get("full"))
+    gate = make(books, windows=windows, limits=Limits(per_worker=7, connects_per_ip="1/hour"))
+    assert gate.rate.has_turnstile is together
     assert isinstance(await admit(gate, asking(peer="192.0.2.99")), Admission) is (books.full is None)
     books.asked.clear()
     request = asking(

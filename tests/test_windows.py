@@ -20,7 +20,7 @@ from sse_edge.backends.redis.server import PACE
 from sse_edge.backends.redis.windows import BATCH
 from sse_edge.errors import BackendError
 
-KEY = "sse:{rate}:"
+KEY = "sse:{leases}:rate:"
 MODULE = "sse_edge.backends.redis.windows"
 
 

@@ -34,6 +34,7 @@ from ..outcome import (
     Refusal,
 )
 from .callback import callback, takes_values
+from .cookies import Anonymous, SignedCookie
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .cookies import Authenticator
     from .limits import Limits
     from .origin import OriginPolicy, Page
-    from .routes import Routes
+    from .routes import Match, Routes
 
 Authorize = (
     Callable[[Identity, str], bool | Awaitable[bool]]
@@ -121,7 +122,9 @@ class Gate:
         self._refuses_rebound = getattr(auth, "anonymous", False) and origin.any_host
         self.revocations = Revocations()
         self.session_life = session_life(auth)
-        self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows)
+        self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows, leases)
+        # What others made may take its time, and is asked only of those who do not come too fast.
+        self._is_quick = type(auth) in (Anonymous, SignedCookie)
 
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
@@ -151,33 +154,22 @@ class Gate:
         if refusal is not None:
             return refusal
         address = self._proxies.client(request)
+        wanted = None
+        if self._is_quick and self.rate.has_turnstile and not match.asks:
+            # Looking at all the rest first costs less than a call more for the rate alone.
+            wanted = await self._wanted(match, request, address, now)
+            if isinstance(wanted, Admission) and not wanted.guarded and request.method != "HEAD":
+                return await self._lease(wanted, counted=False) or wanted
         wait = await self.rate.hit(address)
         if wait is not None:
-            return replace(CONNECT_RATE, retry_after=max(1.0, wait))
-        cursor = self._cursor(request)
-        if isinstance(cursor, Refusal):
-            return cursor
-        identity = self._identify(request, now)
-        if isinstance(identity, Refusal):
-            return identity
-        resolved = await self._routes.resolve(match, request, identity)
-        if isinstance(resolved, Refusal):
-            return resolved.of(identity.user)
-        guarded = {
-            name: resolved.values.get(name, NO_VALUES)
-            for name in resolved.channels
-            if name not in resolved.open and not identity.may_read(name)
-        }
-        refusal = await self.ask(identity, guarded) if guarded else None
+            return _too_fast(wait)
+        wanted = wanted or await self._wanted(match, request, address, now)
+        if isinstance(wanted, Refusal):
+            return wanted
+        refusal = await self.ask(wanted.identity, wanted.guarded) if wanted.guarded else None
         if refusal is not None:
-            return refusal.of(identity.user)
-        subjects = () if request.method == "HEAD" else await self._lease(identity, address)
-        if isinstance(subjects, Refusal):
-            return subjects.of(identity.user)
-        # No await from here on: who holds leases must learn of them.
-        varies = resolved.compress
-        compress = varies and takes_gzip(request.all(b"accept-encoding"))
-        return Admission(identity, resolved.channels, cursor, address, subjects, guarded, varies, compress)
+            return refusal.of(wanted.identity.user)
+        return wanted if request.method == "HEAD" else await self._lease(wanted, counted=True) or wanted
 
     def changed(self, admission: Admission, now: float, *, streams: int, draining: bool) -> Refusal | None:
         """Why an admitted stream may not open after all: much can happen while ``authorize`` is asked."""
@@ -190,7 +182,7 @@ class Gate:
 
     def release(self, user: str | None, address: str) -> None:
         """Give back the leases that an admission of theirs holds."""
-        self._leases.release([subject for subject, _ in self._caps(user, address)])
+        self._leases.release(self._subjects(user, address))
 
     async def ask(self, identity: Identity, channels: Mapping[str, Values]) -> Refusal | None:
         """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
@@ -267,25 +259,50 @@ class Gate:
             return REVOKED_SESSION.of(identity.user)
         return identity
 
-    async def _lease(self, identity: Identity, address: str) -> tuple[str, ...] | Refusal:
-        caps = self._caps(identity.user, address)
-        if not caps:
-            return ()
-        try:
-            full = await self._leases.acquire(caps)
-        except BackendError:
-            return BACKEND_DOWN
-        if full is not None:
-            return USER_LIMIT if full.startswith("user:") else IP_LIMIT
-        return tuple(subject for subject, _ in caps)
+    async def _wanted(self, match: Match, request: Request, address: str, now: float) -> Admission | Refusal:
+        """What a request would get, if ``authorize`` agrees and there are leases for it."""
+        cursor = self._cursor(request)
+        if isinstance(cursor, Refusal):
+            return cursor
+        identity = self._identify(request, now)
+        if isinstance(identity, Refusal):
+            return identity
+        resolved = await self._routes.resolve(match, request, identity)
+        if isinstance(resolved, Refusal):
+            return resolved.of(identity.user)
+        guarded = {
+            name: resolved.values.get(name, NO_VALUES)
+            for name in resolved.channels
+            if name not in resolved.open and not identity.may_read(name)
+        }
+        subjects = () if request.method == "HEAD" else self._subjects(identity.user, address)
+        varies = resolved.compress
+        compress = varies and takes_gzip(request.all(b"accept-encoding"))
+        return Admission(identity, resolved.channels, cursor, address, subjects, guarded, varies, compress)
 
-    def _caps(self, user: str | None, address: str) -> list[tuple[str, int]]:
-        caps = []
-        if self._limits.per_user is not None and user is not None:
-            caps.append((f"user:{user}", self._limits.per_user))
-        if self._limits.per_ip is not None:
-            caps.append((f"ip:{address}", self._limits.per_ip))
-        return caps
+    async def _lease(self, wanted: Admission, *, counted: bool) -> Refusal | None:
+        """Take its leases, or say why not; what the rate has not ``counted`` is counted in the same step."""
+        user, address = wanted.identity.user, wanted.address
+        caps = self._limits.caps(user, address)
+        if counted and not caps:
+            return None
+        try:
+            refused = await (self._leases.acquire(caps) if counted else self.rate.enter(address, caps))
+        except BackendError:
+            return BACKEND_DOWN.of(user)
+        # No await from here on: who holds leases must learn of them.
+        if refused is None:
+            return None
+        if isinstance(refused, float):
+            return _too_fast(refused)
+        return (USER_LIMIT if refused.startswith("user:") else IP_LIMIT).of(user)
+
+    def _subjects(self, user: str | None, address: str) -> tuple[str, ...]:
+        return tuple([subject for subject, _ in self._limits.caps(user, address)])
+
+
+def _too_fast(wait: float) -> Refusal:
+    return replace(CONNECT_RATE, retry_after=max(1.0, wait))
 
 
 def _is_yes(answer: object) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from limits import RateLimitItem, parse_many
 from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidingWindow
 
+from ..backends.base import AloneError, Leases, Turnstile
 from ..errors import ConfigError
 from ..logline import sentence
 from .settings import whole
@@ -41,6 +43,15 @@ class Limits:
         if self.connects_per_ip is not None:
             _rate(self.connects_per_ip)
 
+    def caps(self, user: str | None, address: str) -> list[tuple[str, int]]:
+        """The subjects of which a stream takes a slot each, and how many each may have."""
+        caps = []
+        if self.per_user is not None and user is not None:
+            caps.append((f"user:{user}", self.per_user))
+        if self.per_ip is not None:
+            caps.append((f"ip:{address}", self.per_ip))
+        return caps
+
 
 class ConnectRate:
     """Counts attempts to connect, per address, over a window that slides along; in this process."""
@@ -60,13 +71,15 @@ class SharedConnectRate:
     """A connect rate that all workers count together.
 
     ``windows`` is the storage of the limits library in which they do.  While that is away, and without
-    one, attempts count in this process (``degraded`` tells).
+    one, attempts count in this process (``degraded`` tells).  ``leases`` that are a ``Turnstile`` may count
+    for it.
     """
 
-    def __init__(self, local: ConnectRate, windows: Any = None) -> None:
+    def __init__(self, local: ConnectRate, windows: Any = None, leases: Leases | None = None) -> None:
         self._local = local
         self._windows = windows
         self._limiter = None if windows is None else SharedSlidingWindow(windows)
+        self._turnstile = leases if isinstance(leases, Turnstile) and hasattr(windows, "attempt") else None
         self._away_until = 0.0
         self.degraded = False
 
@@ -87,10 +100,38 @@ class SharedConnectRate:
                 why = sentence(str(error)) or "no answer"
                 logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
             return self._local.hit(address)
+        self._answered()
+        return wait
+
+    @property
+    def has_turnstile(self) -> bool:
+        """Whether ``enter`` is one step at the moment."""
+        if self._turnstile is None or self._local.rate is None or self._turnstile.degraded:
+            return False
+        return time.monotonic() >= self._away_until
+
+    async def enter(self, address: str, caps: Sequence[tuple[str, int]]) -> float | str | None:
+        """Count one attempt, and take one slot of every ``(subject, cap)``, in one step.
+
+        None if it may come in; else the seconds until an attempt is allowed, or the subject that is full.
+        Where the step fails, each is done by itself.  Raises BackendError.
+        """
+        rate, turnstile = self._local.rate, self._turnstile
+        assert rate is not None
+        assert turnstile is not None
+        attempt = self._windows.attempt(rate.key_for(address), rate.amount, rate.get_expiry())
+        try:
+            answer = await turnstile.enter(attempt, caps)
+        except AloneError:
+            wait = await self.hit(address)
+            return await turnstile.acquire(caps) if wait is None else wait
+        self._answered()
+        return _wait(rate, answer) if isinstance(answer, tuple) else answer
+
+    def _answered(self) -> None:
         if self.degraded and time.monotonic() >= self._away_until:
             self.degraded = False
             logger.warning("Redis counts connects again")
-        return wait
 
 
 def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:

@@ -65,6 +65,11 @@ class Match(NamedTuple):
     params: dict[str, str]
     source: _Source
 
+    @property
+    def asks(self) -> bool:
+        """Whether a function of the application names the channels, which may wait."""
+        return not isinstance(self.source, _Templates)
+
 
 class Routes:
     """Paths and their channels.

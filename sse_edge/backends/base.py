@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from ..errors import EventError
+from ..errors import BackendError, EventError
 from ..event import EventId, Place
 
 T = TypeVar("T")
@@ -146,6 +146,36 @@ class Leases(Protocol):
 
     def release(self, subjects: Sequence[str]) -> None:
         """Give one slot of every subject back."""
+
+
+Window = tuple[int, float, int, float]
+"""Hits in the window before, seconds that they still weigh, and the same of the present window."""
+
+
+class Attempt(NamedTuple):
+    """An attempt to connect that is to be counted under ``key``, where ``limit`` are allowed in ``length``
+    milliseconds.
+    """
+
+    key: str
+    limit: int
+    length: int
+
+
+class AloneError(BackendError):
+    """Leases count in this worker alone, so that nothing else is counted with them."""
+
+
+@runtime_checkable
+class Turnstile(Leases, Protocol):
+    """Leases of a backend that counts an attempt to connect, of its own ``windows``, in the same step."""
+
+    async def enter(self, attempt: Attempt, caps: Sequence[tuple[str, int]]) -> Window | str | None:
+        """Count ``attempt``, and then ``acquire``; where too many were counted already, how full it is.
+
+        Raises AloneError, and then nothing is held, but the attempt may be counted; or BackendError.  When
+        cancelled, nothing is held.
+        """
 
 
 class Backend(Protocol):

@@ -102,7 +102,7 @@ class RedisBackend:
 
     @property
     def leases_prefix(self) -> str:
-        """What the keys of leases begin with."""
+        """What the keys of leases and connects begin with: one step is about both, on one primary."""
         return self._stem("leases") + ":"
 
     def leases(self) -> RedisLeases:
@@ -111,7 +111,7 @@ class RedisBackend:
 
     def windows(self) -> RedisWindows:
         """See ``Backend.windows``."""
-        return RedisWindows(self.server, self._stem("rate"))
+        return RedisWindows(self.server, self.leases_prefix + "rate")
 
     async def revoke(self, session: str, until: float | None = None) -> float:
         """See ``Backend.revoke``."""

@@ -1,19 +1,18 @@
--- Take, correct and keep leases, for one worker, in one step.
+-- Take, correct and keep leases, for one worker, in one step; hit.lua is in front of this.
 --
--- KEYS  workers (a sorted set: worker → its last heartbeat), then every subject (a hash: worker → count)
--- ARGV  worker, heartbeat's life (ms), how many subjects' counts follow,
---       then this worker's own count of each subject, in the order of KEYS from the second on,
---       then for each request: how many subjects, and for each its place among the subjects and its cap
+-- KEYS  workers (a sorted set: worker → its last heartbeat), then every subject (a hash: worker → count),
+--       then for each request that is an attempt to connect, too, what that is counted in
+-- ARGV  worker, heartbeat's life (ms), and as JSON, which is less to read than as many arguments:
+--       this worker's own count of each subject, in the order of KEYS from the second on,
+--       and the requests: how many attempts a window allows (0: it is none), the window's length (ms),
+--       then of each subject its place among the subjects and its cap
 -- Returns {1 if this worker was known, else 0; then for each request 0, or the place of a subject that
--- is full}.
+-- is full, or how full the windows are}.  What is one attempt too many is given nothing.
 --
 -- A worker's own count is always written as it is in the worker, never added to: so a lost answer, a
 -- repeated call and lost data all come right by themselves.
 
 local workers, worker, life = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-
 local beat = redis.call('ZSCORE', workers, worker)
 redis.call('ZADD', workers, now, worker)
 
@@ -27,11 +26,7 @@ local function is_alive(other)
     return alive[other]
 end
 
-local own = {}
-local subjects = tonumber(ARGV[3])
-for place = 1, subjects do
-    own[place] = tonumber(ARGV[3 + place])
-end
+local own = cjson.decode(ARGV[3])
 
 -- What all others hold; fields of dead workers are removed on the way.
 local others = {}
@@ -54,27 +49,28 @@ local function held_by_others(place)
 end
 
 local answer = { (beat and math.abs(now - tonumber(beat)) <= life) and 1 or 0 }
-local at = 4 + subjects
-while at <= #ARGV do
-    local count = tonumber(ARGV[at])
-    local full = 0
-    for n = 0, count - 1 do
-        local place, cap = tonumber(ARGV[at + 1 + 2 * n]), tonumber(ARGV[at + 2 + 2 * n])
-        if full == 0 and held_by_others(place) + own[place] >= cap then
-            full = place
+local attempt = 1 + #own
+for _, request in ipairs(cjson.decode(ARGV[4])) do
+    local refused = nil
+    if request[1] > 0 then
+        attempt = attempt + 1
+        refused = hit(KEYS[attempt], request[1], request[2], 1)
+    end
+    for n = 3, #request, 2 do
+        local place, cap = request[n], request[n + 1]
+        if not refused and held_by_others(place) + own[place] >= cap then
+            refused = place
         end
     end
-    if full == 0 then
-        for n = 0, count - 1 do
-            local place = tonumber(ARGV[at + 1 + 2 * n])
-            own[place] = own[place] + 1
+    if not refused then
+        for n = 3, #request, 2 do
+            own[request[n]] = own[request[n]] + 1
         end
     end
-    answer[#answer + 1] = full
-    at = at + 1 + 2 * count
+    answer[#answer + 1] = refused or 0
 end
 
-for place = 1, subjects do
+for place = 1, #own do
     local key = KEYS[1 + place]
     if own[place] > 0 then
         redis.call('HSET', key, worker, own[place])

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...errors import BackendError
 from ...logline import sentence
+from ..base import AloneError, Attempt, Window
 from .scripts import LEASES
 from .server import PACE, Argument, Server
+from .windows import window
 
 logger = logging.getLogger("sse_edge")
 
@@ -27,19 +30,22 @@ ANSWER = 1.0
 BATCH = 200
 """Requests per script call at most."""
 
+ALONE = "leases are counted in this worker alone"
+
 REFRESH = 60
 """Heartbeats within which every subject is written again; its key lives twice as long."""
 
 
 class Request(NamedTuple):
-    """Somebody waits for slots."""
+    """Somebody waits for slots, and perhaps to be counted before."""
 
     caps: Sequence[tuple[str, int]]
-    granted: asyncio.Future[str | None]
+    answer: asyncio.Future[Any]
+    attempt: Attempt | None = None
 
 
 class RedisLeases:
-    """See ``Leases``.
+    """See ``Leases`` and ``Turnstile``.
 
     Each subject is a hash of worker → count, and each worker has a heartbeat.  A worker writes its own
     counts as they are, so everything in Redis can be lost and comes back.  All that is asked for in one
@@ -91,30 +97,27 @@ class RedisLeases:
                         await self._call([])
         for request in [*self._asked, *self._requests]:
             # Not cancel(): the stream that waits would take it for a cancellation of its own.
-            if not request.granted.done():
-                request.granted.set_exception(BackendError("this worker counts no more leases"))
+            if not request.answer.done():
+                request.answer.set_exception(BackendError("this worker counts no more leases"))
         self._requests.clear()
 
     async def acquire(self, caps: Sequence[tuple[str, int]]) -> str | None:
         """See ``Leases.acquire``."""
-        for subject, cap in caps:
-            if self._held[subject] >= cap:  # full by this worker alone: no need to ask
-                return subject
+        full = self._full(caps)
+        if full is not None:  # by this worker alone: no need to ask
+            return full
         if self.degraded or self._task is None:
             return self._take(caps)
-        request = Request(caps, asyncio.get_running_loop().create_future())
-        self._requests.append(request)
-        self._wake.set()
-        try:
-            return await request.granted
-        except asyncio.CancelledError:
-            if (
-                request.granted.done()
-                and not request.granted.cancelled()
-                and request.granted.result() is None
-            ):
-                self.release([subject for subject, _ in caps])
-            raise
+        answer: str | None = await self._ask(caps)
+        return answer
+
+    async def enter(self, attempt: Attempt, caps: Sequence[tuple[str, int]]) -> Window | str | None:
+        """See ``Turnstile.enter``."""
+        if self.degraded or self._task is None:
+            raise AloneError(ALONE)
+        full = self._full(caps)
+        answer: Window | str | None = await self._ask(caps if full is None else [], attempt)
+        return full if answer is None else answer
 
     def release(self, subjects: Sequence[str]) -> None:
         """See ``Leases.release``."""
@@ -129,14 +132,30 @@ class RedisLeases:
         """How many slots of ``subject`` this worker holds."""
         return self._held.get(subject, 0)
 
-    def _take(self, caps: Sequence[tuple[str, int]]) -> str | None:
+    async def _ask(self, caps: Sequence[tuple[str, int]], attempt: Attempt | None = None) -> Any:
+        answer = asyncio.get_running_loop().create_future()
+        self._requests.append(Request(caps, answer, attempt))
+        self._wake.set()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and not answer.exception() and not answer.result():
+                self.release([subject for subject, _ in caps])
+            raise
+
+    def _full(self, caps: Sequence[tuple[str, int]]) -> str | None:
         for subject, cap in caps:
-            if self._held.get(subject, 0) >= cap:
+            if self._held[subject] >= cap:
                 return subject
-        for subject, _ in caps:
-            self._held[subject] += 1
-            self._unwritten.add(subject)
         return None
+
+    def _take(self, caps: Sequence[tuple[str, int]]) -> str | None:
+        full = self._full(caps)
+        if full is None:
+            for subject, _ in caps:
+                self._held[subject] += 1
+                self._unwritten.add(subject)
+        return full
 
     async def _run(self) -> None:
         """Send what is asked for, and a heartbeat when nothing is."""
@@ -179,13 +198,14 @@ class RedisLeases:
     def _degrade(self, error: Exception) -> None:
         if not self.degraded:
             self.degraded = True
-            logger.warning(
-                "leases are counted in this worker alone while Redis is away (%s)",
-                sentence(str(error)) or "no answer",
-            )
+            logger.warning("%s while Redis is away (%s)", ALONE, sentence(str(error)) or "no answer")
         for request in [*self._asked, *self._requests]:
-            if not request.granted.done():
-                request.granted.set_result(self._take(request.caps))
+            if request.answer.done():
+                continue
+            if request.attempt is None:
+                request.answer.set_result(self._take(request.caps))
+            else:  # who knows how attempts are counted meanwhile asks again
+                request.answer.set_exception(AloneError(ALONE))
         self._requests.clear()
         self._unwritten.update(self._held)
 
@@ -210,33 +230,38 @@ class RedisLeases:
         places: dict[str, int] = {}
         for subject in [*written, *(subject for request in batch for subject, _ in request.caps)]:
             places.setdefault(subject, len(places) + 1)
-        asked: list[Argument] = []
-        for request in batch:
-            asked.append(len(request.caps))
-            for subject, cap in request.caps:
-                asked += [places[subject], cap]
-        before = {subject: self._held.get(subject, 0) for subject in places}
-        life = round(2000 * self._heartbeat)
-        head: list[Argument] = [self._worker, life, len(places), *before.values()]
         # A user's name from an application's own sessions may be what UTF-8 cannot carry.
         names = [subject.encode(errors="backslashreplace").decode() for subject in places]
-        keys = [self._workers, *(f"{self._prefix}{name}" for name in names)]
+        attempts = [request.attempt.key for request in batch if request.attempt is not None]
+        keys = [self._workers, *(f"{self._prefix}{name}" for name in names), *attempts]
+        own = [self._held.get(subject, 0) for subject in places]
+        asked = []
+        for request in batch:
+            numbers = [0, 0] if request.attempt is None else [request.attempt.limit, request.attempt.length]
+            for subject, cap in request.caps:
+                numbers += (places[subject], cap)
+            asked.append(numbers)
+        life = round(2000 * self._heartbeat)
         self.calls += 1
         try:
-            answer = await self._server.run(LEASES, keys, [*head, *asked], self._workers)
+            arguments: list[Argument] = [self._worker, life, json.dumps(own), json.dumps(asked)]
+            answer = await self._server.run(LEASES, keys, arguments, self._workers)
         except BaseException:
             self._unwritten.update(places)  # whatever was counted there, our own counts are what is true
             raise
         subjects = list(places)
-        for request, full in zip(batch, answer[1:], strict=True):
-            self._answer(request, subjects[full - 1] if full else None)
+        for request, refused in zip(batch, answer[1:], strict=True):
+            if isinstance(refused, list):
+                self._answer(request, window(refused))
+            else:
+                self._answer(request, subjects[refused - 1] if refused else None)
         return bool(answer[0])
 
-    def _answer(self, request: Request, full: str | None) -> None:
-        if full is None:
+    def _answer(self, request: Request, refused: Window | str | None) -> None:
+        if refused is None:
             for subject, _ in request.caps:
                 self._held[subject] += 1
-        if not request.granted.done():
-            request.granted.set_result(full)
-        elif full is None:  # it left while it waited
+        if not request.answer.done():
+            request.answer.set_result(refused)
+        elif refused is None:  # it left while it waited
             self.release([subject for subject, _ in request.caps])

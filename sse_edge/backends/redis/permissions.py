@@ -30,14 +30,16 @@ def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
 
 
 def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
-    """What counting caps over all workers, with keys that begin with ``leases``, and revoking sessions
-    need besides."""
+    """What counting caps and connects over all workers, with keys that begin with ``leases``, and revoking
+    sessions need besides."""
     return [
         ("ZSCORE", f"{leases}workers", "x"),
         ("ZADD", f"{leases}workers", "1", "x"),
         ("HGETALL", f"{leases}x"),
         ("HSET", f"{leases}x", "x", "1"),
         ("HDEL", f"{leases}x", "x"),
+        ("GET", f"{leases}rate:x"),
+        ("SET", f"{leases}rate:x", "x"),
         *(
             command
             for key in (names.revoked, names.since, names.lives)

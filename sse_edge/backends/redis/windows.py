@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from limits.aio.storage import SlidingWindowCounterSupport, Storage
 
 from ...errors import BackendError
+from ..base import Attempt, Window
 from .scripts import WINDOWS
 from .server import PACE, Argument, PerLoop, Server
 
@@ -16,9 +17,6 @@ ANSWER = 1.0
 
 BATCH = 200
 """Hits per script call at most."""
-
-Window = tuple[int, float, int, float]
-"""Hits in the window before, seconds that they still weigh, and the same of the present window."""
 
 
 class Hit(NamedTuple):
@@ -69,6 +67,10 @@ class RedisWindows(Storage, SlidingWindowCounterSupport):
         self._refused = key, window
         return False
 
+    def attempt(self, key: str, limit: int, expiry: int) -> Attempt:
+        """A hit of ``key`` that others may count; see ``Turnstile``."""
+        return Attempt(self._prefix + key, limit, 1000 * expiry)
+
     async def get_sliding_window(self, key: str, expiry: int) -> Window:
         """How full the windows are; right after a refusal, how full they were then."""
         refused, self._refused = self._refused, None
@@ -107,7 +109,7 @@ class RedisWindows(Storage, SlidingWindowCounterSupport):
                     answers = await self._call(batch)
                 for hit, answer in zip(batch, answers, strict=True):
                     if not hit.answer.done():  # else it left while it waited
-                        hit.answer.set_result(None if answer == 1 else _window(answer))
+                        hit.answer.set_result(None if answer == 1 else window(answer))
         except BaseException as error:
             # A cancellation of this task is none of those who wait.
             told = error if isinstance(error, Exception) else BackendError("counting was cancelled")
@@ -131,6 +133,7 @@ class RedisWindows(Storage, SlidingWindowCounterSupport):
         return answers
 
 
-def _window(answer: list[int]) -> Window:
+def window(answer: list[int]) -> Window:
+    """What ``hit.lua`` says."""
     previous, previous_left, current, current_left = answer
     return previous, previous_left / 1000, current, current_left / 1000
