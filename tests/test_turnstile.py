@@ -138,6 +138,8 @@ async def test_outcomes(pair, before, others, own, caps, answer, counted, held):
     assert await here.counted() == counted
     assert here.leases.count("user:u") == held
     assert here.leases.count("ip:1") == (answer == "in" and bool(caps))
+    # Nor does any other worker see more of it.
+    assert await there.leases.acquire([("user:u", others + held + 1)]) is None
     assert not here.leases.degraded
 
 
@@ -194,6 +196,7 @@ async def test_windows_of_another_kind(worker, redis_url):
     assert not SharedConnectRate(ConnectRate("1/day"), MemoryStorage(), here.leases).has_turnstile
     assert not SharedConnectRate(ConnectRate("1/day"), None, here.leases).has_turnstile
     assert not here.rate(None).has_turnstile
+    assert not SharedConnectRate(ConnectRate("1/day"), here.windows, LocalLeases()).has_turnstile
 
 
 # Faults
@@ -217,14 +220,20 @@ async def test_cancelled(pair, turns):
     assert await here.enter(caps) == "user:u"
 
 
-async def test_cancelled_when_it_fails(worker, proxy):
-    """Who leaves in the turn in which the call fails is cancelled, and no error is left behind."""
+@pytest.mark.parametrize("fails", [False, True], ids=["granted", "failed"])
+async def test_cancelled_in_the_turn_of_the_answer(worker, proxy, fails):
+    """Who leaves in the turn in which it is let in, or the call fails, is cancelled and holds nothing."""
     here = await worker(proxy.url)
     await here.settled()
     proxy.stall(replies=True)
     task = asyncio.create_task(here.enter([("user:u", 1)]))
     await proxy.stalled.wait()
-    here.leases._degrade(BackendError("cut"))
+    (request,) = here.leases._asked
+    if fails:
+        here.leases._degrade(BackendError("cut"))
+    else:
+        here.leases._answer(request, None)
+        assert here.leases.count("user:u") == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -335,7 +344,7 @@ class OwnAuth:
 
 OPEN = {"/events/me": ["user:{user}"]}
 GUARDED = {"/events/{name}": "{name}"}
-COOKIE = AUTH.issue("u42")
+COOKIE = AUTH.issue("u42", ["signed"])
 
 
 def yes(identity, channel):
@@ -357,9 +366,7 @@ COSTS = [
     pytest.param({"channels": GUARDED}, {}, 403, ["rate"], id="forbidden"),
     pytest.param({"channels": GUARDED, "authorize": yes}, {}, 200, ["rate", "slots"], id="authorize"),
     pytest.param({"auth": OwnAuth()}, {}, 200, ["rate", "slots"], id="an authenticator of the app's own"),
-    pytest.param(
-        {"channels": lambda request: ["news"], "authorize": yes}, {}, 200, ["rate", "slots"], id="a function"
-    ),
+    pytest.param({"channels": lambda request: ["signed"]}, {}, 200, ["rate", "slots"], id="a function"),
     pytest.param({}, {"method": "POST"}, 405, [], id="refused before the rate"),
 ]
 
