@@ -11,6 +11,7 @@ CASES = {
     "used": "a publisher works on in parent and children, whichever kind it is",
     "listening": "a child that comes and goes does not disturb what its parent listens to",
     "preloaded": "a publisher that was made before a fork works in every child",
+    "counting": "children of one process are workers of their own, and share each user's slots",
     "busy": "children work, and nothing is lost or mixed up, where other threads publish meanwhile",
     "locked": "a child does not wait for a lock that a thread of its parent held",
     "closed": "what the parent closes is closed, while its child lives on",

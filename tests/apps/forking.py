@@ -101,6 +101,32 @@ def preloaded(url):
     expect(url, "c", 5)
 
 
+def counting(url):
+    """Slots that the backend of a parent counts, taken by its children one after another and by itself."""
+    leases = RedisBackend(url).leases()
+    (told, tell), (wait_for, go) = os.pipe(), os.pipe()
+
+    async def take(then=lambda: None):
+        await leases.start()
+        answers = [await leases.acquire([("user:u", 6)]) for _ in range(4)]
+        os.write(tell, bytes([answers.count(None)]))
+        then()  # the slots are held meanwhile
+        await leases.close()
+
+    children = []
+    granted = []
+    for _ in range(2):
+        children.append(fork(lambda: asyncio.run(take(lambda: os.read(wait_for, 1)))))
+        granted += os.read(told, 1)
+    asyncio.run(take())
+    granted += os.read(told, 1)
+    assert granted == [4, 2, 0], granted
+    os.write(go, b"xx")
+    wait(*children)
+    asyncio.run(take())
+    assert os.read(told, 1) == b"\4"
+
+
 def busy(url):
     """Forks while other threads are publishing."""
     sync, stop, ids = SyncPublisher(url), threading.Event(), []

@@ -8,12 +8,13 @@ import json
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import BackendError
 from ...logline import sentence
 from ..base import AloneError, Attempt, Window
+from .fork import disown_after_fork
 from .scripts import LEASES
 from .server import PACE, Argument, Server
 from .windows import window
@@ -61,6 +62,7 @@ class RedisLeases:
         self._prefix = f"{stem}:"
         self._workers = f"{self._prefix}workers"
         self._worker = secrets.token_hex(8)
+        disown_after_fork(self)
         self._heartbeat = heartbeat
         self._held: Counter[str] = Counter()
         self._requests: list[Request] = []
@@ -81,6 +83,12 @@ class RedisLeases:
             self._asked.clear()
             self._wake = asyncio.Event()
             self._task = asyncio.create_task(self._run())
+
+    def disown(self) -> tuple[object, Iterable[int]]:
+        """See ``Inherited.disown``: a child is another worker, or children would write over each other."""
+        old, self._task = self._task, None
+        self._worker = secrets.token_hex(8)
+        return old, ()
 
     async def close(self) -> None:
         """Give everything back and stop."""
