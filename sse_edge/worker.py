@@ -67,6 +67,7 @@ class Worker:
             on_recheck=self._on_recheck,
             on_closed=self._on_closed,
             on_control=self._on_control,
+            on_stopping=self._on_stopping,
         )
         self._backend = backend
         self._gate = gate
@@ -243,6 +244,12 @@ class Worker:
         if self.hub.draining:
             self.hub.hurry()
         else:
+            self._spawn(self.hub.drain(self._drain_window))
+
+    def _on_stopping(self) -> None:
+        # At a signal the drain is under way already.  Otherwise nobody else would end what is waited for.
+        if not self.hub.draining:
+            self.hub.draining = True
             self._spawn(self.hub.drain(self._drain_window))
 
     def _spawn(self, work: Coroutine[None, None, object]) -> None:

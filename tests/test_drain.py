@@ -175,6 +175,24 @@ async def test_sigterm_with_less_time_than_the_drain_takes(serve_app, connect):
     assert "Traceback" not in process.log
 
 
+@pytest.mark.parametrize("server", SERVERS[:2])
+async def test_a_server_that_stops_by_itself(serve_app, connect, server):
+    """Where uvicorn has had as many requests as it may, and stops without a signal, it does not wait for
+    streams that were taken over: they are drained."""
+    options = [*server.get("options", ()), "--limit-max-requests", "12"]
+    process = serve_app("apps.edge:edge", options=options, env={"SSE_EDGE_SINK": "auto"})
+    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(8)]
+    for _ in range(12):
+        await get(f"{process.url}/figures")
+    for client in clients:
+        goodbye = await client.until(lambda event: event.event == "edge-close")
+        assert goodbye.data == '{"reason": "drain"}'
+        assert await client.ended()
+    await process.exited(5)
+    assert process.log.count("ended: drain after") == 8
+    assert "Traceback" not in process.log
+
+
 async def test_sigterm_after_a_client_that_did_not_read(serve_app, connect):
     """A client that was let go of as slow does not keep the process from exiting.
 

@@ -44,7 +44,8 @@ class Hub:
     ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
     before its stream ends as ``slow``.  ``on_recheck`` is called with a stream whose right to its
     channels is to be asked again, ``on_closed`` with each whose response is over, when nothing of it is
-    left, and ``on_control`` with each message to all workers, or None when some may have been lost.
+    left, ``on_control`` with each message to all workers, or None when some may have been lost, and
+    ``on_stopping`` for each stream that the server waits for to stop.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Hub:
         on_recheck: Callable[[Stream], None] | None = None,
         on_closed: Callable[[Stream], None] | None = None,
         on_control: Callable[[bytes | None], None] | None = None,
+        on_stopping: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_recheck = on_recheck
         self._on_closed = on_closed
         self._on_control = on_control
+        self.stopping = on_stopping
         self.lifetime = lifetime
         self.bounds = bounds or Bounds()
         self.draining = False

@@ -31,6 +31,9 @@ class Owner(Protocol):
     def closed(self) -> None:
         """The response is over, however it ended: nothing can be sent any more."""
 
+    def stopping(self) -> None:
+        """The server stops, and waits for this response to end; not every server says so."""
+
 
 class Sink(Protocol):
     """Takes bytes at once and sends them as the client reads.  Only ``start`` and ``run`` wait."""

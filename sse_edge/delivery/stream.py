@@ -144,6 +144,11 @@ class Stream:
         if self._hub is not None:
             self._hub.close_stream(self)
 
+    def stopping(self) -> None:
+        """See ``Owner``."""
+        if self._hub is not None:
+            self._hub.stopping()
+
     def go_live(
         self, upto: Place | None, after: Place | None = None, meanwhile: Sequence[Heard] = ()
     ) -> None:

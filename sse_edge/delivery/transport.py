@@ -209,7 +209,9 @@ class HandoverSink(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._ask)
 
     def shutdown(self) -> None:
-        """uvicorn stops, and waits for its connections; when a stream ends is the drain's matter."""
+        """uvicorn stops, and waits for its connections: at a signal, and after so many requests."""
+        if self._owner is not None:
+            self._owner.stopping()
 
     # Inside
 
