@@ -969,8 +969,8 @@ async def test_what_a_stream_leaves_needs_no_garbage_collector(hub):
             hub.close_stream(stream, CLIENT_GONE)
         del stream
         await settle()
-        known = set(map(id, before))
-        left = [each for each in gc.get_objects() if isinstance(each, Feed | Stream) and id(each) not in known]
+        old = set(map(id, before))
+        left = [each for each in gc.get_objects() if isinstance(each, Feed | Stream) and id(each) not in old]
         assert left == []
     finally:
         gc.enable()
