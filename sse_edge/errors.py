@@ -50,10 +50,11 @@ class EventError(FieldError):
 class PublishError(EdgeError):
     """A publish did not succeed.
 
-    ``may_have_happened`` is True when the backend went away after the request was sent, so that the
-    event may or may not be out; False when it certainly is not.  Repeating the call with the same
-    ``dedupe_key`` is safe either way.  ``published`` are the ids of the first events of the same
-    call, as many as were confirmed one after the other: to repeat the others is to lose none.
+    ``published`` are the ids of the first events of the call, as many as certainly are out one after the
+    other: to repeat the others is to lose none.  ``may_have_happened`` is whether any of those others may be
+    out: because the backend went away after it was sent, or because it is in another partition than the one
+    that failed.  False: they certainly are not.  Repeating the call with the same ``dedupe_key`` is safe
+    either way.
     """
 
     def __init__(self, message: str, *, may_have_happened: bool, published: Sequence[str] = ()) -> None:

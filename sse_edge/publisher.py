@@ -54,11 +54,15 @@ class Publisher:
         *,
         dedupe_keys: Sequence[str | None] | None = None,
     ) -> list[str]:
-        """Publish ``(channel, text or Event)`` pairs in order, in one round trip; their ids.
+        """Publish ``(channel, text or Event)`` pairs, in order over all channels of a partition; their ids.
+
+        It takes one round trip, or one for each 500 events, in each partition.  No later call comes between.
 
         ``dedupe_keys``: one for each event, or None where it has none; see ``publish``.  A call whose
         connection is lost is tried once more if every event has a key.  All of it is checked before the
-        first event is published: raises EventError for bad input, and PublishError like ``publish``.
+        first event is published: raises EventError for bad input, and PublishError like ``publish``; its
+        ``published`` are the ids of the first events that are out, and ``may_have_happened`` is about the
+        others.
         """
         return await self._backend.publish(_outgoing_many(events, dedupe_keys))
 

@@ -247,6 +247,25 @@ async def test_revocations_in_a_cluster(cluster, partitions):
     await backend.close()
 
 
+async def test_a_cluster_primary_is_full(cluster):
+    """Events for the other primaries are out: the first of the call are named, others may be out."""
+    backend = RedisBackend(cluster.url, prefix="full:", partitions=6)
+    pairs = [(f"c{n}", "x") for n in range(30)]
+    events = Publisher(backend)
+    await events.publish_many(pairs)
+    full, _ = cluster.owner("full:{0}:clock")
+    full.cli("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with pytest.raises(PublishError, match="OOM") as caught:
+            await events.publish_many(pairs)
+    finally:
+        full.cli("CONFIG", "SET", "maxmemory", "0")
+        await backend.close()
+    owners = [cluster.owner(backend.partition(channel).names.clock)[0] for channel, _ in pairs]
+    assert len(caught.value.published) == owners.index(full)
+    assert caught.value.may_have_happened is True
+
+
 async def test_a_cluster_primary_is_killed(cluster):
     """When a primary dies its replica takes over; its partitions are reset where they may lack something."""
     async with Scene(cluster.url, prefix="kill:", partitions=6) as scene:

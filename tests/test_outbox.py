@@ -10,7 +10,7 @@ from ears import Ear, until
 from faulty import Proxy
 from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing
-from sse_edge.backends.redis.outbox import BATCH, BYTES, Outbox, Published
+from sse_edge.backends.redis.outbox import BATCH, BYTES, PART, Outbox, Published, outcomes
 from sse_edge.backends.redis.scripts import PUBLISH
 from sse_edge.backends.redis.server import CommandError
 from sse_edge.errors import EventError
@@ -63,7 +63,13 @@ def road():
 def publish(road):
     """``publish(*texts)``: a task that publishes them in one step."""
     outbox = Outbox(road, 60.0)
-    return lambda *texts: asyncio.create_task(outbox.publish([out(text) for text in texts]))
+    return lambda *texts: asyncio.create_task(outcome(outbox, *texts))
+
+
+async def outcome(outbox, *texts):
+    """What comes of publishing them in one step."""
+    (published,) = await outcomes([outbox.queue([out(text) for text in texts])])
+    return published
 
 
 async def test_who_comes_alone_does_not_wait(road, publish):
@@ -106,6 +112,66 @@ async def test_so_many_events_in_a_call(road, publish, steps, calls):
         assert len(texts) == count
         answer.set_result(None)
     assert [len((await each).places) for each in published] == steps
+
+
+async def test_a_large_step_goes_part_by_part(road, publish):
+    """Nothing of those who come later is between its parts, and it is told what came of all of them."""
+    large = publish(*map(str, range(2 * PART + 1)))
+    later = publish("later")
+    for number, count in enumerate((PART, PART, 2)):
+        texts, answer = await road.call(number)
+        assert len(texts) == count
+        answer.set_result(None)
+    assert texts == [str(2 * PART), "later"]
+    assert (await large) == Published([str(n) for n in range(2 * PART + 1)])
+    assert (await later).places == ["later"]
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_part_that_fails(road, publish, sent):
+    """What is before it is out, and what is after it is not sent."""
+    large = publish(*["x"] * (2 * PART + 1))
+    later = publish("later")
+    _, answer = await road.call(0)
+    answer.set_result(None)
+    _, answer = await road.call(1)
+    answer.set_exception(CommandError(OSError("away"), sent=sent))
+    published = await large
+    assert (len(published.places), published.error.sent) == (PART, sent)
+    texts, answer = await road.call(2)
+    assert texts == ["later"]
+    answer.set_result(None)
+    await later
+
+
+async def test_who_leaves_between_two_parts(road, publish):
+    """What is not sent yet is not published."""
+    large = publish(*["x"] * (2 * PART))
+    _, answer = await road.call(0)
+    later = publish("later")
+    await asyncio.sleep(0)
+    answer.set_result(None)
+    large.cancel()
+    texts, answer = await road.call(1)
+    assert texts == ["later"]
+    answer.set_result(None)
+    await later
+
+
+async def test_each_part_has_its_own_time(road):
+    """It begins when the part before it is out; who comes later has its own meanwhile."""
+    outbox = Outbox(road, 0.6)
+    large = asyncio.create_task(outcome(outbox, *["x"] * (PART + 1)))
+    _, answer = await road.call(0)
+    later = asyncio.create_task(outcome(outbox, *["y"] * PART))
+    await asyncio.sleep(0.3)
+    answer.set_result(None)
+    await road.call(1)
+    late = await later
+    assert late.error.sent is False
+    assert not large.done()
+    published = await large
+    assert (len(published.places), published.error.sent) == (PART, True)
 
 
 async def test_so_many_bytes_in_a_call(road, publish):
@@ -198,10 +264,10 @@ async def test_an_error_is_told_to_those_who_travelled(road, publish):
 async def test_who_was_sent_and_waits_too_long(road):
     """It may have been published; the call is given up, and who comes next is not kept waiting by it."""
     outbox = Outbox(road, 0.1)
-    sent = await outbox.publish([out("sent")])
+    sent = await outcome(outbox, "sent")
     assert sent.error.sent is True
     assert "no answer in time" in str(sent.error)
-    later = asyncio.create_task(outbox.publish([out("later")]))
+    later = asyncio.create_task(outcome(outbox, "later"))
     texts, answer = await road.call(1)
     assert texts == ["later"]
     assert road.calls[0][1].cancelled()
@@ -218,7 +284,7 @@ async def test_who_was_not_sent_and_waits_too_long(road):
 
     road.carry = stuck
     outbox = Outbox(road, 0.1)
-    outcomes = await asyncio.gather(*(outbox.publish([out(str(n))]) for n in range(3)))
+    outcomes = await asyncio.gather(*(outcome(outbox, str(n)) for n in range(3)))
     assert [outcome.error.sent for outcome in outcomes] == [False] * 3
     assert "slot not served" in str(outcomes[0].error)
 
@@ -289,6 +355,26 @@ async def test_the_order_of_each_caller(stats, backend):
         expected = [(f"{name} {n}", bare(place)) for n, place in enumerate(places[name])]
         assert [pair for pair in heard if pair[0].startswith(f"{name} ")] == expected
     await events._backend.close()
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+async def test_no_call_overtakes_an_earlier_one(stats, partitions):
+    """On each channel, however many events the earlier one has, and whatever partitions they fall into."""
+    backend = RedisBackend(stats.url, partitions=partitions)
+    events = Publisher(backend)
+    channels = [f"c{n}" for n in range(8)]
+    await events.publish_many([(channel, "loads") for channel in channels])
+    outcomes = await asyncio.gather(
+        events.publish_many([(channel, "1") for channel in channels]),
+        *(events.publish(channel, "2") for channel in channels),
+        events.publish_many([(channel, str(n)) for n in range(200) for channel in channels]),
+        *(events.publish(channel, "4") for channel in channels),
+    )
+    for n in range(8):
+        places = [*outcomes[0][n::8], outcomes[1 + n], *outcomes[9][n::8], outcomes[10 + n]]
+        ids = [Place.parse(place).id for place in places]
+        assert ids == sorted(set(ids))
+    await backend.close()
 
 
 async def test_one_by_one_is_a_call_each(stats, backend):
@@ -552,6 +638,7 @@ class TestOnTheWay:
             None,
         ]
         heard = kept(stats, "c")
+        assert heard == sorted(heard)  # what is repeated keeps its place before what came later
         assert len(heard) == len(dict(heard)) == (5 if direction == "replies" else 3)
         for data, outcome in zip(["0", "2", "later"], outcomes[::2], strict=True):
             assert dict(heard)[data] == bare(outcome)

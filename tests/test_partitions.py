@@ -1,14 +1,13 @@
 """Several orders of events: one place in all of them for each client, and a tag that names each of them."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
 from ears import Ear, out, said, until
-from sse_edge import PublishError, RedisBackend
-from sse_edge.backends.redis.partition import Published
+from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
-from sse_edge.backends.redis.server import CommandError
 from sse_edge.event import EventId, Place
 
 PARTS = 3
@@ -257,16 +256,28 @@ def test_the_longest_place_can_be_read():
     assert str(Place.parse(place)) == place
 
 
-async def test_what_is_published_when_one_partition_refuses(start, monkeypatch):
-    """Only the first events, as many as are out one after the other: to repeat the rest loses none."""
+@pytest.mark.parametrize("kind", [Publisher, SyncPublisher])
+@pytest.mark.parametrize(
+    ("order", "published", "may_have_happened"),
+    [
+        ([0, 1, 2, 0], 1, True),
+        ([1, 0], 0, True),
+        ([0, 0, 2, 1, 1], 3, False),
+        ([1, 1], 0, False),
+    ],
+)
+async def test_what_is_published_when_one_partition_refuses(
+    start, redis_server, kind, order, published, may_have_happened
+):
+    """The first events are named, as many as are out one after the other, and it is said whether any other
+    may be out."""
     backend, _, _ = await start()
     channels = apart(backend)
-
-    async def refuse(events):
-        return Published([], CommandError(OSError("away"), sent=False))
-
-    monkeypatch.setattr(backend.partition(channels[1]), "publish", refuse)
-    with pytest.raises(PublishError) as raised:
-        await backend.publish([out(channels[n], n) for n in (0, 1, 2, 0)])
-    assert len(raised.value.published) == 1
-    assert not raised.value.may_have_happened
+    redis_server.client().set(backend.partitions[1].names.stream(channels[1]), "somebody else's")
+    publish = Publisher(backend).publish_many
+    if kind is SyncPublisher:
+        publish = partial(asyncio.to_thread, SyncPublisher(backend).publish_many)
+    with pytest.raises(PublishError, match="WRONGTYPE") as raised:
+        await publish([(channels[n], str(n)) for n in order])
+    assert len(raised.value.published) == published
+    assert raised.value.may_have_happened is may_have_happened

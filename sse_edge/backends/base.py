@@ -193,7 +193,7 @@ class Backend(Protocol):
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """Number, keep and announce each event; their places, as clients see them, in the same order.
 
-        Raises PublishError; what it says holds for the first event that has no id.
+        On each channel none of a later call comes before those of an earlier one.  Raises PublishError.
         """
 
     async def cursor(self) -> Place:

@@ -124,7 +124,7 @@ class Desk:
                     [(each.key.channel, _data(each)) for each in publications]
                 )
         except PublishError as error:
-            # Which of them `published` are is not said where they are of several partitions.
+            # More than `published` may be out where they are of several partitions.
             state = MAYBE if error.may_have_happened or error.published else NEVER
             for each in publications:
                 each.state = state

@@ -19,7 +19,7 @@ from .cluster import ClusterServer
 from .credentials import Credentials
 from .leases import RedisLeases
 from .names import Names, stem
-from .outbox import Published
+from .outbox import outcomes
 from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber, joined
 from .revocations import RedisRevocations
@@ -29,9 +29,6 @@ from .url import parse
 from .windows import RedisWindows
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
-
-STEP = 500
-"""Events of ``publish_many`` in one step: Redis serves nobody else while a script runs."""
 
 
 class RedisBackend:
@@ -122,45 +119,33 @@ class RedisBackend:
         return await self._revocations.all(life)
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
-        """See ``Backend.publish``; events of one partition are one step, at most 500 at a time."""
+        """See ``Backend.publish``; events of one partition are one step."""
         check_keys(events, numbered=self.settings.kept is None or self.settings.kept.numbered)
         if len(events) == 1:  # as nearly always
-            published, error = await self._publish(self.partition(events[0].channel), events)
-            if error is not None:
-                raise _failed(error, [])
-            return published
-        ids: list[str | None] = [None] * len(events)
+            (published,) = await outcomes([self.partition(events[0].channel).queue(events)])
+            if published.error is not None:
+                raise _failed(published.error, [], may_have_happened=published.error.sent)
+            return published.places
         by_partition: dict[Partition, list[int]] = {}
         for place, event in enumerate(events):
             by_partition.setdefault(self.partition(event.channel), []).append(place)
-        for partition, places in by_partition.items():
-            for at in range(0, len(places), STEP):
-                batch = places[at : at + STEP]
-                published, error = await self._publish(partition, [events[place] for place in batch])
-                for place, id in zip(batch, published, strict=False):
-                    ids[place] = id
-                if error is not None:
-                    raise _failed(
-                        error, [id for id in takewhile(lambda id: id is not None, ids) if id is not None]
-                    )
-        return [id or "" for id in ids]
-
-    async def _publish(self, partition: Partition, events: Sequence[Outgoing]) -> Published:
-        """Publish; once more where a connection is lost in between and every event is known by its key."""
-        deadline = asyncio.get_running_loop().time() + self.settings.timeout
-        published = await partition.publish(events)
-        error = published.error
-        if error is None or not error.is_lost or any(event.dedupe_key is None for event in events):
-            return published
-        try:
-            async with asyncio.timeout_at(deadline):
-                again = await partition.publish(events)
-        except TimeoutError as late:
-            return Published([], CommandError(late, sent=True))
-        if again.error is None:
-            return again
-        # Whatever came of the second time, the first may have happened.
-        return again._replace(error=again.error.unsure())
+        # All are queued before anything is waited for: nothing that is called later comes between.
+        steps = [
+            partition.queue([events[place] for place in places]) for partition, places in by_partition.items()
+        ]
+        ids: dict[int, str] = {}
+        errors: dict[Partition, CommandError] = {}
+        for (partition, places), published in zip(by_partition.items(), await outcomes(steps), strict=True):
+            ids.update(zip(places, published.places, strict=False))
+            if published.error is not None:
+                errors[partition] = published.error
+        first = [ids[place] for place in takewhile(ids.__contains__, range(len(events)))]
+        if errors:
+            # Said of all events but the first ones.
+            may_have_happened = len(ids) > len(first) or any(error.sent for error in errors.values())
+            error = errors[self.partition(events[len(first)].channel)]
+            raise _failed(error, first, may_have_happened=may_have_happened)
+        return first
 
     async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
@@ -184,8 +169,8 @@ class RedisBackend:
             self._background.stop()
 
 
-def _failed(error: CommandError, published: Sequence[str]) -> PublishError:
-    failure = PublishError(str(error), may_have_happened=error.sent, published=published)
+def _failed(error: CommandError, published: Sequence[str], *, may_have_happened: bool) -> PublishError:
+    failure = PublishError(str(error), may_have_happened=may_have_happened, published=published)
     failure.__cause__ = error.__cause__
     return failure
 

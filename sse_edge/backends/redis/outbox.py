@@ -21,6 +21,9 @@ BYTES = 262_144
 """Bytes of events that travel in one call, unless a single step has more.  Redis copies each for every worker
 that listens."""
 
+PART = 500
+"""Events of one step in one call: those of a larger one are published part by part, call after call."""
+
 TRIES = 5
 """Times a step is sent with other settings before it fails: two workers may declare in turn."""
 
@@ -36,16 +39,30 @@ class Published(NamedTuple):
 
 
 class Step:
-    """Events of one caller, which are published in one step; it waits until ``deadline``."""
+    """Events of one caller, which are published with nothing of later callers between them: ``events`` is the
+    part whose turn it is, and waits until ``deadline``.  After a part that fails no other is sent.
+    """
 
-    __slots__ = ("alone", "deadline", "done", "events", "size", "tries")
+    __slots__ = (
+        "_places", "_timeout", "alone", "deadline", "done", "events", "outbox", "repeated", "size", "tries",
+        "whole",
+    )  # fmt: skip
 
-    def __init__(self, events: Sequence[Outgoing], done: asyncio.Future[Published], deadline: float) -> None:
-        self.events = events
-        self.done = done
-        self.deadline = deadline
-        self.size = sum([len(event.body) for event in events])
+    def __init__(self, outbox: Outbox, events: Sequence[Outgoing], timeout: float) -> None:
+        self.outbox = outbox
+        self.whole = events
+        self.done: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
         self.alone = False
+        self._timeout = timeout
+        self._places: list[str] = []
+        self._begin_part()
+
+    def _begin_part(self) -> None:
+        at = len(self._places)
+        self.events = self.whole if len(self.whole) <= PART else self.whole[at : at + PART]
+        self.size = sum([len(event.body) for event in self.events])
+        self.deadline = self.done.get_loop().time() + self._timeout
+        self.repeated = False
         self.tries = 0
 
     @property
@@ -53,15 +70,55 @@ class Step:
         """Whether somebody still wants to know what comes of it."""
         return not self.done.done()
 
+    @property
+    def begun(self) -> bool:
+        """Whether a part of it is published."""
+        return bool(self._places)
+
+    def may_repeat(self, error: CommandError) -> bool:
+        """Whether the part is to be sent once more: the connection was lost, and every event has a key."""
+        again = error.is_lost and not self.repeated
+        return again and all(event.dedupe_key is not None for event in self.events)
+
     def settle(self, published: Published) -> None:
-        """Tell what came of it."""
-        if not self.done.done():
-            self.done.set_result(published)
+        """Tell what came of the part; the step still waits if there is another."""
+        if self.done.done():
+            return
+        if self._places:
+            published = published._replace(places=[*self._places, *published.places])
+        if published.error is None:
+            if len(published.places) < len(self.whole):
+                self._places = published.places
+                self._begin_part()
+                return
+        elif self.repeated:
+            # Whatever came of the second time, the first may have happened.
+            published = published._replace(error=published.error.unsure())
+        self.done.set_result(published)
 
     def fail(self, error: Exception) -> None:
         """Tell that nothing came of it, and what the caller is to raise."""
         if not self.done.done():
             self.done.set_exception(error)
+
+
+async def outcomes(steps: Sequence[Step]) -> list[Published]:
+    """What came of each, once it is known of all; who is cancelled meanwhile waits for none of them any more.
+
+    Raises EventError for what the data set cannot take.
+    """
+    try:
+        if len(steps) == 1:
+            return [await steps[0].done]
+        settled = await asyncio.gather(*(step.done for step in steps), return_exceptions=True)
+    except asyncio.CancelledError:
+        for step in steps:
+            step.outbox.leave(step)
+        raise
+    for outcome in settled:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in settled if isinstance(outcome, Published)]
 
 
 class Carrier(Protocol):
@@ -95,7 +152,8 @@ class Outbox:
     """One call at a time.  Who publishes while none is under way does not wait; all who come while one is
     travel in the next, in the order in which they came, and each gets what came of its own events.
 
-    Each waits for ``timeout`` seconds at most.  A call goes on as long as anybody waits for it.
+    Each part of a step waits for ``timeout`` seconds at most.  A call goes on as long as anybody waits for
+    it.
     """
 
     def __init__(self, carrier: Carrier, timeout: float) -> None:
@@ -106,20 +164,21 @@ class Outbox:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def publish(self, events: Sequence[Outgoing]) -> Published:
-        """Publish events in one step.  Raises EventError for what the data set cannot take."""
+    def queue(self, events: Sequence[Outgoing]) -> Step:
+        """Events that are to be published after all that are queued already; see ``outcomes``."""
         loop = asyncio.get_running_loop()
-        step = Step(events, loop.create_future(), loop.time() + self._timeout)
+        step = Step(self, events, self._timeout)
         self._waiting.append(step)
         if self._task is None:
             self._task = loop.create_task(self._run())
         if self._timer is None:
             self._timer = loop.call_at(step.deadline, self._expire)
-        try:
-            return await step.done
-        except asyncio.CancelledError:
-            self._end_if_left()
-            raise
+        return step
+
+    def leave(self, step: Step) -> None:
+        """Nobody waits for it any more."""
+        step.done.cancel()
+        self._end_if_left()
 
     def take(self, steps: Sequence[Step]) -> list[Step]:
         """The steps of the next call, in their order, beginning with ``steps``."""
@@ -163,7 +222,10 @@ class Outbox:
             batch.steps = steps
             return
         for step in steps:
-            step.settle(Published([], error))
+            if step.may_repeat(error):
+                step.repeated = True  # and is put back
+            else:
+                step.settle(Published([], error))
 
     def _put_back(self, steps: Sequence[Step]) -> None:
         for step in reversed(steps):
@@ -176,16 +238,21 @@ class Outbox:
 
     def _expire(self) -> None:
         """Tell those whose time is over, and come again for the next."""
-        now, self._timer = asyncio.get_running_loop().time(), None
+        loop, self._timer = asyncio.get_running_loop(), None
+        now, deadlines = loop.time(), []
         batch = self._under_way
         sent = batch.steps if batch is not None else []
         for step in [*sent, *self._waiting]:
             if not step.waits:
                 continue
             if step.deadline > now:
-                self._timer = asyncio.get_running_loop().call_at(step.deadline, self._expire)
-                break
+                deadlines.append(step.deadline)
+                if not step.begun:
+                    break  # who is behind it came later; a part of a large one may end after all of them
+                continue
             step.settle(Published([], self._late(batch, was_sent=step in sent)))
+        if deadlines:
+            self._timer = loop.call_at(min(deadlines), self._expire)
         self._end_if_left()
 
     def _late(self, batch: Batch | None, *, was_sent: bool) -> CommandError:

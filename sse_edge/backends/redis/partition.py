@@ -98,9 +98,11 @@ class Partition:
 
     # Events
 
-    async def publish(self, events: Sequence[Outgoing]) -> Published:
-        """Number, keep and announce events in one step.  Raises EventError for a key where none is kept."""
-        return await self._outboxes.get().publish(events)
+    def queue(self, events: Sequence[Outgoing]) -> Step:
+        """Events that are to be numbered, kept and announced in one step; see ``outcomes``, which raises
+        EventError for a key where none is kept.
+        """
+        return self._outboxes.get().queue(events)
 
     def compose(self, steps: Sequence[Step]) -> tuple[Script, Sequence[str], Sequence[Argument]]:
         """See ``Carrier.compose``."""
@@ -108,7 +110,7 @@ class Partition:
             return PUBLISH, *self._numbered(steps)
         for step in steps:
             try:
-                check_keys(step.events, numbered=False)
+                check_keys(step.whole, numbered=False)
             except EventError as error:
                 step.fail(error)
         arguments: list[Argument] = [self.server.verbs.publish, self.version]
