@@ -23,13 +23,14 @@ MOST_CONNECTIONS = 1_000_000
 WORKER_BYTES = 64 * MIB
 """A worker without streams: 42 MiB measured, and some for the app."""
 
-WORKER_STREAM_BYTES = 17 * KIB
-"""An idle stream in a worker, with a channel of its own and a shared one: 16.6 KiB measured,
+WORKER_STREAM_BYTES = 5 * KIB
+"""An idle stream in a worker, with a channel of its own and a shared one: 4.5 KiB measured,
 ``loadtest/results/capacity-nginx.txt``."""
 
-PROXY_STREAM_BYTES = {"nginx": 35 * KIB, "caddy": 150 * KIB}
-"""A proxied TLS stream over HTTP/1.1: nginx 34.2 KiB at 3,000 streams (without TLS 15.5 KiB; 43.2 KiB over
-HTTP/2 with a connection for each), ``deploy/TUNING.md``; Caddy 150.3 KiB at 600 streams."""
+PROXY_STREAM_BYTES = {"nginx": 37 * KIB, "caddy": 150 * KIB}
+"""A proxied TLS stream over HTTP/1.1: nginx 36.7 KiB, the same run, and 34.2 KiB of 3,000 that were idle from
+their beginning (15.5 KiB without TLS; 43.2 KiB over HTTP/2 with a connection for each), ``deploy/TUNING.md``;
+Caddy 150.3 KiB at 600 streams."""
 
 PROXY_WORKER_BYTES = {"nginx": 10 * MIB, "caddy": 40 * MIB}
 """A proxy process without streams, rounded up."""
@@ -44,25 +45,25 @@ LEAST_ZONE = 10 * MIB
 """A zone of the shipped nginx.conf; a full one refuses everybody."""
 
 KERNEL_STREAM_BYTES = 14 * KIB
-"""Three sockets of a stream on this machine: 12.5 KiB, the same run, and their buffers when they are idle."""
+"""Three sockets of a stream on this machine: 11.7 KiB, the same run, and their buffers when they are idle."""
 
-WORKER_EVENT_SECONDS = 15e-6
-"""CPU of a worker per delivered event, one at a time: 14.6 µs beside a busy proxy, the same
+WORKER_EVENT_SECONDS = 11e-6
+"""CPU of a worker per delivered event, one at a time: 10.5 µs beside a busy proxy, the same
 run; in bursts 0.3."""
 
-PROXY_EVENT_SECONDS = {"nginx": 21e-6, "caddy": 35e-6}
-"""CPU of the proxy per delivered event over TLS, one at a time: 20.7 µs, the same run, and 34.4 µs."""
+PROXY_EVENT_SECONDS = {"nginx": 16e-6, "caddy": 35e-6}
+"""CPU of the proxy per delivered event over TLS, one at a time: 15.5 µs, the same run, and 34.4 µs."""
 
-WORKER_CONNECT_SECONDS = 0.65e-3
-"""CPU of a worker per new stream with limits in Redis, 940 a second: 0.65 ms, the same run."""
+WORKER_CONNECT_SECONDS = 0.46e-3
+"""CPU of a worker per new stream with limits in Redis, 1,300 a second: 0.46 ms, the same run."""
 
-PROXY_CONNECT_SECONDS = {"nginx": 0.57e-3, "caddy": 1.0e-3}
-"""CPU of the proxy per new stream with a full TLS handshake and a P-256 key: 0.57 ms, the same run; Caddy
+PROXY_CONNECT_SECONDS = {"nginx": 0.38e-3, "caddy": 1.0e-3}
+"""CPU of the proxy per new stream with a full TLS handshake and a P-256 key: 0.38 ms, the same run; Caddy
 1.0 ms at 1,000 streams."""
 
 REDIS_PUBLISH_SECONDS = 48e-6
 """CPU of Redis per published event, with append-only file, where several travel together: 48 µs measured.
-Each by itself from one publisher it is 129 µs, ``loadtest/results/capacity-nginx.txt``."""
+Each by itself from one publisher it is 69 µs, ``loadtest/results/capacity-nginx.txt``."""
 
 REDIS_BYTES = 8 * MIB
 """An empty Redis."""
