@@ -7,6 +7,7 @@ import pytest
 from ears import Ear, out, until
 from sse_edge import Publisher, RedisBackend
 from sse_edge.backends.redis import subscriber as module
+from sse_edge.backends.redis.outbox import outcomes
 
 
 @pytest.fixture(autouse=True)
@@ -167,7 +168,7 @@ async def test_a_permission_to_publish_that_is_missing_for_one_channel(private_r
     server = private_redis()
     server.cli("ACL", "SETUSER", "edge", "on", ">secret", "~sse:*", "resetchannels", "&sse:b", "+@all")
     backend = listen.backend(f"redis://edge:secret@127.0.0.1:{server.port}/0")
-    published = await backend.partitions[0].publish([out("b", "1"), out("a", "2")])
+    (published,) = await outcomes([backend.partitions[0].queue([out("b", "1"), out("a", "2")])])
     assert len(published.places) == 1
     assert published.error is not None
     assert not published.error.sent

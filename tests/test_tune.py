@@ -46,7 +46,7 @@ def invoke(*arguments):
         }),
         (50_000, {}, {"workers": 5, "backlog": 16_384, "proxy_workers": 2, "worker_connections": 77_824}),
         (100_000, {}, {"workers": 10, "backlog": 32_768, "proxy_workers": 4, "conntrack": 524_288}),
-        (10_000, {"rate": 100}, {"workers": 25, "publishes": 100_000}),
+        (10_000, {"rate": 100}, {"workers": 19, "publishes": 100_000}),
         (10_000, {"audience": 10_000}, {"publishes": 1, "history_memory": 100 * 560}),
         (10_000, {"rate": 0}, {"publishes": 0, "history_memory": 0, "cpu": 0}),
         (10_000, {"workers": 1}, {"workers": 1, "streams_after_loss": 10_000}),
@@ -108,7 +108,7 @@ def test_figures_that_are_defaults_elsewhere():
         ({"rate": -1}, "rate: must be events per second"),
         ({"rate": float("nan")}, "rate: must be events per second"),
         ({"audience": 0}, "audience: must be"),
-        ({"connections": 1_000_000, "rate": 1000}, "rate: needs 25000 workers, more than 512"),
+        ({"connections": 1_000_000, "rate": 1000}, "rate: needs 18334 workers, more than 512"),
     ],
 )
 def test_sizes_that_make_no_sense(given, message):

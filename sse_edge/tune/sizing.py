@@ -163,8 +163,8 @@ class Sizing:
 
     @property
     def memory_max(self) -> int:
-        """What one worker may have, full and then as much again for bursts."""
-        full = WORKER_BYTES + self.per_worker * WORKER_STREAM_BYTES
+        """What one worker may have: full, with its sockets, and as much again for bursts."""
+        full = WORKER_BYTES + self.per_worker * (WORKER_STREAM_BYTES + KERNEL_STREAM_BYTES)
         return _power_of_two(2 * full / MIB) * MIB
 
     @property
