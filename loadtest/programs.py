@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import random
 import shutil
@@ -88,6 +89,8 @@ def interruptible(main: Callable[[], int | None]) -> int | None:
     def interrupt(number: int, frame: object) -> None:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
+        # Of a task that it is raised in asyncio would say that nobody has retrieved it.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
     # Not Python's own: ``asyncio.Runner`` would cancel what runs in it, and that may end in time and go on.

@@ -1,6 +1,7 @@
 """Fixtures: real servers and a real browser, each ended for certain; scripted clients."""
 
 import asyncio
+import logging
 import os
 import subprocess
 
@@ -90,6 +91,23 @@ def pytest_xdist_make_scheduler(config, log):
             return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "sse_edge", "sse_edge.access")
+
+
+@pytest.fixture(autouse=True)
+def _loggers():
+    """What a test has these loggers set up to, as ``sse-edge serve`` does in its process, is over with it."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [
+        (each.level, each.handlers[:], each.filters[:], each.propagate, each.disabled) for each in loggers
+    ]
+    yield
+    for each, (level, handlers, filters, propagate, disabled) in zip(loggers, before, strict=True):
+        each.setLevel(level)
+        each.handlers[:], each.filters[:] = handlers, filters
+        each.propagate, each.disabled = propagate, disabled
 
 
 @pytest.fixture(scope="session")
