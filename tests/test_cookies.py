@@ -205,7 +205,22 @@ def test_signed_payload_of_the_right_shape():
     assert auth.identify(asking(signed(["u", "s", ["news"], END])), NOW).user == "u"
 
 
-@pytest.mark.parametrize("payload", [b"", b"!!!", base64_encode(b"\xff"), b".AAAA", base64_encode(b"{")])
+GOOD = json.dumps(["u", "s", ["news"], END]).encode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"!!!",
+        base64_encode(b"\xff"),
+        b".AAAA",
+        base64_encode(b"{"),
+        pytest.param(base64_encode(GOOD + b"x"), id="more behind it"),
+        pytest.param(base64_encode(GOOD + GOOD), id="twice"),
+        pytest.param(base64_encode(b"[" * 2900), id="deeper than Python goes"),
+    ],
+)
 def test_signed_but_unreadable(payload):
     """A good signature over no JSON at all raises nothing."""
     auth = SignedCookie(SECRET)

@@ -221,9 +221,13 @@ class SignedCookie:
         if content.startswith(b"."):
             return self._payload.load_payload(content)
         try:
-            return _read(_decoded(content).decode())[0]
-        except ValueError as error:
+            text = _decoded(content).decode()
+            said, end = _read(text)
+        except (ValueError, RecursionError) as error:
             raise BadData("not a session") from error
+        if end != len(text):
+            raise BadData("not a session")
+        return said
 
 
 def _decoded(text: bytes) -> bytes:
