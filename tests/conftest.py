@@ -9,8 +9,10 @@ import pytest
 
 pytest.register_assert_rewrite("servers")
 
+from faulty import Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
+from servers.deployments import RedisCluster  # noqa: E402
 from servers.processes import Processes, command, guard  # noqa: E402
 from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
@@ -127,6 +129,24 @@ def redis_url(redis_server):
     redis_server.resume()
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture
+async def proxy(redis_server, redis_url):
+    """A Proxy in front of the shared Redis."""
+    proxy = await Proxy(redis_server.port).start()
+    yield proxy
+    await proxy.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Three primaries for the tests of a module."""
+    cluster = RedisCluster(replicas=0)
+    try:
+        yield cluster.start()
+    finally:
+        cluster.close()
 
 
 @pytest.fixture

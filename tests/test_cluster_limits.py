@@ -8,7 +8,6 @@ import time
 import pytest
 
 from apps.capped import AUTH
-from faulty import Proxy
 from servers.deployments import RedisCluster, SentinelTrio
 from sse_edge import Identity, Limits, RedisBackend, SSEMiddleware
 from sse_edge.admission import limits as limits_module
@@ -143,14 +142,6 @@ async def edge():
     for middleware in made:
         await middleware.stop()
         await middleware._backend.close()
-
-
-@pytest.fixture
-async def proxy(redis_server, redis_url):
-    """A Proxy in front of the shared Redis."""
-    proxy = await Proxy(redis_server.port).start()
-    yield proxy
-    await proxy.close()
 
 
 @pytest.fixture

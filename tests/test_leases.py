@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from faulty import Proxy
-from servers.deployments import RedisCluster
 from sse_edge import RedisBackend
 from sse_edge.backends.leases import LocalLeases
 from sse_edge.backends.redis import leases as redis_leases
@@ -56,24 +54,6 @@ async def worker():
     for leases, server in made:
         await leases.close()
         await server.close()
-
-
-@pytest.fixture
-async def proxy(redis_server, redis_url):
-    """A Proxy in front of the shared Redis."""
-    proxy = await Proxy(redis_server.port).start()
-    yield proxy
-    await proxy.close()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Three primaries for the tests of this module."""
-    cluster = RedisCluster(replicas=0)
-    try:
-        yield cluster.start()
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(params=["memory", *(pytest.param(n, marks=pytest.mark.live) for n in ("redis", "cluster"))])

@@ -8,8 +8,6 @@ import secrets
 import pytest
 from limits.aio.storage import MemoryStorage
 
-from faulty import Proxy
-from servers.deployments import RedisCluster
 from sse_edge import Anonymous, Identity, Limits, RedisBackend, SignedCookie, SSEMiddleware
 from sse_edge.admission import limits as limits_module
 from sse_edge.admission.limits import ConnectRate, SharedConnectRate
@@ -60,6 +58,7 @@ class Worker:
         """Wait until whatever a fresh worker has to write is written."""
         await self.leases.acquire([("user:first", 1)])
         await eventually(lambda: self.leases.calls >= 2 and not self.leases._unwritten)
+        await self.leases.acquire([("user:second", 1)])  # and its answer is there: no call is under way
 
 
 @pytest.fixture
@@ -76,24 +75,6 @@ async def worker():
     for each in made:
         await each.leases.close()
         await each.backend.close()
-
-
-@pytest.fixture
-async def proxy(redis_server, redis_url):
-    """A Proxy in front of the shared Redis."""
-    proxy = await Proxy(redis_server.port).start()
-    yield proxy
-    await proxy.close()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Three primaries for the tests of this module."""
-    cluster = RedisCluster(replicas=0)
-    try:
-        yield cluster.start()
-    finally:
-        cluster.close()
 
 
 @pytest.fixture(params=["redis", "partitions", pytest.param("cluster", marks=pytest.mark.live)])

@@ -39,14 +39,6 @@ async def worker():
 
 
 @pytest.fixture
-async def proxy(redis_server, redis_url):
-    """A Proxy in front of the shared Redis."""
-    proxy = await Proxy(redis_server.port).start()
-    yield proxy
-    await proxy.close()
-
-
-@pytest.fixture
 def clock(monkeypatch):
     """The clock of what counts in this process; ``clock.now`` is where it stands still."""
     clock = SimpleNamespace(now=time.time())

@@ -11,7 +11,6 @@ import pytest
 
 import sse_edge.middleware
 from delivery import ListSink, ScriptedBackend, join, make_hub
-from faulty import Proxy
 from servers.sse import Decoder, get
 from sse_edge import (
     Anonymous,
@@ -85,14 +84,6 @@ async def edge():
 async def publisher(url):
     async with Publisher(url) as publisher:
         yield publisher
-
-
-@pytest.fixture
-async def proxy(redis_server, redis_url):
-    """A Proxy in front of the shared Redis."""
-    proxy = await Proxy(redis_server.port).start()
-    yield proxy
-    await proxy.close()
 
 
 @pytest.fixture
