@@ -54,10 +54,18 @@ class PublishError(EdgeError):
     other: to repeat the others is to lose none.  ``may_have_happened`` is whether any of those others may be
     out: because the backend went away after it was sent, or because it is in another partition than the one
     that failed.  False: they certainly are not.  Repeating the call with the same ``dedupe_key`` is safe
-    either way.
+    either way.  ``reason`` is ``"unconfirmed"``, or ``"finished"``: the channel has had its last event.
     """
 
-    def __init__(self, message: str, *, may_have_happened: bool, published: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_have_happened: bool,
+        published: Sequence[str] = (),
+        reason: str = "unconfirmed",
+    ) -> None:
+        self.reason = reason
         self.may_have_happened = may_have_happened
         self.published = list(published)
         super().__init__(message)

@@ -21,6 +21,12 @@ RESERVED_NAMES = frozenset({"error", "open"})
 EDGE = "edge-"
 """How the names of the edge's own events begin; no other event's name does."""
 
+FINISHED = b"\n: finished\n\n"
+"""How the last event of a channel ends: with a comment, which clients ignore and no other event has."""
+
+REOPENED = b": reopened\n\n"
+"""What follows it if the channel goes on all the same: no event, but numbered and kept like one."""
+
 MAX_RETRY_MS = 2_147_483_647
 """The longest reconnection time, in milliseconds: what a timer of a browser can be set to, 24 days."""
 
@@ -172,6 +178,11 @@ def encode(
 def without_id(frame: bytes) -> bytes:
     """An event's bytes without the id line that they may begin with."""
     return frame.partition(b"\n")[2] if frame.startswith(b"id: ") else frame
+
+
+def finishing(body: bytes) -> bytes:
+    """An event's bytes as those of its channel's last."""
+    return body[:-2] + FINISHED
 
 
 def comment(text: str = "") -> bytes:

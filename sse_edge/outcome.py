@@ -43,6 +43,7 @@ UNAUTHENTICATED = Refusal("unauthenticated", 401, "no valid session cookie")
 ORIGIN = Refusal("origin", 403, "this origin may not read streams here")
 FORBIDDEN = Refusal("forbidden", 403, "this channel may not be read by this user")
 NOT_FOUND = Refusal("not-found", 404, "there is no stream at this path")
+OVER = Refusal("finished", 204, "everything here has finished, and this client has had all of it")
 METHOD = Refusal("method", 405, "only GET, HEAD and OPTIONS are answered here")
 USER_LIMIT = Refusal("user-limit", 429, "too many open streams for this user", 5.0)
 IP_LIMIT = Refusal("ip-limit", 429, "too many open streams from this address", 5.0)
@@ -52,6 +53,7 @@ DRAINING = Refusal("draining", 503, "this server is about to stop", 2.0)
 BACKEND_DOWN = Refusal("backend-down", 503, "the event source cannot be reached at the moment", 5.0)
 
 REFUSALS: tuple[Refusal, ...] = (
+    OVER,
     BAD_REQUEST,
     UNAUTHENTICATED,
     ORIGIN,
@@ -84,6 +86,7 @@ MAX_DURATION = Ending("max-duration")
 SESSION_EXPIRED = Ending("session-expired")
 REVOKED = Ending("revoked")
 FORBIDDEN_SINCE = Ending("forbidden")
+FINISHED = Ending("finished")
 SLOW = Ending("slow", told=False)
 DRAIN = Ending("drain")
 BACKEND_LOST = Ending("backend-lost")
@@ -95,6 +98,7 @@ ENDINGS: tuple[Ending, ...] = (
     SESSION_EXPIRED,
     REVOKED,
     FORBIDDEN_SINCE,
+    FINISHED,
     SLOW,
     DRAIN,
     BACKEND_LOST,

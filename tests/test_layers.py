@@ -11,13 +11,14 @@ import sse_edge
 ROOT = Path(sse_edge.__path__[0])
 
 LAYERS = [
-    {"event", "outcome", "errors", "asgi", "identity", "pattern", "redaction", "logline"},
+    {"event", "outcome", "errors", "asgi", "identity", "pattern", "redaction", "logline", "stored"},
     {"admission", "delivery", "backends"},
     {
         "middleware",
         "worker",
         "lifespan",
         "publisher",
+        "writer",
         "refusals",
         "drain",
         "status",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ..errors import BackendError, EventError
-from ..event import EventId, Place
+from ..event import FINISHED, REOPENED, EventId, Place
 
 T = TypeVar("T")
 
@@ -55,6 +56,10 @@ class Replay(NamedTuple):
     resets: list[Reset]
     upto: Place | None
     reach: Mapping[str, EventId] = {}
+
+
+NO_FIRST: Mapping[str, int] = MappingProxyType({})
+"""Nothing of any channel comes first."""
 
 
 class Receiver(Protocol):
@@ -116,13 +121,20 @@ class Subscriber(Protocol):
     def unsubscribe(self, channels: Sequence[str]) -> None:
         """Undo one ``subscribe``."""
 
-    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
+    async def replay(
+        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay:
         """What was published on subscribed ``channels`` after ``after``, a client's place or what
         ``subscribe`` returned.
 
         A place in another data set is answered with resets.  With None nothing is owed, and ``upto`` says
-        where the stream begins.  Raises BackendError.
+        where the stream begins.  Of every channel then, and of one that is reset, the events are the last
+        ``first`` that history has (0 if it does not say), and the last one of a channel that is finished.
+        Raises BackendError.
         """
+
+    def finished(self, channels: Sequence[str]) -> Place | None:
+        """Where the last event of subscribed ``channels`` is, if all of them are finished; as far as is heard."""
 
 
 class Leases(Protocol):
@@ -193,7 +205,15 @@ class Backend(Protocol):
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """Number, keep and announce each event; their places, as clients see them, in the same order.
 
-        On each channel none of a later call comes before those of an earlier one.  Raises PublishError.
+        On each channel none of a later call comes before those of an earlier one.  A channel that is finished
+        takes none until its retention has passed; ``REOPENED`` is taken then, and changes nothing otherwise.
+        Raises PublishError.
+        """
+
+    async def recent(self, channel: str, count: int) -> list[tuple[Place, bytes]]:
+        """The last ``count`` events that history has of ``channel``, oldest first, each with its id line.
+
+        Raises BackendError.
         """
 
     async def cursor(self) -> Place:
@@ -232,8 +252,12 @@ class Outgoing(NamedTuple):
     dedupe_key: str | None = None
 
 
-def check_keys(events: Sequence[Outgoing], *, numbered: bool) -> None:
-    """Refuse a ``dedupe_key`` where nothing is kept to know it by.  Raises EventError."""
+def check_kept(events: Sequence[Outgoing], *, numbered: bool) -> None:
+    """Refuse what needs history where none is kept.  Raises EventError."""
+    if numbered:
+        return
     for event in events:
-        if event.dedupe_key is not None and not numbered:
+        if event.dedupe_key is not None:
             raise EventError("dedupe_key", "needs a backend that keeps history", event.dedupe_key)
+        if event.body.endswith((FINISHED, REOPENED)):
+            raise EventError("channel", "to finish it needs a backend that keeps history", event.channel)

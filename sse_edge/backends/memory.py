@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from ..event import NOWHERE, EventId, Place
-from .base import Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_keys
+from .base import Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
@@ -69,7 +69,7 @@ class MemoryBackend:
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""
-        check_keys(events, numbered=self.kept.numbered)
+        check_kept(events, numbered=self.kept.numbered)
         with self._lock:
             return [self._publish(event) for event in events]
 

@@ -12,7 +12,7 @@ from zlib import crc32
 
 from ...errors import ConfigError, PublishError
 from ...event import Place
-from ..base import Outgoing, Receiver, Subscriber, T, check_keys
+from ..base import Outgoing, Receiver, Subscriber, T, check_kept
 from ..retention import Retention, kept
 from .background import BackgroundLoop
 from .cluster import ClusterServer
@@ -120,7 +120,7 @@ class RedisBackend:
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step."""
-        check_keys(events, numbered=self.settings.kept is None or self.settings.kept.numbered)
+        check_kept(events, numbered=self.settings.kept is None or self.settings.kept.numbered)
         if len(events) == 1:  # as nearly always
             (published,) = await outcomes([self.partition(events[0].channel).queue(events)])
             if published.error is not None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from ...errors import EventError
-from ..base import Outgoing, check_keys
+from ..base import Outgoing, check_kept
 from ..retention import DEFAULT, Kept
 from .history import Asked, Cut, parse_cut
 from .names import Names
@@ -110,7 +110,7 @@ class Partition:
             return PUBLISH, *self._numbered(steps)
         for step in steps:
             try:
-                check_keys(step.whole, numbered=False)
+                check_kept(step.whole, numbered=False)
             except EventError as error:
                 step.fail(error)
         arguments: list[Argument] = [self.server.verbs.publish, self.version]
