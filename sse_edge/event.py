@@ -185,6 +185,12 @@ def finishing(body: bytes) -> bytes:
     return body[:-2] + FINISHED
 
 
+def reopens(frame: bytes) -> bool:
+    """Whether it is no event, but says that its channel goes on."""
+    # Not its end alone: the data of an event may read the same.
+    return without_id(frame) == REOPENED
+
+
 def comment(text: str = "") -> bytes:
     """A comment on the wire: keeps proxies from timing out, and clients ignore it."""
     return "".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n"

@@ -134,7 +134,7 @@ class Subscriber(Protocol):
         """
 
     def finished(self, channels: Sequence[str]) -> Place | None:
-        """Where the last event of subscribed ``channels`` is, if all of them are finished; as far as is heard."""
+        """Where the last event of subscribed ``channels`` is, if all of them are finished as far as is heard."""
 
 
 class Leases(Protocol):
@@ -259,5 +259,5 @@ def check_kept(events: Sequence[Outgoing], *, numbered: bool) -> None:
     for event in events:
         if event.dedupe_key is not None:
             raise EventError("dedupe_key", "needs a backend that keeps history", event.dedupe_key)
-        if event.body.endswith((FINISHED, REOPENED)):
+        if event.body == REOPENED or event.body.endswith(FINISHED):
             raise EventError("channel", "to finish it needs a backend that keeps history", event.channel)

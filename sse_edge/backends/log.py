@@ -8,30 +8,32 @@ from collections.abc import Sequence
 from itertools import islice
 from operator import itemgetter
 
-from ..event import EventId
+from ..event import EventId, reopens
 from .base import Entry, Numbered
 
 _ID = itemgetter(0, 1)
 
 
 class Log:
-    """Events above ``floor``, all of them, in order.
+    """Events above ``floor``, all of them, in order; and of those before it, what is known by chance.
 
     ``floor`` is the newest id about which the log can no longer say what was published up to it, and
     ``reason`` why: ``trimmed``, ``expired``, ``epoch``, or whatever its owner says.  ``previous`` is the
-    channel's last event before those it began with, where that is known.
+    channel's last event before those it began with, where that is known.  ``whole``: nobody has any event
+    that is older than these.
 
     What is kept are plain tuples of an id's two numbers and the bytes: unlike named ones they are not
     looked at again by every collection of garbage, and a worker keeps a hundred thousand of them.
     """
 
-    __slots__ = ("_kept", "floor", "previous", "reason", "size")
+    __slots__ = ("_kept", "floor", "previous", "reason", "size", "whole")
 
     def __init__(self, floor: EventId, reason: str, previous: EventId | None = None) -> None:
         self.floor = floor
         self.reason = reason
         self.previous = previous
         self.size = 0
+        self.whole = False
         self._kept: deque[Entry] | None = None  # an empty one takes more than all the rest
 
     @property
@@ -42,7 +44,7 @@ class Log:
     @property
     def head(self) -> EventId:
         """The newest id in the log, or its floor."""
-        return EventId(*self._kept[-1][:2]) if self._kept else self.floor
+        return max(EventId(*self._kept[-1][:2]), self.floor) if self._kept else self.floor
 
     @property
     def count(self) -> int:
@@ -70,8 +72,10 @@ class Log:
         while kept and (len(kept) > count or self.size > size):
             ms, n, frame = kept.popleft()
             self.size -= len(frame)
-            self.floor = EventId(ms, n)
-            self.reason = reason
+            self.whole = False
+            if (ms, n) > self.floor:
+                self.floor = EventId(ms, n)
+                self.reason = reason
 
     def covers(self, after: EventId) -> bool:
         """Whether all that was published after ``after`` is here."""
@@ -84,5 +88,16 @@ class Log:
         count = len(self._kept) - bisect_right(self._kept, after, key=_ID)
         # From the end, where they are: a log may have thousands.
         found = list(islice(reversed(self._kept), count))
+        found.reverse()
+        return found
+
+    def newest(self, count: int, upto: EventId | None = None) -> list[Entry]:
+        """The last ``count`` events up to ``upto``, oldest first; what says that its channel goes on is none."""
+        found: list[Entry] = []
+        for entry in reversed(self._kept or ()):
+            if len(found) >= count:
+                break
+            if (upto is None or entry[:2] <= upto) and not reopens(entry[2]):
+                found.append(entry)
         found.reverse()
         return found

@@ -6,7 +6,7 @@
 --       each of these its channel (1 is the first), body, the place of its dedupe key in KEYS (0: it has none),
 --       and '1' if it is its channel's last
 -- Returns {tag, for each event its id, or {error, 1 if it may have happened in part, else 0}}; of a step nothing
--- comes after an error.
+-- comes after an error.  The error of a channel that has had its last event begins with FINISHED.
 --
 -- This is the one script that runs for every event.  Each function that is made costs about as much as a
 -- command, hence only one.
@@ -20,8 +20,8 @@ if not steady then
 end
 steady = tonumber(string.match(steady, '^%d+'))
 
--- The newest id of each channel that had an event in this call.
-local newest = {}
+-- The newest id of each channel that had an event in this call, and of those that it finished.
+local newest, finished = {}, {}
 
 -- Ids of last_ms are noted as given out up to this n, so that one note does for all events of a call.
 local noted = 0
@@ -39,7 +39,7 @@ local function publish(place, body, dedupe, is_last)
     local stream, at = KEYS[1 + place], 2 + 3 * place
     local channel, ttl = ARGV[at], tonumber(ARGV[at + 2])
     -- The channel's previous id lets a worker see that an announcement went missing.  '-': unknown.
-    local previous, previous_ms, slack = newest[place], 0, 0
+    local previous, previous_ms, slack, is_over = newest[place], 0, 0, finished[place]
     if not previous then
         local entry = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
         previous, slack = entry and entry[1] or '-', math.ceil(ttl / 16)
@@ -47,6 +47,8 @@ local function publish(place, body, dedupe, is_last)
             -- Ids that rise, also where the clock was lost and its streams were not.
             local ms, n = string.match(previous, '^(%d+)-(%d+)$')
             previous_ms, n = tonumber(ms), tonumber(n)
+            -- A stream may live somewhat longer than its time; a channel is not finished for longer.
+            is_over = string.sub(entry[2][4], -13) == '\n: finished\n\n' and now_ms - previous_ms <= ttl
             if previous_ms > last_ms or (previous_ms == last_ms and n > last_n) then
                 last_ms, last_n, noted, steady = previous_ms, n, 0, previous_ms
             end
@@ -54,6 +56,12 @@ local function publish(place, body, dedupe, is_last)
         if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
             error('NOPERM no permission to ' .. announce .. ' on ' .. channel)
         end
+    end
+    local reopens = body == ': reopened\n\n'
+    if is_over and not reopens then
+        error({ err = 'FINISHED ' .. channel .. ' has had its last event' })
+    elseif reopens and not is_over then
+        return previous
     end
     if now_ms > last_ms then
         last_ms, last_n, noted = now_ms, 0, 0
@@ -79,7 +87,7 @@ local function publish(place, body, dedupe, is_last)
     if slack > 0 and (previous_ms <= steady or math.floor(previous_ms / slack) < math.floor(now_ms / slack)) then
         redis.call('PEXPIRE', stream, ttl + slack)
     end
-    newest[place] = event
+    newest[place], finished[place] = event, string.sub(body, -13) == '\n: finished\n\n'
     if dedupe then
         redis.call('SET', dedupe, event, 'PX', ttl)
     end

@@ -1,7 +1,8 @@
 -- Read what channels have kept, as one consistent cut.  Needs no write.
 --
 -- KEYS  clock, then streams
--- ARGV  for each stream, the id after which to read, and the last one ('+': all)
+-- ARGV  for each stream, the id after which to read, the last one ('+': all), and how many of the newest of those
+--       ('': all)
 -- Returns {cursor, tag, epoch, evicted, stuck, settings, changed, shortest,
 --          {{{id, {fields}}, …}, where there are none of those: the channel's last event before, or '-'}, …}
 
@@ -19,8 +20,17 @@ end
 local answer = { upto, tag, epoch, evicted, known_of('stuck', '0-0'), known_of('settings', ''),
     known_of('changed', '0-0'), known_of('shortest', '0') }
 for at = 2, #KEYS do
-    local after, last = ARGV[2 * at - 3], ARGV[2 * at - 2]
-    local entries = redis.call('XRANGE', KEYS[at], '(' .. after, last)
+    local after, last, count = ARGV[3 * at - 5], ARGV[3 * at - 4], ARGV[3 * at - 3]
+    local entries
+    if count == '' then
+        entries = redis.call('XRANGE', KEYS[at], '(' .. after, last)
+    else
+        entries = redis.call('XREVRANGE', KEYS[at], last, '(' .. after, 'COUNT', count)
+        for each = 1, math.floor(#entries / 2) do
+            local other = #entries + 1 - each
+            entries[each], entries[other] = entries[other], entries[each]
+        end
+    end
     local before = ''
     if #entries == 0 then
         local next = last ~= '+' and redis.call('XRANGE', KEYS[at], '(' .. after, '+', 'COUNT', 1)[1]
