@@ -23,10 +23,10 @@ def cut_of(
     return parse_cut([*place, str(shortest).encode(), *channels], asked)
 
 
-def log_of(after, entries=(), *, exists=1, before="", channel="c", upto=None, **known):
+def log_of(after, entries=(), *, exists=1, before="", channel="c", upto=None, newest=None, **known):
     before = before or (str(after) if exists and not entries else "-")
     given = [[entry(*each) for each in entries], before.encode()]
-    return cut_of([Asked(channel, after, upto)], [given], **known).logs[0]
+    return cut_of([Asked(channel, after, upto, newest)], [given], **known).logs[0]
 
 
 def id_of(ms, n=0):
@@ -96,10 +96,27 @@ def test_events_carry_their_id_line():
     ]
 
 
-def test_events_before_the_epoch_are_not_given():
-    """Events older than the epoch are not mixed with what is complete."""
+def test_events_before_the_epoch_prove_nothing():
+    """Events older than the epoch can be given first, and are nothing that a client can resume from."""
     log = log_of(ZERO, [("9800000-1", "-"), ("9900000-1", "9800000-1")], epoch="9850000-0")
-    assert [event.id for event in log.events] == [id_of(9_900_000, 1)]
+    assert (log.floor, log.reason) == (id_of(9_850_000, 0), "epoch")
+    assert [ms for ms, _, _ in log.since(log.floor)] == [9_900_000]
+    assert [ms for ms, _, _ in log.newest(5)] == [9_800_000, 9_900_000]
+
+
+@pytest.mark.parametrize(
+    ("after", "newest", "count", "whole"),
+    [
+        (ZERO, None, 2, True),
+        (ZERO, 3, 2, True),
+        (ZERO, 2, 2, False),  # there may be more
+        (id_of(9_700_000, 1), None, 2, False),
+    ],
+)
+def test_whether_there_is_anything_older(after, newest, count, whole):
+    """A log is known to have all that history has, if it was asked for from the beginning and has fewer."""
+    entries = [(f"98{n:05}-1", "9700000-1") for n in range(count)]
+    assert log_of(after, entries, newest=newest).whole == whole
 
 
 def test_the_cut():

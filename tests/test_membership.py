@@ -6,12 +6,13 @@ import pytest
 
 from sse_edge.backends.redis.channel import Channel, State
 from sse_edge.backends.redis.membership import Membership
+from sse_edge.backends.retention import Retention
 
 LINGER = 2.0
 
 
 def make(name):
-    return Channel(name, b"sse:" + name.encode(), Future(), 100)
+    return Channel(name, b"sse:" + name.encode(), Future(), Retention(100, 300.0))
 
 
 @pytest.fixture

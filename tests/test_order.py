@@ -30,6 +30,7 @@ from sse_edge.backends.redis.order import Order
 from sse_edge.backends.redis.partitions import PartitionedSubscriber
 from sse_edge.backends.redis.recent import Recent
 from sse_edge.backends.redis.ticks import Tick
+from sse_edge.backends.retention import Retention
 from sse_edge.errors import BackendError
 from sse_edge.event import ZERO, EventId, Place
 
@@ -88,7 +89,7 @@ class Line:
 
     def __init__(self, receiver, kind):
         self.redis = Redis()
-        self.members = Membership(lambda name: Channel(name, name.encode(), Future(), keep=100))
+        self.members = Membership(lambda name: Channel(name, name.encode(), Future(), Retention(100, 300.0)))
         self.recent = Recent(None)
         self.order = kind(receiver, self.recent, lambda channel: None)
         self.catching_up = None

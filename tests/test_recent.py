@@ -9,9 +9,10 @@ from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
 from sse_edge.backends.redis.channel import UNREAD, Channel, Gone
 from sse_edge.backends.redis.history import Cut
-from sse_edge.backends.redis.recent import Recent
+from sse_edge.backends.redis.recent import Lack, Recent, lacking, replayed
+from sse_edge.backends.retention import Retention
 from sse_edge.errors import BackendError
-from sse_edge.event import ZERO, EventId
+from sse_edge.event import REOPENED, ZERO, EventId, Place, finishing
 
 
 def at(n):
@@ -44,7 +45,7 @@ class History:
         return log.events[-1]
 
     async def read(self, asked):
-        self.reads.append([(one.channel, one.after.ms, one.upto.ms) for one in asked])
+        self.reads.append([(one.channel, one.newest or one.after.ms, one.upto.ms) for one in asked])
         logs = [self.answer(*one) for one in asked]
         cut = Cut(at(self.now), "abcde", "", logs)
         await self.open.wait()
@@ -52,12 +53,15 @@ class History:
             raise self.fail
         return cut
 
-    def answer(self, name, after, upto):
+    def answer(self, name, after, upto, newest):
         kept = self.kept.get(name, Log(ZERO, "epoch"))
         log = Log(after, "trimmed") if kept.covers(after) else Log(kept.floor, kept.reason)
         for ms, n, frame in kept.since(after):
             if (ms, n) <= upto:
                 log.append(((ms, n), frame))
+        log.whole = after == ZERO and (newest is None or log.count < newest)
+        if newest is not None:
+            log.trim(newest, 1_000_000)
         return log
 
 
@@ -68,7 +72,8 @@ def history():
 
 def settled(name, floor=ZERO, keep=100):
     """A channel that has been heard since ``floor``."""
-    channel = Channel(name, name.encode(), asyncio.get_running_loop().create_future(), keep)
+    ready = asyncio.get_running_loop().create_future()
+    channel = Channel(name, name.encode(), ready, Retention(keep, 1000.0))
     channel.settle(floor)
     return channel
 
@@ -77,6 +82,16 @@ def hear(recent, channel, each):
     """An announcement arrives."""
     channel.head = each.id
     recent.append(channel, *each)
+
+
+def lacks(channels, after):
+    """Those whose logs cannot say what came after a place."""
+    return list(lacking(channels, after, {}, after))
+
+
+async def complete(recent, channels, after):
+    """Streams ask for what is after a place."""
+    await recent.complete({channel: Lack(after) for channel in channels})
 
 
 def numbers(log, after=ZERO):
@@ -91,8 +106,8 @@ async def begun(history, reads=1):
 
 async def resume(recent, channel, after):
     """What a stream that comes back does."""
-    while recent.lacking([channel], after):
-        await recent.complete([channel], after)
+    while lacks([channel], after):
+        await complete(recent, [channel], after)
 
 
 async def test_many_ask_and_one_reads(history):
@@ -101,14 +116,14 @@ async def test_many_ask_and_one_reads(history):
     for n in (1, 2, 3):
         history.publish("a", n)
     channel = settled("a", at(3))
-    assert recent.lacking([channel], at(1)) == [channel]
+    assert lacks([channel], at(1)) == [channel]
     history.open.clear()
-    tasks = [asyncio.create_task(recent.complete([channel], at(1))) for _ in range(50)]
+    tasks = [asyncio.create_task(complete(recent, [channel], at(1))) for _ in range(50)]
     await asyncio.sleep(0)
     history.open.set()
     await asyncio.gather(*tasks)
     assert history.reads == [[("a", 1, 3)]]
-    assert recent.lacking([channel], at(1)) == []
+    assert lacks([channel], at(1)) == []
     assert numbers(channel.log) == [2, 3]
 
 
@@ -137,7 +152,7 @@ async def test_the_earliest_place_is_read_for_all(history):
     recent = Recent(history.read)
     channels = [settled(name, at(9)) for name in "abc"]
     tasks = [
-        asyncio.create_task(recent.complete([channels[n % 3], channels[(n + 1) % 3]], at(8 - n)))
+        asyncio.create_task(complete(recent, [channels[n % 3], channels[(n + 1) % 3]], at(8 - n)))
         for n in range(6)
     ]
     await asyncio.gather(*tasks)
@@ -172,9 +187,9 @@ async def test_what_is_being_read_is_not_read_again(history):
     history.publish("a", 1)
     history.publish("b", 2)
     history.open.clear()
-    first = asyncio.create_task(recent.complete([one], ZERO))
+    first = asyncio.create_task(complete(recent, [one], ZERO))
     await asyncio.sleep(0)
-    both = asyncio.create_task(recent.complete([one, two], ZERO))
+    both = asyncio.create_task(complete(recent, [one, two], ZERO))
     await begun(history, 2)
     history.open.set()
     await asyncio.gather(first, both)
@@ -206,7 +221,7 @@ async def test_a_stream_that_leaves_takes_nobody_along(history, gone):
     history.publish("a", 1)
     channel = settled("a", at(1))
     history.open.clear()
-    tasks = [asyncio.create_task(recent.complete([channel], ZERO)) for _ in range(3)]
+    tasks = [asyncio.create_task(complete(recent, [channel], ZERO)) for _ in range(3)]
     await asyncio.sleep(0)
     tasks[gone].cancel()
     await asyncio.sleep(0)
@@ -225,13 +240,13 @@ async def test_everybody_left_before_the_answer(history):
     history.publish("a", 1)
     channel = settled("a", at(1))
     history.open.clear()
-    task = asyncio.create_task(recent.complete([channel], ZERO))
+    task = asyncio.create_task(complete(recent, [channel], ZERO))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
     history.open.set()
     await asyncio.wait([channel.reading])
-    assert recent.lacking([channel], ZERO) == []
+    assert lacks([channel], ZERO) == []
 
 
 async def test_a_failed_read_fails_all_who_wait_and_is_tried_again(history):
@@ -241,13 +256,13 @@ async def test_a_failed_read_fails_all_who_wait_and_is_tried_again(history):
     channel = settled("a", at(1))
     history.fail = BackendError("down")
     history.open.clear()
-    tasks = [asyncio.create_task(recent.complete([channel], ZERO)) for _ in range(3)]
+    tasks = [asyncio.create_task(complete(recent, [channel], ZERO)) for _ in range(3)]
     await asyncio.sleep(0)
     history.open.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["down"] * 3
     history.fail = None
-    await recent.complete([channel], ZERO)
+    await complete(recent, [channel], ZERO)
     assert numbers(channel.log) == [1]
 
 
@@ -257,7 +272,7 @@ async def test_a_failed_read_that_nobody_waits_for(history):
     channel = settled("a")
     history.fail = BackendError("down")
     history.open.clear()
-    task = asyncio.create_task(recent.complete([channel], ZERO))
+    task = asyncio.create_task(complete(recent, [channel], ZERO))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -275,7 +290,7 @@ async def test_what_is_heard_meanwhile_is_neither_lost_nor_doubled(history):
     for n in (3, 4):  # heard, and in the answer too
         hear(recent, channel, history.publish("a", n))
     history.open.clear()
-    task = asyncio.create_task(recent.complete([channel], ZERO))
+    task = asyncio.create_task(complete(recent, [channel], ZERO))
     await begun(history)
     for n in (5, 6):  # heard, and not in the answer
         hear(recent, channel, history.publish("a", n))
@@ -291,14 +306,14 @@ async def test_what_was_let_go_of_while_it_was_read_is_no_hole(history):
     history.publish("a", 1)
     channel = settled("a", at(1))
     history.open.clear()
-    task = asyncio.create_task(recent.complete([channel], ZERO))
+    task = asyncio.create_task(complete(recent, [channel], ZERO))
     await begun(history)
     hear(recent, channel, history.publish("a", 2))
     recent.forget(channel)  # as _grown does when another channel needs the room
     history.open.set()
     await task
-    if recent.lacking([channel], ZERO):
-        await recent.complete([channel], ZERO)
+    if lacks([channel], ZERO):
+        await complete(recent, [channel], ZERO)
     assert numbers(channel.log) == [1, 2]
 
 
@@ -310,11 +325,11 @@ async def test_the_floor_and_the_reason_are_those_of_history(history, after):
         history.publish("a", n)
     history.kept["a"].trim(2, 1000)
     channel = settled("a", at(5))
-    await recent.complete([channel], at(after))
+    await complete(recent, [channel], at(after))
     assert (channel.log.floor, channel.log.reason) == (at(3), "trimmed")
     assert channel.gone == Gone(at(3), "trimmed")
     assert numbers(channel.log) == [4, 5]
-    assert recent.lacking([channel], at(1)) == []  # Redis has been asked, and cannot help
+    assert lacks([channel], at(1)) == []  # Redis has been asked, and cannot help
     assert not channel.log.covers(at(1))
 
 
@@ -325,11 +340,11 @@ async def test_what_is_gone_stays_known_when_the_log_is_let_go_of(history):
         history.publish("a", n)
     history.kept["a"].trim(2, 1000)
     channel = settled("a", at(5))
-    await recent.complete([channel], at(1))
+    await complete(recent, [channel], at(1))
     recent.forget(channel)
-    assert recent.lacking([channel], at(2)) == []
-    assert recent.lacking([channel], at(3)) == [channel]
-    await recent.complete([channel], at(3))
+    assert lacks([channel], at(2)) == []
+    assert lacks([channel], at(3)) == [channel]
+    await complete(recent, [channel], at(3))
     assert history.reads == [[("a", 1, 5)], [("a", 3, 5)]]
     assert numbers(channel.log) == [4, 5]
 
@@ -341,7 +356,7 @@ async def test_trimmed_below_what_was_heard(history):
     for n in range(2, 6):
         hear(recent, channel, history.publish("a", n))
     history.kept["a"].trim(2, 1000)
-    await recent.complete([channel], ZERO)
+    await complete(recent, [channel], ZERO)
     assert numbers(channel.log) == [2, 3, 4, 5]
     assert (channel.log.floor, channel.log.reason) == (at(1), "trimmed")
 
@@ -354,8 +369,8 @@ async def test_a_channel_keeps_its_newest(history):
         hear(recent, channel, event(n))
     assert numbers(channel.log) == [3, 4, 5]
     assert (channel.log.floor, channel.log.reason) == (at(2), UNREAD)
-    assert recent.lacking([channel], at(1)) == [channel]
-    assert recent.lacking([channel], at(2)) == []
+    assert lacks([channel], at(1)) == [channel]
+    assert lacks([channel], at(2)) == []
     assert recent._size == 30
 
 
@@ -365,10 +380,10 @@ async def test_a_channel_keeps_the_newest_of_what_is_read(history):
     for n in range(1, 9):
         history.publish("a", n)
     channel = settled("a", at(8), keep=3)
-    await recent.complete([channel], at(1))
+    await complete(recent, [channel], at(1))
     assert numbers(channel.log) == [6, 7, 8]
     assert (channel.log.floor, channel.log.reason) == (at(5), UNREAD)
-    assert recent.lacking([channel], at(1)) == [channel]
+    assert lacks([channel], at(1)) == [channel]
     assert channel.log.size == recent._size == 30
 
 
@@ -380,8 +395,8 @@ async def test_the_channels_share_their_bytes(history):
         hear(recent, channels[n % 3], event(n))
     hear(recent, channels[0], event(7))
     assert [numbers(channel.log) for channel in channels] == [[3, 6, 7], [], [2, 5]]
-    assert recent.lacking(channels, ZERO) == [channels[1]]
-    assert recent.lacking(channels, at(4)) == []
+    assert lacks(channels, ZERO) == [channels[1]]
+    assert lacks(channels, at(4)) == []
     assert recent._size == 50
 
 
@@ -392,10 +407,10 @@ async def test_what_is_read_counts_as_well(history):
         for n in range(1, 9):
             history.publish(name, n)
     channels = [settled(name, at(8)) for name in "ab"]
-    await recent.complete(channels, ZERO)
+    await complete(recent, channels, ZERO)
     assert sum(channel.log.size for channel in channels) == recent._size <= 100
     for channel in channels:
-        assert channel in recent.lacking(channels, ZERO) or numbers(channel.log) == list(range(1, 9))
+        assert channel in lacks(channels, ZERO) or numbers(channel.log) == list(range(1, 9))
 
 
 async def test_an_event_larger_than_all_room(history):
@@ -404,7 +419,7 @@ async def test_an_event_larger_than_all_room(history):
     channel = settled("a")
     hear(recent, channel, event(1, size=51))
     assert (recent._size, numbers(channel.log)) == (0, [])
-    assert recent.lacking([channel], ZERO) == [channel]
+    assert lacks([channel], ZERO) == [channel]
     hear(recent, channel, event(2))
     assert numbers(channel.log) == [2]
 
@@ -424,13 +439,13 @@ async def test_a_channel_that_settles_again_frees_its_bytes(history):
 async def resume_at_random(recent, history, published, channel, after):
     """A stream that comes back: what it is told is all there was, or it is truly gone."""
     for _ in range(4):  # the logs are too small for all who ask
-        if not recent.lacking([channel], after):
+        if not lacks([channel], after):
             break
-        await recent.complete([channel], after)
+        await complete(recent, [channel], after)
     if channel.log.covers(after):
         assert numbers(channel.log, after) == [m for m in published[channel] if m > after.ms]
         return "given"
-    if recent.lacking([channel], after):
+    if lacks([channel], after):
         return "apart"
     assert history.kept[channel.name].floor > after
     return "reset"
@@ -453,7 +468,7 @@ async def test_at_random(history, seed):
             history.open.clear() if rng.random() < 0.5 else history.open.set()
         after = EventId(rng.randrange(max(0, n - 30), n), 1)
         if rng.random() < 0.2:
-            tasks.append(asyncio.create_task(recent.complete(rng.sample(channels, 2), after)))
+            tasks.append(asyncio.create_task(complete(recent, rng.sample(channels, 2), after)))
         if rng.random() < 0.3:
             stream = resume_at_random(recent, history, published, rng.choice(channels), after)
             tasks.append(asyncio.create_task(stream))
@@ -472,3 +487,99 @@ async def test_at_random(history, seed):
     assert errors == []
     assert recent._asked == {}
     assert {"given", "reset"} <= set(map(str, outcomes))
+
+
+FIRST = [
+    # what history has ("f": the last event, "r": it says there that the channel goes on), from which place on
+    # that was heard, how many come first, what is given, and what is read (how many, up to where)
+    ("1 2 3 4 5", 6, 0, [], []),
+    ("1 2 3 4 5", 6, 1, [5], [(1, 5)]),
+    ("1 2 3 4 5", 6, 3, [3, 4, 5], [(3, 5)]),
+    ("1 2 3 4 5", 5, 3, [3, 4, 5], [(2, 4)]),
+    ("1 2 3 4 5", 1, 3, [3, 4, 5], []),
+    ("1 2 3 4 5", 6, 9, [1, 2, 3, 4, 5], [(9, 5)]),
+    ("1 2 3 4 5", 6, 1000, [1, 2, 3, 4, 5], [(20, 5)]),
+    ("", 1, 5, [], [(5, 0)]),
+    ("1 2 3f", 4, 0, [3], [(1, 3)]),
+    ("1 2 3f", 4, 2, [2, 3], [(2, 3)]),
+    ("1 2 3f 4r", 5, 0, [], []),
+    ("1 2 3f 4r", 5, 1, [3], [(1, 4), (0, 3)]),
+    ("1 2f 3r 4", 5, 2, [2, 4], [(2, 4), (0, 2)]),
+]
+
+
+def kept_as(text):
+    for each in text.split():
+        n = int(each.rstrip("rf"))
+        body = b"data: %d\n\n" % n
+        yield n, finishing(body) if each.endswith("f") else REOPENED if each.endswith("r") else body
+
+
+@pytest.mark.parametrize(("kept", "heard", "first", "given", "reads"), FIRST)
+async def test_what_comes_first(history, kept, heard, first, given, reads):
+    """Whoever has no place is given the newest events, and the end of what is finished; what is known is not
+    read."""
+    recent = Recent(history.read)
+    channel = settled("a", at(heard - 1) if heard > 1 else ZERO, keep=20)
+    history.kept["a"] = log = Log(ZERO, "epoch")
+    for n, body in kept_as(kept):
+        log.append((at(n), body))
+        if n >= heard:
+            hear(recent, channel, Numbered(at(n), body))
+        elif body.endswith(b": finished\n\n"):
+            channel.finished = at(n)
+        else:
+            channel.finished = None
+    now = Place(at(max([n for n, _ in kept_as(kept)], default=1)), "abcde")
+    while missing := lacking([channel], None, {"a": first}, now.id):
+        await recent.complete(missing)
+    replay = replayed([channel], None, now, {"a": first})
+    assert ([ms for ms, _, _ in replay.events], replay.resets) == (given, [])
+    assert [one[1:] for read in history.reads for one in read] == reads
+
+
+async def test_a_thousand_new_streams_read_once(history):
+    """All that open at the same time share the read, whatever each gets first."""
+    recent = Recent(history.read)
+    for n in range(1, 6):
+        history.publish("a", n)
+    channel = settled("a", at(5))
+
+    async def opened(first):
+        while missing := lacking([channel], None, {"a": first}, at(5)):
+            await recent.complete(missing)
+        return [ms for ms, _, _ in replayed([channel], None, Place(at(5), "abcde"), {"a": first}).events]
+
+    given = await asyncio.gather(*(opened(1 + n % 3) for n in range(1000)))
+    assert given == [[5], [4, 5], [3, 4, 5]] * 333 + [[5]]
+    assert history.reads == [[("a", 3, 5)]]
+
+
+@pytest.mark.parametrize(("age", "given"), [(999, [5]), (1000, [5]), (1001, [])])
+async def test_what_has_expired_is_not_given_first(history, age, given):
+    """Of a channel whose time has passed nothing is given, though its stream may live somewhat longer."""
+    recent = Recent(history.read)
+    history.publish("a", 5)
+    ready = asyncio.get_running_loop().create_future()
+    channel = Channel("a", b"a", ready, Retention(10, 1.0))
+    channel.settle(at(5), finished=at(5))
+    now = at(5 + age)
+    while missing := lacking([channel], None, {"a": 1}, now):
+        await recent.complete(missing)
+    replay = replayed([channel], None, Place(now, "abcde"), {"a": 1})
+    assert [ms for ms, _, _ in replay.events] == given
+    assert channel.is_finished(now) == bool(given)
+
+
+async def test_a_reset_is_followed_by_what_comes_first(history):
+    """Whoever cannot be told what it missed is given what a new stream is; other channels resume."""
+    recent = Recent(history.read)
+    for n in range(1, 9):
+        history.publish("ab"[n % 2], n)
+    history.kept["a"].trim(2, 1000)
+    channels = [settled(name, at(8)) for name in "ab"]
+    while missing := lacking(channels, at(3), {"a": 1, "b": 1}, at(8)):
+        await recent.complete(missing)
+    replay = replayed(channels, at(3), Place(at(8), "abcde"), {"a": 1, "b": 1})
+    assert [(reset.channel, reset.reason) for reset in replay.resets] == [("a", "trimmed")]
+    assert [ms for ms, _, _ in replay.events] == [5, 7, 8]

@@ -186,12 +186,12 @@ async def test_the_first_connection_is_lost_at_once(start, redis_server, monkeyp
     partition, client = subscriber._partition, redis_server.client()
     tick, ticks = partition.tick, 0
 
-    async def cut_off(worker, mark):
+    async def cut_off(*given):
         nonlocal ticks
         ticks += 1
         if ticks == 2:  # the channel is settled, and the subscriber not yet live
             client.client_kill_filter(_type="pubsub")
-        await tick(worker, mark)
+        return await tick(*given)
 
     monkeypatch.setattr(partition, "tick", cut_off)
     await subscriber.subscribe(["a"])
@@ -727,11 +727,11 @@ async def test_new_channels_do_not_starve_each_other(start, monkeypatch):
     partition, ticks = subscriber._partition, 0
     tick = partition.tick
 
-    async def slow(worker, mark):
+    async def slow(*given):
         nonlocal ticks
         ticks += 1
         await asyncio.sleep(0.01)  # the way to Redis and back
-        return await tick(worker, mark)
+        return await tick(*given)
 
     monkeypatch.setattr(partition, "tick", slow)
 

@@ -134,7 +134,7 @@ class Subscriber(Protocol):
         """
 
     def finished(self, channels: Sequence[str]) -> Place | None:
-        """Where the last event of subscribed ``channels`` is, if all of them are finished as far as is heard."""
+        """Where the last event of subscribed ``channels`` is, if all of them are known to be finished."""
 
 
 class Leases(Protocol):

@@ -42,6 +42,19 @@ class Log:
         return [Numbered(EventId(ms, n), frame) for ms, n, frame in self._kept or ()]
 
     @property
+    def latest(self) -> EventId | None:
+        """The newest event's id, if there is one."""
+        return EventId(*self._kept[-1][:2]) if self._kept else None
+
+    @property
+    def bound(self) -> EventId:
+        """Up to here is what is older than all events of the log, and not above its floor."""
+        if not self._kept or self._kept[0][:2] > self.floor:
+            return self.floor
+        ms, n, _ = self._kept[0]
+        return EventId(ms, n - 1)
+
+    @property
     def head(self) -> EventId:
         """The newest id in the log, or its floor."""
         return max(EventId(*self._kept[-1][:2]), self.floor) if self._kept else self.floor
@@ -92,7 +105,7 @@ class Log:
         return found
 
     def newest(self, count: int, upto: EventId | None = None) -> list[Entry]:
-        """The last ``count`` events up to ``upto``, oldest first; what says that its channel goes on is none."""
+        """The last ``count`` events up to ``upto``, oldest first; ``REOPENED`` is none."""
         found: list[Entry] = []
         for entry in reversed(self._kept or ()):
             if len(found) >= count:

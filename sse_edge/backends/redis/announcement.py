@@ -12,7 +12,10 @@ from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId
 _NOT_EVENTS = rf"(?!{EDGE}|(?:{'|'.join(sorted(RESERVED_NAMES))})\n)"
 # What encode() makes of an event without an id; first what most are.  Where a client ends a line, at CR too,
 # is looked at besides.
-_ONE_EVENT = rf"data: .*\n\n|(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+\n"
+_ONE_EVENT = (
+    rf"data: .*\n\n|: reopened\n\n|"
+    rf"(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+(?:: finished\n)?\n"
+)
 # As strict as EventId.parse: a number in another spelling would be another text, and a huge one would put
 # every later event in the past.
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"

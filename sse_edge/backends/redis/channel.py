@@ -7,7 +7,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...event import ZERO, EventId
+from ..base import Entry
 from ..log import Log
+from ..retention import Retention
 
 UNREAD = "unread"
 """A log's reason for its floor: what is below was not read here; Redis may still have it."""
@@ -42,29 +44,31 @@ class Channel:
     it was announced; empty where it was not, or nobody wants to hear what follows on from it.  ``ready`` is
     done once it is settled, and then let go of: everything above the log's floor was heard, or is made good
     after a lost connection.  ``gone`` has the floor below which Redis itself has nothing any more, as far as
-    it was read.  ``keep`` is how many events its log holds at most.
+    it was read.  ``retention`` bounds what its log holds.  ``finished`` is its last event, if it has had it.
     """
 
     __slots__ = (
         "count",
+        "finished",
         "gone",
         "idle_since",
-        "keep",
         "last",
         "log",
         "name",
         "reading",
         "ready",
+        "retention",
         "said",
         "state",
         "wire",
     )
 
-    def __init__(self, name: str, wire: bytes, ready: asyncio.Future[None], keep: int) -> None:
+    def __init__(self, name: str, wire: bytes, ready: asyncio.Future[None], retention: Retention) -> None:
         self.name = name
         self.wire = wire
         self.ready: asyncio.Future[None] | None = ready
-        self.keep = keep
+        self.retention = retention
+        self.finished: EventId | None = None
         self.state = State.WANTED
         self.count = 0
         self.idle_since = 0.0
@@ -88,9 +92,10 @@ class Channel:
         """Whether everything above the log's floor is heard, or will be made good."""
         return self.ready is None
 
-    def settle(self, floor: EventId) -> None:
-        """From ``floor`` on everything is heard."""
+    def settle(self, floor: EventId, finished: EventId | None = None) -> None:
+        """From ``floor`` on everything is heard; before it was its last event, if it is ``finished``."""
         self.restart(floor)
+        self.finished = finished
         if self.ready is not None:
             self.ready.set_result(None)
             self.ready = None
@@ -100,3 +105,20 @@ class Channel:
         self.log = Log(floor, UNREAD)
         self.last, self.said = floor, b""  # many channels settle at one place, and share it
         self.gone = NOTHING_GONE
+        self.finished = None
+
+    def is_finished(self, now: EventId) -> bool:
+        """Whether it has had its last event, and history still has it."""
+        return self.finished is not None and not self._has_expired(self.finished, now)
+
+    def newest(self, count: int, now: EventId, log: Log | None = None) -> list[Entry]:
+        """Its last ``count`` events, as far as they are known, up to the place ``now``."""
+        log = log or self.log
+        latest = log.latest
+        if latest is None or self._has_expired(latest, now):
+            return []
+        return log.newest(count, now)
+
+    def _has_expired(self, latest: EventId, now: EventId) -> bool:
+        # Exactly, though Redis keeps it a little longer: all workers are to say the same.
+        return now.ms - latest.ms > self.retention.ms

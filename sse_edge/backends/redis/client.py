@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 from ...errors import ConfigError, PublishError
-from ...event import Place
+from ...event import EventId, Place, without_id
 from ..base import Outgoing, Receiver, Subscriber, T, check_kept
 from ..retention import Retention, kept
 from .background import BackgroundLoop
@@ -23,7 +23,7 @@ from .outbox import outcomes
 from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber, joined
 from .revocations import RedisRevocations
-from .server import CommandError, SentinelServer, Server, SingleServer
+from .server import CommandError, FinishedError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
 from .url import parse
 from .windows import RedisWindows
@@ -147,6 +147,21 @@ class RedisBackend:
             raise _failed(error, first, may_have_happened=may_have_happened)
         return first
 
+    async def recent(self, channel: str, count: int) -> list[tuple[Place, bytes]]:
+        """See ``Backend.recent``; of several partitions these are places for who hears this channel alone."""
+        partition = self.partition(channel)
+        others = [each for each in self.partitions if each is not partition]
+        cuts = await asyncio.gather(*(each.read([]) for each in others))
+        _, tag, events = await partition.recent(channel, count)
+        tags = dict(zip(others, (cut.tag for cut in cuts), strict=True)) | {partition: tag}
+        places = [
+            Place(EventId(ms, n), joined([tags[each] for each in self.partitions])) for ms, n, _ in events
+        ]
+        return [
+            (place, place.line() + without_id(frame))
+            for place, (_, _, frame) in zip(places, events, strict=True)
+        ]
+
     async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
         cuts = await asyncio.gather(*(partition.read([]) for partition in self.partitions))
@@ -170,7 +185,10 @@ class RedisBackend:
 
 
 def _failed(error: CommandError, published: Sequence[str], *, may_have_happened: bool) -> PublishError:
-    failure = PublishError(str(error), may_have_happened=may_have_happened, published=published)
+    reason = "finished" if isinstance(error, FinishedError) else "unconfirmed"
+    failure = PublishError(
+        str(error), may_have_happened=may_have_happened, published=published, reason=reason
+    )
     failure.__cause__ = error.__cause__
     return failure
 

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ...errors import BackendError
-from ...event import EventId, Place
+from ...event import ZERO, EventId, Place
 from ..base import Numbered
 from ..log import Log
 from ..retention import DEFAULT, Kept
 
 
 class Asked(NamedTuple):
-    """A channel whose events after an id are wanted, up to another (None: all)."""
+    """A channel whose events are wanted after an id, up to another, the ``newest`` of them (None: all)."""
 
     channel: str
-    after: EventId
+    after: EventId = ZERO
     upto: EventId | None = None
+    newest: int | None = None
 
 
 class Known(NamedTuple):
@@ -53,14 +54,16 @@ def parse_cut(answer: Sequence[Any], asked: Sequence[Asked]) -> Cut:
     logs = []
     for one, (entries, before) in zip(asked, channels, strict=True):
         if kept.numbered:
-            logs.append(_log(tag.decode(), entries, before, known, kept.of(one.channel).ms))
+            log = _log(tag.decode(), entries, before, known, kept.of(one.channel).ms)
+            log.whole = one.after == ZERO and (one.newest is None or len(entries) < one.newest)
+            logs.append(log)
         else:
             logs.append(Log(known.upto, "gap"))
     return Cut(known.upto, tag.decode(), settings.decode(), logs)
 
 
 def _log(tag: str, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: int) -> Log:
-    """One channel's log, with the floor that its entries prove.
+    """One channel's log, with the floor that its entries prove; what is older is kept all the same.
 
     A stream lives ``ttl_ms`` after its newest event.  So a channel without one had no event in that
     time, and neither had it before an event that does not know its previous one; but that proves
@@ -82,7 +85,6 @@ def _log(tag: str, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: 
         floor, reason = last, "trimmed"
     if known.epoch > floor:
         floor, reason = known.epoch, "epoch"
-        events = [event for event in events if event.id > known.epoch]
     log = Log(floor, reason, last)
     for event in events:
         log.append(event)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ...errors import BackendError
-from ...event import EventId, Place, without_id
+from ...event import FINISHED, EventId, Place, without_id
 from ..base import CONTROL, Numbered, Receiver, Reset
 from ..log import Log
 from .announcement import NONE, Announcement, number
@@ -133,10 +134,10 @@ class Order:
         if tick.history != self._history:
             raise BackendError("Redis was synchronised with another server")
         self._advance(tick.id)
-        for channel in tick.settling:
+        for place, channel in enumerate(tick.settling):
             if channel.state is not LEFT and not channel.settled:
                 self._recent.forget(channel)
-                channel.settle(tick.id)
+                channel.settle(tick.id, tick.finished.get(place))
 
     def _pass_on(self, channel: Channel, id: EventId, frame: bytes) -> None:
         channel.head = id
@@ -197,23 +198,34 @@ class Order:
             if log.previous is not None and after >= log.previous > channel.head
         ]
 
-    def recover(self, upto: EventId, found: Sequence[tuple[Channel, EventId, Log]]) -> Iterator[None]:
+    @property
+    def stale(self) -> list[Channel]:
+        """Channels to be reset because Redis holds another data set: their newest event is to be read."""
+        return list(self._stale)
+
+    def recover(
+        self,
+        upto: EventId,
+        found: Sequence[tuple[Channel, EventId, Log]],
+        newest: Mapping[Channel, Log] = MappingProxyType({}),
+    ) -> Iterator[None]:
         """Deliver what was published up to the tick ``upto`` while it could not be heard: the logs of the
         channels that ``begin`` named, after the ids that it gave.  Where that cannot be proven to be all,
-        the channel is reset.
+        the channel is reset; and if it is finished, its last event delivered, so that no stream waits for it.
+        ``newest`` are the logs of those that are ``stale``.
 
         What is newer is announced, because every channel was confirmed before the tick.
         """
         lost = self.position
         missed: list[tuple[Numbered, Channel]] = []
         for channel in list(self._stale):
-            self._reset(channel, "epoch", upto)
+            self._reset(channel, "epoch", upto, newest.get(channel))
             yield
         for channel, after, log in found:
             if log.covers(after):
                 missed += [(event, channel) for event in log.events if event.id <= upto]
             else:
-                self._reset(channel, log.reason, upto)
+                self._reset(channel, log.reason, upto, log)
             yield
         missed.sort(key=lambda pair: pair[0].id)
         for event, channel in missed:
@@ -237,7 +249,8 @@ class Order:
                     self._pass_on_missed(channel, event, lost)
             channel.head = max(channel.head, upto)
         else:
-            self._reset(channel, log.reason, upto if self.position is None else max(upto, self.position))
+            head = upto if self.position is None else max(upto, self.position)
+            self._reset(channel, log.reason, head, log)
 
     def drain(self) -> Iterator[None]:
         """Let what is held take its turn, up to the next gap.  Raises like ``tick``."""
@@ -251,12 +264,18 @@ class Order:
         if self.gap is None:
             self._held = None
 
-    def _reset(self, channel: Channel, reason: str, head: EventId) -> None:
+    def _reset(self, channel: Channel, reason: str, head: EventId, log: Log | None) -> None:
         self._stale.discard(channel)
-        if channel.state is not LEFT:
-            self._recent.forget(channel)
-            channel.restart(head)
-            self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag)))
+        if channel.state is LEFT:
+            return
+        self._recent.forget(channel)
+        channel.restart(head)
+        self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag)))
+        if log is not None:
+            for ms, n, frame in log.newest(1, head):
+                if frame.endswith(FINISHED) and (ms, n) == log.latest:
+                    self._recent.append(channel, (ms, n), frame)
+                    self._receiver.deliver(channel.name, EventId(ms, n), frame)
 
     def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
         if channel.state is LEFT or event.id <= channel.head:

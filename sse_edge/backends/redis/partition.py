@@ -10,14 +10,15 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from ...errors import EventError
-from ..base import Outgoing, check_kept
+from ...event import EventId
+from ..base import Entry, Outgoing, check_kept
 from ..retention import DEFAULT, Kept
 from .history import Asked, Cut, parse_cut
 from .names import Names
 from .outbox import Batch, Outbox, Published, Step
 from .permissions import asked, for_events, for_limits, said
 from .scripts import ANNOUNCE, DECLARE, PERMITTED, PUBLISH, READ, TICK, Script
-from .server import Argument, CommandError, PerLoop, Server
+from .server import Argument, CommandError, FinishedError, PerLoop, Server
 
 logger = logging.getLogger("sse_edge")
 
@@ -163,21 +164,36 @@ class Partition:
                 step.settle(_published(step, outcomes, f".{tag}" if tag else ""))
 
     async def read(self, channels: Sequence[Asked]) -> Cut:
-        """Each channel's log after an id of its own.  Raises CommandError."""
+        """Each channel's log of what is asked for.  Raises CommandError."""
         keys = [self.names.clock, *(self.names.stream(one.channel) for one in channels)]
-        ranges = [str(bound or "+") for one in channels for bound in (one.after, one.upto)]
+        ranges = [str(said) for one in channels for said in (one.after, one.upto or "+", one.newest or "")]
         answer = await self._run(READ, keys, ranges)
         cut = parse_cut(answer, channels)
         self._adopt(cut.settings)
         return cut
 
-    async def tick(self, worker: str, mark: str) -> str:
-        """Announce a cursor and a mark to ``worker``; what Redis says to writes while it takes none.
+    async def recent(self, channel: str, count: int) -> tuple[EventId, str, list[Entry]]:
+        """The last ``count`` events of a channel, as of which place, and in which data set.
+
+        Raises CommandError.
+        """
+        cut = await self.read([Asked(channel, newest=count)])
+        if not cut.logs[0].whole and len(cut.logs[0].newest(count)) < count:
+            cut = await self.read([Asked(channel)])  # not all of those were events
+        (log,), latest = cut.logs, cut.logs[0].latest
+        has_expired = latest is None or cut.upto.ms - latest.ms > self.kept.of(channel).ms
+        return cut.upto, cut.tag, [] if has_expired else log.newest(count)
+
+    async def tick(self, worker: str, mark: str, channels: Sequence[str] = ()) -> str:
+        """Announce a cursor and a mark to ``worker``, and which of ``channels`` are finished; what Redis says
+        to writes while it takes none.
 
         Raises CommandError.
         """
         answer = await self._run(
-            TICK, [self.names.clock], [self.server.verbs.publish, self.names.worker(worker), mark]
+            TICK,
+            [self.names.clock, *map(self.names.stream, channels)],
+            [self.server.verbs.publish, self.names.worker(worker), mark],
         )
         return str(answer.decode(errors="replace"))
 
@@ -208,6 +224,8 @@ def _published(step: Step, outcomes: Iterator[Any], suffix: str) -> Published:
     for outcome in islice(outcomes, len(step.events)):
         if isinstance(outcome, list):
             text, in_part = outcome
+            if text.startswith(b"FINISHED "):
+                return Published(places, FinishedError(step.events[len(places)].channel))
             return Published(places, CommandError.answered(text, sent=bool(in_part)))
         places.append(outcome.decode() + suffix)
     return Published(places)

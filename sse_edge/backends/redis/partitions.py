@@ -9,7 +9,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from ...event import NOWHERE, ZERO, EventId, Place, without_id
-from ..base import Receiver, Replay, Reset
+from ..base import NO_FIRST, Receiver, Replay, Reset
 from .retelling import Retelling
 from .subscriber import RedisSubscriber
 
@@ -155,12 +155,24 @@ class PartitionedSubscriber:
         for ear, names in self._groups(channels).items():
             ear.unsubscribe(names)
 
-    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
+    def finished(self, channels: Sequence[str]) -> Place | None:
+        """See ``Subscriber.finished``."""
+        ends: list[EventId] = []
+        for ear, names in self._groups(channels).items():
+            end = ear.finished(names)
+            if end is None:
+                return None
+            ends.append(end.id)
+        return self._place_of(max(ends))
+
+    async def replay(
+        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay:
         """See ``Subscriber.replay``."""
         # Not the position afterwards: while one partition is waited for, the others' events go on.
         begin = self.position
         groups = self._groups(channels)
-        replays = await self._replays(groups, after)
+        replays = await self._replays(groups, after, first)
         resets = [reset for replay in replays for reset in replay.resets]
         uptos = [replay.upto.id for replay in replays if replay.upto is not None]
         if len(uptos) < len(replays):
@@ -182,16 +194,17 @@ class PartitionedSubscriber:
         )
 
     async def _replays(
-        self, groups: Mapping[RedisSubscriber, Sequence[str]], after: Place | None
+        self, groups: Mapping[RedisSubscriber, Sequence[str]], after: Place | None, first: Mapping[str, int]
     ) -> list[Replay]:
         """Each partition's part; again of those that reset something while the others were waited for."""
         answers: dict[RedisSubscriber, tuple[Replay, int]] = {}
 
         async def ask(ear: RedisSubscriber) -> None:
-            answers[ear] = await ear.replay(groups[ear], self._part(ear, after)), self._resets[ear]
+            replay = await ear.replay(groups[ear], self._part(ear, after), first)
+            answers[ear] = replay, self._resets[ear]
 
         while asked := [ear for ear in groups if ear not in answers or answers[ear][1] != self._resets[ear]]:
-            at_hand = {ear: ear.at_hand(groups[ear], self._part(ear, after)) for ear in asked}
+            at_hand = {ear: ear.at_hand(groups[ear], self._part(ear, after), first) for ear in asked}
             answers |= {
                 ear: (known, self._resets[ear]) for ear, known in at_hand.items() if known is not None
             }

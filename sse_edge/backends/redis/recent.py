@@ -5,15 +5,44 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
-from ...event import EventId, Place
-from ..base import Entry, Replay, Reset
+from ...event import FINISHED, ZERO, EventId, Place
+from ..base import NO_FIRST, Entry, Replay, Reset
 from ..log import Log
 from .channel import UNREAD, Channel, Gone
 from .history import Asked, Cut
 
+NOTHING_APART: Mapping[Channel, Log] = MappingProxyType({})
+
 RECENT_BYTES = 33_554_432
 """Bytes of recent events kept per worker, over all channels."""
+
+
+class Lack(NamedTuple):
+    """What a log lacks: events after an id (None: none), and so many of the ``newest`` (0: none)."""
+
+    after: EventId | None
+    newest: int = 0
+
+    def joined(self, other: Lack) -> Lack:
+        """As much as satisfies both."""
+        if self.after is None and other.after is None:
+            return Lack(None, max(self.newest, other.newest))
+        if self.newest or other.newest:
+            return Lack(ZERO)
+        return Lack(min(each.after for each in (self, other) if each.after is not None))
+
+    def is_beneath(self, log: Log) -> bool:
+        """Whether there is anything to be read, below what ``log`` has."""
+        return self.after is None or self.after < log.floor or self.after == ZERO
+
+    def asked(self, channel: str, upto: EventId | None = None) -> Asked:
+        """What is to be read, up to an id."""
+        if self.after is None:
+            return Asked(channel, ZERO, upto, self.newest)
+        return Asked(channel, self.after, upto)
 
 
 class Recent:
@@ -27,15 +56,17 @@ class Recent:
         self._size_limit = size
         self._size = 0
         self._order: OrderedDict[Channel, None] = OrderedDict()
-        self._asked: dict[Channel, EventId] = {}
+        self._asked: dict[Channel, Lack] = {}
 
     def append(self, channel: Channel, id: tuple[int, int], frame: bytes) -> None:
         """Keep an event that was just heard."""
         log = channel.log
         before = log.size
         log.append((id, frame))
-        if log.count > channel.keep or log.size > self._size_limit:
-            log.trim(channel.keep, self._size_limit, UNREAD)
+        keep = channel.retention.events
+        if log.count > keep or log.size > self._size_limit:
+            log.trim(keep, self._size_limit, UNREAD)
+        channel.finished = EventId(*id) if frame.endswith(FINISHED) else None
         self._grown(channel, log.size - before)
 
     def forget(self, channel: Channel) -> None:
@@ -45,62 +76,58 @@ class Recent:
             self._size -= channel.log.size
         channel.log = Log(channel.log.head, UNREAD)
 
-    def lacking(self, channels: Sequence[Channel], after: EventId) -> list[Channel]:
-        """Those whose logs cannot say what was published after ``after``, while Redis may."""
-        return [
-            channel
-            for channel in channels
-            if channel.log.reason == UNREAD and after < channel.log.floor and after >= channel.gone.floor
-        ]
+    async def complete(self, lacks: Mapping[Channel, Lack]) -> None:
+        """Read what channels' logs lack, where Redis has it.
 
-    async def complete(self, channels: Sequence[Channel], after: EventId) -> None:
-        """Read what channels' logs lack of the time after ``after``, where Redis has it.
-
-        Once for all streams that ask at the same time, after the earliest of what they ask; who asks
-        while a read is under way waits for it, and may have to ask again.  Raises BackendError.
+        Once for all streams that ask at the same time, as much as satisfies each; who asks while a read is
+        under way waits for it, and may have to ask again.  Raises BackendError.
         """
-        for channel in channels:
-            self._asked[channel] = min(after, self._asked.get(channel, after))
-        unread = [channel for channel in channels if channel.reading is None]
+        for channel, lack in lacks.items():
+            self._asked[channel] = self._asked.get(channel, lack).joined(lack)
+        unread = [channel for channel in lacks if channel.reading is None]
         if unread:
             # A task of its own: the stream that began it may leave, and others wait for it.
             reading = asyncio.create_task(self._fill(unread))
             reading.add_done_callback(lambda task: task.cancelled() or task.exception())
             for channel in unread:
                 channel.reading = reading
-        readings = {channel.reading for channel in channels if channel.reading is not None}
+        readings = {channel.reading for channel in lacks if channel.reading is not None}
         for reading in (await asyncio.wait(readings))[0]:
             reading.result()
 
     async def _fill(self, channels: Sequence[Channel]) -> None:
         try:
             await asyncio.sleep(0)  # whoever asks in the same turn of the loop is asked for as well
-            wanted = [(channel, self._asked.pop(channel), channel.log.floor) for channel in channels]
-            wanted = [(channel, after, floor) for channel, after, floor in wanted if after < floor]
-            asked = [Asked(channel.name, after, floor) for channel, after, floor in wanted]
+            wanted = [(channel, self._asked.pop(channel), channel.log) for channel in channels]
+            wanted = [(channel, lack, log) for channel, lack, log in wanted if lack.is_beneath(log)]
+            asked = [lack.asked(channel.name, log.bound) for channel, lack, log in wanted]
+            floors = [log.floor for _, _, log in wanted]
             cut = await self._read(asked)
-            for (channel, _, _), one, log in zip(wanted, asked, cut.logs, strict=True):
-                if not log.covers(one.after):
+            for (channel, _, _), one, floor, log in zip(wanted, asked, floors, cut.logs, strict=True):
+                if log.whole or (one.newest is None and not log.covers(one.after)):
                     channel.gone = Gone(log.floor, log.reason)
                 # Not if it was let go of meanwhile: then what came after the read is missing.
-                if channel.log.floor == one.upto:
-                    self._prepend(channel, one.after, log)
+                if channel.log.floor == floor and channel.log.bound == one.upto:
+                    self._prepend(channel, one, log)
         finally:
             for channel in channels:
                 channel.reading = None
                 self._asked.pop(channel, None)
 
-    def _prepend(self, channel: Channel, after: EventId, read: Log) -> None:
-        heard = channel.log
+    def _prepend(self, channel: Channel, asked: Asked, read: Log) -> None:
+        heard, bound = channel.log, channel.log.bound
         # Above the floor everything was heard, or will be: only what is below is taken from history.
-        older = [event for event in read.events if event.id <= heard.floor]
+        older = [event for event in read.events if event.id <= bound]
         before = heard.size
         heard.prepend(older)
-        if read.covers(after):
-            heard.floor = min(after, heard.floor)  # and Redis may have more
+        if asked.newest is None and read.covers(asked.after):
+            heard.floor = min(asked.after, heard.floor)  # and Redis may have more
         else:
-            heard.floor, heard.reason = min(read.floor, heard.floor), read.reason
-        heard.trim(channel.keep, self._size_limit, UNREAD)
+            heard.floor = min(read.floor, heard.floor)
+            if asked.newest is None or read.whole or read.reason == "epoch":
+                heard.reason = read.reason
+        heard.whole = read.whole
+        heard.trim(channel.retention.events, self._size_limit, UNREAD)
         self._grown(channel, heard.size - before)
 
     def _grown(self, channel: Channel, by: int) -> None:
@@ -114,29 +141,63 @@ class Recent:
             self.forget(oldest)
 
 
+def lacking(
+    channels: Sequence[Channel], after: EventId | None, first: Mapping[str, int], now: EventId
+) -> dict[Channel, Lack]:
+    """What logs cannot say of what is owed to a client that was at ``after``, or nowhere, while Redis may."""
+    lacks: dict[Channel, Lack] = {}
+    for channel in channels:
+        log = channel.log
+        if after is not None and log.covers(after):
+            continue
+        if after is not None and log.reason == UNREAD and after >= channel.gone.floor:
+            lacks[channel] = Lack(after)
+            continue
+        count = _first(channel, first, now)
+        is_all = log.whole or log.count >= channel.retention.events
+        if count and not is_all and len(channel.newest(count, now)) < count:
+            # Where not all that is there are events, nobody knows how far back the rest are.
+            lacks[channel] = Lack(None, count - log.count) if log.count < count else Lack(ZERO)
+    return lacks
+
+
+def _first(channel: Channel, first: Mapping[str, int], now: EventId) -> int:
+    """How many events are to be given of a channel from before."""
+    count = min(first.get(channel.name, 0), channel.retention.events)
+    return count or int(channel.is_finished(now))
+
+
 def replayed(
-    channels: Sequence[Channel], after: EventId, upto: Place, apart: Mapping[Channel, Log] | None = None
+    channels: Sequence[Channel],
+    after: EventId | None,
+    upto: Place,
+    first: Mapping[str, int] = NO_FIRST,
+    apart: Mapping[Channel, Log] = NOTHING_APART,
+    *,
+    lost: str = "",
 ) -> Replay:
-    """What the logs of ``channels`` say, or those that were read ``apart``, all of them up to one place."""
-    if after > upto.id:
-        return unproven([channel.name for channel in channels], "unknown-id", upto)
+    """What the logs of ``channels`` say, or those that were read ``apart``, all of them up to one place: what
+    is owed to a client that was at ``after``, or nowhere (``lost`` says why, if it was somewhere once).
+    """
+    if after is not None and after > upto.id:
+        after, lost = None, "unknown-id"
     events: list[Entry] = []
     resets: list[Reset] = []
     for channel in channels:
-        log = (apart or {}).get(channel, channel.log)
-        if log.covers(after):
+        log = apart.get(channel, channel.log)
+        if after is not None and log.covers(after):
             missed = log.since(after)
             while missed and missed[-1][:2] > upto.id:
                 missed.pop()
             events += missed
-        else:
+            continue
+        if after is not None:
             reason = channel.gone.reason if log.reason == UNREAD else log.reason
             resets.append(Reset(channel.name, reason, upto))
+        elif lost:
+            resets.append(Reset(channel.name, lost, upto))
+        if count := _first(channel, first, upto.id):
+            events += channel.newest(count, upto.id, log)
     if len(channels) > 1:
         events.sort()
     return Replay(events, resets, upto)
-
-
-def unproven(names: Sequence[str], reason: str, head: Place) -> Replay:
-    """Nothing can be said of the time before."""
-    return Replay([], [Reset(name, reason, head) for name in names], head)

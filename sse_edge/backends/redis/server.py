@@ -120,6 +120,14 @@ class CommandError(BackendError):
         return self.sent and isinstance(self.__cause__, LostError)
 
 
+class FinishedError(CommandError):
+    """A channel has had its last event, and takes no more; nothing was changed."""
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(RedisError("finished"), sent=False)
+        self.args = (f"channel {channel!r} has had its last event",)
+
+
 class Server(Protocol):
     """Where one or several partitions live."""
 

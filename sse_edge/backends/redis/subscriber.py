@@ -6,15 +6,15 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
-from ...event import NOWHERE, EventId, Place
+from ...event import NOWHERE, ZERO, EventId, Place
 from ...logline import sentence, value
-from ..base import Receiver, Replay, Reset
+from ..base import NO_FIRST, Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
 from .channel import Channel, State
@@ -23,7 +23,7 @@ from .history import Asked, Cut
 from .inlet import listen
 from .membership import Membership
 from .order import Order
-from .recent import Recent, replayed, unproven
+from .recent import Recent, lacking, replayed
 from .ticks import Tick, Ticks
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class RedisSubscriber:
             name,
             self._partition.names.announce(name).encode(),
             asyncio.get_running_loop().create_future(),
-            self._partition.kept.of(name).events,
+            self._partition.kept.of(name),
         )
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
@@ -178,17 +178,31 @@ class RedisSubscriber:
         for name in channels:
             self._members.release(name, now)
 
-    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
+    def finished(self, channels: Sequence[str]) -> Place | None:
+        """See ``Subscriber.finished``."""
+        now, ends = self._order.position, []
+        for name in channels:
+            channel = self._members.channels.get(name)
+            if channel is None or channel.finished is None or now is None or not channel.is_finished(now):
+                return None
+            ends.append(channel.finished)
+        return Place(max(ends), self._order.tag)
+
+    async def replay(
+        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay:
         """See ``Subscriber.replay``."""
-        if (replay := self.at_hand(channels, after)) is not None:
+        if (replay := self.at_hand(channels, after, first)) is not None:
             return replay
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._replay(channels, after)
+                return await self._replay(channels, after, first)
         except TimeoutError as error:
             raise BackendError("Redis did not answer in time") from error
 
-    def at_hand(self, names: Sequence[str], after: Place | None) -> Replay | None:
+    def at_hand(
+        self, names: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay | None:
         """What is known without waiting; None if that does not say it all.  Raises BackendError."""
         if not self._live.is_set():
             return None
@@ -198,42 +212,48 @@ class RedisSubscriber:
             return Replay([], lost, None)
         if position is None:
             raise BackendError("the position is unknown")
-        if after is None or after == position:  # as for most streams that begin
+        if after == position:
             return Replay([], [], position)
-        if after.tag != position.tag:
-            return unproven(names, "unknown-id" if after == NOWHERE else "epoch", position)
         channels = [self._members.channels[name] for name in names]
-        if after.id > position.id or self._recent.lacking(channels, after.id):
+        known = _within(after, position)
+        if (known is not None and known > position.id) or lacking(channels, known, first, position.id):
             return None
-        return replayed(channels, after.id, position)
+        return replayed(channels, known, position, first, lost=_lost(after, position))
 
-    async def _replay(self, names: Sequence[str], after: Place | None) -> Replay:
+    async def _replay(self, names: Sequence[str], after: Place | None, first: Mapping[str, int]) -> Replay:
         while True:
             await self._live.wait()
-            replay = self.at_hand(names, after)
+            replay = self.at_hand(names, after, first)
             if replay is not None:
                 return replay
-            position = self.position
-            assert after is not None  # there would be nothing to find out
+            position, generation = self.position, self.generation
             assert position is not None
-            generation = self.generation
-            if after.id > position.id:  # from a worker that is ahead of this one, if from any at all
+            known = _within(after, position)
+            if known is not None and known > position.id:  # from a worker that is ahead of this one, if any
                 await self._ticks.next()
+                position = self.position or position
+            if known is not None and known > position.id:
+                known = None  # from none: its client is reset
             channels = [self._members.channels[name] for name in names]
             for _ in range(ROUNDS):
-                if lacking := self._recent.lacking(channels, after.id):
-                    await self._recent.complete(lacking, after.id)
-            apart = self._recent.lacking(channels, after.id)  # too large to be kept beside each other
-            cut = await self._read_history([Asked(each.name, after.id) for each in apart]) if apart else None
-            if set(self._recent.lacking(channels, after.id)) - set(apart):
+                if lacks := lacking(channels, known, first, position.id):
+                    await self._recent.complete(lacks)
+            apart = lacking(channels, known, first, position.id)  # too large to be kept beside each other
+            cut = (
+                await self._read_history([lack.asked(each.name) for each, lack in apart.items()])
+                if apart
+                else None
+            )
+            if lacking(channels, known, first, position.id).keys() - apart.keys():
                 continue  # another was let go of meanwhile
-            position = self.position
-            if position is None or position.tag != after.tag or generation != self.generation:
+            was, position = position, self.position
+            if position is None or position.tag != was.tag or generation != self.generation:
                 continue
             if self._live.is_set() and (cut is None or cut.tag == position.tag):
                 logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
-                upto = min(position.id, cut.upto) if cut else position.id
-                return replayed(channels, after.id, Place(upto, position.tag), logs)
+                upto = Place(min(position.id, cut.upto) if cut else position.id, position.tag)
+                lost = "unknown-id" if after is not None and known is None and after.tag == upto.tag else ""
+                return replayed(channels, known, upto, first, logs, lost=lost or _lost(after, upto))
 
     async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
@@ -277,8 +297,8 @@ class RedisSubscriber:
             await self._confirmed.wait()
         await self._ticks.run()
 
-    async def _send_tick(self, mark: str) -> None:
-        refusal = await self._partition.tick(self._worker, mark)
+    async def _send_tick(self, mark: str, settling: Sequence[Channel]) -> None:
+        refusal = await self._partition.tick(self._worker, mark, [channel.name for channel in settling])
         if bool(refusal) != bool(self.refused):
             said = f"no writes: {sentence(refusal)}" if refusal else "writes again"
             logger.warning("Redis takes %s", said)
@@ -420,14 +440,18 @@ class RedisSubscriber:
         overheard = self._order.overheard([(channel, *read) for channel, read in found.items()])
         async for channel, after, log in self._read_again(overheard, tick):
             found[channel] = after, log
-        await _paced(self._order.recover(tick.id, [(channel, *read) for channel, read in found.items()]))
+        stale = [(channel, ZERO) for channel in self._order.stale]
+        newest = {channel: log async for channel, _, log in self._read_again(stale, tick, newest=1)}
+        missed = [(channel, *read) for channel, read in found.items()]
+        await _paced(self._order.recover(tick.id, missed, newest))
 
     async def _read_again(
-        self, owed: Sequence[tuple[Channel, EventId]], tick: Tick
+        self, owed: Sequence[tuple[Channel, EventId]], tick: Tick, *, newest: int | None = None
     ) -> AsyncIterator[tuple[Channel, EventId, Log]]:
         for at in range(0, len(owed), BATCH):
             batch = owed[at : at + BATCH]
-            cut = await self._read_history([Asked(channel.name, after) for channel, after in batch])
+            asked = [Asked(channel.name, after, newest=newest) for channel, after in batch]
+            cut = await self._read_history(asked)
             if cut.tag != tick.tag:
                 raise BackendError("Redis holds another data set now")
             for (channel, after), log in zip(batch, cut.logs, strict=True):
@@ -446,6 +470,18 @@ class RedisSubscriber:
                     raise BackendError("Redis holds another data set now")
                 self._order.fill(gap, cut.logs[0])
             await _paced(self._order.drain())
+
+
+def _within(after: Place | None, position: Place) -> EventId | None:
+    """A client's place in the data set of ``position``, if it is in that."""
+    return after.id if after is not None and after.tag == position.tag else None
+
+
+def _lost(after: Place | None, position: Place) -> str:
+    """Why nothing can be said of the time since a client's place; empty if it can, or it has none."""
+    if after is None or after.tag == position.tag:
+        return ""
+    return "unknown-id" if after == NOWHERE else "epoch"
 
 
 async def _paced(steps: Iterator[None]) -> None:

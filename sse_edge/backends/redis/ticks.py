@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ...errors import BackendError
@@ -17,7 +18,8 @@ class Tick(NamedTuple):
     """A tick that came back: the place in its data set, and what was confirmed before it was sent.
 
     ``version`` names the settings that hold, and ``history`` the server's: another one after it was
-    synchronised with another server.
+    synchronised with another server.  ``finished`` is the last event of those of ``settling`` that have had
+    it, by their place.
     """
 
     id: EventId
@@ -26,6 +28,11 @@ class Tick(NamedTuple):
     version: str
     settling: Sequence[Channel]
     history: str = ""
+    finished: Mapping[int, EventId] = MappingProxyType({})
+
+
+BATCH = 500
+"""Channels that settle with one tick at most: Redis looks at the newest event of each."""
 
 
 class UnderWay:
@@ -44,13 +51,13 @@ class Ticks:
     """One tick at a time: when something waits for one, and ``every`` so many seconds to see that the
     connection is alive.
 
-    ``send`` announces a cursor and a mark.  ``on_arrival`` is told the tick, with the channels that were
-    confirmed before it was sent (put into ``settling``).
+    ``send`` announces a cursor and a mark, and which of some channels are finished.  ``on_arrival`` is told
+    the tick, with the channels that were confirmed before it was sent (put into ``settling``).
     """
 
     def __init__(
         self,
-        send: Callable[[str], Awaitable[None]],
+        send: Callable[[str, Sequence[Channel]], Awaitable[None]],
         on_arrival: Callable[[Tick], None],
         *,
         every: float,
@@ -88,10 +95,12 @@ class Ticks:
                 async with asyncio.timeout(self._every):
                     await self._wanted.wait()
             self._wanted.clear()
-            self._under_way = tick = UnderWay(self.settling, self._waiters)
-            self.settling, self._waiters = [], []
+            self._under_way = tick = UnderWay(self.settling[:BATCH], self._waiters)
+            self.settling, self._waiters = self.settling[BATCH:], []
+            if self.settling:
+                self._wanted.set()
             async with asyncio.timeout(self._timeout):
-                await self._send(tick.mark)
+                await self._send(tick.mark, tick.settling)
                 await tick.arrived.wait()
 
     def arrived(self, payload: bytes) -> bool:
@@ -103,8 +112,9 @@ class Ticks:
         under_way = self._under_way
         if under_way is None or under_way.mark != mark:
             return False  # one that was given up, or not ours at all
-        place, tag, seal, version, history = said.split(" ")
-        tick = Tick(EventId.parse(place), tag, seal.encode(), version, under_way.settling, history)
+        place, tag, seal, version, history, finished = said.split(" ")
+        id, settling = EventId.parse(place), under_way.settling
+        tick = Tick(id, tag, seal.encode(), version, settling, history, _by_place(finished))
         self._on_arrival(tick)
         self._under_way = None
         for waiter in under_way.waiters:
@@ -122,3 +132,8 @@ class Ticks:
             # Not cancel(): the request that waits would take it for a cancellation of its own.
             if not waiter.done():
                 waiter.set_exception(BackendError("the connection to Redis was lost"))
+
+
+def _by_place(said: str) -> dict[int, EventId]:
+    each = [one.split(":") for one in said.split(",") if one]
+    return {int(place): EventId.parse(id) for place, id in each}
