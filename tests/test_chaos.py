@@ -16,13 +16,16 @@ from chaos.record import (
     Key,
     Odd,
     Opened,
+    Over,
     Placed,
     Publication,
     Record,
     Reset,
+    Said,
 )
 from chaos.report import details, line
 from chaos.verdict import Rules, judge
+from chaos.watched import judge_watchers
 
 ONE = Rules(partitions=1, history=100, history_ttl=60.0)
 THREE = ONE._replace(partitions=3)
@@ -298,6 +301,72 @@ def test_a_reset_of_a_stream_that_was_opened_blindly():
     record = seen(opened(0.5), Reset(2.5, "", "c", "gap"), Placed(2.5, "2500-0"), heard(3))
     assert kinds(record, ONE) == ["needless reset"]
     assert kinds(record, ONE._replace(accepts_blindly=True)) == []
+
+
+# Those who see a job from the beginning to the end
+
+
+def steps(at, *numbers, end="", id="9-1"):
+    """An event of a job, with these numbers."""
+    return Said(at, id, numbers, end)
+
+
+def watched(*journal, incidents=()):
+    """A record of one watcher."""
+    record = Record(wall=0.0, incidents=list(incidents))
+    record.watcher("a").extend(journal)
+    return record
+
+
+ALL = (opened(1), steps(1, 0), steps(2, 1, 2), steps(3, 3, end="end"))
+SEEN = {
+    "all in order, and told so": watched(*ALL, Closed(3, "finished"), Over(4)),
+    "cut off, and come back": watched(*ALL[:3], Closed(2, "cut"), opened(2.5, "2-1"), ALL[3], Over(4)),
+    "cut off before it had a place": watched(opened(1), Closed(1, "cut"), *ALL, Over(4)),
+    "a text": watched(opened(1), steps(1, 0, 1), steps(2, 2, 3), steps(3, 4, end="complete"), Over(4)),
+    "a text that was given up": watched(opened(1), steps(1, 0, 1), steps(2, end="abandoned"), Over(4)),
+    "an end that does not know how many there were": watched(opened(1), steps(1, 0), steps(2, -1, end="end")),
+    "a hole where data was lost": watched(opened(1), steps(1, 0), steps(2, 2), incidents=[LOST]),
+}
+
+
+@pytest.mark.parametrize("record", SEEN.values(), ids=SEEN)
+def test_what_a_watcher_may_see(record):
+    """Nothing is wrong with a job that is seen to its end."""
+    assert judge_watchers(record, ONE) == []
+
+
+UNSEEN = {
+    "the beginning": ("lost", watched(opened(1), steps(1, 1))),
+    "something in between": ("lost", watched(opened(1), steps(1, 0), steps(2, 2))),
+    "something when it came back": ("lost", watched(*ALL[:2], opened(2, "1-1"), steps(2, 2))),
+    "what came before the end": ("lost", watched(opened(1), steps(1, 0), steps(2, 2, end="complete"))),
+    "204, and it had nothing": ("told over", watched(opened(1), Closed(1, "cut"), Over(2))),
+    "204, and it is owed the end": ("told over", watched(*ALL[:3], Over(2))),
+    "finished, and it is owed the end": ("told over", watched(*ALL[:3], Closed(2, "finished"))),
+    "the same again": ("twice", watched(*ALL[:2], steps(2, 0))),
+    "the same again when it came back": ("twice", watched(*ALL[:2], opened(2, "1-1"), steps(2, 0))),
+    "more after the end": ("after the end", watched(*ALL, steps(4, 3))),
+    "a reset": ("needless reset", watched(*ALL[:2], reset(2), incidents=[HARMLESS])),
+}
+
+
+@pytest.mark.parametrize(("kind", "record"), UNSEEN.values(), ids=UNSEEN)
+def test_what_a_watcher_must_not_see(kind, record):
+    """Each kind of violation is found, and called so."""
+    assert [violation.kind for violation in judge_watchers(record, ONE)] == [kind]
+
+
+def test_a_watcher_of_several_orders_of_events():
+    """What it has heard may come again when it comes back, and not otherwise."""
+    again = (*ALL[:2], Closed(1, "cut"), opened(2, "1-1"), steps(2, 0, 1))
+    assert judge_watchers(watched(*again), THREE) == []
+    assert [each.kind for each in judge_watchers(watched(*ALL[:2], steps(2, 0)), THREE)] == ["twice"]
+
+
+def test_others_are_never_told_that_it_is_over():
+    """Of channels that nobody finishes."""
+    assert kinds(seen(*BEGUN, heard(1), Over(2))) == ["told over"]
 
 
 # The plan

@@ -8,13 +8,15 @@ from typing import NamedTuple
 from sse_edge.errors import EdgeError
 
 from . import leftovers
-from .clients import Client
+from .clients import Client, Watcher
 from .faults import FAULTS
+from .jobs import Line
 from .layouts import LAYOUTS
-from .plan import WORKERS
+from .plan import LINES, WORKERS
 from .publishers import Desk, connect
 from .record import SURE, Incident, Place, Record
 from .verdict import Rules, Verdict, Violation, judge
+from .watched import judge_watchers
 from .workers import Worker
 
 PATIENCE = 45.0
@@ -50,9 +52,11 @@ async def play(plan, say=lambda text: None):
     settings = plan.settings
     rules = Rules(settings.partitions, settings.history, settings.history_ttl, settings.accepts_blindly)
     verdict = judge(stage.record, rules)
-    verdict.violations.extend(violations)
+    verdict.violations.extend([*judge_watchers(stage.record, rules), *violations])
+    for line in stage.lines:
+        verdict.violations.extend(line.violations)
     statuses = {}
-    for client in stage.clients:
+    for client in [*stage.clients, *stage.watchers]:
         for status, count in client.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     return Outcome(plan, stage.record, verdict, logs, statuses, stage.lag)
@@ -68,6 +72,8 @@ class Stage:
         self.workers = []
         self.desks = []
         self.clients = []
+        self.lines = []
+        self.watchers = []
         self.settling = False
         self.crowded = None
         """The worker that clients go to when they come back, and soon leave again."""
@@ -99,8 +105,9 @@ class Stage:
         self.desks = [
             Desk(self, desk, backends[number // 2 % 2]) for number, desk in enumerate(self.plan.desks)
         ]
-        for desk in self.desks:
-            closing.push_async_callback(desk.close)
+        self.lines = [Line(self, number, backends[number % 2]) for number in range(LINES)]
+        for each in [*self.desks, *self.lines]:
+            closing.push_async_callback(each.close)
         self._began = time.monotonic()
         self.record.wall = time.time() * 1000
 
@@ -110,7 +117,11 @@ class Stage:
         beating = asyncio.create_task(self._beat())
         watching = asyncio.create_task(self._watch())
         self.clients = [Client(self, role) for role in self.plan.roles]
+        for line in self.lines:
+            line.start()
+        self.watchers = [Watcher(self, role) for role in self.plan.watchers]
         listening = [asyncio.create_task(client.run()) for client in self.clients]
+        watching_jobs = [asyncio.create_task(watcher.run()) for watcher in self.watchers]
         try:
             for desk in self.desks:
                 desk.start()
@@ -118,15 +129,15 @@ class Stage:
             self.say(f"{self.now():.0f} s: the faults are over")
             violations = await self._settle(listening)
             await leftovers.see(self)
-            for client in self.clients:
+            for client in [*self.clients, *self.watchers]:
                 client.finish()
-            await asyncio.wait(listening, timeout=30)
+            await asyncio.wait([*listening, *watching_jobs], timeout=30)
             violations += await leftovers.find(self, idle)
         finally:
-            for task in [*listening, watching, beating]:
+            for task in [*listening, *watching_jobs, watching, beating]:
                 task.cancel()
-            await asyncio.wait([*listening, watching, beating])
-        for task in listening:
+            await asyncio.wait([*listening, *watching_jobs, watching, beating])
+        for task in [*listening, *watching_jobs]:
             if not task.cancelled():
                 task.result()
         return violations
@@ -199,8 +210,8 @@ class Stage:
     async def _settle(self, listening):
         """Stop publishing, and wait until everybody has everything."""
         self.settling = True
-        for desk in self.desks:
-            await desk.stop()
+        for each in [*self.desks, *self.lines]:
+            await each.stop()
         last = {}
         for desk in self.desks:
             try:
@@ -221,7 +232,7 @@ class Stage:
             if len(still) < len(behind):
                 deadline = self.now() + PATIENCE
             behind = still
-        return [
+        return await self._until_over() + [
             Violation(
                 "no recovery",
                 self.now(),
@@ -230,6 +241,29 @@ class Stage:
                 await self._why(client, last),
             )
             for client in behind
+        ]
+
+    async def _until_over(self):
+        """Every watcher is told that its job is over: none is left open on a finished channel."""
+        deadline = self.now() + PATIENCE
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for channel in {channel for watcher in self.watchers for channel in watcher.channels}:
+                    await self.lines[0].end(channel)
+        except TimeoutError:
+            return [Violation("no recovery", self.now(), "a line", "", "it cannot finish a channel any more")]
+        while self.now() < deadline and not all(watcher.over for watcher in self.watchers):
+            await asyncio.sleep(0.1)
+        return [
+            Violation(
+                "not over",
+                self.now(),
+                watcher.name,
+                watcher.channels[0],
+                f"it waits at {watcher.last_id or 'no place'} on {watcher.worker.name}",
+            )
+            for watcher in self.watchers
+            if not watcher.over
         ]
 
     async def _why(self, client, last):

@@ -10,7 +10,8 @@ import zlib
 from apps.chaos import AUTH
 from servers.sse import ContentDecoder, Decoder, ResponseReader
 
-from .record import Closed, Heard, Key, Odd, Opened, Placed, Reset
+from .jobs import ENDS
+from .record import Closed, Heard, Key, Odd, Opened, Over, Placed, Reset, Said
 
 HEAD = 5.0
 """Seconds that a client waits for a response's head before it goes elsewhere."""
@@ -48,6 +49,7 @@ class Client:
         self.worker = None
         self.last_id = ""
         self.closing = False
+        self.over = False
         self._writer = None
         self._begin_anew()
 
@@ -74,7 +76,7 @@ class Client:
                 leaving.cancel()
             else:
                 ended = await self._listen(budget)
-            if self.closing:
+            if self.closing or not self._goes_on():
                 return
             await asyncio.sleep(0.1 if self.stage.settling or crowds else chance.uniform(*role.away))
             if self.stage.settling or not ended:
@@ -83,6 +85,10 @@ class Client:
                 self._begin_anew()
             elif self.last_id and chance.random() < role.changes:
                 self.channels = self.stage.plan.draw(chance)
+
+    def _goes_on(self):
+        """Whether there is more to listen to."""
+        return True
 
     def cut(self):
         """Break off."""
@@ -140,6 +146,9 @@ class Client:
                 body = decoded(response.feed(data), response)
                 if response.status is not None and not opened:
                     self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
+                    if response.status == 204:
+                        self._note(Over)
+                        self.over = True
                     if response.status != 200:
                         return False
                     opened = True
@@ -179,6 +188,49 @@ class Client:
             elif event.event == "edge-close":
                 if id != before:
                     self._note(Placed, id)
+                self._note(Closed, json.loads(event.data)["reason"])
+            else:
+                self._note(Odd, f"an event named {event.event}: {event.data[:200]}")
+        except (ValueError, TypeError, LookupError) as error:
+            self._note(Odd, f"{event}: {error}")
+
+
+class Watcher(Client):
+    """Sees one job to its end, and then the next; ``over`` once the last one has ended."""
+
+    def _begin_anew(self):
+        self.life += 1
+        self.name = f"{self.role.name}.{self.life}"
+        self.journal = self.stage.record.watcher(self.name)
+        self.channels = (self.chance.choice(self.chance.choice(self.stage.lines).newest).channel,)
+        self.last_id = ""
+        self.over = False
+        self._cookie = f"session={AUTH.issue(self.role.name)}"
+        self._accepts = self.chance.choice(["gzip", "identity"])
+
+    def _goes_on(self):
+        if self.over and self.stage.settling:
+            return False
+        if self.over:
+            self._begin_anew()
+        return True
+
+    def _take(self, event, id):
+        before, self.last_id = self.last_id, id
+        if event is None:
+            if id != before:
+                self._note(Placed, id)
+            return
+        try:
+            if event.event in ("message", "token", *ENDS):
+                numbers = tuple(
+                    int(number) for number in event.data.split(";") if number.lstrip("-").isdigit()
+                )
+                self._note(Said, id, numbers, event.event if event.event in ENDS else "")
+            elif event.event == "edge-reset":
+                told = json.loads(event.data)
+                self._note(Reset, id, told["channel"], told["reason"])
+            elif event.event == "edge-close":
                 self._note(Closed, json.loads(event.data)["reason"])
             else:
                 self._note(Odd, f"an event named {event.event}: {event.data[:200]}")

@@ -57,7 +57,9 @@ async def _look(stage, idle_tasks):
         names, leases = await asyncio.to_thread(lambda: (stage.layout.subscriptions(), _leases(stage.layout)))
     except (redis.RedisError, OSError) as error:
         return {**left, ("answer", "redis"): repr(error)}
-    heard = [name for name in names if name.endswith(stage.plan.channels)]
+    heard = [
+        name for name in names if name.endswith(stage.plan.channels) or ":job-" in name or ":text-" in name
+    ]
     if heard:
         left["subscription", "redis"] = f"{len(heard)}: {heard[:5]}"
     if leases:

@@ -8,6 +8,8 @@ LAYOUTS = ("single", "partitions", "cluster", "sentinel")
 WORKERS = 3
 CLIENTS = 60
 PUBLISHERS = 12
+WATCHERS = 15
+LINES = 5
 
 CHANNELS = {"busy": 4, "some": 4, "quiet": 4, "few": 36}
 """How many there are of each: those with much and with some traffic, those with one event in ten seconds,
@@ -155,6 +157,7 @@ class Plan(NamedTuple):
     settings: Settings
     channels: tuple[str, ...]
     roles: tuple[Role, ...]
+    watchers: tuple[Role, ...]
     desks: tuple[Desk, ...]
     faults: tuple[Fault, ...]
 
@@ -180,12 +183,13 @@ def make_plan(seed, layout, seconds):
     """The plan of a seed for one of LAYOUTS.  A longer one begins with the same faults."""
     if layout not in LAYOUTS:
         raise ValueError(f"no such layout: {layout}; there are {', '.join(LAYOUTS)}")
-    plan = Plan(seed, layout, seconds, _settings(seed, layout), (), (), (), ())
+    plan = Plan(seed, layout, seconds, _settings(seed, layout), (), (), (), (), ())
     plan = plan._replace(
         channels=tuple(f"{kind}-{number}" for kind, count in CHANNELS.items() for number in range(count))
     )
     return plan._replace(
         roles=tuple(_role(plan, number) for number in range(CLIENTS)),
+        watchers=tuple(_watcher(plan, number) for number in range(WATCHERS)),
         desks=tuple(_desks(plan)),
         faults=tuple(sorted(fault for lane in PAUSES for fault in _lane(plan, lane))),
     )
@@ -221,6 +225,12 @@ def _role(plan, number):
     # One in ten hears nothing for long.
     channels = ("quiet-0", "quiet-1") if number % 10 == 0 else plan.draw(chance)
     return Role(f"{kind}-{number}", budget, away, changes, leaves, channels)
+
+
+def _watcher(plan, number):
+    """One in three is never cut off by itself."""
+    budget = None if number % 3 == 0 else (200, 3_000)
+    return Role(f"watcher-{number}", budget, (0.0, 0.5), 0.0, 0.0, ())
 
 
 def _desks(plan):

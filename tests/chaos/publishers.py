@@ -3,9 +3,10 @@
 import asyncio
 import json
 
-from sse_edge import Publisher, RedisBackend
+from sse_edge import Publisher, RedisBackend, Retention
 from sse_edge.errors import PublishError
 
+from .jobs import KEEP
 from .record import MAYBE, NEVER, SURE, Key, Publication
 
 REACH = 3.0
@@ -22,6 +23,7 @@ def connect(url, settings):
         partitions=settings.partitions,
         history=settings.history,
         history_ttl=settings.history_ttl,
+        retention={pattern: Retention(*kept) for pattern, kept in KEEP.items()},
         durable=settings.durable,
         timeout=settings.timeout,
     )

@@ -7,6 +7,9 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+SLACK = 10.0
+"""Seconds after a restart within which Redis says from where on it knows: at the first script that asks."""
+
 _ID = re.compile(r"([0-9]+)-([0-9]+)(?:\.(.+))?\Z")
 
 
@@ -82,6 +85,21 @@ class Reset(NamedTuple):
     reason: str
 
 
+class Said(NamedTuple):
+    """An event of a job: the numbers in it, and what it is called if it is the last one."""
+
+    at: float
+    id: str
+    numbers: tuple[int, ...]
+    end: str = ""
+
+
+class Over(NamedTuple):
+    """The answer was 204: nothing more will come, and nothing is owed."""
+
+    at: float
+
+
 class Odd(NamedTuple):
     """Something that has no business in a stream."""
 
@@ -149,9 +167,20 @@ class Record:
 
     wall: float
     journals: dict = field(default_factory=dict)
+    watchers: dict = field(default_factory=dict)
     publications: list = field(default_factory=list)
     incidents: list = field(default_factory=list)
 
     def journal(self, name):
         """The notes of the client ``name``."""
         return self.journals.setdefault(name, [])
+
+    def watcher(self, name):
+        """The notes of the watcher ``name``, who sees one job from the beginning to the end."""
+        return self.watchers.setdefault(name, [])
+
+    def lost(self, began, ended):
+        """Whether Redis may have lost data between two times."""
+        return any(
+            each.loses and each.began <= ended and each.ended + SLACK >= began for each in self.incidents
+        )

@@ -13,13 +13,10 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 from zlib import crc32
 
-from .record import NEVER, SURE, Heard, Odd, Opened, Place, Placed, Reset
+from .record import NEVER, SLACK, SURE, Heard, Odd, Opened, Over, Place, Placed, Reset
 
 UNPLACED = 3.0
 """Seconds within which every stream has said where it is: cut off before, a client loses what it heard."""
-
-SLACK = 10.0
-"""Seconds after a restart within which Redis says from where on it knows: at the first script that asks."""
 
 SPLIT = 20.0
 """Seconds around the moment at which another server took over while the old one lived, in which that one
@@ -197,6 +194,8 @@ class _Client:
             self._move(note.id)
         elif isinstance(note, Placed):
             self._move(note.id)
+        elif isinstance(note, Over):
+            self._say("told over", "", "none of its channels is finished")
         elif isinstance(note, Odd):
             self._say("odd", "", note.text)
 

@@ -10,6 +10,8 @@ import sse_edge
 from servers.processes import TESTS, ServerProcess, free_port
 from servers.sse import get
 
+from .jobs import KEEP
+
 DRAIN = 10.0
 """Seconds for a worker to end after SIGTERM."""
 
@@ -31,6 +33,7 @@ class Worker:
             "partitions": settings.partitions,
             "history": settings.history,
             "history_ttl": settings.history_ttl,
+            "retention": KEEP,
             "durable": settings.durable,
             "timeout": settings.timeout,
         }
