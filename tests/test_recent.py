@@ -7,6 +7,7 @@ import pytest
 
 from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
+from sse_edge.backends.redis import recent as module
 from sse_edge.backends.redis.channel import UNREAD, Channel, Gone
 from sse_edge.backends.redis.history import Cut
 from sse_edge.backends.redis.recent import Lack, Recent, lacking, replayed
@@ -148,7 +149,7 @@ async def test_only_what_is_missing_is_read(history):
 
 
 async def test_the_earliest_place_is_read_for_all(history):
-    """Streams that ask in the same turn with different places cost one read per channel."""
+    """Streams that ask in the same turn, for several channels and with different places, cost one read."""
     recent = Recent(history.read)
     channels = [settled(name, at(9)) for name in "abc"]
     tasks = [
@@ -156,8 +157,7 @@ async def test_the_earliest_place_is_read_for_all(history):
         for n in range(6)
     ]
     await asyncio.gather(*tasks)
-    # The first stream asks for two channels and the second for the one that is left.
-    assert history.reads == [[("a", 3, 9), ("b", 4, 9)], [("c", 3, 9)]]
+    assert history.reads == [[("a", 3, 9), ("b", 4, 9), ("c", 3, 9)]]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -188,12 +188,39 @@ async def test_what_is_being_read_is_not_read_again(history):
     history.publish("b", 2)
     history.open.clear()
     first = asyncio.create_task(complete(recent, [one], ZERO))
-    await asyncio.sleep(0)
+    await begun(history)
     both = asyncio.create_task(complete(recent, [one, two], ZERO))
-    await begun(history, 2)
+    await asyncio.sleep(0)
     history.open.set()
     await asyncio.gather(first, both)
     assert history.reads == [[("a", 0, 1)], [("b", 0, 2)]]
+
+
+async def test_whoever_asks_during_a_read_is_in_the_next(history, monkeypatch):
+    """One read at a time, of as many channels as have not too many events together; one that fails fails no
+    other."""
+    monkeypatch.setattr(module, "EVENTS", 25)
+
+    async def read(asked):
+        cut = await history.read(asked)
+        if len(history.reads) == 1:
+            raise BackendError("down")
+        return cut
+
+    recent = Recent(read)
+    channels = [settled(f"c{n}", at(9), keep=10) for n in range(6)]
+    history.open.clear()
+    tasks = [asyncio.create_task(complete(recent, [channels[0]], ZERO))]
+    await begun(history)
+    tasks += [asyncio.create_task(complete(recent, [channel], ZERO)) for channel in channels[1:]]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(history.reads) == 1
+    history.open.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["down", *["None"] * 5]
+    names = [[name for name, _, _ in read] for read in history.reads]
+    assert names == [["c0"], ["c1", "c2"], ["c3", "c4"], ["c5"]]
 
 
 async def test_who_asks_for_more_during_a_read(history):

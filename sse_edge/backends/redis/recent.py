@@ -16,6 +16,9 @@ from .history import Asked, Cut
 
 NOTHING_APART: Mapping[Channel, Log] = MappingProxyType({})
 
+EVENTS = 20_000
+"""Events that are asked for in one call at most, unless one channel alone has more."""
+
 RECENT_BYTES = 33_554_432
 """Bytes of recent events kept per worker, over all channels."""
 
@@ -57,6 +60,9 @@ class Recent:
         self._size = 0
         self._order: OrderedDict[Channel, None] = OrderedDict()
         self._asked: dict[Channel, Lack] = {}
+        self._next: list[Channel] = []
+        self._room = 0
+        self._last: asyncio.Task[None] | None = None
 
     def append(self, channel: Channel, id: tuple[int, int], frame: bytes) -> None:
         """Keep an event that was just heard."""
@@ -79,25 +85,39 @@ class Recent:
     async def complete(self, lacks: Mapping[Channel, Lack]) -> None:
         """Read what channels' logs lack, where Redis has it.
 
-        Once for all streams that ask at the same time, as much as satisfies each; who asks while a read is
-        under way waits for it, and may have to ask again.  Raises BackendError.
+        Once for all streams that ask at the same time, as much as satisfies each, and of all their channels
+        in one call; who asks while one is under way is in the next.  Who asks for a channel that is being
+        read waits for that, and may have to ask again.  Raises BackendError.
         """
         for channel, lack in lacks.items():
             self._asked[channel] = self._asked.get(channel, lack).joined(lack)
-        unread = [channel for channel in lacks if channel.reading is None]
-        if unread:
-            # A task of its own: the stream that began it may leave, and others wait for it.
-            reading = asyncio.create_task(self._fill(unread))
-            reading.add_done_callback(lambda task: task.cancelled() or task.exception())
-            for channel in unread:
-                channel.reading = reading
+            if channel.reading is None:
+                channel.reading = self._join(channel, lack.newest or channel.retention.events)
         readings = {channel.reading for channel in lacks if channel.reading is not None}
         for reading in (await asyncio.wait(readings))[0]:
             reading.result()
 
-    async def _fill(self, channels: Sequence[Channel]) -> None:
+    def _join(self, channel: Channel, count: int) -> asyncio.Task[None]:
+        """The call that is to read so many events of ``channel``."""
+        if not self._next or self._room < count:
+            before = None if self._last is None or self._last.done() else self._last
+            self._next, self._room = [], EVENTS
+            # A task of its own: the stream that began it may leave, and others wait for it.
+            self._last = asyncio.create_task(self._fill(self._next, before))
+            self._last.add_done_callback(lambda task: task.cancelled() or task.exception())
+        assert self._last is not None
+        self._next.append(channel)
+        self._room -= count
+        return self._last
+
+    async def _fill(self, channels: Sequence[Channel], before: asyncio.Task[None] | None) -> None:
         try:
-            await asyncio.sleep(0)  # whoever asks in the same turn of the loop is asked for as well
+            if before is None:
+                await asyncio.sleep(0)  # whoever asks in the same turn of the loop is asked for as well
+            else:
+                await asyncio.wait([before])
+            if self._next is channels:
+                self._next = []
             wanted = [(channel, self._asked.pop(channel), channel.log) for channel in channels]
             wanted = [(channel, lack, log) for channel, lack, log in wanted if lack.is_beneath(log)]
             asked = [lack.asked(channel.name, log.bound) for channel, lack, log in wanted]
