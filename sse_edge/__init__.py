@@ -13,6 +13,7 @@ from .middleware import SSEMiddleware
 from .pattern import literal
 from .publisher import Publisher, SyncPublisher
 from .refusals import LogSample
+from .stored import StoredEvent
 
 __all__ = [
     "Anonymous",
@@ -29,6 +30,7 @@ __all__ = [
     "Retention",
     "SSEMiddleware",
     "SignedCookie",
+    "StoredEvent",
     "SyncPublisher",
     "literal",
 ]

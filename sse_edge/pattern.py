@@ -44,6 +44,20 @@ def matches(pattern: str, channel: str) -> bool:
     return True
 
 
+def covers(pattern: str, other: str) -> bool:
+    """Whether ``pattern`` covers every channel that the pattern ``other`` covers."""
+    return matches(pattern, "\0".join(_split(other)))  # what no name has, only a star stands for
+
+
+def may_meet(pattern: str, other: str) -> bool:
+    """Whether both may cover the same channel; told from how they begin and end, so that no is certain."""
+    pieces, others = _split(pattern), _split(other)
+    if len(pieces) == 1 or len(others) == 1:
+        return matches(other, pieces[0]) if len(pieces) == 1 else matches(pattern, others[0])
+    heads, tails = sorted((pieces[0], others[0]), key=len), sorted((pieces[-1], others[-1]), key=len)
+    return heads[1].startswith(heads[0]) and tails[1].endswith(tails[0])
+
+
 def well_formed(pattern: str) -> bool:
     """Whether each backslash in ``pattern`` stands before a star or another backslash."""
     return "\\" not in pattern or _WHOLE.fullmatch(pattern) is not None
@@ -57,7 +71,12 @@ def literal(value: str) -> str:
     """
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise FieldError("value", "must be text without : and control characters", value)
-    return _SPECIAL.sub(r"\\\g<0>", value)
+    return escaped(value)
+
+
+def escaped(text: str) -> str:
+    """Any ``text`` as the pattern of itself alone."""
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 def _split(pattern: str) -> list[str]:

@@ -10,8 +10,10 @@ from typing import Any, Self
 from .backends import open_backend
 from .backends.base import CONTROL, Backend, Outgoing
 from .errors import EventError
-from .event import Event, check_channel
+from .event import REOPENED, Event, check_channel, finishing
+from .stored import StoredEvent, stored
 
+_MOST = 2_147_483_647  # more than any history has
 _UNSET: Any = object()
 
 
@@ -65,6 +67,42 @@ class Publisher:
         others.
         """
         return await self._backend.publish(_outgoing_many(events, dedupe_keys))
+
+    async def finish(
+        self,
+        channel: str,
+        data: str | Event = _UNSET,
+        *,
+        event: str | None = None,
+        json: object = _UNSET,
+        dedupe_key: str | None = None,
+    ) -> str:
+        """Publish the channel's last event, given as to ``publish``, and return its id.
+
+        Whoever listens to finished channels alone is given it, and then its stream ends as ``finished``.  The
+        channel takes no more events until its history's time is over after this one, or until ``reopen``:
+        publishing to it, or finishing it once more, raises PublishError with ``reason`` ``"finished"``.
+
+        Raises like ``publish``, and EventError where no history is kept.
+        """
+        outgoing = _outgoing(channel, data, event, json, dedupe_key)
+        return (await self._backend.publish([outgoing._replace(body=finishing(outgoing.body))]))[0]
+
+    async def reopen(self, channel: str) -> None:
+        """Let a finished channel go on; any other stays as it is.  Raises like ``finish``."""
+        await self._backend.publish([Outgoing(check_channel(channel), REOPENED)])
+
+    async def recent(self, channel: str, n: int) -> list[StoredEvent]:
+        """The last ``n`` events, 1 or more, that history has of the channel, oldest first.
+
+        For a page to be rendered with, which then connects from the last one's ``id`` without a hole; or from
+        ``cursor()``, asked for before, where it listens to more.  Raises EventError and BackendError.
+        """
+        if type(n) is not int or n < 1:
+            raise EventError("n", "must be a whole number of events, 1 or more", n)
+        channel = check_channel(channel)
+        found = await self._backend.recent(channel, min(n, _MOST))
+        return [event for _, frame in found if (event := stored(channel, frame)) is not None]
 
     async def cursor(self) -> str:
         """A place after everything published so far, for a page to connect from without a hole."""
@@ -147,6 +185,28 @@ class SyncPublisher:
     ) -> list[str]:
         """See ``Publisher.publish_many``."""
         return self._backend.wait(self._events.publish_many(events, dedupe_keys=dedupe_keys))
+
+    def finish(
+        self,
+        channel: str,
+        data: str | Event = _UNSET,
+        *,
+        event: str | None = None,
+        json: object = _UNSET,
+        dedupe_key: str | None = None,
+    ) -> str:
+        """See ``Publisher.finish``."""
+        return self._backend.wait(
+            self._events.finish(channel, data, event=event, json=json, dedupe_key=dedupe_key)
+        )
+
+    def reopen(self, channel: str) -> None:
+        """See ``Publisher.reopen``."""
+        self._backend.wait(self._events.reopen(channel))
+
+    def recent(self, channel: str, n: int) -> list[StoredEvent]:
+        """See ``Publisher.recent``."""
+        return self._backend.wait(self._events.recent(channel, n))
 
     def cursor(self) -> str:
         """See ``Publisher.cursor``."""

@@ -3,6 +3,7 @@
 import asyncio
 
 from sse_edge.backends.base import Outgoing
+from sse_edge.event import REOPENED, finishing
 
 
 class Ear:
@@ -39,7 +40,7 @@ class Ear:
 
     @property
     def data(self):
-        return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in self.heard]
+        return [_text(frame) for _, _, frame in self.heard]
 
 
 def out(channel, text, key=None):
@@ -47,9 +48,23 @@ def out(channel, text, key=None):
     return Outgoing(channel, b"data: %s\n\n" % str(text).encode(), key)
 
 
+def end(channel, text, key=None):
+    """Its channel's last event."""
+    return Outgoing(channel, finishing(out(channel, text).body), key)
+
+
+def reopening(channel):
+    """What lets a finished channel go on."""
+    return Outgoing(channel, REOPENED)
+
+
 def said(replay):
     """The text of a replay's events."""
-    return [frame.partition(b"data: ")[2].strip().decode() for _, _, frame in replay.events]
+    return [_text(frame) for _, _, frame in replay.events]
+
+
+def _text(frame):
+    return frame.partition(b"data: ")[2].partition(b"\n")[0].strip().decode()
 
 
 async def until(condition, timeout=10):

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from ears import Ear, out, said
-from sse_edge import MemoryBackend, RedisBackend
+from ears import Ear, end, out, said
+from sse_edge import MemoryBackend, Publisher, PublishError, RedisBackend
 from sse_edge.backends import open_backend
-from sse_edge.backends.base import LONGEST_LIFE, Backend
+from sse_edge.backends.base import LONGEST_LIFE, Backend, Outgoing
 from sse_edge.backends.redis import revocations
 from sse_edge.backends.retention import Retention
 from sse_edge.errors import ConfigError, EventError
-from sse_edge.event import NOWHERE, EventId, Place
+from sse_edge.event import FINISHED, MAX_EVENT_BYTES, NOWHERE, REOPENED, EventId, Place, finishing
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -53,6 +53,8 @@ async def test_it_is_a_backend(make_backend):
         "leases",
         "windows",
         "publish",
+        "recent",
+        "depth",
         "cursor",
         "revoke",
         "revoked",
@@ -374,6 +376,280 @@ async def test_a_dedupe_key_needs_history(start):
     await backend.publish([out("a", "y")])
     await ear.wait(1)
     assert ear.data == ["y"]
+
+
+# ---- First events
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["read", "heard"])
+@pytest.mark.parametrize(
+    ("first", "given"),
+    [
+        ({}, []),
+        ({"a": 1}, ["a3"]),
+        ({"a": 2, "b": 1}, ["a2", "b1", "a3"]),
+        ({"b": 5}, ["b0", "b1"]),
+        ({"a": 2_147_483_647, "b": 1}, ["a1", "a2", "b1", "a3"]),
+        ({"quiet": 3}, []),
+        ({"another": 3}, []),
+    ],
+)
+async def test_whoever_comes_new_is_given_what_comes_first(start, first, given, heard):
+    """The last events of each channel, as many as there are of them, in one order, up to one place."""
+    backend, subscriber, ear = await start()
+    channels = ["a", "b", "quiet"]
+    if heard:
+        await subscriber.subscribe(channels)
+    ids = await backend.publish(
+        [out("b", "b0"), out("a", "a1"), out("a", "a2"), out("b", "b1"), out("a", "a3")]
+    )
+    if heard:
+        await ear.wait(5)
+    else:
+        await subscriber.subscribe(channels)
+    replay = await subscriber.replay(channels, None, first)
+    assert (said(replay), replay.resets) == (given, [])
+    assert replay.upto >= Place.parse(ids[-1])
+    assert all(frame.startswith(b"id: ") for _, _, frame in replay.events)
+
+
+async def test_whoever_has_a_place_is_given_what_it_missed_and_no_more(start):
+    """What comes first is for those without a place."""
+    backend, subscriber, _ = await start()
+    ids = await backend.publish([out("a", str(n)) for n in range(5)])
+    await subscriber.subscribe(["a"])
+    assert said(await subscriber.replay(["a"], Place.parse(ids[2]), {"a": 4})) == ["3", "4"]
+    assert said(await subscriber.replay(["a"], Place.parse(ids[4]), {"a": 4})) == []
+
+
+async def test_a_channel_that_is_reset_is_given_what_comes_first(start):
+    """Who cannot be told what it missed begins anew on that channel, and goes on on the others."""
+    backend, subscriber, _ = await start(history=2)
+    ids = await backend.publish([out("b", "b0"), *(out("a", f"a{n}") for n in range(5)), out("b", "b1")])
+    await subscriber.subscribe(["a", "b"])
+    replay = await subscriber.replay(["a", "b"], Place.parse(ids[0]), {"a": 1, "b": 2})
+    assert said(replay) == ["a4", "b1"]
+    assert [(reset.channel, reset.reason) for reset in replay.resets] == [("a", "trimmed")]
+    for elsewhere in (NOWHERE, Place(AHEAD, "other")):
+        replay = await subscriber.replay(["a", "b"], elsewhere, {"a": 1, "b": 2})
+        assert said(replay) == ["b0", "a4", "b1"]
+        assert [reset.channel for reset in replay.resets] == ["a", "b"]
+
+
+async def test_what_has_expired_comes_first_to_nobody(start):
+    """A state is as old as its channel's retention says, and no older, whatever is kept longer."""
+    backend, subscriber, _ = await start(history_ttl=0.3, retention={"long:*": Retention(2, 60)})
+    await backend.publish([out("a", "gone"), out("long:a", "there")])
+    await asyncio.sleep(0.5)
+    channels = ["a", "long:a"]
+    await subscriber.subscribe(channels)
+    assert said(await subscriber.replay(channels, None, dict.fromkeys(channels, 2))) == ["there"]
+    assert [await backend.recent(channel, 2) != [] for channel in channels] == [False, True]
+
+
+async def test_without_history_nothing_comes_first(start):
+    """There is nothing to be given, and no place."""
+    backend, subscriber, _ = await start(history=0)
+    await backend.publish([out("a", "1")])
+    await subscriber.subscribe(["a"])
+    replay = await subscriber.replay(["a"], None, {"a": 3})
+    assert (replay.events, replay.resets, replay.upto) == ([], [], None)
+    assert await backend.recent("a", 3) == []
+
+
+async def test_recent_events_are_read_back(start):
+    """The last ones of a channel, oldest first, as they were published; none of a channel that has none."""
+    backend, _, _ = await start()
+    events = Publisher(backend)
+    ids = [
+        await events.publish("a", "one"),
+        await events.publish("a", "two\r\nlines\n", event="status"),
+        await events.publish("a", json={"é": ": reopened"}),
+        await events.publish("a", ""),
+    ]
+    assert await events.recent("a", 3) == [
+        (ids[1], "a", "status", "two\nlines\n"),
+        (ids[2], "a", "message", '{"é":": reopened"}'),
+        (ids[3], "a", "message", ""),
+    ]
+    assert [event.id for event in await events.recent("a", 10**30)] == ids
+    assert await events.recent("b", 1) == []
+
+
+async def test_a_page_goes_on_from_what_it_was_rendered_with(start):
+    """From the id of the last recent event nothing is missed and nothing comes twice."""
+    backend, subscriber, _ = await start()
+    events = Publisher(backend)
+    for n in range(5):
+        await events.publish("a", str(n))
+    *_, last = await events.recent("a", 2)
+    await events.publish("a", "new")
+    await subscriber.subscribe(["a"])
+    assert said(await subscriber.replay(["a"], Place.parse(last.id))) == ["new"]
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 1.0, "1", None])
+async def test_recent_events_are_a_whole_number(make_backend, n):
+    """What is no number of events is refused."""
+    with pytest.raises(EventError, match="^n: "):
+        await Publisher(make_backend()).recent("a", n)
+
+
+# ---- Channels that finish
+
+
+async def test_the_last_event_is_heard_and_says_so(start):
+    """It is an event like others, with a comment in it that none of them can have."""
+    backend, subscriber, ear = await start()
+    before = await subscriber.subscribe(["a", "b"])
+    assert subscriber.finished(["a"]) is None
+    ids = await backend.publish([out("a", ": finished\n: reopened"), end("a", "last")])
+    await ear.wait(2)
+    assert [frame.endswith(FINISHED) for _, _, frame in ear.heard] == [False, True]
+    assert subscriber.finished(["a"]) == Place.parse(ids[1])
+    assert subscriber.finished(["a", "b"]) is None
+    assert said(await subscriber.replay(["a"], before)) == [": finished", "last"]
+    (other,) = await backend.publish([end("b", "its last")])
+    await ear.wait(3)
+    assert subscriber.finished(["a", "b"]) == subscriber.finished(["b", "a"]) == Place.parse(other)
+
+
+async def test_that_a_channel_has_finished_is_known_to_whoever_comes(start, make_backend):
+    """Also where nobody heard it; whoever is new is given the last event, whatever else comes first."""
+    backend, subscriber, _ = await start()
+    ids = await backend.publish([out("a", "1"), end("a", "last"), out("b", "1")])
+    begin = await subscriber.subscribe(["a", "b"])
+    assert subscriber.finished(["a"]) == Place.parse(ids[1])
+    assert subscriber.finished(["b"]) is None
+    assert subscriber.finished(["a", "b"]) is None
+    assert said(await subscriber.replay(["a", "b"], None)) == ["last"]
+    assert said(await subscriber.replay(["a", "b"], None, {"a": 5, "b": 5})) == ["1", "last", "1"]
+    assert said(await subscriber.replay(["a", "b"], NOWHERE)) == ["last"]
+    assert said(await subscriber.replay(["a"], Place.parse(ids[0]))) == ["last"]
+    assert said(await subscriber.replay(["a"], begin)) == []
+
+
+@pytest.mark.parametrize("make", [out, end], ids=["published to", "finished again"])
+async def test_a_finished_channel_takes_no_more(start, make):
+    """It is said that nothing happened and why; other channels of the call, and of the worker, go on."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a", "b"])
+    await backend.publish([end("a", "last")])
+    with pytest.raises(PublishError) as caught:
+        await backend.publish([make("a", "more")])
+    assert (caught.value.reason, caught.value.may_have_happened) == ("finished", False)
+    assert caught.value.published == []
+    with pytest.raises(PublishError) as caught:
+        await backend.publish([out("b", "1"), make("a", "more"), out("b", "2")])
+    assert (caught.value.reason, len(caught.value.published)) == ("finished", 1)
+    await backend.publish([out("b", "3")])
+    await ear.until(lambda: ear.data[-1:] == ["3"])
+    assert ear.data[:2] == ["last", "1"]
+    assert "more" not in ear.data
+
+
+async def test_a_repeated_key_of_a_finished_channel_is_answered(start):
+    """Whoever is not sure that it finished may try again, as with any other event."""
+    backend, _, _ = await start()
+    ids = await backend.publish([out("a", "1", "one"), end("a", "last", "k")])
+    assert await backend.publish([end("a", "last", "k")]) == ids[1:]
+    assert await backend.publish([out("a", "1", "one")]) == ids[:1]
+    with pytest.raises(PublishError):
+        await backend.publish([end("a", "last", "another")])
+
+
+async def test_a_finished_channel_goes_on_once_it_is_reopened(start):
+    """Nobody is given an event of that, but a place; and it can finish again."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    events = Publisher(backend)
+    await events.finish("a", "last")
+    await ear.wait(1)
+    await events.reopen("a")
+    await ear.wait(2)
+    assert subscriber.finished(["a"]) is None
+    assert ear.heard[1][2].endswith(b"\n" + REOPENED)
+    assert said(await subscriber.replay(["a"], None)) == []
+    assert said(await subscriber.replay(["a"], None, {"a": 5})) == ["last"]
+    assert [event.data for event in await events.recent("a", 5)] == ["last"]
+    await events.publish("a", "on")
+    last = await events.finish("a", "again")
+    await ear.wait(4)
+    assert subscriber.finished(["a"]) == Place.parse(last)
+    assert said(await subscriber.replay(["a"], None, {"a": 2})) == ["on", "again"]
+
+
+async def test_to_reopen_what_is_open_changes_nothing(start):
+    """Nothing is numbered, kept or heard."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    events = Publisher(backend)
+    await events.reopen("a")
+    await events.publish("a", "1")
+    await events.reopen("a")
+    await events.publish("a", "2")
+    await ear.wait(2)
+    assert ear.data == ["1", "2"]
+    assert len(await backend.recent("a", 9)) == 2
+
+
+async def test_a_finished_channel_is_forgotten_with_its_history(start):
+    """When its own time has passed it is like one that never was, whatever is kept longer."""
+    backend, subscriber, ear = await start(history_ttl=0.5, retention={"long:*": Retention(2, 60)})
+    await subscriber.subscribe(["a", "long:a"])
+    await backend.publish([end("a", "last", "k"), end("long:a", "last")])
+    await ear.wait(2)
+    assert subscriber.finished(["a"]) is not None
+    await asyncio.sleep(0.7)
+    await backend.publish([out("other", "x"), out("a", "anew"), end("a", "last", "k")])
+    await ear.wait(4)
+    with pytest.raises(PublishError):
+        await backend.publish([out("long:a", "no")])
+
+
+async def test_a_finished_channel_is_over_when_its_time_is(start):
+    """To its listeners, too."""
+    backend, subscriber, ear = await start(history_ttl=0.3)
+    await subscriber.subscribe(["a"])
+    await backend.publish([end("a", "last")])
+    await ear.wait(1)
+    async with asyncio.timeout(10):
+        while subscriber.finished(["a"]) is not None:
+            await backend.publish([out("other", "x")])
+            await asyncio.sleep(0.02)
+    assert said(await subscriber.replay(["a"], None, {"a": 1})) == []
+
+
+async def test_the_largest_event_can_be_the_last(start):
+    """What says so does not count as its size."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    body = b"data: " + b"x" * (MAX_EVENT_BYTES - 8) + b"\n\n"
+    await Publisher(backend).finish("a", body[6:-2].decode())
+    await ear.wait(1)
+    assert ear.heard[0][2].endswith(body[:-2] + FINISHED)
+    assert said(await subscriber.replay(["a"], None)) == [body[6:-2].decode()]
+
+
+@pytest.mark.parametrize("body", [finishing(b"data: x\n\n"), REOPENED], ids=["finish", "reopen"])
+async def test_to_finish_needs_history(start, body):
+    """Without it nobody could know later; this is said before anything is sent."""
+    backend, subscriber, ear = await start(history=0)
+    await subscriber.subscribe(["a"])
+    with pytest.raises(EventError, match="^channel: "):
+        await backend.publish([Outgoing("a", body)])
+    await backend.publish([out("a", ": reopened")])
+    await ear.wait(1)
+    assert ear.data == [": reopened"]
+
+
+# ---- Settings
+
+
+async def test_the_depth_of_history_is_known(make_backend):
+    """As far as the backend was told it."""
+    backend = make_backend(history=7, retention={"order:*": Retention(1, 60)})
+    assert (backend.depth("order:*"), backend.depth("news"), backend.depth("*")) == (1, 7, 7)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ PUBLIC = [
     "Retention",
     "SSEMiddleware",
     "SignedCookie",
+    "StoredEvent",
     "SyncPublisher",
     "literal",
 ]

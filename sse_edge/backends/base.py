@@ -210,6 +210,9 @@ class Backend(Protocol):
         Raises PublishError.
         """
 
+    def depth(self, pattern: str) -> int | None:
+        """How many events are kept at most of any channel that ``pattern`` covers; None if nobody knows."""
+
     async def recent(self, channel: str, count: int) -> list[tuple[Place, bytes]]:
         """The last ``count`` events that history has of ``channel``, oldest first, each with its id line.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from operator import itemgetter
 
-from ..event import EventId, reopens
+from ..event import FINISHED, EventId, reopens
 from .base import Entry, Numbered
 
 _ID = itemgetter(0, 1)
@@ -58,6 +58,13 @@ class Log:
     def head(self) -> EventId:
         """The newest id in the log, or its floor."""
         return max(EventId(*self._kept[-1][:2]), self.floor) if self._kept else self.floor
+
+    @property
+    def finished(self) -> EventId | None:
+        """Where its channel's last event is, if it has had that."""
+        if not self._kept or not self._kept[-1][2].endswith(FINISHED):
+            return None
+        return EventId(*self._kept[-1][:2])
 
     @property
     def count(self) -> int:

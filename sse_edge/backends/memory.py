@@ -12,8 +12,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
-from ..event import NOWHERE, EventId, Place
-from .base import Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_kept
+from ..errors import PublishError
+from ..event import NOWHERE, REOPENED, EventId, Place
+from .base import NO_FIRST, Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
@@ -70,8 +71,26 @@ class MemoryBackend:
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""
         check_kept(events, numbered=self.kept.numbered)
+        published: list[str] = []
         with self._lock:
-            return [self._publish(event) for event in events]
+            for event in events:
+                try:
+                    published.append(self._publish(event))
+                except PublishError as error:
+                    error.published = published
+                    raise
+        return published
+
+    def depth(self, pattern: str) -> int:
+        """See ``Backend.depth``."""
+        return self.kept.depth(pattern)
+
+    async def recent(self, channel: str, count: int) -> list[tuple[Place, bytes]]:
+        """See ``Backend.recent``."""
+        with self._lock:
+            self.now()
+            newest = self._log(channel).newest(count)
+            return [(Place(EventId(ms, n), self.tag), frame) for ms, n, frame in newest]
 
     async def cursor(self) -> Place:
         """See ``Backend.cursor``."""
@@ -116,18 +135,22 @@ class MemoryBackend:
         if not self.kept.numbered:
             self._announce(event.channel, None, event.body)
             return ""
+        last = self.now()
         key = None if event.dedupe_key is None else (event.channel, event.dedupe_key)
-        if key is not None and key in self._keys:
-            return str(Place(self._keys[key], self.tag))
-        now = int(self._clock() * 1000)
-        last = self._last
-        id = self._last = EventId(now, 1) if now > last.ms else EventId(last.ms, last.n + 1)
+        known = None if key is None else self._keys.get(key)
+        if known is not None and self._keeps(event.channel, known):
+            return str(Place(known, self.tag))
+        log = self._log(event.channel)
+        finished, reopens = log.finished is not None, event.body == REOPENED
+        if finished and not reopens:
+            why = f"channel {event.channel!r} has had its last event"
+            raise PublishError(why, may_have_happened=False, reason="finished")
+        if reopens and not finished:
+            return str(Place(last, self.tag))
+        id = self._last = EventId(last.ms, last.n + 1)
         place = Place(id, self.tag)
         frame = place.line() + event.body
-        log = self._logs.get(event.channel)
-        if log is None:
-            floor, reason = self._horizon(event.channel)
-            log = self._logs[event.channel] = Log(floor, reason)
+        self._logs[event.channel] = log
         log.append(Numbered(id, frame))
         log.trim(self.kept.of(event.channel).events, HISTORY_BYTES)
         self._logs.move_to_end(event.channel)
@@ -140,6 +163,23 @@ class MemoryBackend:
     def _announce(self, channel: str, id: EventId | None, frame: bytes) -> None:
         for subscriber in self._subscribers:
             subscriber.hear(channel, id, frame)
+
+    def finished(self, channels: Sequence[str]) -> Place | None:
+        """See ``Subscriber.finished``."""
+        with self._lock:
+            self.now()
+            ends = [self._log(channel).finished for channel in channels]
+            known = [end for end in ends if end is not None]
+            return Place(max(known), self.tag) if known and len(known) == len(ends) else None
+
+    def _keeps(self, channel: str, newest: EventId) -> bool:
+        """Whether a channel whose newest event is that one is kept."""
+        return newest.ms >= self._last.ms - self.kept.of(channel).ms
+
+    def _log(self, channel: str) -> Log:
+        """A channel's log; an empty one where there is none, or none any more."""
+        log = self._logs.get(channel)
+        return log if log is not None and self._keeps(channel, log.head) else Log(*self._horizon(channel))
 
     def _horizon(self, channel: str) -> tuple[EventId, str]:
         """What can be said of a channel without a log: nothing was published since then."""
@@ -159,28 +199,30 @@ class MemoryBackend:
                 break
             del self._keys[key]
 
-    def read(self, channels: Sequence[str], after: Place | None) -> Replay:
-        """The history of ``channels`` after a place, as one consistent cut."""
+    def read(
+        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay:
+        """The history of ``channels`` after a place, as one consistent cut; see ``Subscriber.replay``."""
         with self._lock:
             upto = self.now()
             if not self.kept.numbered:
                 lost = [] if after is None else [Reset(channel, "unknown-id", None) for channel in channels]
                 return Replay([], lost, None)
             head = Place(upto, self.tag)
-            if after is None:
-                return Replay([], [], head)
-            if after.tag != self.tag or after.id > upto:
-                reason = "epoch" if after.tag not in (NOWHERE.tag, self.tag) else "unknown-id"
-                return Replay([], [Reset(channel, reason, head) for channel in channels], head)
+            foreign = ""
+            if after is not None and (after.tag != self.tag or after.id > upto):
+                foreign = "epoch" if after.tag not in (NOWHERE.tag, self.tag) else "unknown-id"
             self._forget()
             events: list[Entry] = []
             resets: list[Reset] = []
             for channel in channels:
-                log = self._logs.get(channel) or Log(*self._horizon(channel))
-                if log.covers(after.id):
+                log = self._log(channel)
+                if after is not None and not foreign and log.covers(after.id):
                     events.extend(log.since(after.id))
-                else:
-                    resets.append(Reset(channel, log.reason, head))
+                    continue
+                if after is not None:
+                    resets.append(Reset(channel, foreign or log.reason, head))
+                events.extend(log.newest(max(first.get(channel, 0), log.finished is not None)))
             events.sort()
             return Replay(events, resets, head)
 
@@ -266,11 +308,20 @@ class MemorySubscriber:
                 else:
                     self._wanted.pop(channel, None)
 
-    async def replay(self, channels: Sequence[str], after: Place | None) -> Replay:
+    async def replay(
+        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> Replay:
         """See ``Subscriber.replay``."""
         with self._backend._lock:
             self._drain()
-            return self._backend.read(channels, after)
+            return self._backend.read(channels, after, first)
+
+    def finished(self, channels: Sequence[str]) -> Place | None:
+        """See ``Subscriber.finished``."""
+        with self._backend._lock:
+            if any(channel in channels for channel, _, _ in self._heard):
+                return None  # what was published is not heard yet
+            return self._backend.finished(channels)
 
     def hear(self, channel: str, id: EventId | None, frame: bytes) -> None:
         """Called under the backend's lock, from the publishing thread."""

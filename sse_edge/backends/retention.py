@@ -8,7 +8,7 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from ..errors import ConfigError
-from ..pattern import WHY_ESCAPE, matches, well_formed
+from ..pattern import WHY_ESCAPE, covers, matches, may_meet, well_formed
 
 LONGEST = 1e9
 """Seconds that a channel may be kept at most."""
@@ -41,6 +41,16 @@ class Kept(NamedTuple):
             if matches(pattern, channel):
                 return retention
         return self.default
+
+    def depth(self, pattern: str) -> int:
+        """How many events are kept at most of any channel that ``pattern`` covers."""
+        found = []
+        for known, retention in self.patterns:
+            if may_meet(known, pattern):
+                found.append(retention.events)
+            if covers(known, pattern):
+                return max(found)
+        return max([*found, self.default.events])
 
     @property
     def numbered(self) -> bool:

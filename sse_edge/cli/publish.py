@@ -45,6 +45,7 @@ from .options import redis_option
 @click.option(
     "--dedupe-key", metavar="KEY", show_envvar=True, help="Publish only once, however often it is repeated."
 )
+@click.option("--finish", is_flag=True, show_envvar=True, help="It is the channel's last event.")
 def publish(
     channel: str,
     data: str,
@@ -56,6 +57,7 @@ def publish(
     history_ttl: float | None,
     partitions: int,
     dedupe_key: str | None,
+    finish: bool,
 ) -> None:
     """Publish DATA to CHANNEL through Redis and print the event's id.
 
@@ -71,11 +73,12 @@ def publish(
         redis, prefix=prefix, history=history, history_ttl=history_ttl, partitions=partitions
     )
     events = SyncPublisher(backend)
+    send = events.finish if finish else events.publish
     try:
         if is_json:
-            click.echo(events.publish(channel, json=_parse(text), event=event, dedupe_key=dedupe_key))
+            click.echo(send(channel, json=_parse(text), event=event, dedupe_key=dedupe_key))
         else:
-            click.echo(events.publish(channel, text, event=event, dedupe_key=dedupe_key))
+            click.echo(send(channel, text, event=event, dedupe_key=dedupe_key))
     except PublishError as error:
         doubt = "; it may have been published" if error.may_have_happened else "; nothing was published"
         raise Failure(f"{redacted(redis)}: {str(error).rstrip('.')}{doubt}") from error

@@ -106,6 +106,10 @@ class RedisBackend:
         """See ``Backend.leases``."""
         return RedisLeases(self.server, self._stem("leases"))
 
+    def depth(self, pattern: str) -> int | None:
+        """See ``Backend.depth``."""
+        return None if self.settings.kept is None else self.settings.kept.depth(pattern)
+
     def windows(self) -> RedisWindows:
         """See ``Backend.windows``."""
         return RedisWindows(self.server, self.leases_prefix + "rate")
