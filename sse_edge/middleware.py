@@ -7,7 +7,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
@@ -34,7 +34,7 @@ from .delivery.transport import open_sink, takes_over
 from .errors import BackendError, ConfigError
 from .event import Place
 from .lifespan import Lifespan
-from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, Refusal
+from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, OVER, Refusal
 from .publisher import check_one_of
 from .status import Status
 from .worker import Worker, check_seconds
@@ -49,6 +49,7 @@ class Opened(NamedTuple):
     hub: Hub
     stream: Stream
     cursor: Place | None
+    first: Mapping[str, int]
     blind: bool
 
 
@@ -141,6 +142,7 @@ class SSEMiddleware:
         self._bounds = Bounds(max_unsent, max_unsent_age)
         self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
+        self._routes.check_first(self._backend.depth)
         self._leases: Leases = self._backend.leases()
         self._gate = Gate(
             auth=auth,
@@ -336,8 +338,8 @@ class SSEMiddleware:
         )
         blind = self._accepts_blindly and not hub.subscriber.connected
         try:
-            if not blind:
-                await hub.subscribe(stream)
+            if not blind and not await hub.subscribe(stream, admission.cursor):
+                return OVER.of(identity.user)
         except BackendError as error:
             if not self._accepts_blindly:
                 return BACKEND_DOWN.of(identity.user, str(error))
@@ -345,17 +347,19 @@ class SSEMiddleware:
         if blind:
             hub.adopt(stream)
         worker.watch(stream, admission)
-        return Opened(hub, stream, admission.cursor, blind)
+        return Opened(hub, stream, admission.cursor, admission.first, blind)
 
-    async def _hold(self, hub: Hub, stream: Stream, cursor: Place | None, blind: bool) -> None:
+    async def _hold(
+        self, hub: Hub, stream: Stream, cursor: Place | None, first: Mapping[str, int], blind: bool
+    ) -> None:
         """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
         try:
             # The first bytes do not wait for history, so that no proxy holds the headers back.
             await stream.begin_response(hub.greeting())
             if blind:
-                hub.catch_up_later(stream, cursor)
+                hub.catch_up_later(stream, cursor, first)
             else:
-                await hub.catch_up(stream, cursor)
+                await hub.catch_up(stream, cursor, first)
             await stream.sink.run()
         except BaseException:
             hub.close_stream(stream, ERROR)
@@ -388,6 +392,9 @@ def _coding(admission: Admission) -> Headers:
 
 
 async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
+    if refusal.status == OVER.status:  # which has no body
+        await respond(send, refusal.status, [*NO_STORE, *headers])
+        return
     head: Headers = [(b"content-type", b"application/json"), *NO_STORE, *headers]
     if refusal.retry_after is not None:
         head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))

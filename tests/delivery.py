@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sse_edge.backends.base import Replay
+from sse_edge.backends.base import NO_FIRST, Replay
 from sse_edge.delivery.backlog import Bounds
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
@@ -72,6 +72,8 @@ class ScriptedBackend:
         self.counted = []
         self.fail = None
         self.before_replay = lambda: None
+        self.asked = []
+        self.over, self.over_channels = place(0), set()
 
     def subscriber(self, receiver):
         self.receiver = receiver
@@ -96,7 +98,11 @@ class ScriptedBackend:
         for channel in channels:
             self.counted.remove(channel)
 
-    async def replay(self, channels, after):
+    def finished(self, channels):
+        return self.over if self.over_channels.issuperset(channels) else None
+
+    async def replay(self, channels, after, first=NO_FIRST):
+        self.asked.append((tuple(channels), after, dict(first)))
         self.before_replay()
         if self.fail:
             raise self.fail
@@ -111,10 +117,10 @@ async def make_hub(backend, *, max_unsent=1000, max_unsent_age=None, chance=lamb
     return hub
 
 
-async def join(hub, *channels, sink=None, after=None, remaining=None, live=True, user=None):
+async def join(hub, *channels, sink=None, after=None, first=NO_FIRST, remaining=None, live=True, user=None):
     """A stream that is subscribed, and live unless told otherwise."""
     stream = hub.new_stream(channels or ("c",), sink or ListSink(), remaining, user, None)
     await hub.subscribe(stream)
     if live:
-        await hub.catch_up(stream, after)
+        await hub.catch_up(stream, after, first)
     return stream

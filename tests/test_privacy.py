@@ -67,6 +67,12 @@ async def meet_every_refusal(server, connect, redis):
         headers = {"X-Forwarded-For": address}
         return await connect(server.url + path, headers=headers, cookies=cookies(user))
 
+    async with Publisher(redis.url) as events:
+        last = await events.finish("room:open", payload("the end"))
+        over = await ask(server, "/events/room/open", "u1", headers={"Last-Event-ID": last})
+        assert (over.status, over.body) == (204, b"")
+        codes.add("finished")
+        await events.reopen("room:open")
     await refused("/events/me")
     await refused(f"/events/me?token={TOKEN}x&password={MARK}")
     await refused("/events/me?fail=1", "u1")

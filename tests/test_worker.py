@@ -148,7 +148,16 @@ def at_cap(**limits):
     return {"limits": Limits(**limits), "others": 1}
 
 
+def over():
+    """Channels that have finished, and a client that has had all of it."""
+    backend = MemoryBackend(history_ttl=86_400)
+    with SyncPublisher(backend) as events:
+        places = [events.finish(channel, "last") for channel in ("user:u42", "news")]
+    return {"backend": backend, "headers": {"last-event-id": places[-1]}}
+
+
 WAYS = {
+    "finished": over(),
     "bad-request": {"headers": {"last-event-id": "x" * 300}},
     "unauthenticated": {"headers": {"cookie": "session=junk"}},
     "origin": {"headers": {"origin": "https://evil.example"}},
@@ -216,6 +225,9 @@ async def test_how_refusals_are_said(edge, asgi, code, mode, accept):
         assert set(json.loads(data)) == {"error", "detail"}
         assert 1000 <= decoder.retry <= 3000
         assert not decoder.pending
+    elif refusal.status == 204:
+        assert (client.status, client.body()) == (204, b"")
+        assert client.header("content-type") is client.header("content-length") is None
     else:
         assert client.status == refusal.status
         assert client.header("content-type") == "application/json"

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import ConfigError
+
+ALL = 2_147_483_647
+"""More events than any channel's history has."""
+
+MOST = 1_000_000
+"""First events at most, where they are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +19,13 @@ class Channel:
     """A channel's template, with more to say about it than its name.
 
     ``compress``: to be sent as gzip to clients that take it, if all channels of the stream are; see
-    SECURITY.md for what must not be compressed together.  Raises ConfigError.
+    SECURITY.md for what must not be compressed together.  ``first``: how many of the channel's last events
+    a client without a place is given before it goes live, or ``"all"`` that history has.  Raises ConfigError.
     """
 
     template: str
     compress: bool = False
+    first: int | Literal["all"] = 0
 
     def __post_init__(self) -> None:
         text: object = self.template
@@ -24,3 +33,11 @@ class Channel:
             raise ConfigError("channels", "Channel(…) takes a channel's template", text)
         if not isinstance(self.compress, bool):
             raise ConfigError("compress", "must be True or False", self.compress)
+        first: object = self.first
+        if first != "all" and not (type(first) is int and 0 <= first <= MOST):
+            raise ConfigError("first", f'must be "all" or a whole number of events, 0 to {MOST}', first)
+
+    @property
+    def count(self) -> int:
+        """``first`` as a number."""
+        return ALL if self.first == "all" else self.first

@@ -63,6 +63,9 @@ REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
 MAX_CURSOR = 256
 """Characters of a Last-Event-ID at most."""
 
+EARLIEST = "earliest"
+"""A Last-Event-ID that says of no place, but only that whatever comes first is wanted; as Mercure has it."""
+
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
 
@@ -74,6 +77,7 @@ class Admission(NamedTuple):
     leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
     so that it has to be asked again, each with the values that its name was filled with.  ``varies`` is
     whether the stream is compressed for clients that take it, and ``compress`` whether this one does.
+    ``first`` is how many of its last events a channel begins with for whoever has no place.
     """
 
     identity: Identity
@@ -84,6 +88,7 @@ class Admission(NamedTuple):
     guarded: Mapping[str, Values] = NO_GUARD
     varies: bool = False
     compress: bool = False
+    first: Mapping[str, int] = MappingProxyType({})
 
 
 class Gate:
@@ -231,7 +236,7 @@ class Gate:
             except ValueError:
                 return BAD_REQUEST.because("too many query parameters")
             given = {text for name in _CURSOR_PARAMETERS for text in query.get(name, ()) if text}
-        if not given:
+        if not given or given == {EARLIEST}:
             return None
         if len(given) > 1:
             return BAD_REQUEST.because("several different cursors")
@@ -278,7 +283,9 @@ class Gate:
         subjects = () if request.method == "HEAD" else self._subjects(identity.user, address)
         varies = resolved.compress
         compress = varies and takes_gzip(request.all(b"accept-encoding"))
-        return Admission(identity, resolved.channels, cursor, address, subjects, guarded, varies, compress)
+        return Admission(
+            identity, resolved.channels, cursor, address, subjects, guarded, varies, compress, resolved.first
+        )
 
     async def _lease(self, wanted: Admission, *, counted: bool) -> Refusal | None:
         """Take its leases, or say why not; what the rate has not ``counted`` is counted in the same step."""

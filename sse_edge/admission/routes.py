@@ -15,7 +15,7 @@ from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
 from ..pattern import SEPARATOR
 from .callback import Callback, callback
-from .channel import Channel
+from .channel import ALL, Channel
 from .settings import matching, strings, whole
 from .template import PLACEHOLDER, Template, check_apart, placeholders
 
@@ -42,18 +42,21 @@ _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 class Resolved(NamedTuple):
     """The channels of one request; ``open`` are those that this user may read for being
     this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
-    all of them may be compressed together."""
+    all of them may be compressed together, and ``first`` how many of its last events whoever comes new is
+    given of a channel, where it is given any."""
 
     channels: tuple[str, ...]
     open: Set[str]
     values: Mapping[str, Values] = MappingProxyType({})
     compress: bool = False
+    first: Mapping[str, int] = MappingProxyType({})
 
 
 class _Templates(NamedTuple):
     each: tuple[Template, ...]
     names: frozenset[str]
     compress: bool
+    first: tuple[int, ...]
 
 
 _Source = _Templates | Callback
@@ -111,6 +114,20 @@ class Routes:
         sources = [*self._static.values(), *(source for _, source in self._patterns)]
         check_apart(one for source in sources if isinstance(source, _Templates) for one in source.each)
 
+    def check_first(self, depth: Callable[[str], int | None]) -> None:
+        """ConfigError if more first events are wanted of a template's channels than can be there: ``depth``
+        says of a pattern how many are kept at most of any channel that it covers, or None if nobody knows.
+        """
+        for source in (*self._static.values(), *(source for _, source in self._patterns)):
+            if not isinstance(source, _Templates):
+                continue
+            for one, count in zip(source.each, source.first, strict=True):
+                most = depth(one.pattern) if count else None
+                if most == 0:
+                    raise ConfigError("first", f"of {one.text!r} needs a backend that keeps history", count)
+                if most is not None and count > most and count != ALL:
+                    raise ConfigError("first", f"of {one.text!r} no more than {most} events are kept", count)
+
     def under(self, path: str) -> bool:
         """Whether requests for ``path`` are answered here at all."""
         return path == self._path or path.startswith(self._below)
@@ -162,10 +179,13 @@ class Routes:
                 return BAD_REQUEST.because(f"{{{name}}} must not be empty or have {SEPARATOR!r} in it")
         made: dict[str, Template] = {}
         open_ = set()
+        first: dict[str, int] = {}
         try:
-            for one in templates.each:
+            for one, count in zip(templates.each, templates.first, strict=True):
                 channel = check_channel(one.text.format_map(values))
                 made.setdefault(channel, one)
+                if count > first.get(channel, 0):
+                    first[channel] = count
                 if one.open:
                     open_.add(channel)
         except EventError as error:
@@ -175,7 +195,7 @@ class Routes:
             for channel, one in made.items()
             if channel not in open_
         }
-        return Resolved(tuple(made), open_, filled, templates.compress)
+        return Resolved(tuple(made), open_, filled, templates.compress, first)
 
     def _hint(self) -> None:
         if not self._hinted:
@@ -189,13 +209,17 @@ class Routes:
     def _checked(self, names: Sequence[object]) -> Resolved | Refusal:
         if not names:
             return NOT_FOUND
+        counts: dict[str, int] = {}
         try:
-            channels = tuple(dict.fromkeys(check_channel(_text(name)) for name in names))
+            for name in names:
+                channel = check_channel(_text(name))
+                counts[channel] = max(counts.get(channel, 0), _first(name))
         except EventError as error:
             return BAD_REQUEST.because(str(error))
-        if len(channels) > self._max_channels:
+        if len(counts) > self._max_channels:
             return BAD_REQUEST.because(f"more than {self._max_channels} channels")
-        return Resolved(channels, frozenset(), compress=_compress(names))
+        first = {channel: count for channel, count in counts.items() if count}
+        return Resolved(tuple(counts), frozenset(), compress=_compress(names), first=first)
 
     def _add(self, template: str, target: ChannelsFor) -> None:
         if not self.under(template):
@@ -219,7 +243,8 @@ class Routes:
         if len(set(texts)) < len(texts):
             raise ConfigError("channels", "a channel appears twice", target)
         each = tuple(self._template(text, names) for text in texts)
-        return _Templates(each, frozenset().union(*(one.names for one in each)), _compress(named))
+        first = tuple(_first(one) for one in named)
+        return _Templates(each, frozenset().union(*(one.names for one in each)), _compress(named), first)
 
     def _template(self, text: str, names: list[str]) -> Template:
         template = Template.of(text)
@@ -232,6 +257,10 @@ class Routes:
 
 def _text(channel: object) -> object:
     return channel.template if isinstance(channel, Channel) else channel
+
+
+def _first(channel: object) -> int:
+    return channel.count if isinstance(channel, Channel) else 0
 
 
 def _compress(channels: Iterable[object]) -> bool:

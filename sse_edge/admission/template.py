@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError, EventError
 from ..event import check_channel
-from ..pattern import SEPARATOR
+from ..pattern import SEPARATOR, escaped
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -34,6 +34,11 @@ class Template(NamedTuple):
     text: str
     names: frozenset[str]
     open: bool
+
+    @property
+    def pattern(self) -> str:
+        """A pattern that covers what it makes."""
+        return "*".join(map(escaped, PLACEHOLDER.split(self.text)[::2]))
 
     @classmethod
     def of(cls, text: str) -> Template:

@@ -44,8 +44,11 @@ def reset(reset: Reset, place: Place | None = None) -> bytes:
     return encode(_named(reset.channel, reset.reason), event="edge-reset", id=id)
 
 
-def replay(replay: Replay) -> list[bytes]:
+def replay(replay: Replay, *, begins: bool = False) -> list[bytes]:
     """Resets, then events, then the place they lead to; that comes before those at the end without an id.
+
+    Where events say it themselves it is left out, but for a stream that ``begins``: those that come first
+    may be older than anything that history can prove of other channels.
 
     No reset carries an id unless it is the last thing sent: a client that is cut off in between must
     come back with a Last-Event-ID that still owes it the rest.
@@ -59,7 +62,7 @@ def replay(replay: Replay) -> list[bytes]:
         said[-1] = reset(replay.resets[-1], replay.upto)
         return said
     frames = [frame for _, _, frame in replay.events]
-    if not replay.resets and frames[-1].startswith(b"id: "):
+    if not replay.resets and not begins and frames[-1].startswith(b"id: "):
         return frames
     place = replay.upto.line() + b"\n"
     later = 0
@@ -67,7 +70,7 @@ def replay(replay: Replay) -> list[bytes]:
         later += 1
     placed = len(frames) - later
     said += frames[:placed]
-    if later or replay.resets or not placed:
+    if later or begins or replay.resets or not placed:
         said.append(place)
     return said + frames[placed:]
 

@@ -7,22 +7,24 @@ import contextlib
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from ..backends.base import CONTROL, Backend, Replay, Reset
+from ..backends.base import CONTROL, NO_FIRST, Backend, Replay, Reset
 from ..errors import BackendError
+from ..event import FINISHED as LAST
 from ..event import EventId, Place
-from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FORBIDDEN_SINCE, SLOW, Ending
+from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
-from .backlog import Backlog, Bounds
+from .backlog import Bounds
 from .compression import Gzip
 from .feed import Feed
 from .few import listed
+from .history import History
 from .lifetime import NEVER, Lifetime
 from .roster import Roster
 from .rounds import FEW, Rounds
 from .sink import Sink
-from .stream import PIECE, Heard, Stream
+from .stream import Heard, Stream
 from .wheel import TICK, Wheel
 
 HERD = 100
@@ -80,7 +82,8 @@ class Hub:
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(self._loop, self.bounds, self.end)
+        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
+        self._history = History(self.subscriber, self._rounds)
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
 
@@ -145,10 +148,11 @@ class Hub:
             gzip=Gzip(self.greeting()) if compress else None,
         )
 
-    async def subscribe(self, stream: Stream) -> None:
+    async def subscribe(self, stream: Stream, after: Place | None = None) -> bool:
         """Make ``stream`` hear its channels, holding what arrives.  Raises BackendError.
 
-        To be undone by ``close_stream``, unless it raises.
+        To be undone by ``close_stream``, unless it raises, or is False: all channels have finished, and its
+        client has had that ``after``.
         """
         self._listen(stream)
         try:
@@ -156,7 +160,13 @@ class Hub:
         except BaseException:
             self._leave(stream)
             raise
+        over = None if after is None else self.subscriber.finished(stream.channels)
+        if over is not None and after is not None and after.tag == over.tag and after.id >= over.id:
+            self._leave(stream)
+            self.subscriber.unsubscribe(stream.channels)
+            return False
         self._opened(stream)
+        return True
 
     def adopt(self, stream: Stream) -> None:
         """Like ``subscribe``, for as soon as the backend is there."""
@@ -206,31 +216,33 @@ class Hub:
         """A stream's first bytes."""
         return frames.greeting(self._retry_ms())
 
-    async def catch_up(self, stream: Stream, after: Place | None) -> None:
-        """Give ``stream`` what it missed after ``after``, then let it go live."""
+    async def catch_up(
+        self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> None:
+        """Give ``stream`` what it missed after ``after``, or without that what comes ``first``; then let it
+        go live."""
         begin, stream.begin = stream.begin, None
-        if after is None and begin is not None:  # all that it is owed is heard since then
-            self._give(stream, Replay([], [], begin), begin)
-            return
         try:
-            replay = await self.subscriber.replay(stream.channels, after)
+            replay = await self._history.owed(stream, after, begin, first)
         except BackendError:
             self.end(stream, BACKEND_LOST)
             return
-        self._give(stream, replay, after)
+        self._give(stream, replay, after, begin)
 
-    def catch_up_later(self, stream: Stream, after: Place | None) -> None:
+    def catch_up_later(
+        self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
+    ) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
-        stream.waiting = asyncio.create_task(self._catch_up_later(stream, after))
+        stream.waiting = asyncio.create_task(self._catch_up_later(stream, after, first))
 
-    async def _catch_up_later(self, stream: Stream, after: Place | None) -> None:
+    async def _catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
         while stream.ending is None:
             channels = stream.channels
             try:
                 # Heard first: what is published between the reading and that would be lost.
                 begin = await self.subscriber.subscribe(channels)
                 self.subscriber.unsubscribe(channels)  # counted when the stream was adopted
-                replay = await self.subscriber.replay(channels, after or begin)
+                replay = await self._history.owed(stream, after, begin, first)
             except BackendError:
                 await asyncio.sleep(AGAIN)
                 continue
@@ -238,25 +250,13 @@ class Hub:
                 # It was promised everything from a moment on that nobody can name any more.
                 gaps = [Reset(channel, "gap", replay.upto) for channel in channels]
                 replay = replay._replace(resets=gaps)
-            self._give(stream, replay, after or begin)
+            self._give(stream, replay, after, begin)
             return
 
-    def _give(self, stream: Stream, replay: Replay, after: Place | None) -> None:
-        if stream.ending is not None:
-            return
-        said = frames.replay(replay)
-        stream.queue(*said)
-        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
-        stream.go_live(replay.upto, after, self._rounds.heard(stream, replay))
-        for feed in stream.feeds:
-            feed.let_live(stream)
-        # At once: it leaves the machine together with the first bytes, where history was at hand.
-        now = self.now
-        self._rounds.flush(stream, now)
-        if replay.events and (stream.behind or stream.pending):
-            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
-        if stream.behind <= PIECE:
-            stream.behind = 0  # it waits for the head only; the next write says what has not left
+    def _give(self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None) -> None:
+        if stream.ending is None:
+            self._history.give(stream, replay, after, begin, self.now)
+            self._finish(stream)
 
     def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -292,6 +292,17 @@ class Hub:
             stream.ending = ending
             stream.forget()
             stream.sink.abort()
+
+    def _finish(self, stream: Stream) -> None:
+        """End it if all of its channels have had their last event, once it was given that."""
+        if not stream.owed and self.subscriber.finished(stream.channels) is not None:
+            self.end(stream, FINISHED)
+
+    def _end_in_turn(self, stream: Stream, ending: Ending) -> None:
+        if ending is FINISHED:  # as one of its channels had; it may go on by now
+            self._finish(stream)
+        else:
+            self.end(stream, ending)
 
     def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
         """End many streams, a few in every turn of the loop; how many of them nobody had ended yet."""
@@ -337,6 +348,7 @@ class Hub:
         stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
         self._rounds.queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
+        self._finish(stream)
 
     def recheck_at(self, stream: Stream, seconds: float) -> None:
         """Ask again in so many seconds whether ``stream`` may go on."""
@@ -365,6 +377,8 @@ class Hub:
         feed = self._feeds.get(channel)
         if feed is not None:
             self._rounds.hear(feed, id, frame)
+            if frame.endswith(LAST):
+                self._rounds.end_soon(listed(feed.live), FINISHED)
 
     def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
         """See ``Receiver.deliver_late``."""
@@ -389,6 +403,8 @@ class Hub:
         feed = self._feeds.get(channel)
         if feed is not None:
             self._rounds.append(feed, heard)
+            if heard.frame.endswith(LAST):
+                self._rounds.end_soon(listed(feed.live), FINISHED)
 
     # Time
 

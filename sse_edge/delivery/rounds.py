@@ -10,7 +10,7 @@ from itertools import islice
 
 from ..backends.base import Replay
 from ..event import EventId, Place
-from ..outcome import SLOW, Ending
+from ..outcome import FINISHED, SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import NOTHING, Feed
 from .stream import PIECE, Heard, Stream
@@ -107,12 +107,14 @@ class Rounds:
 
     def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
         """End streams, a few in every turn; how many of them nobody had ended yet."""
-        before = len(self._ends)
+        count = 0
         for stream in streams:
-            if stream.ending is None:
-                self._ends.setdefault(stream, ending)
+            # Whether a stream has finished is found out in its turn; until then any other ending counts.
+            if stream.ending is None and self._ends.get(stream, FINISHED) is FINISHED:
+                self._ends[stream] = ending
+                count += 1
         self._flush_soon()
-        return len(self._ends) - before
+        return count
 
     def end_few(self) -> bool:
         """End the next of them; whether more are left."""

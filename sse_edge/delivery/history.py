@@ -1,0 +1,74 @@
+"""What streams are given before they go live: what they missed, or what comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..backends.base import Replay, Subscriber
+from ..event import Place, without_id
+from . import frames
+from .backlog import Backlog
+from .rounds import Rounds
+from .stream import PIECE, Heard, Stream
+
+
+class History:
+    """Asks ``subscriber`` for what a stream is owed, and gives it that and what its feeds heard meanwhile.
+
+    ``after`` is the place that a stream's client has, if it has any, ``begin`` the one after which all is
+    heard, and ``first`` how many events come first on which channels where there is no ``after``.
+    """
+
+    def __init__(self, subscriber: Subscriber, rounds: Rounds) -> None:
+        self._subscriber = subscriber
+        self._rounds = rounds
+
+    async def owed(
+        self, stream: Stream, after: Place | None, begin: Place | None, first: Mapping[str, int]
+    ) -> Replay:
+        """What history has for ``stream``.  Raises BackendError."""
+        finished, channels = self._subscriber.finished, stream.channels
+        if after is not None or begin is None or first or any(finished((name,)) for name in channels):
+            return await self._subscriber.replay(channels, after, first)
+        return Replay([], [], begin)  # all that it is owed is heard since then
+
+    def give(
+        self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None, now: float
+    ) -> None:
+        """Give it to ``stream``, and let it go live."""
+        if after is None and begin is not None and replay.upto is not None and replay.upto.tag == begin.tag:
+            heard, after = self._rounds.heard(stream), begin
+            replay = opening(replay, begin, heard)
+            said = frames.replay(replay, begins=True)
+        else:
+            heard = self._rounds.heard(stream, replay)
+            said = frames.replay(replay)
+        stream.queue(*said)
+        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
+        stream.go_live(replay.upto, after or begin, heard)
+        for feed in stream.feeds:
+            feed.let_live(stream)
+        # At once: it leaves the machine together with the first bytes, where history was at hand.
+        self._rounds.flush(stream, now)
+        if replay.events and (stream.behind or stream.pending):
+            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
+        if stream.behind <= PIECE:
+            stream.behind = 0  # it waits for the head only; the next write says what has not left
+
+
+def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
+    """What comes first to a stream that is given all it ``heard`` since ``begin`` afterwards.
+
+    So nothing comes twice, and nothing since then is missed, however few events come first.  ``begin`` and
+    ``replay`` are of the same data set.
+    """
+    events = replay.events
+    if events:
+        known = {(each.id, without_id(each.frame)) for each in heard}
+        # Where several partitions are one ahead: it says no place before all was given up to there.
+        events = [
+            (ms, n, frame if (ms, n) <= begin.id else without_id(frame))
+            for ms, n, frame in events
+            if (ms, n) <= begin.id or ((ms, n), without_id(frame)) not in known
+        ]
+    return replay._replace(events=events, upto=begin, reach={})
