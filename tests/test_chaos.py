@@ -361,6 +361,13 @@ def test_a_watcher_of_several_orders_of_events():
     """What it has heard may come again when it comes back, and not otherwise."""
     again = (*ALL[:2], Closed(1, "cut"), opened(2, "1-1"), steps(2, 0, 1))
     assert judge_watchers(watched(*again), THREE) == []
+    ended = (*ALL, Closed(3, "finished"), opened(4, "1-1"), steps(4, 1, 2), steps(4, 3, end="end"), Over(5))
+    assert judge_watchers(watched(*ended), THREE) == []
+    assert [each.kind for each in judge_watchers(watched(*ended), ONE)] == [
+        "after the end",
+        "twice",
+        "after the end",
+    ]
     assert [each.kind for each in judge_watchers(watched(*ALL[:2], steps(2, 0)), THREE)] == ["twice"]
 
 

@@ -62,9 +62,12 @@ class _Watcher:
             self._say("odd", note.text, always=True)
 
     def _hear(self, note):
-        if self.end and not self.fresh:
-            self._say("after the end", f"{note.numbers or note.end}")
         numbers = list(note.numbers)
+        repeats = self.fresh and self.rules.partitions > 1
+        if repeats and numbers and not note.end and self.next is not None and numbers[0] < self.next:
+            self.next, self.end = numbers[0], ""
+        if self.end and not repeats:
+            self._say("after the end", f"{note.numbers or note.end}")
         if note.end in ("end", "complete"):
             count = numbers.pop()
             if self.next is not None and count not in (-1, self.next):
@@ -80,7 +83,7 @@ class _Watcher:
             self.next = number
         if number > self.next:
             self._say("lost", f"{number} came, and {self.next} was to come")
-        elif number < self.next and not (self.fresh and self.rules.partitions > 1):
+        elif number < self.next:
             self._say("twice", f"{number} came, and {self.next} was to come")
         self.next = number + 1
 
