@@ -1,246 +1,337 @@
-"""Channels that have had their last event, in Redis: what is refused, who learns of it, and for how long."""
+"""What comes first to a stream, and how it ends when its channels finish: one worker's hub on a script."""
 
 import asyncio
+import gzip
 
 import pytest
 
-from ears import Ear, out, said, until
-from sse_edge import Event, PublishError, RedisBackend, Retention
-from sse_edge.backends.base import Outgoing
-from sse_edge.backends.redis import connection
-from sse_edge.errors import EventError
-from sse_edge.event import REOPENED, EventId, Place, finishing
-
-REOPEN = Outgoing("a", REOPENED)
-
-
-def end(channel, text="end", key=None):
-    """The last event of a channel."""
-    return Outgoing(channel, finishing(out(channel, text).body), key)
+from delivery import TAG, ListSink, ScriptedBackend, at, frame, join, make_hub, place
+from sse_edge.backends.base import Replay, Reset
+from sse_edge.delivery.history import opening
+from sse_edge.delivery.rounds import FEW
+from sse_edge.delivery.stream import Heard
+from sse_edge.event import finishing
+from sse_edge.outcome import CLIENT_GONE, DRAIN, FINISHED, REVOKED
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Reconnect soon."""
-    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
+@pytest.fixture
+def backend():
+    return ScriptedBackend()
 
 
-@pytest.fixture(params=[1, 4], ids=["one order", "partitions"])
-async def worker(request, redis_url):
-    """``await worker(url=…, **settings)``: a backend, a subscriber that is connected, and its ear."""
-    started = []
-
-    async def begin(url=redis_url, **settings):
-        backend, ear = RedisBackend(url, **{"partitions": request.param, **settings}), Ear()
-        subscriber = backend.subscriber(ear)
-        await subscriber.start()
-        started.append((backend, subscriber))
-        await until(lambda: subscriber.connected)
-        return backend, subscriber, ear
-
-    yield begin
-    for backend, subscriber in started:
-        await subscriber.close()
-        await backend.close()
+@pytest.fixture
+async def hub(backend):
+    hub = await make_hub(backend)
+    yield hub
+    await hub.close()
 
 
-async def refusal(backend, *events):
-    """The error that publishing these raises."""
-    with pytest.raises(PublishError) as raised:
-        await backend.publish(events)
-    return raised.value
+async def settle():
+    """Let the flush loop run dry."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
-async def test_a_finished_channel_takes_no_more(worker):
-    """Neither in a later call nor in the same, and nothing of it is heard; others go on."""
-    backend, subscriber, ear = await worker()
-    await subscriber.subscribe(["a", "b"])
-    await backend.publish([out("a", "1"), end("a")])
-    for events in ([out("a", "2")], [end("a")], [Outgoing("a", finishing(b"data: x\n\n"), "key")]):
-        error = await refusal(backend, *events)
-        assert (error.reason, error.may_have_happened, error.published) == ("finished", False, [])
-        assert "'a' has had its last event" in str(error)
-    error = await refusal(backend, end("b"), out("b", "2"))
-    assert (error.reason, error.may_have_happened, len(error.published)) == ("finished", False, 1)
-    await backend.publish([out("c", "1")])
-    await ear.until(lambda: len(ear.heard) >= 3)
-    assert ear.data == ["1", "end\n: finished", "end\n: finished"]
-    assert subscriber.finished(["a", "b"]) is not None
+def last(n, channel="c"):
+    """The n-th event's bytes, if it is its channel's last."""
+    return finishing(frame(n, channel))
 
 
-async def test_a_known_key_is_answered_first(worker):
-    """Who finishes a channel again with the same key is told the id, as with any event."""
-    backend, _, _ = await worker()
-    (first,) = await backend.publish([end("a", key="k")])
-    assert await backend.publish([end("a", key="k")]) == [first]
-    assert (await refusal(backend, end("a", key="other"))).reason == "finished"
+def entry(n, bytes=None):
+    return (*at(n), bytes or frame(n))
 
 
-async def test_a_channel_goes_on(worker):
-    """Reopened it takes events; what is not finished does not change, whether it has events or none."""
-    backend, subscriber, ear = await worker()
-    await subscriber.subscribe(["a"])
-    await backend.publish([REOPEN])
-    await backend.publish([out("a", "1")])
-    await backend.publish([REOPEN])
-    await backend.publish([end("a")])
-    await ear.wait(2)
-    assert subscriber.finished(["a"]) is not None
-    await backend.publish([REOPEN])
-    await backend.publish([REOPEN])
-    await backend.publish([out("a", "2")])
-    await ear.wait(4)
-    assert ear.data == ["1", "end\n: finished", "", "2"]
-    assert subscriber.finished(["a"]) is None
-    assert [frame.partition(b"\n")[2] for _, frame in await backend.recent("a", 9)] == [
-        b"data: 1\n\n",
-        end("a").body,
-        b"data: 2\n\n",
-    ]
+def finish(hub, channel, n, *, late=False):
+    """The channel's last event, as the backend tells of it."""
+    backend = hub.subscriber
+    backend.over_channels.add(channel)
+    backend.over = backend.position = place(n)
+    (hub.deliver_late if late else hub.deliver)(channel, at(n), last(n, channel))
 
 
-async def test_who_comes_later_learns_of_the_end(worker):
-    """A worker that subscribes after the end knows it, with what is given first, before any of its streams is
-    open; of several channels only if all are finished."""
-    backend, _, _ = await worker()
-    (last,) = await backend.publish([end("a")])
-    await backend.publish([out("b", "1")])
-    _, subscriber, ear = await worker()
-    begin = await subscriber.subscribe(["a", "b"])
-    place = subscriber.finished(["a"])
-    assert str(place.id) == last.partition(".")[0]
-    assert place.tag == begin.tag
-    assert subscriber.finished(["b"]) is None
-    assert subscriber.finished(["a", "b"]) is None
-    assert said(await subscriber.replay(["a", "b"], None)) == ["end\n: finished"]
-    assert said(await subscriber.replay(["a", "b"], None, {"b": 1})) == ["end\n: finished", "1"]
-    assert said(await subscriber.replay(["a"], begin)) == []
-    assert ear.heard == []
+def goodbye(n, reason="finished"):
+    close = b'event: edge-close\nretry: 3000\ndata: {"reason": "%s"}\n\n' % reason.encode()
+    return place(n).line() + close
 
 
-async def test_an_end_holds_for_its_retention(worker):
-    """Exactly: Redis has the stream a little longer, and neither refuses nor tells of an end then."""
-    settings = {"retention": {"a": Retention(10, 0.5), "b": Retention(10, 60)}}
-    backend, subscriber, _ = await worker(**settings)
-    await subscriber.subscribe(["a", "b"])
-    await backend.publish([out("b", "1"), end("a"), end("b")])
-    began = asyncio.get_running_loop().time()
-    assert (await refusal(backend, out("a", "2"))).reason == "finished"
-    assert subscriber.finished(["a", "b"]) is not None
-    while True:
-        try:
-            await backend.publish([out("a", "2")])
-            break
-        except PublishError:
-            await asyncio.sleep(0.01)
-    assert asyncio.get_running_loop().time() - began >= 0.5
-    assert (await refusal(backend, out("b", "2"))).reason == "finished"
-    await until(lambda: subscriber.finished(["a"]) is None)
-    _, later, _ = await worker(**settings)
-    await later.subscribe(["a", "b"])
-    assert later.finished(["a"]) is None
-    assert later.finished(["b"]) is not None
+# ---- First events
 
 
-async def test_without_history_nothing_finishes(worker):
-    """Nobody who comes later could know of it."""
-    backend, _, _ = await worker(history=0)
-    for event in (end("a"), REOPEN):
-        with pytest.raises(EventError, match="keeps history"):
-            await backend.publish([event])
-    alike = [Outgoing("a", Event(text).encode()) for text in (": reopened", "x\n: finished")]
-    assert await backend.publish(alike) == ["", ""]
+async def test_history_is_asked_for_what_comes_first(hub, backend):
+    """A stream without a place is given it, and then where it is: those events may be older than all else."""
+    backend.position, backend.answers = place(7), Replay([entry(2), entry(5)], [], place(7))
+    stream = await join(hub, "c", "d", first={"c": 2})
+    assert backend.asked == [(("c", "d"), None, {"c": 2})]
+    assert stream.sink.data == frame(2) + frame(5) + place(7).line() + b"\n"
+    assert stream.events == 2
 
 
-async def test_many_channels_settle(worker, monkeypatch):
-    """Thousands of channels that are subscribed at once are asked about some at a time, and each is known."""
-    from sse_edge.backends.redis import ticks  # noqa: PLC0415
+async def test_nothing_since_a_stream_began_is_missed_or_comes_twice(hub, backend):
+    """However few events come first: what was heard while they were read follows them, all of it."""
 
-    monkeypatch.setattr(ticks, "BATCH", 7)
-    backend, _, _ = await worker()
-    names = [f"c{n}" for n in range(100)]
-    await backend.publish([end(name) for name in names[::3]])
-    _, subscriber, _ = await worker()
-    await asyncio.gather(*(subscriber.subscribe([name]) for name in names))
-    assert [name for name in names if subscriber.finished([name])] == names[::3]
+    def meanwhile():
+        for n in (4, 5, 6):
+            hub.deliver("c", at(n), frame(n))
 
-
-@pytest.mark.parametrize("lost", ["a few events", "more than is kept"])
-async def test_an_end_while_nothing_is_heard(worker, redis_server, lost):
-    """It is delivered when the worker hears again; also behind a reset, where too much was missed."""
-    backend, subscriber, ear = await worker(history=3)
-    await subscriber.subscribe(["a"])
-    await backend.publish([out("a", "0")])
-    await ear.wait(1)
-    other = RedisBackend(redis_server.url, partitions=len(backend.partitions))
-    await cut_off(subscriber, redis_server)
-    count = 1 if lost == "a few events" else 9
-    await other.publish([*(out("a", str(n)) for n in range(1, count + 1)), end("a")])
-    await other.close()
-    await ear.until(lambda: ear.heard and ear.data[-1] == "end\n: finished")
-    told = ["0", "1", "end\n: finished"] if count == 1 else ["0", "end\n: finished"]
-    assert ear.data == told
-    assert [reset.reason for reset in ear.resets] == ([] if count == 1 else ["trimmed"])
-    assert subscriber.finished(["a"]) is not None
+    backend.before_replay = meanwhile
+    backend.position, backend.answers = place(3), Replay([entry(5)], [], place(5))
+    stream = await join(hub, first={"c": 1})
+    hub.deliver("c", at(7), frame(7))
+    await settle()
+    assert stream.sink.data == place(3).line() + b"\n" + b"".join(frame(n) for n in (4, 5, 6, 7))
+    assert stream.events == 4
 
 
-async def cut_off(subscriber, server):
-    """End its connections, and wait until it has seen that."""
-    server.client().client_kill_filter(_type="pubsub")
-    await until(lambda: not subscriber.connected)
+def heard(n):
+    return Heard(at(n), frame(n))
 
 
-async def test_an_end_from_before_redis_restarted(worker, private_redis, monkeypatch):
-    """In a data set of another name the end is known again, and told to whoever is open; a new stream is
-    given what came before."""
-    monkeypatch.setattr(connection, "BACK_OFF", (0.5, 1.0))  # it hears nothing before Redis is killed
-    server = private_redis(appendonly=True, appendfsync="always")
-    backend, subscriber, ear = await worker(server.url)
-    await subscriber.subscribe(["a", "b"])
-    await backend.publish([out("a", "1"), out("b", "1")])
-    await ear.wait(2)
-    await cut_off(subscriber, server)
-    other = RedisBackend(server.url, partitions=len(backend.partitions))
-    await other.publish([end("a")])
-    await other.close()
-    server.kill()
-    server.start()
-    await until(lambda: subscriber.connected)
-    await ear.until(lambda: ear.data[-1] == "end\n: finished")
-    assert {(reset.channel, reset.reason) for reset in ear.resets} == {("a", "epoch"), ("b", "epoch")}
-    assert ear.data == ["1", "1", "end\n: finished"]
-    assert subscriber.finished(["a"]) is not None
-    assert (await refusal(backend, out("a", "2"))).reason == "finished"
-    _, later, _ = await worker(server.url)
-    await later.subscribe(["a", "b"])
-    replay = await later.replay(["a", "b"], None, {"a": 2, "b": 5})
-    assert sorted(said(replay)) == ["1", "1", "end\n: finished"]
-    assert later.finished(["a"]) is not None
-    # From the middle of what it was given first a client is told that nothing is proven of that time.
-    replay = await later.replay(["b"], Place(EventId(5, 1), later.position.tag), {"b": 1})
-    assert [(reset.channel, reset.reason) for reset in replay.resets] == [("b", "epoch")]
-    assert said(replay) == ["1"]
+@pytest.mark.parametrize(
+    ("events", "begin", "known", "given"),
+    [
+        ([], 3, [], []),
+        ([1, 2], 3, [], [frame(1), frame(2)]),
+        ([1, 2, 3], 3, [2, 3, 4], [frame(1), frame(2), frame(3)]),
+        ([2, 4], 3, [4, 5], [frame(2)]),
+        ([4, 5], 3, [4, 5, 6], []),
+        # Of another partition, which is ahead of the one that says where the stream begins.
+        ([2, 4, 6], 3, [6], [frame(2), b"data: c4\n\n"]),
+    ],
+)
+def test_opening(events, begin, known, given):
+    """What comes first is what is not heard besides, and says no place past the one where all was heard."""
+    replay = Replay([entry(n) for n in events], [], place(9), {"c": at(9)})
+    found = opening(replay, place(begin), [heard(n) for n in known])
+    assert [bytes for _, _, bytes in found.events] == given
+    assert (found.upto, found.reach) == (place(begin), {})
 
 
-async def test_recent(worker):
-    """The last events of a channel with their places, which a client can come back with; oldest first."""
-    backend, _, _ = await worker()
-    assert await backend.recent("a", 5) == []
-    await backend.publish([out("a", str(n)) for n in range(5)])
-    events = await backend.recent("a", 3)
-    assert [frame.partition(b"\n")[2] for _, frame in events] == [out("a", n).body for n in (2, 3, 4)]
-    assert all(frame.startswith(place.line()) for place, frame in events)
-    assert len(await backend.recent("a", 50)) == 5
-    _, subscriber, _ = await worker()
-    await subscriber.subscribe(["a"])
-    assert said(await subscriber.replay(["a"], events[1][0])) == ["4"]
+def test_opening_knows_partitions_apart():
+    """An event that happens to have the id of one that was heard is another one."""
+    replay = Replay([entry(4, place(4).line() + b"data: of another\n\n")], [], place(9))
+    found = opening(replay, place(3), [heard(4)])
+    assert [bytes for _, _, bytes in found.events] == [b"data: of another\n\n"]
 
 
-async def test_recent_of_what_has_expired(worker):
-    """Nothing, as soon as its time has passed."""
-    backend, _, _ = await worker(retention={"a": Retention(10, 0.2)})
-    await backend.publish([out("a", "1")])
-    assert len(await backend.recent("a", 1)) == 1
-    async with asyncio.timeout(5):
-        while await backend.recent("a", 1):
-            await asyncio.sleep(0.01)
+async def test_another_data_set_while_history_is_read(hub, backend):
+    """What it has counts then, and where it is."""
+    backend.position = place(7)
+    backend.answers = Replay([(*at(2), place(2, "other").line() + b"data: new\n\n")], [], place(3, "other"))
+    stream = await join(hub, first={"c": 1})
+    hub.deliver("c", at(4), place(4, "other").line() + b"data: next\n\n")
+    await settle()
+    assert stream.sink.data == b"".join(
+        place(n, "other").line() + b"data: %s\n\n" % text for n, text in ((2, b"new"), (4, b"next"))
+    )
+
+
+async def test_what_comes_first_once_the_backend_is_there(hub, backend):
+    """A stream that was taken blindly is told that something may be missing, and begins with it."""
+    backend.position, backend.answers = place(3), Replay([entry(1)], [], place(3))
+    stream = hub.new_stream(("c",), ListSink(), None, None, None)
+    hub.adopt(stream)
+    hub.catch_up_later(stream, None, {"c": 1})
+    await settle()
+    gap = b'event: edge-reset\ndata: {"channel": "c", "reason": "gap"}\n\n'
+    assert stream.sink.data == gap + frame(1) + place(3).line() + b"\n"
+
+
+# ---- Streams that finish
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["heard", "late"])
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "shared"])
+async def test_a_stream_ends_with_its_channel(hub, others, late):
+    """It is given the last event, is told that this was it and where it is, and ends."""
+    streams = [await join(hub) for _ in range(1 + others)]
+    hub.deliver("c", at(1), frame(1))
+    finish(hub, "c", 2, late=late)
+    await settle()
+    for stream in streams:
+        assert stream.sink.data == place(0).line() + b"\n" + frame(1) + last(2) + goodbye(2)
+        assert stream.sink.finished
+        hub.close_stream(stream)
+    assert hub.endings == {"finished": 1 + others}
+
+
+async def test_a_stream_goes_on_while_any_of_its_channels_does(hub):
+    """Whatever order they finish in: it is given each last event, and ends with the last of them."""
+    both, one, other = await join(hub, "a", "b"), await join(hub, "a"), await join(hub, "b")
+    finish(hub, "a", 1)
+    await settle()
+    assert [stream.ending for stream in (both, one, other)] == [None, FINISHED, None]
+    hub.deliver("b", at(2), frame(2, "b"))
+    finish(hub, "b", 3)
+    await settle()
+    begin = place(0).line() + b"\n"
+    assert both.sink.data == begin + last(1, "a") + frame(2, "b") + last(3, "b") + goodbye(3)
+    assert other.sink.data == begin + frame(2, "b") + last(3, "b") + goodbye(3)
+
+
+async def test_a_compressed_stream_ends_with_its_channel(hub):
+    """Its gzip is whole."""
+    streams = []
+    for _ in range(10):
+        stream = hub.new_stream(("c",), ListSink(), None, None, None, compress=True)
+        await hub.subscribe(stream)
+        stream.sink.writes.append(stream.gzip.begin)
+        await hub.catch_up(stream, None)
+        streams.append(stream)
+    for n in range(1, 5):
+        hub.deliver("c", at(n), frame(n))
+        await settle()
+    finish(hub, "c", 5)
+    await settle()
+    for stream in streams:
+        assert gzip.decompress(stream.sink.data).endswith(frame(4) + last(5) + goodbye(5))
+
+
+async def test_many_streams_of_a_finished_channel_end_a_few_in_every_turn(hub):
+    """Each is given the last event once, before it is told; whoever hears something else as well goes on."""
+    streams = [await join(hub) for _ in range(6 * FEW)]
+    more = [await join(hub, "c", f"own{n}") for n in range(3 * FEW)]
+    await settle()
+    finish(hub, "c", 1)
+    turns = []
+    while not turns or turns[-1] < len(streams):
+        await asyncio.sleep(0)
+        turns.append(sum(stream.sink.finished for stream in streams))
+        assert len(turns) < 100
+    assert max(now - before for before, now in zip([0, *turns], turns, strict=False)) <= FEW
+    await settle()
+    assert all(stream.sink.data == place(0).line() + b"\n" + last(1) + goodbye(1) for stream in streams)
+    assert all(stream.sink.data.endswith(last(1)) and not stream.ending for stream in more)
+
+
+async def test_a_stream_that_is_owed_history_is_given_it_first(hub, backend):
+    """The last event is heard while history is read: it comes after that, and then the end."""
+    backend.before_replay = lambda: finish(hub, "c", 4)
+    backend.answers = Replay([entry(2), entry(3)], [], place(3))
+    stream = await join(hub, after=place(1))
+    assert stream.sink.data == frame(2) + frame(3) + last(4) + goodbye(4)
+    assert stream.sink.finished
+
+
+async def test_whoever_comes_to_a_finished_channel_is_given_its_end(hub, backend):
+    """History is asked for it, though nothing is to come first; another channel's stream goes on."""
+    backend.over_channels, backend.over = {"a"}, place(4)
+    backend.position, backend.answers = place(6), Replay([entry(4, last(4, "a"))], [], place(6))
+    both = await join(hub, "a", "b")
+    one = await join(hub, "a")
+    assert [asked for asked, _, _ in backend.asked] == [("a", "b"), ("a",)]
+    said = last(4, "a") + place(6).line() + b"\n"
+    assert (both.sink.data, both.ending) == (said, None)
+    close = b'event: edge-close\nretry: 3000\ndata: {"reason": "finished"}\n\n'
+    assert (one.sink.data, one.ending) == (said + close, FINISHED)
+
+
+async def test_a_channel_that_goes_on_at_once_ends_nobody(hub, backend):
+    """It is reopened before the turn of its streams has come."""
+    streams = [await join(hub) for _ in range(2 * FEW)]
+    await settle()
+    finish(hub, "c", 1)
+    backend.over_channels.clear()
+    hub.deliver("c", at(2), frame(2))
+    await settle()
+    assert all(stream.sink.data.endswith(last(1) + frame(2)) for stream in streams)
+    assert not any(stream.ending for stream in streams)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after", "before"])
+async def test_any_other_ending_counts_before_a_channel_s(hub, before):
+    """A stream that is ended while its turn to finish has not come ends so, whether it finishes or not."""
+    stream = await join(hub, "c", "d")
+    await settle()
+    if before:
+        assert hub.end_soon([stream], REVOKED) == 1
+    finish(hub, "c", 1)
+    if not before:
+        assert hub.end_soon([stream], REVOKED) == 1
+    assert hub.end_soon([stream], DRAIN) == 0
+    await settle()
+    assert stream.ending is REVOKED
+
+
+async def test_a_stream_whose_last_open_channel_is_lost_finishes(hub):
+    """What it may still read has finished."""
+    stream = await join(hub, "a", "b", "c")
+    finish(hub, "a", 1)
+    await settle()
+    hub.drop_channel(stream, "b")
+    await settle()
+    assert stream.ending is None
+    hub.drop_channel(stream, "c")
+    await settle()
+    assert stream.sink.data.endswith(
+        b'event: edge-dropped\ndata: {"channel": "c", "reason": "forbidden"}\n\n' + goodbye(1)
+    )
+
+
+async def test_a_lost_channel_does_not_end_a_stream_that_is_owed_history(hub, backend):
+    """It is given that first."""
+    backend.over_channels, backend.over = {"a"}, place(2)
+    backend.answers = Replay([entry(2, last(2, "a"))], [], place(3))
+    stream = await join(hub, "a", "b", live=False)
+    hub.drop_channel(stream, "b")
+    await settle()
+    assert stream.ending is None
+    await hub.catch_up(stream, place(1))
+    assert stream.ending is FINISHED
+    assert last(2, "a") in stream.sink.data
+
+
+@pytest.mark.parametrize(
+    ("after", "over"),
+    [
+        (None, False),
+        (place(3), False),
+        (place(4), True),
+        (place(5), True),
+        (place(5, "other"), False),
+        (place(4, TAG[:-1]), False),
+    ],
+)
+async def test_a_client_that_has_had_it_all_is_not_let_in(hub, backend, after, over):
+    """At the end's place or after it, in the same data set; nothing is left of the stream then."""
+    backend.over_channels, backend.over = {"a", "b"}, place(4)
+    stream = hub.new_stream(("a", "b"), ListSink(), None, "u", "s")
+    assert await hub.subscribe(stream, after) is not over
+    assert (hub.opened, len(hub.streams)) == ((0, 0) if over else (1, 1))
+    if over:
+        assert (backend.counted, hub._feeds, len(hub.users), len(hub.sessions)) == ([], {}, 0, 0)
+        assert not any(hub._wheel._buckets.values())
+        assert hub.endings == {}
+
+
+async def test_whoever_has_had_one_end_of_two_is_let_in(hub, backend):
+    """The other channel goes on, or has an end that it has not had."""
+    backend.over_channels, backend.over = {"a"}, place(4)
+    assert await hub.subscribe(hub.new_stream(("a", "b"), ListSink(), None, None, None), place(9))
+
+
+async def test_a_stream_that_ended_while_it_subscribed_ends_as_that(hub, backend):
+    """It is not taken for one that never began: it has been said goodbye to."""
+    backend.over_channels, backend.over = {"c"}, place(4)
+    stream = hub.new_stream(("c",), ListSink(), None, "u", None)
+    subscribe = backend.subscribe
+
+    async def revoked_meanwhile(channels):
+        place = await subscribe(channels)
+        hub.end(stream, REVOKED)
+        return place
+
+    backend.subscribe = revoked_meanwhile
+    assert await hub.subscribe(stream, place(9))
+    hub.close_stream(stream, CLIENT_GONE)
+    assert hub.endings == {"revoked": 1}
+
+
+async def test_what_is_lost_for_good_ends_nobody(hub):
+    """A reset is no end; the channel's last event comes after it."""
+    stream = await join(hub)
+    hub.reset(Reset("c", "trimmed", place(5)))
+    await settle()
+    assert stream.ending is None
+    finish(hub, "c", 6)
+    await settle()
+    assert stream.sink.data.endswith(b'"trimmed"}\n\n' + last(6) + goodbye(6))

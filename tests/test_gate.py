@@ -281,6 +281,14 @@ async def test_preflight_of_a_foreign_origin():
         (["6-1.abcde"], "last_event_id=5-1.abcde%00", True, SIX),
         (["junk"], "last_event_id=5-1.abcde", True, NOWHERE),
         ([""], "last_event_id=5-1.abcde", True, FIVE),
+        (["earliest"], "", False, None),
+        (["earliest", "earliest"], "", False, None),
+        (["earliest", "5-1.abcde"], "", False, "bad-request"),
+        (["Earliest"], "", False, NOWHERE),
+        (["earliest"], "last_event_id=5-1.abcde", True, None),
+        ([], "last_event_id=earliest", True, None),
+        ([], "last_event_id=earliest&lastEventId=5-1.abcde", True, "bad-request"),
+        (["5-1.abcde"], "last_event_id=earliest", True, FIVE),
     ],
 )
 async def test_cursor(headers, query, query_cursor, expected):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
-from sse_edge.event import EventId
+from sse_edge.event import FINISHED, REOPENED, EventId
 
 
 def at(n):
@@ -80,3 +80,30 @@ def test_head():
     """The head is the newest event, or the floor of an empty log."""
     assert log_of(floor=4).head == at(4)
     assert log_of(5, 7, floor=4).head == at(7)
+
+
+LAST, ON = b"id: x\ndata: 1" + FINISHED, b"id: x\n" + REOPENED
+
+
+@pytest.mark.parametrize(
+    ("frames", "finished", "newest"),
+    [
+        ([], None, []),
+        ([b"a"], None, [1]),
+        ([LAST], 1, [1]),
+        ([b"a", LAST], 2, [1, 2]),
+        ([b"a", b"b", LAST], 3, [2, 3]),
+        ([b"a", LAST, ON], None, [1, 2]),
+        ([b"a", LAST, ON, b"b"], None, [2, 4]),
+        ([LAST, ON, LAST], 3, [1, 3]),
+        ([b"id: x\ndata: : finished\n\n", b"id: x\ndata: : reopened\n\n"], None, [1, 2]),
+    ],
+)
+def test_the_end_of_a_channel(frames, finished, newest):
+    """The newest entry says whether it has finished; what says that it goes on is no event."""
+    log = Log(at(0), "epoch")
+    for n, bytes in enumerate(frames, 1):
+        log.append(Numbered(at(n), bytes))
+    assert log.finished == (None if finished is None else at(finished))
+    assert [n for _, n, _ in log.newest(2)] == newest
+    assert log.newest(0) == []

@@ -5,7 +5,7 @@ import pytest
 from sse_edge import Anonymous, ConfigError, Identity, SignedCookie, literal
 from sse_edge.backends.retention import Retention, kept
 from sse_edge.errors import FieldError
-from sse_edge.pattern import matches, well_formed
+from sse_edge.pattern import covers, escaped, matches, may_meet, well_formed
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,44 @@ def test_literal(value):
     assert identity.may_read(f"room:{value}:1")
     for other in [*NASTY, "", "secret", f"{value}x", f"x{value}"]:
         assert identity.may_read(f"room:{other}:1") is (other == value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other", "covered", "met"),
+    [
+        ("a", "a", True, True),
+        ("a", "b", False, False),
+        ("*", "a", True, True),
+        ("a", "*", False, True),
+        ("*", "*", True, True),
+        ("order:*", "order:*", True, True),
+        ("order:*", "order:*:log", True, True),
+        ("order:*:log", "order:*", False, True),
+        ("*:log", "order:*", False, True),
+        ("*:log", "order:*:log", True, True),
+        ("order:*", "task:*", False, False),
+        ("*:log", "*:state", False, False),
+        ("order:1", "order:*", False, True),
+        ("order:1", "task:*", False, False),
+        ("task:*", "order:1", False, False),
+        (r"a\*b", r"a\*b", True, True),
+        (r"a\*b", "a*b", False, True),
+        ("a*b", r"a\*b", True, True),
+        (r"a\*b", "axb", False, False),
+        ("a*c*e", "ab*de", False, True),
+    ],
+)
+def test_two_patterns(pattern, other, covered, met):
+    """One covers all that another covers, or may cover some of it."""
+    assert covers(pattern, other) is covered
+    assert may_meet(pattern, other) is met
+    assert may_meet(other, pattern) is met
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_escaped(text):
+    """The pattern of a text covers it, and no other."""
+    assert [other for other in NASTY if matches(escaped(text), other)] == [text]
 
 
 @pytest.mark.parametrize("value", ["", ":", "a:b", "a\n", "\0", "\x7f", "\ud800", None, 7, b"a"])

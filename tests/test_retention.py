@@ -100,6 +100,31 @@ def test_of_a_channel(channel, events):
     assert MANY.of(channel).events == events
 
 
+@pytest.mark.parametrize(
+    ("pattern", "events"),
+    [
+        ("task:1", 1),
+        ("task:2", 2),
+        ("task:*", 2),
+        ("app:log", 3),
+        ("*:log", 3),
+        ("app:*", 100),
+        ("*", 100),
+        ("task:*:log", 2),
+        ("news", 100),
+        ("ace", 4),
+    ],
+)
+def test_depth(pattern, events):
+    """The most that is kept of any channel that a pattern covers: of a pattern, no later one holds for it."""
+    assert MANY.depth(pattern) == events
+
+
+def test_depth_of_nothing():
+    """Where nothing is numbered nothing is kept."""
+    assert kept(0, 1).depth("*") == 0
+
+
 def test_star_is_the_only_sign():
     """Everything else in a pattern stands for itself."""
     settings = kept(9, 1, {"a.c": Retention(1, 1), "[ab]?": Retention(2, 1), "*": Retention(3, 1)})

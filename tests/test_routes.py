@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from sse_edge.admission.channel import Channel
+from sse_edge.admission.channel import ALL, Channel
 from sse_edge.admission.routes import Resolved, Routes
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError
@@ -231,6 +231,53 @@ async def test_a_stream_is_compressed_if_all_its_channels_are(target, compress):
     found = await resolve(Routes("/events", {"/events/x": target}), "/events/x")
     assert found.channels[0] == "a"
     assert found.compress is compress
+
+
+@pytest.mark.parametrize(
+    ("target", "first"),
+    [
+        ("a", {}),
+        (Channel("a"), {}),
+        (Channel("a", first=3), {"a": 3}),
+        ([Channel("a", first=3), Channel("user:{user}", first="all"), "b"], {"a": 3, "user:u42": ALL}),
+        ([Channel("a", first=3), Channel("{x}", first=5)], {"a": 5}),
+        ([Channel("a", first=3), Channel("{x}", first=2)], {"a": 3}),
+        (["a", Channel("{x}", first=2)], {"a": 2}),
+        ([Channel("{x}"), Channel("a", first=1)], {"a": 1}),
+        (lambda request: [Channel("a", first=1), "a", Channel("a", first=4), Channel("b")], {"a": 4}),
+        (lambda request: ["a", Channel("b", first="all")], {"b": ALL}),
+        (lambda request: ["a"], {}),
+    ],
+)
+async def test_what_comes_first(target, first):
+    """Each channel that has any; where two make the same channel the larger number counts."""
+    found = await resolve(Routes("/events", {"/events/{x}": target}), "/events/a")
+    assert found.channels[0] == "a"
+    assert found.first == first
+
+
+def test_what_comes_first_is_kept():
+    """Every template's is asked about as a pattern; functions say theirs too late to be asked."""
+    asked = {}
+
+    def depth(pattern):
+        asked[pattern] = None
+        return {"few:*": 2, "none:*": 0}.get(pattern)
+
+    def check(*channels):
+        Routes("/events", {"/events": Channel("plain", first=9), "/events/{x}": channels}).check_first(depth)
+
+    check("a", Channel(r"b\*:{x}", first=5), Channel("few:{x}", first=2), Channel("none:{x}"))
+    check(Channel("few:{x}", first="all"))
+    Routes("/events", lambda request: [Channel("few:1", first=9)]).check_first(depth)
+    assert list(asked) == ["plain", r"b\\\*:*", "few:*"]
+    for refused, said in (
+        (Channel("few:{x}", first=3), "first: of 'few:{x}' no more than 2 events are kept (got 3)"),
+        (Channel("none:{x}", first=1), "first: of 'none:{x}' needs a backend that keeps history (got 1)"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            check("a", refused)
+        assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

@@ -160,9 +160,10 @@ class Hub:
         except BaseException:
             self._leave(stream)
             raise
-        over = None if after is None else self.subscriber.finished(stream.channels)
+        over = None if after is None or stream.ending else self.subscriber.finished(stream.channels)
         if over is not None and after is not None and after.tag == over.tag and after.id >= over.id:
             self._leave(stream)
+            stream.forget()
             self.subscriber.unsubscribe(stream.channels)
             return False
         self._opened(stream)

@@ -1,0 +1,284 @@
+"""First events and channels that finish, through the door: routes, places, 204, and what is refused."""
+
+import asyncio
+import json
+import logging
+import uuid
+
+import pytest
+
+from servers.sse import Decoder
+from sse_edge import (
+    Anonymous,
+    Channel,
+    ConfigError,
+    MemoryBackend,
+    Publisher,
+    PublishError,
+    RedisBackend,
+    Retention,
+    SSEMiddleware,
+)
+
+EVERYBODY = Anonymous(["*"])
+CHANNELS = {
+    "/events/order/{id}": Channel("order:{id}", first=1),
+    "/events/both/{id}": [Channel("order:{id}", first=1), Channel("task:{id}", first="all"), "news"],
+    "/events/news": "news",
+    "/events/asked": lambda request: [Channel("order:7", first=2), "news"],
+}
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
+def url(request):
+    """The URL of an empty backend, one of each kind."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_url")
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def edge(url):
+    """``edge(…)`` makes an SSEMiddleware that is stopped after the test's clients."""
+    made = []
+
+    def make(**settings):
+        settings = {"backend": url, "auth": EVERYBODY, "channels": CHANNELS, **settings}
+        made.append(SSEMiddleware(hosts=["testserver"], **settings))
+        return made[-1]
+
+    yield make
+    for middleware in made:
+        await middleware.stop()
+
+
+@pytest.fixture
+async def events(url):
+    async with Publisher(url) as publisher:
+        yield publisher
+
+
+def said(client):
+    """The events of a client so far: data, or the name where it is the edge's own."""
+    return [
+        event.event if event.event.startswith("edge-") else event.data
+        for event in Decoder().feed(client.body())
+    ]
+
+
+def place(client):
+    """Where an EventSource would come back from."""
+    decoder = Decoder()
+    decoder.feed(client.body())
+    return decoder.last_event_id
+
+
+async def hears(client, *expected):
+    """Wait until the client has heard exactly this."""
+    async with asyncio.timeout(5):
+        while len(said(client)) < len(expected):
+            await client.wait_for(b"\n\n")
+            await asyncio.sleep(0.005)
+    assert said(client) == list(expected)
+
+
+async def test_a_page_that_opens_sees_the_state(edge, asgi, events):
+    """The last events of each channel, as many as its route says, in one order, and then what is new."""
+    middleware = edge()
+    for channel, text in (
+        ("order:7", "new"), ("task:7", "10 %"), ("news", "old"), ("order:7", "paid"), ("task:7", "60 %"),
+        ("order:8", "another"),
+    ):  # fmt: skip
+        await events.publish(channel, text)
+    client = asgi(middleware, "/events/both/7")
+    await hears(client, "10 %", "paid", "60 %")
+    await events.publish("news", "fresh")
+    await hears(client, "10 %", "paid", "60 %", "fresh")
+    again = asgi(middleware, "/events/both/7", headers={"last-event-id": place(client)})
+    await again.wait_for(b"\nid: ")
+    await events.publish("order:7", "shipped")
+    await hears(again, "shipped")
+
+
+async def test_channels_of_a_function_say_what_comes_first(edge, asgi, events):
+    """As those of a template do."""
+    for n in range(3):
+        await events.publish("order:7", str(n))
+    await hears(asgi(edge(), "/events/asked"), "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "expected"),
+    [
+        ({"last-event-id": "earliest"}, "", ["state"]),
+        ({}, "last_event_id=earliest", ["state"]),
+        ({"last-event-id": "earliest"}, "last_event_id=1-1.abcde", ["state"]),
+        ({"last-event-id": "1-1.abcde"}, "last_event_id=earliest", ["edge-reset", "state"]),
+        ({"last-event-id": "latest"}, "", ["edge-reset", "state"]),
+    ],
+)
+async def test_earliest_is_no_place(edge, asgi, events, headers, query, expected):
+    """Who says it is given what the route says comes first, as without a place; a header counts first."""
+    await events.publish("order:7", "state")
+    client = asgi(edge(query_cursor=True), "/events/order/7", headers=headers, query=query)
+    await hears(client, *expected)
+
+
+async def test_a_stream_ends_with_its_channel(edge, asgi, events, caplog):
+    """The last event, the reason, the end; who comes back from there gets 204, and nothing is held for it."""
+    caplog.set_level(logging.INFO)
+    middleware = edge(origins=["https://app.example.com"])
+    client = asgi(middleware, "/events/order/7")
+    await client.wait_for(b"\nid: ")
+    await events.publish("order:7", "paid")
+    await events.finish("order:7", "delivered", event="status")
+    await client.whole()
+    decoder = Decoder()
+    *_, last, close = decoder.feed(client.body())
+    assert (last.event, last.data) == ("status", "delivered")
+    assert (close.event, json.loads(close.data)) == ("edge-close", {"reason": "finished"})
+    assert not decoder.pending
+    for mode in ("auto", "stream", "status"):
+        middleware._said_as = mode
+        for id in (last.id, close.id):
+            headers = {
+                "last-event-id": id, "accept": "text/event-stream", "origin": "https://app.example.com",
+            }  # fmt: skip
+            again = asgi(middleware, "/events/order/7", headers=headers)
+            assert await again.whole() == b""
+            assert again.status == 204
+            assert again.header("access-control-allow-origin") == "https://app.example.com"
+            assert again.header("cache-control") == "no-store, no-transform"
+            assert again.header("content-type") is again.header("content-length") is None
+    figures = middleware.figures()
+    assert (figures["refusals"], figures["endings"]) == ({"finished": 6}, {"finished": 1})
+    assert (figures["streams"], figures["opened"]) == (0, 1)
+    assert middleware._leases.count("ip:127.0.0.1") == 0
+    lines = [record.getMessage() for record in caplog.records if record.name == "sse_edge.access"]
+    assert sum("refused: finished (" in line for line in lines) == 5  # one address has five lines
+    head = asgi(middleware, "/events/order/7", method="HEAD", headers={"last-event-id": last.id})
+    await head.whole()
+    assert head.status == 200
+
+
+async def test_nobody_who_is_owed_something_is_told_that_it_is_over(edge, asgi, events):
+    """Not who missed the end, nor who is new, nor who comes from another data set: they get it first."""
+    paid = await events.publish("order:7", "paid")
+    await events.finish("order:7", "delivered")
+    middleware = edge()
+    for headers, expected in (
+        ({"last-event-id": paid}, ["delivered", "edge-close"]),
+        ({}, ["delivered", "edge-close"]),
+        ({"last-event-id": "earliest"}, ["delivered", "edge-close"]),
+        ({"last-event-id": "junk"}, ["edge-reset", "delivered", "edge-close"]),
+        ({"last-event-id": "99999999999999-1.other"}, ["edge-reset", "delivered", "edge-close"]),
+    ):
+        client = asgi(middleware, "/events/order/7", headers=headers)
+        await client.whole()
+        assert (client.status, said(client)) == (200, expected)
+        back = asgi(middleware, "/events/order/7", headers={"last-event-id": place(client)})
+        await back.start()
+        assert back.status == 204
+
+
+async def test_a_page_that_was_rendered_with_the_end_makes_one_request(edge, asgi, events):
+    """It has had all of it, and connects from there."""
+    await events.publish("order:7", "paid")
+    await events.finish("order:7", "delivered")
+    *_, last = await events.recent("order:7", 5)
+    client = asgi(edge(), "/events/order/7", headers={"last-event-id": last.id})
+    assert (await client.start())[0] == 204
+
+
+async def test_a_stream_of_several_goes_on_until_all_have_finished(edge, asgi, events):
+    """And who comes back after some of them gets no 204."""
+    middleware = edge()
+    client = asgi(middleware, "/events/both/7")
+    await client.wait_for(b"\nid: ")
+    await events.finish("order:7", "delivered")
+    await events.finish("task:7", "100 %")
+    await hears(client, "delivered", "100 %")
+    again = asgi(middleware, "/events/both/7", headers={"last-event-id": place(client)})
+    await again.wait_for(b"stream open")
+    await events.finish("news", "that was it")
+    for each in (client, again):
+        await each.whole()
+        assert said(each)[-2:] == ["that was it", "edge-close"]
+
+
+async def test_a_reopened_channel_is_heard_again(edge, asgi, events):
+    """By who comes back to it, and what it said before is what comes first."""
+    id = await events.finish("order:7", "delivered")
+    await events.reopen("order:7")
+    client = asgi(edge(), "/events/order/7", headers={"last-event-id": id})
+    await client.wait_for(b"\nid: ")
+    await events.publish("order:7", "returned")
+    await hears(client, "returned")
+
+
+async def test_a_finished_channel_refuses_what_comes_after(events):
+    """Finished twice, or written to: it is said why, and that nothing happened."""
+    await events.finish("order:7", "delivered")
+    for attempt in (events.publish, events.finish):
+        with pytest.raises(PublishError, match="order:7.* has had its last event") as caught:
+            await attempt("order:7", "more")
+        assert (caught.value.reason, caught.value.may_have_happened) == ("finished", False)
+    assert [event.data for event in await events.recent("order:7", 9)] == ["delivered"]
+
+
+# ---- What cannot be
+
+
+@pytest.mark.parametrize("first", [-1, True, False, 1.0, 1_000_001, 10**30, "", "ALL", "1", None, [1]])
+def test_first_is_a_number_or_all(first):
+    """Anything else is refused by name, with its value."""
+    with pytest.raises(ConfigError, match="^first: ") as caught:
+        Channel("a", first=first)
+    assert repr(first)[:100] in str(caught.value)
+
+
+STATES = {"order:*": Retention(1, 86_400), "task:*": Retention(10_000, 3600)}
+
+
+@pytest.mark.parametrize(
+    ("template", "first", "settings", "why"),
+    [
+        ("order:{id}", 1, {"retention": STATES}, None),
+        ("order:{id}", 2, {"retention": STATES}, "no more than 1 "),
+        ("order:{id}:log", 2, {"retention": STATES}, "no more than 1 "),
+        ("task:{id}", 10_000, {"retention": STATES}, None),
+        ("task:{id}", 10_001, {"retention": STATES}, "no more than 10000 "),
+        ("news", 100, {"retention": STATES}, None),
+        ("news", 101, {"retention": STATES}, "no more than 100 "),
+        ("news", 101, {"history": 200, "retention": STATES}, None),
+        # What is kept of it depends on what it is filled with: only what nothing allows is refused.
+        ("{kind}:x", 10_000, {"retention": STATES}, None),
+        ("{kind}:x", 10_001, {"retention": STATES}, "no more than 10000 "),
+        ("news", "all", {"retention": STATES}, None),
+        ("news", 0, {"history": 0}, None),
+        ("news", 1, {"history": 0}, "needs a backend that keeps history"),
+        ("news", "all", {"history": 0}, "needs a backend that keeps history"),
+    ],
+)
+@pytest.mark.parametrize("make", [MemoryBackend, RedisBackend])
+def test_no_more_comes_first_than_is_kept(make, template, first, settings, why):
+    """It is said at construction, where the backend was told what it keeps."""
+
+    def construct():
+        channels = {"/events/{kind}/{id}": Channel(template, first=first)}
+        SSEMiddleware(backend=make(**settings), auth=EVERYBODY, channels=channels)
+
+    if why is None:
+        construct()
+        return
+    with pytest.raises(ConfigError, match=f"^first: .*{why}") as caught:
+        construct()
+    assert caught.value.field == "first"
+    assert caught.value.value in (first, 2_147_483_647)
+    assert template in str(caught.value)
+
+
+def test_a_backend_that_was_not_told_refuses_nothing():
+    """What Redis keeps may be said by another worker."""
+    channels = {"/events/news": Channel("news", first=5_000)}
+    SSEMiddleware(backend=RedisBackend(), auth=EVERYBODY, channels=channels)
