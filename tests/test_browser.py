@@ -105,6 +105,33 @@ def test_same_origin(site, page, publisher):
     assert heard(page) == expected
 
 
+@pytest.mark.parametrize(
+    "env", [{}, {"SSE_EDGE_SINK": "task"}, {"COMPRESS": "1"}], ids=["plain", "task", "compressed"]
+)
+def test_a_page_sees_the_state_and_the_end(site, page, publisher, env):
+    """It opens with the last event; when the channel has finished the browser comes back once, and is told
+    that this was all. So is a page that opens afterwards."""
+    publisher.publish("state:7", "40 %", event="status")
+    first = publisher.publish("state:7", "60 %", event="status")
+    server = site(cookie=AUTH.issue("u42", ["state:*"]), **env)
+    open_source(page, "/events/states/7")
+    wait_for(page, "heard.length >= 1")
+    assert heard(page) == [["status", "60 %", first]]
+    last = publisher.finish("state:7", "100 %", event="status")
+    wait_for(page, "source.readyState === EventSource.CLOSED")
+    *_, state, close = heard(page)
+    assert state == ["status", "100 %", last]
+    assert (close[0], json.loads(close[1])) == ("edge-close", {"reason": "finished"})
+    assert page.execute_script("return [opened, errors]") == [1, 2]
+    time.sleep(1)  # five times what it waits before it comes back
+    seen = figures(server)
+    assert (seen["opened"], seen["refusals"], seen["endings"]) == (1, {"finished": 1}, {"finished": 1})
+    open_source(page, "/events/states/7")
+    wait_for(page, "source.readyState === EventSource.CLOSED")
+    assert [name for name, _, _ in heard(page)] == ["status", "edge-close"]
+    assert heard(page)[0] == ["status", "100 %", last]
+
+
 def test_reconnect(site, page, publisher):
     """Over several ends of its stream a browser comes back by itself and hears every event once."""
     server = site(MAX_DURATION="0.7")

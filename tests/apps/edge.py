@@ -18,6 +18,7 @@ COMPRESS = bool(os.environ.get("COMPRESS"))
 CHANNELS = {
     "/events/me": [Channel("user:{user}", COMPRESS), Channel("news", COMPRESS)],
     "/events/orders/{order_id}": Channel("order:{order_id}", COMPRESS),
+    "/events/states/{state}": Channel("state:{state}", COMPRESS, first=1),
 }
 BACKEND = os.environ.get("BACKEND", "memory://")
 PAGE = b"<!doctype html><title>page</title>"
