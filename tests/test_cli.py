@@ -185,6 +185,14 @@ def test_the_address_and_prefix_of_redis(redis_server, redis_url):
     assert redis_server.client().xlen("app:history:news") == 1
 
 
+def test_a_channel_s_last_event(redis_url):
+    """With --finish nothing follows, and whoever tries is told why in one line."""
+    finished = invoke("publish", "job", "100 %", "--finish", "--redis", redis_url)
+    assert finished.exit_code == 0
+    line = said(invoke("publish", "job", "more", "--redis", redis_url), 1)
+    assert line.endswith("channel 'job' has had its last event; nothing was published")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

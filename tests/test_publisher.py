@@ -132,6 +132,51 @@ async def test_publish(publisher, backend, listen, args, options, expected):
     assert await listener.wait(1) == [("c", *expected, id)]
 
 
+@pytest.mark.parametrize(("args", "options", "expected"), PUBLISHED, ids=range(len(PUBLISHED)))
+async def test_finish(publisher, backend, listen, args, options, expected):
+    """The same events can be a channel's last; each is read back as it was published."""
+    listener, subscriber = await listen(backend, "c")
+    id = await publisher.finish("c", *args, **options)
+    assert await listener.wait(1) == [("c", *expected, id)]
+    assert subscriber.finished(["c"]) == Place.parse(id)
+    assert await publisher.recent("c", 1) == [(id, "c", *expected)]
+    with pytest.raises(PublishError) as caught:
+        await publisher.publish("c", "more")
+    assert (caught.value.reason, caught.value.may_have_happened) == ("finished", False)
+    await publisher.reopen("c")
+    assert await publisher.publish("c", "more")
+
+
+async def test_finish_is_repeated_with_a_key(publisher):
+    """Whoever is not sure whether it happened finishes again."""
+    id = await publisher.finish("c", "last", dedupe_key="k")
+    assert await publisher.finish("c", "last", dedupe_key="k") == id
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "field"),
+    [
+        ((), {}, "data"),
+        (("x",), {"json": 1}, "data"),
+        ((7,), {}, "data"),
+        ((Event("x", id="1"),), {}, "id"),
+        ((Event("x"),), {"event": "e"}, "data"),
+        (("x",), {"event": "open"}, "event"),
+        (("x",), {"dedupe_key": ""}, "dedupe_key"),
+        (("x" * MAX_EVENT_BYTES,), {}, "data"),
+    ],
+)
+async def test_what_cannot_be_the_last(publisher, args, options, field):
+    """It is refused like any other event, and the channel goes on."""
+    with pytest.raises(EventError) as caught:
+        await publisher.finish("c", *args, **options)
+    assert caught.value.field == field
+    for call in (publisher.finish("", "x"), publisher.reopen("a\n"), publisher.recent(None, 1)):
+        with pytest.raises(EventError, match="^channel: "):
+            await call
+    await publisher.publish("c", "on")
+
+
 @pytest.mark.parametrize("channel", ["c", "order:1", "é{x}*[", "with space", "x" * 256])
 async def test_channels(publisher, backend, listen, channel):
     """Any name of up to 256 characters works as a channel, literally."""
