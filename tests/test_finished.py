@@ -335,3 +335,57 @@ async def test_what_is_lost_for_good_ends_nobody(hub):
     finish(hub, "c", 6)
     await settle()
     assert stream.sink.data.endswith(b'"trimmed"}\n\n' + last(6) + goodbye(6))
+
+
+BIG = b"data: " + b"x" * 100_000 + b"\n\n"
+
+
+class SlowReader(ListSink):
+    """Takes the next piece when the test says so; of the last one much is on its way."""
+
+    def __init__(self):
+        super().__init__()
+        self.lag = 300_000
+
+    def when_ready(self, then):
+        self.then = then
+
+
+async def owed_much(backend, **settings):
+    """A hub, and a stream on a finished channel with more history than fits into one piece."""
+    hub = await make_hub(backend, max_unsent=10**9, **settings)
+    backend.over_channels, backend.over = {"c"}, place(5)
+    events = [entry(n, place(n).line() + BIG) for n in range(1, 5)]
+    backend.position, backend.answers = place(5), Replay([*events, entry(5, last(5))], [], place(5))
+    stream = await join(hub, sink=SlowReader(), after=place(0))
+    assert stream.ending is FINISHED
+    return hub, stream
+
+
+async def test_a_long_history_is_read_to_its_end(backend, monkeypatch):
+    """A finished stream's client has the time that it needs, as long as it goes on reading."""
+    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    hub, stream = await owed_much(backend)
+    for _ in range(2):
+        await asyncio.sleep(0.4)
+        assert not stream.sink.aborted
+        stream.sink.then()
+        await settle()
+    assert stream.sink.finished
+    assert stream.sink.data.count(BIG) == 4
+    assert stream.sink.data.endswith(last(5) + goodbye(5)[len(place(5).line()) :])
+    hub.close_stream(stream)
+    await hub.close()
+
+
+@pytest.mark.parametrize("times", [{"max_unsent_age": 0.3}, {"max_duration": 1.0}])
+async def test_who_does_not_read_to_the_end_is_let_go_of(backend, monkeypatch, times):
+    """After the time that a byte may wait, or when the stream's own time is over."""
+    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    hub, stream = await owed_much(backend, **times)
+    async with asyncio.timeout(5):
+        while not stream.sink.aborted:
+            await asyncio.sleep(0.01)
+    hub.close_stream(stream)
+    assert hub.endings == {"finished": 1}
+    await hub.close()

@@ -413,6 +413,14 @@ class Hub:
         look = self.now + self.bounds.age / 2  # at what waits
         return min(stream.last_write + stream.silence, stream.deadline, stream.recheck, look)
 
+    def _let_go(self, stream: Stream, now: float) -> None:
+        """Wait no longer for what was said goodbye to, unless a client reads on to its channels' end."""
+        reads = stream.ending is FINISHED and (stream.pending or stream.sink.unsent)
+        if reads and now < stream.deadline and not self._rounds.is_slow(stream, now):
+            self._wheel.place(stream, now + GOODBYE)
+        else:
+            stream.sink.abort()
+
     def _on_tick(self) -> None:
         if self._closed and not self.streams:
             return
@@ -427,7 +435,7 @@ class Hub:
         placed = frames.keep_alive(position)
         for stream in due:
             if stream.ending is not None:
-                stream.sink.abort()
+                self._let_go(stream, now)
                 continue
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
