@@ -1,11 +1,17 @@
 """First events and channels that finish, through the door: routes, places, 204, and what is refused."""
 
 import asyncio
+import html
 import json
 import logging
+import re
 import uuid
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 
 from servers.sse import Decoder
 from sse_edge import (
@@ -282,3 +288,33 @@ def test_a_backend_that_was_not_told_refuses_nothing():
     """What Redis keeps may be said by another worker."""
     channels = {"/events/news": Channel("news", first=5_000)}
     SSEMiddleware(backend=RedisBackend(), auth=EVERYBODY, channels=channels)
+
+
+# ---- The page of README
+
+
+async def test_a_page_that_is_rendered_first_goes_on_without_a_hole(edge, asgi, events):
+    """As README has it: with the state, from its place; without any, from before it was looked for."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(@app\.get\(\"/orders/.*?)```", readme, re.DOTALL)
+    app = FastAPI()
+    names = {"app": app, "events": events, "html": html, "quote": quote, "HTMLResponse": HTMLResponse}
+    exec(code, names)
+    middleware = edge(app=app, channels={"/events/orders/{id}": "order:{id}"}, query_cursor=True)
+
+    async def opened():
+        page = asgi(middleware, "/orders/7")
+        text = (await page.whole()).decode()
+        state, query = re.search(
+            r'<p id="state">(.*?)</p>.*"/events/orders/7\?(.*?)"', text, re.DOTALL
+        ).groups()
+        return state, query
+
+    state, query = await opened()
+    assert state == "nothing yet"
+    await events.publish("order:7", "paid & <packed>", event="status")
+    await hears(asgi(middleware, "/events/orders/7", query=query), "paid & <packed>")
+    state, query = await opened()
+    assert state == "paid &amp; &lt;packed&gt;"
+    await events.publish("order:7", "shipped", event="status")
+    await hears(asgi(middleware, "/events/orders/7", query=query), "shipped")

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from delivery import at, frame, place
+from ears import end, reopening
 from sse_edge import Anonymous, MemoryBackend, SSEMiddleware
 from sse_edge.backends.base import CONTROL, Reset
 from sse_edge.event import EventId
@@ -74,6 +75,10 @@ async def longest_turn(call, done):
     return longest
 
 
+def publish(worker, event):
+    worker._backend.wait(worker._backend.publish([event]))
+
+
 def what_befalls(worker, what):
     """What to call, and what is so when it is over."""
     hub = worker.hub
@@ -91,14 +96,17 @@ def what_befalls(worker, what):
             return lambda: hub.deliver_late("c", NEW, frame(1)), all_told
         case "disconnect":
             return lambda: worker.disconnect(channel="c"), lambda: not hub.streams
+        case "finished":
+            return lambda: publish(worker, end("c", "last")), lambda: not hub.streams
     return lambda: hub.reset(Reset(CONTROL, "epoch", at(1))), lambda: len(hub.streams) == STREAMS - SESSIONS
 
 
-@pytest.mark.parametrize("what", ["first event", "reset", "late", "revoked", "disconnect"])
+@pytest.mark.parametrize("what", ["first event", "reset", "late", "revoked", "disconnect", "finished"])
 def test_others_get_their_turn(crowd, what):
-    """An event, a reset, revoked sessions by the thousand, a disconnect: no turn is long."""
+    """An event, a reset, revoked sessions by the thousand, a disconnect, a last event: no turn is long."""
     runner, edge = crowd
     worker = edge._worker
+    publish(worker, reopening("c"))
 
     async def whole():
         await fill(worker.hub)
