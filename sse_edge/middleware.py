@@ -18,12 +18,14 @@ from .admission.cookies import Authenticator
 from .admission.gate import Admission, Authorize, Gate
 from .admission.limits import Limits
 from .admission.origin import PREFLIGHT, OriginPolicy
+from .admission.polling import Polling, is_poll, malformed
 from .admission.routes import ChannelMap, Routes
 from .admission.size import legible, oversized
 from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, answering, respond, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery import frames
+from .delivery.answer import Answer
 from .delivery.backlog import Bounds
 from .delivery.framing import unframed
 from .delivery.hub import Hub
@@ -39,6 +41,8 @@ from .publisher import check_one_of
 from .status import Status
 from .worker import Worker, check_seconds
 
+JSON = (b"content-type", b"application/json")
+BY_ACCEPT: Headers = [(b"vary", b"Accept")]
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
 
@@ -82,6 +86,7 @@ class SSEMiddleware:
     ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
     before its stream ends as ``slow``; see ``Bounds``.
     ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
+    ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
 
     Raises ConfigError, naming field and value, for any setting it cannot work with.
     """
@@ -107,6 +112,7 @@ class SSEMiddleware:
         max_unsent: int = 1_048_576,
         max_unsent_age: float | None = 30.0,
         query_cursor: bool = False,
+        poll_wait: float = 25.0,
         reauthorize_every: float | None = 300.0,
         drain_window: float = 10.0,
         refusals: Literal["auto", "status", "stream"] = "auto",
@@ -135,6 +141,7 @@ class SSEMiddleware:
         self.refusals: Counter[str] = Counter()
         self._lifetime = Lifetime(keep_alive, max_duration, retry, reauthorize_every)
         self._drain_window = check_seconds("drain_window", drain_window)
+        self._polling = Polling(poll_wait)
         self._said_as = refusals
         self._accepts_blindly = on_backend_down == "accept"
         self._backoff = Backoff(retry)
@@ -289,10 +296,12 @@ class SSEMiddleware:
         if not worker.is_informed:
             await worker.informed()
         hub = worker.hub
-        refusal = oversized(request)
+        refusal, wait = oversized(request), None
         if refusal is not None:
             request = legible(request)
-        headers = [*self._gate.headers(request), *closing]
+        else:
+            refusal, wait = malformed(request), self._polling.wait(request)
+        headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
         verdict = refusal or await self._gate.admit(
             request, time.time(), streams=len(hub.streams), draining=hub.draining
         )
@@ -302,15 +311,14 @@ class SSEMiddleware:
             await self._refuse(worker, request, answer, verdict, headers)
         elif request.method == "HEAD":
             # Not respond(): a stream has no Content-Length, so neither has its HEAD.
-            head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
+            head = _head(headers, verdict, wait)
             await answer({"type": "http.response.start", "status": 200, "headers": head})
             await answer({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            head = [*STREAM_HEADERS, *headers, *_coding(verdict)]
-            sink = open_sink(unframed(scope, send), receive, head, handover=self._handover)
+            sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
             opened = None
             try:
-                opened = await self._open(worker, verdict, sink, request.path)
+                opened = await self._open(worker, verdict, sink, request.path, wait)
             finally:
                 if not isinstance(opened, Opened):
                     self._leases.release(verdict.subjects)
@@ -319,7 +327,14 @@ class SSEMiddleware:
             await self._refuse(worker, request, answer, opened, headers)
         return None
 
-    async def _open(self, worker: Worker, admission: Admission, sink: Sink, path: str) -> Opened | Refusal:
+    def _sink(self, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None) -> Sink:
+        if wait is not None:
+            return Answer(send, receive, head, self._bounds.age)
+        return open_sink(unframed(scope, send), receive, head, handover=self._handover)
+
+    async def _open(
+        self, worker: Worker, admission: Admission, sink: Sink, path: str, wait: float | None
+    ) -> Opened | Refusal:
         hub, identity = worker.hub, admission.identity
         now = time.time()
         refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
@@ -334,14 +349,18 @@ class SSEMiddleware:
             identity.session,
             admission.address,
             path,
-            compress=admission.compress,
+            compress=admission.compress and wait is None,
+            wait=wait,
+            cursor=admission.cursor,
         )
-        blind = self._accepts_blindly and not hub.subscriber.connected
+        # Only who would never come back is let in without events.
+        accepts_blindly = self._accepts_blindly and wait is None
+        blind = accepts_blindly and not hub.subscriber.connected
         try:
             if not blind and not await hub.subscribe(stream, admission.cursor):
                 return OVER.of(identity.user)
         except BackendError as error:
-            if not self._accepts_blindly:
+            if not accepts_blindly:
                 return BACKEND_DOWN.of(identity.user, str(error))
             blind = True  # it was not known yet that the backend is away
         if blind:
@@ -376,11 +395,19 @@ class SSEMiddleware:
             return
         wait = self._backoff.wait(self._gate.key(request, refusal), time.monotonic(), random.random())
         accepts = any("text/event-stream" in accept.lower() for accept in request.all(b"accept"))
-        if request.method == "GET" and (self._said_as == "stream" or (self._said_as == "auto" and accepts)):
+        streams = self._said_as == "stream" or (self._said_as == "auto" and accepts)
+        if request.method == "GET" and streams and not is_poll(request):
             body = frames.refused(refusal, max(1, round(wait * 1000)))
             await respond(send, 200, [*STREAM_HEADERS, *headers], body)
         else:
             await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
+
+
+def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:
+    """The head of a stream, or of the answer to a poll."""
+    if wait is not None:
+        return [JSON, *NO_STORE, *headers]
+    return [*STREAM_HEADERS, *headers, *_coding(admission)]
 
 
 def _coding(admission: Admission) -> Headers:
@@ -395,7 +422,7 @@ async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
     if refusal.status == OVER.status:  # which has no body
         await respond(send, refusal.status, [*NO_STORE, *headers])
         return
-    head: Headers = [(b"content-type", b"application/json"), *NO_STORE, *headers]
+    head: Headers = [JSON, *NO_STORE, *headers]
     if refusal.retry_after is not None:
         head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
     if refusal.status == METHOD.status:

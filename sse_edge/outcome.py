@@ -87,6 +87,9 @@ SESSION_EXPIRED = Ending("session-expired")
 REVOKED = Ending("revoked")
 FORBIDDEN_SINCE = Ending("forbidden")
 FINISHED = Ending("finished")
+ANSWERED = Ending("answered")
+"""As every poll ends that has come to its answer."""
+
 SLOW = Ending("slow", told=False)
 DRAIN = Ending("drain")
 BACKEND_LOST = Ending("backend-lost")
@@ -99,6 +102,7 @@ ENDINGS: tuple[Ending, ...] = (
     REVOKED,
     FORBIDDEN_SINCE,
     FINISHED,
+    ANSWERED,
     SLOW,
     DRAIN,
     BACKEND_LOST,

@@ -38,6 +38,7 @@ from .cookies import Anonymous, SignedCookie
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
+from .polling import is_poll
 from .revocations import Revocations, session_life
 from .routes import NO_VALUES, Values
 
@@ -95,7 +96,7 @@ class Gate:
     """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async, and may take
     the channel's values as a third argument; see ``takes_values``.
 
-    ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``.
+    ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``, as polls may always.
     ``windows`` is where connects are counted together with other workers; see ``SharedConnectRate``.
     """
 
@@ -230,7 +231,7 @@ class Gate:
 
     def _cursor(self, request: Request) -> Place | Refusal | None:
         given = {text for text in request.all(b"last-event-id") if text}
-        if not given and self._query_cursor and request.query_string:
+        if not given and request.query_string and (self._query_cursor or is_poll(request)):
             try:
                 query = request.query
             except ValueError:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from ..backends.base import Replay, Subscriber
 from ..event import Place, without_id
-from . import frames
 from .backlog import Backlog
 from .rounds import Rounds
 from .stream import PIECE, Heard, Stream
@@ -39,19 +38,17 @@ class History:
         if after is None and begin is not None and replay.upto is not None and replay.upto.tag == begin.tag:
             heard, after = self._rounds.heard(stream), begin
             replay = opening(replay, begin, heard)
-            said = frames.replay(replay, begins=True)
+            size = stream.queue_history(replay, begins=True)
         else:
             heard = self._rounds.heard(stream, replay)
-            said = frames.replay(replay)
-        stream.queue(*said)
-        stream.events = len(replay.events) - len(said)  # what only says where the stream is does not count
+            size = stream.queue_history(replay)
         stream.go_live(replay.upto, after or begin, heard)
         for feed in stream.feeds:
             feed.let_live(stream)
         # At once: it leaves the machine together with the first bytes, where history was at hand.
         self._rounds.flush(stream, now)
         if replay.events and (stream.behind or stream.pending):
-            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=sum(map(len, said)))
+            stream.backlog = Backlog(stream.size + stream.queued, now, replayed=size)
         if stream.behind <= PIECE:
             stream.behind = 0  # it waits for the head only; the next write says what has not left
 

@@ -21,6 +21,7 @@ from .feed import Feed
 from .few import listed
 from .history import History
 from .lifetime import NEVER, Lifetime
+from .poll import Poll
 from .roster import Roster
 from .rounds import FEW, Rounds
 from .sink import Sink
@@ -126,14 +127,18 @@ class Hub:
         path: str = "",
         *,
         compress: bool = False,
+        wait: float | None = None,
+        cursor: Place | None = None,
     ) -> Stream:
         """A stream that is not open yet; ``remaining`` seconds are left of its session (None: no end).
 
-        ``compress``: its bytes are to be gzip.
+        ``compress``: its bytes are to be gzip.  ``wait``: it is a poll that waits for so many seconds, of a
+        client that has come to ``cursor``.
         """
         now = self.now
         life, last_ending = self.lifetime.deadline(remaining, self._chance())
-        return Stream(
+        make = Stream if wait is None else functools.partial(Poll, wait=wait, cursor=cursor)
+        return make(
             channels,
             sink,
             opened=now,
@@ -317,6 +322,9 @@ class Hub:
         self.draining = True
         streams = list(self.streams)
         random.shuffle(streams)
+        self.end_soon(
+            [stream for stream in streams if stream.brief], DRAIN
+        )  # they come back one by one anyway
         began = self.now
         pace = max(HERD, len(streams) / seconds if seconds > 0 else NEVER)
         for number, stream in enumerate(streams):

@@ -262,7 +262,7 @@ class Rounds:
             stream.stalled = True
             stream.sink.when_ready(partial(self._go_on, stream))
         elif stream.goodbye is not None:
-            stream.end_response()
+            self.delivered += stream.end_response()
 
     def _go_on(self, stream: Stream) -> None:
         stream.stalled = False

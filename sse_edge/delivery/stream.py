@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ..backends.base import Replay
 from ..event import EventId, Place, without_id
 from ..outcome import Ending
+from . import frames
 from .backlog import Backlog
 from .compression import Cut, Gzip
 from .lifetime import NEVER
@@ -90,6 +92,9 @@ class Stream:
         "wary",
     )
 
+    brief = False
+    """Whether its client waits for one answer."""
+
     def __init__(
         self,
         channels: tuple[str, ...],
@@ -148,6 +153,13 @@ class Stream:
         """See ``Owner``."""
         if self._hub is not None:
             self._hub.stopping()
+
+    def queue_history(self, replay: Replay, *, begins: bool = False) -> int:
+        """Queue what it missed, or what comes first as it ``begins``; how many bytes that are."""
+        said = frames.replay(replay, begins=begins)
+        self.queue(*said)
+        self.events = len(replay.events) - len(said)  # what only says where the stream is does not count
+        return sum(map(len, said))
 
     def go_live(
         self, upto: Place | None, after: Place | None = None, meanwhile: Sequence[Heard] = ()
@@ -287,12 +299,13 @@ class Stream:
             first, self.gzip.begin = self.gzip.begin, b""
         return self.sink.start(first, self)
 
-    def end_response(self) -> None:
-        """Send the goodbye, and end the response."""
+    def end_response(self) -> int:
+        """Send the goodbye, and end the response; how many events went with it."""
         goodbye, self.goodbye = self.goodbye or b"", None
         if self.gzip is not None:
             goodbye = self.gzip.own(goodbye) + self.gzip.end()
         self.sink.finish(goodbye)
+        return 0
 
 
 def place_of(frame: bytes) -> Place | None:
