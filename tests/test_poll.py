@@ -255,7 +255,7 @@ async def test_the_places_of_a_stream(edge, ask, asgi, url, publisher):
 
 @pytest.mark.parametrize("place", ["nonsense", "5-1.zzzzz"])
 async def test_a_place_that_is_not_known(edge, ask, place):
-    """It is answered at once with what is reset, and a place in what there is: the next poll hears no more."""
+    """It is answered at once with what is reset, and a place in what there is: that is told once."""
     middleware = edge()
     answer = await told(ask(middleware, place, wait=60))
     reason = "unknown-id" if place == "nonsense" else "epoch"

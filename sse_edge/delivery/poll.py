@@ -27,10 +27,15 @@ MOST = PIECE
 
 
 class Said(NamedTuple):
-    """What a stream's client would be sent; ``id`` is there if history gives it again."""
+    """What a stream's client would be sent.
+
+    ``id`` is there if it is sent again to whoever comes back with a place before: an event's, and for a
+    ``reset`` where its channel begins anew.
+    """
 
     id: EventId | None
     frame: bytes
+    reset: bool = False
 
     def is_within(self, place: Place | None) -> bool:
         """Whether who comes back with ``place`` is not given it again."""
@@ -54,11 +59,11 @@ class Poll(Stream):
     if its client had no place, its ``cursor``, and has one now.  However else it ends, that is told too.
 
     Where events come from several partitions, a client's place is that of the slowest, and an event of
-    another may lie past it.  Such a one is told when all have come as far, as a rule within a second: told
-    before, it would be told again.
+    another, or a reset, may lie past it.  Such a one is told when all have come as far, as a rule within a
+    second: told before, it would be told again.
     """
 
-    __slots__ = ("_cursor", "_cut", "_id", "_late", "_next", "_said", "_size", "_soon", "_timer", "_wait")
+    __slots__ = ("_cursor", "_cut", "_heard", "_late", "_next", "_said", "_size", "_soon", "_timer", "_wait")
 
     brief = True
 
@@ -72,7 +77,7 @@ class Poll(Stream):
         self._size = 0
         self._cut = False
         self._next: Place | None = None  # of a client that was told all that is said
-        self._id: EventId | None = None
+        self._heard: Heard | None = None  # which is being queued
         self._late = False
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
@@ -86,11 +91,12 @@ class Poll(Stream):
 
     def queue_history(self, replay: Replay, *, begins: bool = False) -> int:
         """See ``Stream.queue_history``."""
-        self.queue(*map(frames.reset, replay.resets))
+        for reset in replay.resets:
+            self._add(Said(replay.reach.get(reset.channel), frames.reset(reset), reset=True))
         self._next = replay.upto
         for ms, n, frame in replay.events:
             id = EventId(ms, n)
-            if not self._add(id, frame):
+            if not self._add(Said(id, frame)):
                 break
             last = id
         if self._cut and replay.upto is not None:
@@ -104,26 +110,26 @@ class Poll(Stream):
 
     def take(self, heard: Heard) -> None:
         """See ``Stream.take``."""
-        self._id = heard.id if heard.kind == "event" else None
+        self._heard = heard
         super().take(heard)
-        self._id = None
+        self._heard = None
 
     def queue(self, *frames: bytes) -> None:
         """See ``Stream.queue``."""
         for frame in frames:
-            if self._add(self._id, frame) and not self.owed:
+            if self._add(_said(frame, self._heard)) and not self.owed:
                 self._next = place_of(frame) or self._next
                 self._look_in(GATHER)
 
-    def _add(self, id: EventId | None, frame: bytes) -> bool:
+    def _add(self, said: Said) -> bool:
         """Say it, unless the next poll will."""
-        if id is not None:
+        if said.id is not None and not said.reset:
             # Of events that share an id none is left for the next.
-            self._cut = self._cut or (self._size > MOST and id != self._said[-1].id)
+            self._cut = self._cut or (self._size > MOST and said.id != self._said[-1].id)
             if self._cut:
                 return False
-        self._said.append(Said(id, frame))
-        self._size += len(frame)
+        self._said.append(said)
+        self._size += len(said.frame)
         return True
 
     # When it is told
@@ -143,10 +149,13 @@ class Poll(Stream):
         position = self._hub.subscriber.position
         place = position if self.proves(position) else self._next
         is_new = self._cursor is None and self._next is not None
-        news = [one for one in self._said if one.matters]
-        if self._late or self._cut or is_new or any(one.is_within(place) for one in news):
+        within = [one for one in self._said if one.is_within(place)]
+        early = [one for one in self._said if not one.is_within(place)]
+        # A reset that is told before its time is told again and again.
+        ready = any(one.matters for one in within) and not any(one.reset for one in early)
+        if self._late or self._cut or is_new or ready:
             self._hub.end_soon([self], ANSWERED)
-        elif news:
+        elif early:
             self._look_in(LOOK)
 
     def proves(self, position: Place | None) -> bool:
@@ -162,7 +171,7 @@ class Poll(Stream):
         said = self._said
         if self._hub is not None and self._hub.subscriber.connected:
             # Otherwise it may be long before all have come as far: better told twice than late.
-            said = [one for one in said if one.is_within(place)]
+            said = [one for one in said if one.reset or one.is_within(place)]
         again = self.ending is ANSWERED and (self._cut or self._wait > 0)
         retry = 0 if again else int(goodbye.partition(b"retry: ")[2].partition(b"\n")[0])
         told = Told.of([one.frame for one in said])
@@ -180,6 +189,14 @@ class Poll(Stream):
             if timer is not None:
                 timer.cancel()
         self._timer = self._soon = None
+
+
+def _said(frame: bytes, heard: Heard | None) -> Said:
+    if heard is None or heard.kind == "late":
+        return Said(None, frame)
+    if heard.kind == "event":
+        return Said(heard.id, frame)
+    return Said(heard.head and heard.head.id, frame, reset=True)
 
 
 class Told(NamedTuple):
