@@ -7,6 +7,8 @@ import uuid
 
 import pytest
 
+from delivery import ListSink, ScriptedBackend, at, make_hub, place
+from ears import until
 from sse_edge import (
     Identity,
     Limits,
@@ -91,6 +93,93 @@ def test_why_it_ended(ending):
 def test_what_the_next_poll_gives_again(said, place, within):
     """An event past the place that the client comes back with is kept for the next poll."""
     assert said.is_within(place) is within
+
+
+# ---- Several partitions
+
+
+class AnswerSink(ListSink):
+    async def start(self, first, owner):
+        assert not first
+
+
+class Poller:
+    """A poll over a hub whose subscriber says what it is told, and how far all partitions have come."""
+
+    async def start(self, wait=60.0):
+        self.backend = ScriptedBackend()
+        self.hub = await make_hub(self.backend)
+        self.sink = AnswerSink()
+        self.stream = self.hub.new_stream(("c",), self.sink, None, None, None, wait=wait, cursor=place(0))
+        await self.hub.subscribe(self.stream)
+        await self.stream.begin_response(b"")
+        await self.hub.catch_up(self.stream, place(0))
+        return self
+
+    def deliver(self, n, at_place=None):
+        """The n-th event comes, said to be at another place."""
+        line = b"" if at_place is None else place(at_place).line()
+        self.hub.deliver("c", at(n), line + b"data: %d\n\n" % n)
+
+    async def told(self):
+        await until(lambda: self.sink.finished)
+        self.hub.close_stream(self.stream)
+        await self.hub.close()
+        answer = json.loads(self.sink.data)
+        return (
+            [int(text) for text in data(answer)],
+            answer["next"],
+            [each["channel"] for each in answer["resets"]],
+        )
+
+
+async def test_an_event_past_the_place_of_all():
+    """It is told when all have come as far, and not before: the next poll would give it again."""
+    poller = await Poller().start()
+    poller.backend.position = place(2)
+    poller.deliver(3)
+    await asyncio.sleep(4 * poll.LOOK)
+    assert not poller.sink.finished
+    poller.backend.position = place(4)
+    assert await poller.told() == ([3], str(place(4)), [])
+
+
+async def test_an_event_that_is_left_to_the_next_poll():
+    """Of two events the one is told that all have come to."""
+    poller = await Poller().start()
+    poller.backend.position = place(2)
+    poller.deliver(2, at_place=1)
+    poller.deliver(3, at_place=2)
+    assert await poller.told() == ([2], str(place(2)), [])
+
+
+async def test_a_partition_is_away():
+    """What the others have is told when the poll's time is over, though the next will be told it again."""
+    poller = await Poller().start(wait=0.1)
+    poller.backend.connected, poller.backend.position = False, place(0)
+    poller.deliver(3)
+    assert await poller.told() == ([3], str(place(0)), [])
+
+
+async def test_the_end_comes_before_the_others_are_there():
+    """While all partitions are heard nothing is told that would be told again."""
+    poller = await Poller().start(wait=0.1)
+    poller.backend.position = place(2)
+    poller.deliver(3)
+    assert await poller.told() == ([], str(place(2)), [])
+
+
+async def test_what_cannot_be_left_to_the_next_poll():
+    """A reset and an event that went missing wait for the others too, and events wait with them."""
+    poller = await Poller().start()
+    poller.backend.position = place(2)
+    poller.hub.deliver_late("c", at(3), b"data: 3\n\n")
+    poller.hub.reset(Reset("c", "trimmed", place(4)))
+    poller.deliver(2, at_place=2)
+    await asyncio.sleep(4 * poll.LOOK)
+    assert not poller.sink.finished
+    poller.backend.position = place(5)
+    assert await poller.told() == ([3, 2], str(place(5)), ["c"])
 
 
 # ---- Over the door

@@ -143,7 +143,7 @@ async def test_a_loop_gets_what_a_stream_gets(backend, asgi):
 async def test_a_loop_while_redis_restarts(private_redis, partitions):
     """What is published before, meanwhile and after comes once and in order; the loop just goes on."""
     server = private_redis(appendonly=True, appendfsync="always")
-    backend = RedisBackend(server.url, history=10_000, partitions=partitions)
+    backend = RedisBackend(server.url, history=10_000, partitions=partitions, durable=True)
     middleware, publisher = make(backend), Publisher(backend)
     loop = Looping(middleware)
     published = []

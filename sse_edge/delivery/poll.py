@@ -30,12 +30,13 @@ class Said(NamedTuple):
     """What a stream's client would be sent.
 
     ``id`` is there if it is sent again to whoever comes back with a place before: an event's, and for a
-    ``reset`` where its channel begins anew.
+    reset where its channel begins anew.  What is ``due`` cannot be left to the next poll: resets, and events
+    that went missing.
     """
 
     id: EventId | None
     frame: bytes
-    reset: bool = False
+    due: bool = False
 
     def is_within(self, place: Place | None) -> bool:
         """Whether who comes back with ``place`` is not given it again."""
@@ -92,7 +93,7 @@ class Poll(Stream):
     def queue_history(self, replay: Replay, *, begins: bool = False) -> int:
         """See ``Stream.queue_history``."""
         for reset in replay.resets:
-            self._add(Said(replay.reach.get(reset.channel), frames.reset(reset), reset=True))
+            self._add(Said(replay.reach.get(reset.channel), frames.reset(reset), due=True))
         self._next = replay.upto
         for ms, n, frame in replay.events:
             id = EventId(ms, n)
@@ -123,7 +124,7 @@ class Poll(Stream):
 
     def _add(self, said: Said) -> bool:
         """Say it, unless the next poll will."""
-        if said.id is not None and not said.reset:
+        if said.id is not None and not said.due:
             # Of events that share an id none is left for the next.
             self._cut = self._cut or (self._size > MOST and said.id != self._said[-1].id)
             if self._cut:
@@ -151,8 +152,8 @@ class Poll(Stream):
         is_new = self._cursor is None and self._next is not None
         within = [one for one in self._said if one.is_within(place)]
         early = [one for one in self._said if not one.is_within(place)]
-        # A reset that is told before its time is told again and again.
-        ready = any(one.matters for one in within) and not any(one.reset for one in early)
+        # What is told before its time is told again and again.
+        ready = any(one.matters for one in within) and not any(one.due for one in early)
         if self._late or self._cut or is_new or ready:
             self._hub.end_soon([self], ANSWERED)
         elif early:
@@ -168,10 +169,9 @@ class Poll(Stream):
         """See ``Stream.end_response``: the answer is made and sent."""
         goodbye, self.goodbye = self.goodbye or b"", None
         place = self._next if self._cut else place_of(goodbye) or self._next
-        said = self._said
-        if self._hub is not None and self._hub.subscriber.connected:
-            # Otherwise it may be long before all have come as far: better told twice than late.
-            said = [one for one in said if one.reset or one.is_within(place)]
+        said = [one for one in self._said if one.due or one.is_within(place)]
+        if not any(one.matters for one in said) and not (self._hub and self._hub.subscriber.connected):
+            said = self._said  # it may be long before all have come as far: better told twice than late
         again = self.ending is ANSWERED and (self._cut or self._wait > 0)
         retry = 0 if again else int(goodbye.partition(b"retry: ")[2].partition(b"\n")[0])
         told = Told.of([one.frame for one in said])
@@ -192,11 +192,10 @@ class Poll(Stream):
 
 
 def _said(frame: bytes, heard: Heard | None) -> Said:
-    if heard is None or heard.kind == "late":
+    if heard is None:
         return Said(None, frame)
-    if heard.kind == "event":
-        return Said(heard.id, frame)
-    return Said(heard.head and heard.head.id, frame, reset=True)
+    id = heard.id if heard.head is None else heard.head.id
+    return Said(id, frame, due=heard.kind != "event")
 
 
 class Told(NamedTuple):
