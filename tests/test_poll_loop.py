@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
@@ -286,29 +287,22 @@ async def test_a_signal_answers_polls(serve_app):
 
 # ---- A page
 
-POLL = """
-const [url, credentials] = arguments
+README = (Path(__file__).parents[1] / "README.md").read_text()
+EXAMPLE = README.partition("### Polling")[2].partition("```js\n")[2].partition("```")[0]
+PAGE = """
 window.heard = []; window.failed = []
-async function poll(url, credentials) {
-    for (let next = ""; ; ) {
-        const answer = await fetch(url + "?poll=5&last_event_id=" + next, {credentials})
-        if (answer.status === 204) return
-        if (!answer.ok) {
-            failed.push(answer.status)
-            const wait = answer.headers.get("retry-after")
-            if (!wait) return
-            await new Promise(resolve => setTimeout(resolve, 1000 * wait))
-            continue
-        }
-        const told = await answer.json()
-        for (const event of told.events) heard.push(event.data)
-        next = told.next ?? next
-        window.placed = next
-        await new Promise(resolve => setTimeout(resolve, told.retry))
-    }
-}
-poll(url, credentials).catch(error => failed.push(error.name))
+const show = (event, data) => heard.push(data), loadAgain = async () => failed.push("reset");
+(async () => {%s})().catch(error => failed.push(error.name))
 """
+
+
+def poll_in(page, url):
+    """Run the README's loop in a page, on ``url`` and with cookies."""
+    code = EXAMPLE.replace("`/events/me", f"`{url}").replace(
+        "${next}`)", '${next}`, {credentials: "include"})'
+    )
+    assert code.count(url) == code.count("include") == 1
+    page.execute_script(PAGE % code)
 
 
 @pytest.mark.parametrize("origin", ["same", "cross", "foreign"])
@@ -321,12 +315,12 @@ def test_a_page_polls(serve_app, redis_url, page, origin):
     page.add_cookie({"name": "session", "value": COOKIES["session"]})
     if origin != "same":
         page.get(home.url)
-    page.execute_script(POLL, f"{server.url}/events/me", "include")
+    poll_in(page, f"{server.url}/events/me")
     if origin == "foreign":
         wait_for(page, "failed.length === 1")
         assert page.execute_script("return [failed, heard]") == [["TypeError"], []]
         return
-    wait_for(page, "window.placed")
+    wait_for(page, "performance.getEntriesByType('resource').some(entry => entry.name.includes('poll'))")
     with SyncPublisher(redis_url) as publisher:
         for n in range(20):
             publisher.publish("news", str(n))
