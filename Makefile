@@ -40,7 +40,7 @@ TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure
 # Most tests wait for servers; so many wait at the same time.
 PROCESSES = -n 3 --dist loadgroup
 
-unit: $(VENV)/.dev packages  ## all tests (ARGS="-k origin -x")
+unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
 	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)
 	$(if $(ARGS),,$(VENV)/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
 
@@ -101,7 +101,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest dist examples/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -138,4 +138,10 @@ $(VENV)/.load: $(VENV)/.made pyproject.toml
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "Installing atheris into $(VENV)"
 	@$(PIP) -e '.[fuzz]'
+	@touch $@
+
+# By the hashes in the lock file.  No package runs a script of its own.
+examples/node_modules/.package-lock.json: examples/package-lock.json | packages
+	@echo "Installing the front ends that the examples are shown with"
+	@npm ci --prefix examples --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
 	@touch $@

@@ -160,7 +160,16 @@ DATES = {"GIT_AUTHOR_DATE": "@1700000000 +0000", "GIT_COMMITTER_DATE": "@1700000
 
 def committed(directory):
     """A copy of this tree with all of it in one commit, always of the same time."""
-    away = (".git", ".venv*", "__pycache__", ".*_cache", "dist", "loadtest-runs", ".hypothesis")
+    away = (
+        ".git",
+        ".venv*",
+        "__pycache__",
+        ".*_cache",
+        "dist",
+        "loadtest-runs",
+        ".hypothesis",
+        "node_modules",
+    )
     shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*away), copy_function=shutil.copyfile)
     for script in (".ci/release", "tests/debian-packages", ".ci/run"):
         (directory / script).chmod(0o755)

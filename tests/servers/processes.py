@@ -34,6 +34,7 @@ PACKAGES = {
     "git": "git",
     "haproxy": "haproxy",
     "node": "nodejs",
+    "npm": "npm",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
 }
