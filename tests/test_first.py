@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import logging
+import random
 import re
 import uuid
 from pathlib import Path
@@ -18,6 +19,7 @@ from sse_edge import (
     Anonymous,
     Channel,
     ConfigError,
+    Limits,
     MemoryBackend,
     Publisher,
     PublishError,
@@ -25,6 +27,7 @@ from sse_edge import (
     Retention,
     SSEMiddleware,
 )
+from sse_edge.backends.redis.partition import Partition
 
 EVERYBODY = Anonymous(["*"])
 CHANNELS = {
@@ -318,3 +321,37 @@ async def test_a_page_that_is_rendered_first_goes_on_without_a_hole(edge, asgi, 
     assert state == "paid &amp; &lt;packed&gt;"
     await events.publish("order:7", "shipped", event="status")
     await hears(asgi(middleware, "/events/orders/7", query=query), "shipped")
+
+
+@pytest.mark.live
+async def test_two_thousand_pages_read_each_channel_once(redis_url, asgi, monkeypatch):
+    """However many pages open on channels that this worker has not heard of, and in whatever turns."""
+    backend = RedisBackend(redis_url)
+    channels = {"/events/order/{id}": Channel("order:{id}", first=1)}
+    limits = Limits(per_ip=None, per_user=None, connects_per_ip=None)
+    read, asked = Partition.read, []
+
+    async def counted(partition, channels):
+        asked.extend(one.channel for one in channels)
+        return await read(partition, channels)
+
+    monkeypatch.setattr(Partition, "read", counted)
+    async with Publisher(backend) as events:
+        await events.publish_many([(f"order:{n}", f"{n} is {state}") for state in "ab" for n in range(20)])
+        edge = SSEMiddleware(
+            backend=backend, auth=EVERYBODY, channels=channels, limits=limits, hosts=["testserver"]
+        )
+        chance = random.Random(15)
+        pages, opening = [], []
+        for number in range(2000):
+            page = asgi(edge, f"/events/order/{number % 20}")
+            pages.append(page)
+            opening.append(asyncio.create_task(page.start()))
+            if chance.random() < 0.05:
+                await asyncio.sleep(chance.choice([0, 0.001]))
+        await asyncio.gather(*opening)
+        for number, page in enumerate(pages):
+            await hears(page, f"{number % 20} is b")
+        await edge.stop()
+    assert sorted(asked) == sorted(f"order:{n}" for n in range(20))
+    await backend.close()
