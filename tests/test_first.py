@@ -355,3 +355,22 @@ async def test_two_thousand_pages_read_each_channel_once(redis_url, asgi, monkey
         await edge.stop()
     assert sorted(asked) == sorted(f"order:{n}" for n in range(20))
     await backend.close()
+
+
+@pytest.mark.live
+async def test_who_hears_the_end_over_several_orders_of_events(redis_url, asgi):
+    """It is ended when all of them have come as far, so that it need not be told the end again."""
+    backend = RedisBackend(redis_url, partitions=4)
+    edge = SSEMiddleware(backend=backend, auth=EVERYBODY, channels=CHANNELS, hosts=["testserver"])
+    async with Publisher(backend) as events:
+        pages = [asgi(edge, f"/events/order/{n}") for n in range(8)]
+        await asyncio.gather(*(page.start() for page in pages))
+        for n in range(8):
+            await events.finish(f"order:{n}", "shipped")
+        for n, page in enumerate(pages):
+            await page.ended()
+            assert said(page) == ["shipped", "edge-close"]
+            again = asgi(edge, f"/events/order/{n}", headers={"last-event-id": place(page)})
+            assert (await again.start())[0] == 204
+    await edge.stop()
+    await backend.close()

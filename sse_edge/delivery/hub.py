@@ -17,6 +17,7 @@ from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINC
 from . import frames
 from .backlog import Bounds
 from .compression import Gzip
+from .ends import Ends
 from .feed import Feed
 from .few import listed
 from .history import History
@@ -85,6 +86,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
         self._history = History(self.subscriber, self._rounds)
+        self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
 
@@ -262,7 +264,7 @@ class Hub:
     def _give(self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None) -> None:
         if stream.ending is None:
             self._history.give(stream, replay, after, begin, self.now)
-            self._finish(stream)
+            self._ends.look(stream, self.now)
 
     def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -272,6 +274,7 @@ class Hub:
             stream.ending = ending
         self.endings[stream.ending.reason] += 1
         self._leave(stream)
+        self._ends.forget(stream)
         self._wheel.remove(stream)
         if stream.waiting is not None:
             stream.waiting.cancel()
@@ -299,14 +302,9 @@ class Hub:
             stream.forget()
             stream.sink.abort()
 
-    def _finish(self, stream: Stream) -> None:
-        """End it if all of its channels have had their last event, once it was given that."""
-        if not stream.owed and self.subscriber.finished(stream.channels) is not None:
-            self.end(stream, FINISHED)
-
     def _end_in_turn(self, stream: Stream, ending: Ending) -> None:
         if ending is FINISHED:  # as one of its channels had; it may go on by now
-            self._finish(stream)
+            self._ends.look(stream, self.now)
         else:
             self.end(stream, ending)
 
@@ -357,7 +355,7 @@ class Hub:
         stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
         self._rounds.queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
-        self._finish(stream)
+        self._ends.look(stream, self.now)
 
     def recheck_at(self, stream: Stream, seconds: float) -> None:
         """Ask again in so many seconds whether ``stream`` may go on."""
@@ -433,6 +431,7 @@ class Hub:
         if self._closed and not self.streams:
             return
         now = self.now
+        self._rounds.end_soon(self._ends.waiting, FINISHED)
         due = self._wheel.due(now, FEW)
         # Others get a turn before the rest of those that are due.
         self._timer = self._loop.call_later(TICK if len(due) < FEW else 0, self._on_tick)
