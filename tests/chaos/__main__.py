@@ -66,8 +66,9 @@ def _keep(outcome):
     for name, log in outcome.logs.items():
         (directory / f"{name}.log").write_text(log)
     (directory / "faults.txt").write_text("\n".join(map(str, outcome.record.incidents)) + "\n")
-    for name in {violation.who for violation in outcome.verdict.violations} & set(outcome.record.journals):
-        notes = [f"{note.at:.3f} {note}" for note in outcome.record.journals[name]]
+    journals = outcome.record.journals | outcome.record.watchers
+    for name in {violation.who for violation in outcome.verdict.violations} & set(journals):
+        notes = [f"{note.at:.3f} {note}" for note in journals[name]]
         (directory / f"{name}.txt").write_text("\n".join(notes) + "\n")
     published = sorted(outcome.record.publications, key=lambda each: each.began)
     (directory / "published.txt").write_text("\n".join(map(str, published)) + "\n")
