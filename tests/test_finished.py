@@ -269,6 +269,7 @@ async def test_a_stream_whose_last_open_channel_is_lost_finishes(hub):
 
 async def test_a_lost_channel_does_not_end_a_stream_that_is_owed_history(hub, backend):
     """It is given that first."""
+    backend.position = place(3)
     backend.over_channels, backend.over = {"a"}, place(2)
     backend.answers = Replay([entry(2, last(2, "a"))], [], place(3))
     stream = await join(hub, "a", "b", live=False)

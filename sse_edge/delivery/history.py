@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from ..backends.base import Replay, Subscriber
-from ..event import Place, without_id
+from ..event import EventId, Place, without_id
 from .backlog import Backlog
 from .rounds import Rounds
 from .stream import PIECE, Heard, Stream
+
+_ID = itemgetter(0, 1)
 
 
 class History:
@@ -59,13 +63,24 @@ def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
     So nothing comes twice, and nothing since then is missed, however few events come first.  ``begin`` and
     ``replay`` are of the same data set.
     """
-    events = replay.events
-    if events:
-        known = {(each.id, without_id(each.frame)) for each in heard}
-        # Where several partitions are one ahead: it says no place before all was given up to there.
-        events = [
-            (ms, n, frame if (ms, n) <= begin.id else without_id(frame))
-            for ms, n, frame in events
-            if (ms, n) <= begin.id or ((ms, n), without_id(frame)) not in known
-        ]
+    if not replay.events:
+        return replay._replace(upto=begin, reach={})
+    known = {(each.id, without_id(each.frame)) for each in heard}
+    before = bisect_right(replay.events, begin.id, key=_ID)
+    # Events of several partitions say a place only up to where the slowest of all is, and may share an id; to
+    # this stream those it listens to matter.  After its beginning none does: the others are ahead of it.
+    last = {(ms, n): number for number, (ms, n, _) in enumerate(replay.events[:before])}
+    events = [
+        (ms, n, _placed(ms, n, frame, begin.tag) if last[ms, n] == number else without_id(frame))
+        for number, (ms, n, frame) in enumerate(replay.events[:before])
+    ]
+    events += [
+        (ms, n, without_id(frame))
+        for ms, n, frame in replay.events[before:]
+        if ((ms, n), without_id(frame)) not in known
+    ]
     return replay._replace(events=events, upto=begin, reach={})
+
+
+def _placed(ms: int, n: int, frame: bytes, tag: str) -> bytes:
+    return frame if frame.startswith(b"id: ") else Place(EventId(ms, n), tag).line() + frame
