@@ -116,6 +116,57 @@ async def test_channels_of_a_function_say_what_comes_first(edge, asgi, events):
     await hears(asgi(edge(), "/events/asked"), "1", "2")
 
 
+FIRST = {"a": 1, "b": 3, "c": 0, "d": "all"}
+
+
+async def publish_by_chance(events, published, chance, done):
+    """Numbers on each channel, as fast as they go, until it is ``done``."""
+    while not done.is_set():
+        channel = chance.choice(list(FIRST))
+        published[channel] += 1
+        await events.publish(channel, str(published[channel]), event=channel)
+        await asyncio.sleep(chance.random() * 0.004)
+
+
+@pytest.mark.parametrize("kind", ["memory", pytest.param("partitions", marks=pytest.mark.live)])
+async def test_pages_that_open_while_events_are_published(request, asgi, kind):
+    """At whatever moment: the last events, as many as there are to be, and each one after them, once."""
+    backend, chance = MemoryBackend(history=1000), random.Random(7)
+    if kind == "partitions":
+        backend = RedisBackend(request.getfixturevalue("redis_url"), history=1000, partitions=3)
+    channels = {"/events": [Channel(name, first=first) for name, first in FIRST.items()]}
+    middleware = SSEMiddleware(
+        backend=backend,
+        auth=EVERYBODY,
+        channels=channels,
+        hosts=["testserver"],
+        limits=Limits(None, None, None),
+    )
+    published, done, clients = dict.fromkeys(FIRST, 0), asyncio.Event(), []
+    publishing = asyncio.create_task(publish_by_chance(Publisher(backend), published, chance, done))
+    for _ in range(100):
+        clients.append(asgi(middleware, "/events").open())
+        await asyncio.sleep(chance.random() * 0.01)
+    done.set()
+    await publishing
+    for client in clients:
+        await client.wait_for(b"data: %d\n" % published["d"])
+    for channel in FIRST:
+        await Publisher(backend).publish(channel, "end", event=channel)
+    for client in clients:
+        async with asyncio.timeout(10):
+            while client.body().count(b"data: end\n") < len(FIRST):
+                await asyncio.sleep(0.01)
+        events = Decoder().feed(client.body())
+        for channel, first in FIRST.items():
+            *numbers, end = [event.data for event in events if event.event == channel]
+            last = published[channel]
+            assert (end, numbers) == ("end", [str(n) for n in range(last - len(numbers) + 1, last + 1)])
+            assert len(numbers) >= (last if first == "all" else min(first, last))
+    await middleware.stop()
+    await backend.close()
+
+
 @pytest.mark.parametrize(
     ("headers", "query", "expected"),
     [
