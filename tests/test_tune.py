@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from servers.processes import TESTS, command
 from sse_edge import ConfigError, Limits
+from sse_edge.backends.redis.recent import RECENT_BYTES
+from sse_edge.backends.retention import DEFAULT, Retention
 from sse_edge.cli import main
 from sse_edge.cli.serve import RESERVED_FILES
 from sse_edge.tune import files, sizing, template
@@ -47,7 +49,7 @@ def invoke(*arguments):
         (50_000, {}, {"workers": 5, "backlog": 16_384, "proxy_workers": 2, "worker_connections": 77_824}),
         (100_000, {}, {"workers": 10, "backlog": 32_768, "proxy_workers": 4, "conntrack": 524_288}),
         (10_000, {"rate": 100}, {"workers": 19, "publishes": 100_000}),
-        (10_000, {"audience": 10_000}, {"publishes": 1, "history_memory": 100 * 560}),
+        (10_000, {"audience": 10_000}, {"publishes": 1, "history_memory": 66_704}),
         (10_000, {"rate": 0}, {"publishes": 0, "history_memory": 0, "cpu": 0}),
         (10_000, {"workers": 1}, {"workers": 1, "streams_after_loss": 10_000}),
         (40_000, {"workers": 3}, {"per_worker": 20_000, "worker_files": 32_768}),
@@ -88,6 +90,8 @@ def test_what_holds_for_every_sizing(connections, proxy):
 def test_figures_that_are_defaults_elsewhere():
     """The figures that repeat a default agree with it."""
     assert Limits().per_worker == sizing.PER_WORKER
+    assert sizing.RECENT_BYTES == RECENT_BYTES
+    assert Retention(sizing.HISTORY, sizing.HISTORY_SECONDS) == DEFAULT.default
     assert sizing.RESERVED_FILES == RESERVED_FILES
     sysctl = (ROOT / "deploy/sysctl.conf").read_text()
     assert f"ip_local_port_range = {sizing.FIRST_PORT} {sizing.LAST_PORT}\n" in sysctl

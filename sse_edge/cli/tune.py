@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from ..tune.files import tuned
+from ..tune.history import EVENT_BYTES, Keep
 from ..tune.machine import Machine, shortfalls
 from ..tune.sizing import (
-    EVENT_BYTES,
     KIB,
     MIB,
     PROXIES,
@@ -27,8 +27,8 @@ UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 SHOWN = (
     "streams_per_worker", "streams_after_loss", "worker_ports", "open_files", "worker_memory", "memory_max",
-    "proxy_memory", "kernel_memory", "redis_memory", "maxmemory", "memory", "publishes", "redis_connections",
-    "worker_cpu", "proxy_cpu", "redis_cpu", "cpu", "herd_cpu",
+    "proxy_memory", "kernel_memory", "redis_memory", "kept_memory", "recent_memory", "maxmemory", "memory",
+    "publishes", "redis_connections", "worker_cpu", "proxy_cpu", "redis_cpu", "cpu", "herd_cpu",
 )  # fmt: skip
 """What --json says of a sizing besides its fields."""
 
@@ -67,6 +67,11 @@ def _bytes(context: click.Context, parameter: click.Parameter, given: str | None
     help="Streams that hear one event.",
 )  # fmt: skip
 @click.option(
+    "--keep", metavar="PATTERN=EVENTS/SECONDS:CHANNELS[:BYTES]", multiple=True, show_envvar=True,
+    help="CHANNELS that PATTERN fits have had an event within SECONDS, and EVENTS of each are kept, of BYTES "
+    f"each ({EVENT_BYTES}, if not given). Can be repeated.",
+)  # fmt: skip
+@click.option(
     "--upstream", metavar="PLACE", multiple=True, show_envvar=True,
     help="A worker's host:port or unix:/path, for the proxy. Can be repeated; 127.0.0.1:8001 and on, "
     "if not given.",
@@ -84,6 +89,7 @@ def tune(
     proxy: str,
     rate: float,
     audience: int,
+    keep: tuple[str, ...],
     upstream: tuple[str, ...],
     write: Path | None,
     force: bool,
@@ -97,10 +103,18 @@ def tune(
     sse-edge tune --connections 10000
     sse-edge tune --connections 50000 --rate 0.2 --memory 16G
     sse-edge tune --connections 10000 --proxy caddy --write /tmp/sse-edge
+    sse-edge tune --connections 10000 --keep 'task:*=10000/3600:300' --keep 'order:*=1/86400:50000'
     """
     if upstream and workers not in (None, len(upstream)):
         raise Misuse(f"--workers is {workers}, and --upstream names {len(upstream)}")
-    sizing = size(connections, workers=len(upstream) or workers, proxy=proxy, rate=rate, audience=audience)
+    sizing = size(
+        connections,
+        workers=len(upstream) or workers,
+        proxy=proxy,
+        rate=rate,
+        audience=audience,
+        keeps=[Keep.parse(text) for text in keep],
+    )
     if memory is not None and memory < sizing.memory:
         raise Misuse(
             f"--memory is {memory // MIB:,} MiB, and {connections:,} streams need about "
@@ -193,20 +207,36 @@ def _table(sizing: Sizing) -> list[tuple[str, list[tuple[str, str, str]]]]:
             ("published", f"{sizing.publishes:,.0f}/s", f"one event for {sizing.audience:,} streams"),
             ("CPU", _cores(sizing.redis_cpu), "of its one core"),
             ("connections", f"{sizing.redis_connections}", "of the workers"),
-            ("memory", _mib(sizing.redis_memory), f"maxmemory {sizing.maxmemory // MIB}mb"),
+            *((f"memory, {each.pattern}"[:22], _mib(each.memory), _kept(each)) for each in sizing.keeps),
+            ("memory", _mib(sizing.redis_memory), f"in all; maxmemory {sizing.maxmemory // MIB}mb"),
         ]),
     ]  # fmt: skip
+
+
+def _kept(keep: Keep) -> str:
+    return (
+        f"{keep.channels:,} of {keep.events:,} events; each is gone {keep.gone_after:,.0f} s after its last"
+    )
 
 
 def _assumptions(sizing: Sizing) -> list[str]:
     return [
         f"{_events(sizing.rate)} a second for each stream (--rate)",
         f"{sizing.audience:,} streams that hear one event (--audience)",
-        f"events of {EVENT_BYTES} bytes, of which Redis keeps 100 per channel for 300 s",
+        f"events of {EVENT_BYTES} bytes, of which Redis keeps 100 per channel for 300 s (--keep)",
         f"{WORKER_STREAM_BYTES // KIB} KiB per stream in a worker, "
         f"{PROXY_STREAM_BYTES[sizing.proxy] // KIB} in {sizing.proxy}, measured with TLS and HTTP/1.1",
         "app, proxy and Redis on one machine",
+        *_retention(sizing),
     ]
+
+
+def _retention(sizing: Sizing) -> list[str]:
+    """What the app has to say for it."""
+    if not sizing.keeps:
+        return []
+    said = (f"{each.pattern!r}: Retention({each.events:_}, {each.seconds:g})" for each in sizing.keeps)
+    return ["RedisBackend(…, retention={", *(f"    {one}," for one in said), "})"]
 
 
 def _mib(size: int) -> str:

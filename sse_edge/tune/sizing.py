@@ -8,10 +8,12 @@ events of 150 bytes.  The figures tell orders of magnitude; a load test tells yo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
+from .history import EVENT_BYTES, Keep, memory
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -71,17 +73,18 @@ REDIS_BYTES = 8 * MIB
 REDIS_WORKER_CONNECTIONS = 3
 """Connections of a worker to Redis, measured."""
 
-KEPT_OVERHEAD = 60
-"""Bytes of a kept event besides itself: 208 measured for one of 150 bytes."""
-
 HISTORY, HISTORY_SECONDS = 100, 300
 """RedisBackend's defaults."""
 
 PUBSUB_BYTES = 64 * MIB
 """The hard limit of a subscriber's output buffer in the shipped redis.conf."""
 
-EVENT_BYTES = 500
-"""Assumed size of an event."""
+RECENT_BYTES = 32 * MIB
+"""Bytes of recent events that a worker keeps at most, over all channels."""
+
+RECENT_OVERHEAD = 30, 160
+"""Bytes of such an event besides its own: what is counted, its id, and what is not, Python's objects; 188 in
+all measured."""
 
 PER_WORKER = 15_000
 """Limits(per_worker=…), the default."""
@@ -135,6 +138,7 @@ class Sizing:
     backlog: int
     syn_backlog: int
     conntrack: int
+    keeps: tuple[Keep, ...] = ()
 
     @property
     def streams_per_worker(self) -> int:
@@ -159,12 +163,25 @@ class Sizing:
     @property
     def worker_memory(self) -> int:
         """Of all workers."""
-        return self.workers * WORKER_BYTES + self.connections * WORKER_STREAM_BYTES
+        own = WORKER_BYTES + self.recent_memory
+        return self.workers * own + self.connections * WORKER_STREAM_BYTES
+
+    @property
+    def recent_memory(self) -> int:
+        """Of the recent events in one worker, if it hears all channels."""
+        counted, beside = RECENT_OVERHEAD
+        kept = [(self.history_channels * self.history_events, EVENT_BYTES)]
+        kept += [(keep.channels * keep.events, keep.size) for keep in self.keeps]
+        size = sum(events * (each + counted) for events, each in kept)
+        taken = sum(events * (each + counted + beside) for events, each in kept)
+        return taken if size <= RECENT_BYTES else round(taken * RECENT_BYTES / size)
 
     @property
     def memory_max(self) -> int:
         """What one worker may have: full, with its sockets, and as much again for bursts."""
-        full = WORKER_BYTES + self.per_worker * (WORKER_STREAM_BYTES + KERNEL_STREAM_BYTES)
+        full = (
+            WORKER_BYTES + self.recent_memory + self.per_worker * (WORKER_STREAM_BYTES + KERNEL_STREAM_BYTES)
+        )
         return _power_of_two(2 * full / MIB) * MIB
 
     @property
@@ -192,21 +209,36 @@ class Sizing:
         return self.connections * self.rate / self.audience
 
     @property
+    def history_channels(self) -> int:
+        """Of which the default is kept."""
+        return math.ceil(self.connections / self.audience)
+
+    @property
+    def history_events(self) -> int:
+        """Kept of each of them."""
+        return min(HISTORY, math.ceil(self.publishes / self.history_channels * HISTORY_SECONDS))
+
+    @property
     def history_memory(self) -> int:
-        """Of the kept events."""
-        channels = math.ceil(self.connections / self.audience)
-        kept = min(channels * HISTORY, math.ceil(self.publishes * HISTORY_SECONDS))
-        return kept * (EVENT_BYTES + KEPT_OVERHEAD)
+        """Of those."""
+        return memory(self.history_channels, self.history_events, EVENT_BYTES)
+
+    @property
+    def kept_memory(self) -> int:
+        """Of the channels of which something else is kept."""
+        return sum(keep.memory for keep in self.keeps)
 
     @property
     def redis_memory(self) -> int:
         """Of Redis, while every worker keeps up."""
-        return REDIS_BYTES + self.history_memory
+        return REDIS_BYTES + self.history_memory + self.kept_memory
 
     @property
     def maxmemory(self) -> int:
-        """For redis.conf: history twice, and every worker's output buffer full."""
-        most = REDIS_BYTES + 2 * self.history_memory + self.workers * PUBSUB_BYTES
+        """For redis.conf: the default history twice, a quarter more than the rest, and every worker's output
+        buffer full."""
+        history = 2 * self.history_memory + math.ceil(1.25 * self.kept_memory)
+        most = REDIS_BYTES + history + self.workers * PUBSUB_BYTES
         return max(256, _power_of_two(most / MIB)) * MIB
 
     @property
@@ -252,11 +284,13 @@ def size(
     proxy: str = "nginx",
     rate: float = 1.0,
     audience: int = 10,
+    keeps: Sequence[Keep] = (),
 ) -> Sizing:
     """What ``connections`` streams need.
 
     ``workers``: app processes, else as many as fit; ``rate``: events that each stream gets per second;
-    ``audience``: streams that hear one event.  Raises ConfigError.
+    ``audience``: streams that hear one event; ``keeps``: channels of which something else is kept than the
+    default.  Raises ConfigError.
     """
     _whole("connections", connections, MOST_CONNECTIONS)
     _whole("audience", audience, MOST_CONNECTIONS)
@@ -296,6 +330,7 @@ def size(
         backlog=backlog,
         syn_backlog=2 * backlog,
         conntrack=max(262_144, _power_of_two(4 * connections)),
+        keeps=tuple(keeps),
     )
 
 
