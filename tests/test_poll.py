@@ -10,6 +10,7 @@ import pytest
 from delivery import ListSink, ScriptedBackend, at, make_hub, place
 from ears import until
 from sse_edge import (
+    Channel,
     Identity,
     Limits,
     MemoryBackend,
@@ -23,7 +24,7 @@ from sse_edge.delivery import frames, poll
 from sse_edge.delivery.poll import Said, Told
 from sse_edge.errors import BackendError
 from sse_edge.event import REOPENED, Event, EventId, Place, comment, finishing
-from sse_edge.outcome import ANSWERED, DRAIN, ENDINGS, FORBIDDEN_SINCE
+from sse_edge.outcome import ANSWERED, DRAIN, ENDINGS, FINISHED, FORBIDDEN_SINCE
 
 AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/room/{room}": ["room:{room}", "news"]}
@@ -180,6 +181,17 @@ async def test_what_cannot_be_left_to_the_next_poll():
     assert not poller.sink.finished
     poller.backend.position = place(5)
     assert await poller.told() == ([3, 2], str(place(5)), ["c"])
+
+
+async def test_the_end_while_a_partition_is_away():
+    """Who is told that all is finished has been told all, and his place says so."""
+    poller = await Poller().start()
+    poller.backend.position = place(2)
+    poller.backend.finished = lambda channels: place(3)
+    poller.deliver(3)
+    poller.hub.end(poller.stream, FINISHED)
+    assert json.loads(poller.sink.data)["close"] == {"reason": "finished"}
+    assert await poller.told() == ([3], str(place(3)), [])
 
 
 # ---- Over the door
@@ -416,6 +428,65 @@ async def test_what_is_on_no_record(edge, ask):
     answer = await told(client)
     assert answer["events"] == [{"event": "message", "data": "live"}]
     assert answer["next"] is None
+
+
+# ---- What comes first, and what is finished
+
+JOBS = {
+    "/events/job/{job}": Channel("job:{job}", first="all"),
+    "/events/state/{job}": Channel("job:{job}", first=1),
+}
+LISTENER = {"headers": cookie(channels=["job:*"])}
+
+
+async def test_what_comes_first(edge, ask, url, publisher):
+    """Who has no place is told what a stream would begin with, at once, and then what follows."""
+    middleware = edge(backend=url, channels=JOBS)
+    ids = [await publisher.publish("job:7", str(n)) for n in range(3)]
+    state = await told(ask(middleware, wait=60, path="/events/state/7", **LISTENER))
+    assert (data(state), state["events"][0]["id"]) == (["2"], ids[2])
+    assert data(await told(ask(middleware, wait=60, path="/events/job/7", **LISTENER))) == ["0", "1", "2"]
+    await publisher.publish("job:7", "3")
+    assert data(await told(ask(middleware, state["next"], path="/events/state/7", **LISTENER))) == ["3"]
+
+
+async def test_a_channel_that_is_finished(edge, ask, asgi, url, publisher):
+    """The last answer has the last event and says that it was; who has had that is told by a 204 alone."""
+    middleware = edge(backend=url, channels=JOBS)
+    job = {"path": "/events/job/7", **LISTENER}
+    place = (await told(ask(middleware, **job)))["next"]
+    client = ask(middleware, place, wait=60, **job).open()
+    await waits(middleware)
+    await publisher.finish("job:7", "done")
+    answer = await told(client)
+    assert data(answer) == ["done"]
+    answer = answer if answer["close"] else await told(ask(middleware, answer["next"], wait=60, **job))
+    assert answer["close"] == {"reason": "finished"}
+    over = ask(middleware, answer["next"], wait=60, **job)
+    assert (await over.whole(), over.status) == (b"", 204)
+    late = await told(ask(middleware, wait=60, **job))
+    assert (data(late), late["close"]) == (["done"], {"reason": "finished"})
+
+
+async def test_a_long_history_that_is_finished(edge, ask, url, publisher, monkeypatch):
+    """No answer but the last says that it is over: a client that stops at the end has had everything."""
+    monkeypatch.setattr(poll, "MOST", 2000)
+    middleware = edge(backend=url, channels=JOBS)
+    job = {"path": "/events/job/7", **LISTENER}
+    await publisher.publish_many([("job:7", Event(f"{n} " + "x" * 300)) for n in range(40)])
+    await publisher.finish("job:7", "40")
+    got, place, answers = [], None, 0
+    while True:
+        answer = await told(ask(middleware, place, wait=60, **job))
+        got += [int(text.split()[0]) for text in data(answer)]
+        place, answers = answer["next"], answers + 1
+        if answer["close"]:
+            break
+        assert answer["retry"] == 0
+    assert got == list(range(41))
+    assert answers > 4
+    over = ask(middleware, place, **job)
+    assert (await over.whole(), over.status) == (b"", 204)
 
 
 # ---- How it ends

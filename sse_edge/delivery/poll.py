@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..backends.base import Replay
 from ..event import EDGE, EventId, Place
-from ..outcome import ANSWERED, Ending
+from ..outcome import ANSWERED, FINISHED, Ending
 from ..stored import stored
 from . import frames
 from .lifetime import NEVER
@@ -168,18 +168,28 @@ class Poll(Stream):
     def end_response(self) -> int:
         """See ``Stream.end_response``: the answer is made and sent."""
         goodbye, self.goodbye = self.goodbye or b"", None
+        ending = ANSWERED if self._cut and self.ending is FINISHED else self.ending
         place = self._next if self._cut else place_of(goodbye) or self._next
         said = [one for one in self._said if one.due or one.is_within(place)]
-        if not any(one.matters for one in said) and not (self._hub and self._hub.subscriber.connected):
+        if ending is FINISHED:
+            said, place = self._said, self._end(place)
+        elif not any(one.matters for one in said) and not (self._hub and self._hub.subscriber.connected):
             said = self._said  # it may be long before all have come as far: better told twice than late
-        again = self.ending is ANSWERED and (self._cut or self._wait > 0)
+        again = ending is ANSWERED and (self._cut or self._wait > 0)
         retry = 0 if again else int(goodbye.partition(b"retry: ")[2].partition(b"\n")[0])
         told = Told.of([one.frame for one in said])
-        body = told.answer(place or self._cursor, self.ending, retry)
+        body = told.answer(place or self._cursor, ending, retry)
         self.events, self.size = len(told.events), len(body)
         self.forget()
         self.sink.finish(body)
         return self.events
+
+    def _end(self, place: Place | None) -> Place | None:
+        """``place``, or where its channels' last event is: there is nothing more to come back for."""
+        end = self._hub.subscriber.finished(self.channels) if self._hub else None
+        if end is None or (place is not None and (place.tag != end.tag or place.id >= end.id)):
+            return place
+        return end
 
     def forget(self) -> None:
         """See ``Stream.forget``."""
