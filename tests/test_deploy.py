@@ -514,7 +514,11 @@ CASES = {
     ),
     "SseEdgeHerd": (
         {"streams_opened_total": "0+3000x60", "streams": "500x60"},
-        {"streams_opened_total": "0+1500x60", "streams": "500x60"},
+        {
+            "streams_opened_total": "0+9000x60",
+            'endings_total{reason="answered"}': "0+7500x60",
+            "streams": "500x60",
+        },
     ),
 }
 """Each alert, with figures that are to make it fire and figures near them that are not."""

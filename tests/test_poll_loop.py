@@ -270,6 +270,27 @@ async def test_many_polls_over_one_connection(serve_app, redis_url, server):
                     await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("proxy", ["nginx", "caddy"])
+async def test_polls_through_a_proxy(behind, redis_url, proxy):
+    """As shipped both pass a poll on, while it waits and when it is answered or refused."""
+    site = behind(proxy)
+    url = f"{site.url}/events/me"
+    async with (
+        httpx.AsyncClient(verify=site.ssl, cookies=COOKIES, timeout=20) as client,
+        Publisher(redis_url) as publisher,
+    ):
+        next = (await client.get(url, headers={"accept": "application/json"})).json()["next"]
+        for n in range(5):
+            polling = asyncio.create_task(client.get(f"{url}?{query(next)}"))
+            await asyncio.sleep(0.02)
+            await publisher.publish("news", str(n))
+            answer = (await polling).json()
+            assert [event["data"] for event in answer["events"]] == [str(n)]
+            next = answer["next"]
+        assert (await client.get(f"{url}?{query(next, 0.3)}")).json()["events"] == []
+        assert (await client.get(f"{url}?poll=soon")).json()["error"] == "bad-request"
+
+
 async def test_a_signal_answers_polls(serve_app):
     """SIGTERM ends what waits with an answer, and the server waits for none of them."""
     process = serve_app("apps.edge:edge")
