@@ -17,6 +17,7 @@ from servers.browser import wait_for
 from servers.sse import Decoder
 from sse_edge import (
     Anonymous,
+    Channel,
     Limits,
     MemoryBackend,
     Publisher,
@@ -25,6 +26,7 @@ from sse_edge import (
     SSEMiddleware,
     SyncPublisher,
 )
+from sse_edge.delivery import poll
 
 CHANNELS = ["c0", "c1", "c2", "c3"]
 UNLIMITED = Limits(per_user=None, per_ip=None, per_worker=None, connects_per_ip=None)
@@ -36,10 +38,9 @@ def make(backend, **settings):
     return SSEMiddleware(
         backend=backend,
         auth=Anonymous(),
-        channels={"/events/all": CHANNELS},
         hosts=["testserver"],
         limits=UNLIMITED,
-        **settings,
+        **{"channels": {"/events/all": CHANNELS}, **settings},
     )
 
 
@@ -70,6 +71,8 @@ class Looping:
                     self.left += 1
                     continue
             body = await client.whole(30)
+            if client.status == 204:  # it has had the end
+                return
             if client.status != 200:
                 assert (client.status, json.loads(body)["error"]) == (503, "backend-down")
                 await asyncio.sleep(0.05)
@@ -79,6 +82,8 @@ class Looping:
             self.heard += [event["data"] for event in answer["events"]]
             self.resets += answer["resets"]
             self.next = answer["next"]
+            if answer["close"] == {"reason": "finished"}:
+                return
             if answer["close"] is not None:
                 await asyncio.sleep(0.05)
 
@@ -137,6 +142,33 @@ async def test_a_loop_gets_what_a_stream_gets(backend, asgi):
     assert steady.answered > 5
     stream.disconnect()
     await stream.ended()
+    await middleware.stop()
+
+
+async def test_loops_that_begin_with_all_there_is(backend, monkeypatch):
+    """Who comes late, in the middle of events, is told all of them once, in pieces, and then of the end."""
+    monkeypatch.setattr(poll, "MOST", 2000)
+    firsts = [Channel(channel, first="all") for channel in CHANNELS]
+    middleware, publisher = make(backend, channels={"/events/all": firsts}), Publisher(backend)
+    loops = [Looping(middleware) for _ in range(8)]
+    published = []
+
+    async def publish(count):
+        for _ in range(count):
+            text = f"{CHANNELS[len(published) % 4]} {len(published)}"
+            await publisher.publish(text[:2], text)
+            published.append(text)
+
+    await publish(200)
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop.run())
+            await publish(25)
+        for channel in CHANNELS:
+            published.append(f"{channel} end")
+            await publisher.finish(channel, published[-1])
+    for loop in loops:
+        assert by_channel(loop.heard) == by_channel(published)
     await middleware.stop()
 
 
