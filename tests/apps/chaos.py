@@ -125,7 +125,7 @@ def make():
     given = json.loads(os.environ.get("CHAOS", "{}"))
     if given:
         settings = given["backend"]
-        kept = {pattern: Retention(*each) for pattern, each in settings.pop("retention").items()}
+        kept = {pattern: Retention(*each) for pattern, each in settings.pop("retention", {}).items()}
         backend = RedisBackend(given["url"], retention=kept, **settings)
     else:
         backend = MemoryBackend()
