@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 READY = 20.0
@@ -65,6 +66,18 @@ def free_port() -> int:
             with contextlib.suppress(OSError):
                 probe.bind(("", port))
                 return port
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Processes that are started within never hear Ctrl-C, not even while they begin: this one does,
+    afterwards, and ends them."""
+    resource_tracker.ensure_running()  # or the first process would start it, which unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cpu_seconds(pid: int) -> float:

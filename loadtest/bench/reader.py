@@ -11,7 +11,6 @@ import contextlib
 import errno
 import multiprocessing
 import select
-import signal
 import socket
 import time
 from array import array
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .. import programs
 from .packed import GZIP, Packed
 
 MARK = b"~"
@@ -284,8 +284,7 @@ class Streams:
 
 
 def _work(pipe: Connection, network: int) -> None:
-    """The reader's process: does what the pipe says until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark hears it and closes the pipe
+    """The reader's process: does what the pipe says until it is closed, also by Ctrl-C."""
     streams = Streams(network)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
@@ -309,7 +308,8 @@ class Reader:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, network), daemon=True)
-        self._process.start()
+        with programs.undisturbed():
+            self._process.start()
         theirs.close()
         self.streams = 0
 

@@ -12,7 +12,6 @@ import errno
 import multiprocessing
 import re
 import select
-import signal
 import socket
 import ssl
 import time
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
+from .. import programs
 from ..addresses import source
 
 AT_ONCE = 100
@@ -272,8 +272,7 @@ class Streams:
 
 
 def _work(pipe: Connection, authority: str | None) -> None:
-    """The reader's process: reads, and does what the pipe says until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run hears it and closes the pipe
+    """The reader's process: reads, and does what the pipe says until it is closed, also by Ctrl-C."""
     streams = Streams(authority)
     streams.poll.register(pipe.fileno(), select.EPOLLIN)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -298,7 +297,8 @@ class Readers:
         for _ in range(processes):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, authority), daemon=True)
-            process.start()
+            with programs.undisturbed():
+                process.start()
             theirs.close()
             self._pipes.append(ours)
             self._processes.append(process)
