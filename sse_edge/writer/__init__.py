@@ -1,0 +1,1 @@
+"""One channel written from an iterator, from its first piece to its end."""
