@@ -162,6 +162,7 @@ async def test_missing_permissions_are_named(private_redis, caplog):
             "ZADD sse:revoked",
             "ZADD sse:since",
             "ZADD sse:lives",
+            "ZADD sse:writers",
         ]
     finally:
         await subscriber.close()

@@ -20,6 +20,7 @@ from .log import Log
 from .retention import Retention, kept
 from .sessions import Sessions
 from .siblings import is_first
+from .writers import LocalWriters
 
 logger = logging.getLogger("sse_edge")
 
@@ -59,6 +60,13 @@ class MemoryBackend:
         self._sessions = Sessions()
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
+        self._writers = LocalWriters(
+            clock,
+            self._lock,
+            self.now,
+            lambda channel: self.finished([channel]) is not None,
+            self.kept,
+        )
 
     def subscriber(self, receiver: Receiver) -> MemorySubscriber:
         """See ``Backend.subscriber``."""
@@ -67,6 +75,10 @@ class MemoryBackend:
     def leases(self) -> LocalLeases:
         """See ``Backend.leases``."""
         return self._leases
+
+    def writers(self) -> LocalWriters:
+        """See ``Backend.writers``."""
+        return self._writers
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""

@@ -27,6 +27,7 @@ from .server import CommandError, FinishedError, SentinelServer, Server, SingleS
 from .subscriber import RedisSubscriber
 from .url import parse
 from .windows import RedisWindows
+from .writers import RedisWriters
 
 _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
 
@@ -83,6 +84,7 @@ class RedisBackend:
             for number in range(partitions)
         ]
         self._revocations = RedisRevocations(self.server, self.partitions[0].names)
+        self._writers = RedisWriters(self.partitions, self.partition)
         self._background = BackgroundLoop()
 
     def partition(self, channel: str) -> Partition:
@@ -121,6 +123,10 @@ class RedisBackend:
     async def revoked(self, life: float = 0.0) -> dict[str, float]:
         """See ``Backend.revoked``."""
         return await self._revocations.all(life)
+
+    def writers(self) -> RedisWriters:
+        """See ``Backend.writers``."""
+        return self._writers
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step."""

@@ -38,6 +38,16 @@ class Names(NamedTuple):
         """The sorted set of how long sessions live, as workers say."""
         return f"{self.stem}:lives"
 
+    @property
+    def writers(self) -> str:
+        """The sorted set of the channels that are written, with the time of their writers' ends."""
+        return f"{self.stem}:writers"
+
+    @property
+    def writing(self) -> str:
+        """The hash of who writes them, and of how they end should that one die."""
+        return f"{self.stem}:writing"
+
     def stream(self, channel: str) -> str:
         """The stream that holds a channel's history."""
         return f"{self.stem}:history:{channel}"

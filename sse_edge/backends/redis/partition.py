@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -196,6 +196,26 @@ class Partition:
             [self.server.verbs.publish, self.names.worker(worker), mark],
         )
         return str(answer.decode(errors="replace"))
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """What a script answers whose keys are the clock and ``keys``.  Raises CommandError."""
+        return await self._run(script, [self.names.clock, *keys], arguments)
+
+    async def agreed(
+        self, script: Script, keys: Sequence[str], arguments: Callable[[], Sequence[Argument]]
+    ) -> Any:
+        """The same of one that goes on only where this side knows the settings, made with those.
+
+        Raises CommandError.
+        """
+        if not self._declared:
+            await self.declare(wins=False)
+        for _ in range(ADOPTIONS):
+            answer = await self.run(script, keys, [self.version, *arguments()])
+            if len(answer) > 1:
+                return answer
+            self._adopt(answer[0].decode())
+        raise CommandError(RuntimeError("the settings keep changing"), sent=False)
 
     async def denied(self, *, leases: str = "") -> list[str]:
         """The commands that this user of Redis needs and may not run, as far as Redis can be asked: for

@@ -30,8 +30,8 @@ def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
 
 
 def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
-    """What counting caps and connects over all workers, with keys that begin with ``leases``, and revoking
-    sessions need besides."""
+    """What counting caps and connects over all workers, with keys that begin with ``leases``, revoking
+    sessions, and writers need besides."""
     return [
         ("ZSCORE", f"{leases}workers", "x"),
         ("ZADD", f"{leases}workers", "1", "x"),
@@ -49,6 +49,13 @@ def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
                 ("ZRANGEBYSCORE", key, "0", "1"),
             )
         ),
+        ("ZADD", names.writers, "1", "x"),
+        ("ZSCORE", names.writers, "x"),
+        ("ZRANGEBYSCORE", names.writers, "0", "1"),
+        ("ZREM", names.writers, "x"),
+        ("HGET", names.writing, "x"),
+        ("HSET", names.writing, "x", "x"),
+        ("HDEL", names.writing, "x"),
     ]
 
 
