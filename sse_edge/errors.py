@@ -54,7 +54,8 @@ class PublishError(EdgeError):
     other: to repeat the others is to lose none.  ``may_have_happened`` is whether any of those others may be
     out: because the backend went away after it was sent, or because it is in another partition than the one
     that failed.  False: they certainly are not.  Repeating the call with the same ``dedupe_key`` is safe
-    either way.  ``reason`` is ``"unconfirmed"``, or ``"finished"``: the channel has had its last event.
+    either way.  ``reason`` is ``"unconfirmed"``, or ``"finished"``: the channel has had its last event, or
+    ``"writing"``: somebody else writes to it.
     """
 
     def __init__(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from .backends.base import CONTROL, Backend, Outgoing
 from .errors import EventError
 from .event import REOPENED, Event, check_channel, finishing
 from .stored import StoredEvent, stored
+from .writer import PATIENCE, Endings, Keeper, Pieces, Written, write
 
 _MOST = 2_147_483_647  # more than any history has
 _UNSET: Any = object()
@@ -25,6 +27,7 @@ class Publisher:
 
     def __init__(self, backend: str | Backend = "memory://") -> None:
         self._backend, self._owned = open_backend(backend)
+        self._keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
 
     async def publish(
         self,
@@ -103,6 +106,74 @@ class Publisher:
         channel = check_channel(channel)
         found = await self._backend.recent(channel, min(n, _MOST))
         return [event for _, frame in found if (event := stored(channel, frame)) is not None]
+
+    async def write(
+        self,
+        channel: str,
+        iterator: Pieces,
+        *,
+        event: str | None = "token",
+        complete: str = "complete",
+        failed: str | Callable[[BaseException], str] = "failed",
+        stopped: str = "stopped",
+        abandoned: str = "abandoned",
+        join: bool = False,
+        reopen: bool = False,
+        patience: float = PATIENCE,
+    ) -> Written:
+        """Publish what an iterator gives, until its end, and finish ``channel`` with that; what came of it.
+
+        ``iterator``: an async or sync one of text and Events, or what can be iterated; a sync one runs in a
+        thread of its own.  Texts that come within 20 ms are one event called ``event``, and all that comes
+        within them is one call, at most 5 ms later.  A text that is larger than an event may be is several.
+        The iterator is asked for no more than 256 KiB (and one piece) ahead of what is out, and is closed in
+        the end, also where it was refused; a sync one that blocks then is closed as soon as it no longer
+        does, and waited for during 3 seconds.
+
+        The last event is called ``complete``; ``failed`` where the iterator raises, which is logged and
+        never sent; ``stopped`` after ``stop``; or ``abandoned``: by a process that died, within 10 seconds,
+        or where the task that awaits this is cancelled, at once.  These arguments are its data; ``failed``
+        may be a function that makes it from the exception.
+
+        One writer has a channel at a time, over all workers.  ``join``: where there is another, close this
+        iterator unused, and return how that one ended.  ``reopen``: also write to a finished channel.
+
+        While the backend is away the iterator waits, for up to ``patience`` seconds; what is out then is
+        looked at before anything is repeated.
+
+        Raises EventError for bad input; and PublishError whose ``reason`` is ``"writing"`` or ``"finished"``
+        where the channel is another's or has had its last event, or ``"unconfirmed"`` when patience is over.
+        """
+        if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not 0 <= patience < 1e9:
+            raise EventError("patience", "must be a number of seconds, 0 or more", patience)
+        endings = Endings(complete=complete, failed=failed, stopped=stopped, abandoned=abandoned)
+        return await write(
+            self._backend,
+            self._keeper(),
+            channel,
+            iterator,
+            event=event,
+            endings=endings,
+            join=join,
+            reopen=reopen,
+            patience=patience,
+        )
+
+    async def stop(self, channel: str) -> bool:
+        """Have whoever writes to ``channel``, in any process, stop within a second; whether anybody does.
+
+        Its iterator is closed, and the channel finishes as ``stopped``.  Raises BackendError when it is not
+        certain that it was told.
+        """
+        return await self._backend.writers().stop(check_channel(channel))
+
+    def _keeper(self) -> Keeper:
+        loop = asyncio.get_running_loop()
+        if loop not in self._keepers:
+            for gone in [known for known in self._keepers if known.is_closed()]:
+                del self._keepers[gone]
+            self._keepers[loop] = Keeper(self._backend.writers())
+        return self._keepers[loop]
 
     async def cursor(self) -> str:
         """A place after everything published so far, for a page to connect from without a hole."""
@@ -207,6 +278,10 @@ class SyncPublisher:
     def recent(self, channel: str, n: int) -> list[StoredEvent]:
         """See ``Publisher.recent``."""
         return self._backend.wait(self._events.recent(channel, n))
+
+    def stop(self, channel: str) -> bool:
+        """See ``Publisher.stop``."""
+        return self._backend.wait(self._events.stop(channel))
 
     def cursor(self) -> str:
         """See ``Publisher.cursor``."""

@@ -14,7 +14,7 @@ from collections.abc import Coroutine
 from itertools import islice
 
 from .admission.gate import Admission, Gate
-from .backends.base import CONTROL, Backend, Leases
+from .backends.base import CONTROL, LOOK, Backend, Leases
 from .delivery.backlog import Bounds
 from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
@@ -24,6 +24,7 @@ from .errors import BackendError, ConfigError
 from .logline import sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
+from .writer import end_abandoned
 
 logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")
@@ -94,6 +95,7 @@ class Worker:
         await self.hub.start()
         self._spawn(self._hear_orders())
         self._spawn(self._stay_informed())
+        self._spawn(self._end_abandoned())
 
     async def stop(self) -> None:
         """End every stream and let go of everything."""
@@ -237,6 +239,13 @@ class Worker:
         self.hub.end_soon(self.hub.sessions.among(revoked), REVOKED)
         self._informed.set()
         return took
+
+    async def _end_abandoned(self) -> None:
+        """Look again and again for channels whose writers have died."""
+        while True:
+            await asyncio.sleep(LOOK)
+            with contextlib.suppress(BackendError):
+                await end_abandoned(self._backend)
 
     # The worker's own end
 

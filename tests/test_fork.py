@@ -14,6 +14,7 @@ CASES = {
     "counting": "children of one process are workers of their own, and share each user's slots",
     "busy": "children work, and nothing is lost or mixed up, where other threads publish meanwhile",
     "locked": "a child does not wait for a lock that a thread of its parent held",
+    "writing": "a writer goes on in its parent, children write too, and one of them stops it",
     "closed": "what the parent closes is closed, while its child lives on",
 }
 

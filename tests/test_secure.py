@@ -20,6 +20,7 @@ from sse_edge import (
 )
 from sse_edge.errors import EdgeError
 from sse_edge.event import Place
+from sse_edge.writer import end_abandoned
 
 MINIMAL_ACL = (
     "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +pexpire "
@@ -27,7 +28,7 @@ MINIMAL_ACL = (
 )
 """The permissions that README gives for a Redis user."""
 
-LIMITS_ACL = "+hdel +hgetall +zadd +zscore +zremrangebyscore +zrangebyscore"
+LIMITS_ACL = "+hdel +hgetall +zadd +zscore +zrem +zremrangebyscore +zrangebyscore"
 """What limits over all workers and revocation need besides, as README gives it."""
 
 
@@ -140,7 +141,7 @@ async def test_every_permission_is_needed(private_redis, permission):
 
 
 async def test_limits_and_revocation_with_their_permissions(private_redis, asgi, caplog):
-    """With the further permissions limits count over all workers and sessions can be revoked."""
+    """With the further permissions limits count over all workers, sessions are revoked, and writers write."""
     server = private_redis(config=[user(f"{MINIMAL_ACL} {LIMITS_ACL}")])
     url = f"redis://edge:hunter2@127.0.0.1:{server.port}/0"
     auth = SignedCookie("a secret of the tests")
@@ -155,6 +156,8 @@ async def test_limits_and_revocation_with_their_permissions(private_redis, asgi,
         for _ in range(4):  # to go over both the current and the previous second's allowance
             await asgi(edge, "/events/me").whole()
         assert edge.figures()["refusals"]["connect-rate"] >= 1
+        assert (await events.write("job", ["x"])).reason == "complete"
+        await end_abandoned(events._backend)
         await events.revoke("s1")
         await stream.whole()
         assert b"revoked" in stream.body()

@@ -517,7 +517,9 @@ async def test_over_while_asked(edge, listen, rights):
     client.disconnect()
     await client.ended()
     go_on.set()
-    await eventually(lambda: len(middleware._worker._tasks) == 1)  # what keeps it informed
+    await eventually(
+        lambda: len(middleware._worker._tasks) == 2
+    )  # what keeps it informed, and looks for the dead
     assert middleware.figures()["endings"] == {"client-gone": 1}
 
 

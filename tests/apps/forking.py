@@ -175,6 +175,34 @@ def closed(url):
     wait(child)
 
 
+def writing(url):
+    """A parent goes on writing; a child writes with what it inherited, and stops its parent."""
+    sync, events, loop = SyncPublisher(url), Publisher(url), LoopThread()
+
+    async def endless():
+        while True:
+            yield "x"
+            await asyncio.sleep(0.005)
+
+    parent = asyncio.run_coroutine_threadsafe(events.write("parent", endless()), loop.loop)
+    until(lambda: sync.recent("parent", 1))
+
+    async def write():
+        async with events:
+            return await events.write("child", iter("xyz"))
+
+    def child():
+        assert asyncio.run(write()).reason == "complete"
+        assert sync.stop("parent")
+
+    for _ in range(2):
+        wait(fork(lambda: None))
+    assert not parent.done()
+    wait(fork(child))
+    assert parent.result(10).reason == "stopped"
+    assert [event.data for event in sync.recent("child", 9)] == ["xyz", "complete"]
+
+
 def until(condition):
     deadline = time.monotonic() + 10
     while not condition():

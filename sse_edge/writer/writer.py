@@ -1,0 +1,398 @@
+"""Writing to a channel from an iterator until it ends, whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import math
+import secrets
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..backends.base import IS_FINISHED, LIFE, LOST, WRITES, Backend, Outgoing, Writing
+from ..errors import BackendError, EventError, PublishError
+from ..event import REOPENED, Event, check_channel, finishing
+from ..logline import value, why
+from ..stored import stored
+from .joining import Joining
+from .keeper import Keeper
+from .output import SIZE, Output, patiently
+from .thread import Threaded
+
+logger = logging.getLogger("sse_edge")
+
+Pieces = AsyncIterable[str | Event] | Iterable[str | Event]
+"""What a producer makes: tokens of a model, lines, states of a job."""
+
+COMPLETE, FAILED, STOPPED, ABANDONED = "complete", "failed", "stopped", "abandoned"
+"""The names of the last events: the iterator ended; it raised; ``stop`` was called; its writer died."""
+
+AHEAD = 262_144
+"""Bytes that wait to be published at most before the iterator is asked for the next piece."""
+
+BEAT = 0.005
+"""Seconds between the moments at which writers publish, all of them together: a call costs far more than an
+event more in it."""
+
+TURN = 256
+"""Pieces after which other tasks get a turn, should the iterator never wait."""
+
+PATIENCE = 60.0
+"""Seconds that a writer waits for a backend that is away."""
+
+GRACE = 3.0
+"""Seconds that it takes at most to end a channel when the task that writes is cancelled."""
+
+OVER = 10.0
+"""Seconds that one waits at most whose channel was taken over, for the end of it."""
+
+JOINED = 0.5
+"""Seconds between looks whether another writer is done."""
+
+
+class Written(NamedTuple):
+    """How a channel's writing ended: ``reason`` is the name of its last event, and ``id`` that event's id.
+
+    ``events`` is how many this call published.
+    """
+
+    reason: str
+    id: str
+    events: int
+
+
+class Endings:
+    """The last events of a channel, by their names.  Raises EventError for data that is no text."""
+
+    def __init__(self, *, complete: object, failed: object, stopped: object, abandoned: object) -> None:
+        self._failed = failed
+        given = {COMPLETE: complete, STOPPED: stopped, ABANDONED: abandoned}
+        if not callable(failed):
+            given[FAILED] = failed
+        self._bodies = {name: _last(name, data) for name, data in given.items()}
+
+    def of(self, name: str, error: BaseException | None = None) -> bytes:
+        """One of them; ``error`` is what was raised."""
+        if name not in self._bodies and callable(self._failed):
+            try:
+                return _last(FAILED, self._failed(error))
+            except Exception:
+                logger.exception("what is to be said of a failure failed")
+                return _last(FAILED, FAILED)
+        return self._bodies[name]
+
+
+def _last(name: str, data: object) -> bytes:
+    if not isinstance(data, str):
+        raise EventError(name, "must be text", data)
+    return finishing(Event(data, event=name).encode())
+
+
+class Writer:
+    """One iterator on its way to one channel."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        keeper: Keeper,
+        writing: Writing,
+        pieces: AsyncIterable[Any],
+        joining: Joining,
+        endings: Endings,
+        patience: float,
+    ) -> None:
+        self.writing = writing
+        self.lives = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._backend = backend
+        self._keeper = keeper
+        self._pieces = pieces
+        self._joining = joining
+        self._endings = endings
+        self._output = Output(backend, writing.channel, self._certain, patience)
+        self._patience = patience
+        self._told = ""
+        self._bell, self._room = asyncio.Event(), asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+        self._error: BaseException | None = None
+        self._is_stopped = self._is_over = False
+
+    async def begin(self, *, reopen: bool) -> str:
+        """Have the channel for its own, or the reason why not.  Raises PublishError."""
+        refused = ""
+
+        async def ask() -> None:
+            nonlocal refused
+            self.lives = self._loop.time()
+            begun = await self._backend.writers().begin(self.writing, reopen=reopen)
+            refused = begun.refused
+            self._output.begin(begun.after, begun.kept)
+
+        async def open_again() -> None:
+            await self._backend.publish([Outgoing(self.writing.channel, REOPENED)])
+
+        try:
+            await patiently(ask, self._patience)
+            if not refused:
+                self._keeper.add(self)
+                if reopen:
+                    await patiently(open_again, self._patience)
+        except BackendError as error:
+            raise PublishError(str(error), may_have_happened=False) from error
+        return refused
+
+    async def run(self) -> Written:
+        """Write until the end, and say which it was.  Raises PublishError."""
+        self._reading = self._loop.create_task(self._read())
+        self._reading.add_done_callback(self._on_read)
+        try:
+            return await self._write(self._reading)
+        except asyncio.CancelledError:
+            await self._abandon(self._reading)
+            raise
+
+    def leave(self) -> None:
+        """Be renewed no more."""
+        self._keeper.remove(self)
+
+    def tell(self, standing: str) -> None:
+        """See ``Told``: no further piece is wanted."""
+        if standing == LOST or (self._reading is not None and not self._reading.done() and not self._told):
+            self._told = standing
+        self._stop_reading()
+        self._bell.set()
+
+    async def _write(self, reading: asyncio.Task[None]) -> Written:
+        try:
+            reason = await self._carry(reading)
+            await self._finish(reason)
+            written = Written(reason, self._output.id, self._output.events)
+        except PublishError as error:
+            if error.reason != IS_FINISHED:
+                self._stop_reading()
+                await asyncio.wait([reading])
+                raise
+            written = await self._over()
+        self._stop_reading()
+        await asyncio.wait([reading])
+        return written
+
+    # From the iterator
+
+    async def _read(self) -> None:
+        iterator, turn = None, 0
+        try:
+            iterator = aiter(self._pieces)
+            async for piece in iterator:
+                if self._is_stopped:
+                    break
+                if not isinstance(piece, (str, Event)):
+                    raise EventError("iterator", "must give text and Events", piece)
+                if isinstance(piece, Event) and piece.id is not None:
+                    raise EventError("id", "is given by the backend", piece.id)
+                was_due = self._joining.due
+                self._joining.add(piece, self._loop.time())
+                if (due := self._joining.due) != was_due and due is not None:
+                    self._loop.call_at(math.ceil(due / BEAT) * BEAT, self._bell.set)
+                turn += 1
+                if turn % TURN == 0:
+                    await asyncio.sleep(0)
+                while self._joining.size > AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:
+            await _close(self._pieces if iterator is None else iterator)
+
+    def _on_read(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled() and (error := reading.exception()) is not None:
+            logger.error("writing to channel %s failed", value(self.writing.channel), exc_info=error)
+        self._bell.set()
+
+    def _stop_reading(self) -> None:
+        """Have the iterator closed; once, or it would be cancelled while it cleans up."""
+        if self._reading is not None and not self._is_stopped:
+            self._is_stopped = True
+            if not self._reading.cancelling():  # by an event loop that ends
+                self._reading.cancel()
+
+    # To the channel
+
+    async def _carry(self, reading: asyncio.Task[None]) -> str:
+        """Publish what is due until something ends it, and what that is."""
+        while not self._told and not reading.done():
+            self._bell.clear()
+            due = self._joining.due
+            if due is None or due > self._loop.time():
+                await self._bell.wait()
+            else:
+                await self._publish()
+        if self._told:
+            return STOPPED
+        if reading.cancelled():  # not by anybody here
+            self._error = asyncio.CancelledError()
+        else:
+            self._error = reading.exception()
+        return COMPLETE if self._error is None else FAILED
+
+    async def _publish(self) -> None:
+        await self._output.send(self._joining.take(SIZE))
+        if self._joining.size <= AHEAD:
+            self._room.set()
+
+    async def _finish(self, reason: str) -> None:
+        last = self._endings.of(reason, self._error)
+        self._joining.close(self._loop.time())
+        while bodies := self._joining.take(SIZE):
+            await self._output.send(bodies)
+        await self._output.send([last])
+        self._is_over = True
+        # Should this fail: whoever takes it for dead finds the channel finished.
+        with contextlib.suppress(BackendError):
+            await self._backend.writers().end(self.writing)
+
+    async def _certain(self) -> None:
+        await self._keeper.certain(self)
+        if self._told == LOST:
+            why = f"channel {self.writing.channel!r} is not this writer's any more"
+            raise PublishError(why, may_have_happened=False, reason=IS_FINISHED)
+
+    async def _over(self) -> Written:
+        """How a channel ended that others have ended."""
+        self._stop_reading()
+        self._keeper.remove(self)
+        with contextlib.suppress(BackendError):
+            await self._backend.writers().end(self.writing)
+        reason, id = await how_it_ended(self._backend, self.writing.channel, self._patience, OVER)
+        return Written(reason, id, self._output.events)
+
+    async def _abandon(self, reading: asyncio.Task[None]) -> None:
+        """The task that writes is cancelled, perhaps again and again: end the channel all the same, now."""
+        self._stop_reading()
+        ending = self._loop.create_task(self._end_at_once())
+        until = self._loop.time() + GRACE
+        while waiting := [task for task in (ending, reading) if not task.done()]:
+            if (left := until - self._loop.time()) <= 0:
+                break
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(waiting, timeout=left)
+        ending.cancel()
+
+    async def _end_at_once(self) -> None:
+        try:
+            if not self._is_over:
+                await self._finish(ABANDONED)
+        except PublishError as error:
+            if error.reason != IS_FINISHED:
+                channel = value(self.writing.channel)
+                logger.warning("channel %s is left to be ended by others: %s", channel, why(error))
+
+
+async def write(
+    backend: Backend,
+    keeper: Keeper,
+    channel: str,
+    iterator: Pieces,
+    *,
+    event: str | None,
+    endings: Endings,
+    join: bool,
+    reopen: bool,
+    patience: float,
+) -> Written:
+    """See ``Publisher.write``."""
+    channel = check_channel(channel)
+    Event("", event=event)
+    joining = Joining(event)
+    pieces = _checked(iterator)
+    writing = Writing(channel, secrets.token_hex(8), endings.of(ABANDONED))
+    writer = Writer(backend, keeper, writing, pieces, joining, endings, patience)
+    try:
+        try:
+            refused = await writer.begin(reopen=reopen)
+        except BaseException:
+            await _close(pieces)
+            raise
+        if not refused:
+            return await writer.run()
+        await _close(pieces)
+    finally:
+        writer.leave()
+    if refused == WRITES and join:
+        return Written(*await how_it_ended(backend, channel, patience), 0)
+    said = "somebody else writes to it" if refused == WRITES else "it has had its last event"
+    raise PublishError(f"channel {channel!r}: {said}", may_have_happened=False, reason=refused)
+
+
+async def how_it_ended(
+    backend: Backend, channel: str, patience: float, most: float = math.inf
+) -> tuple[str, str]:
+    """Wait until nobody writes to ``channel``, for ``most`` seconds: the name and id of its last event.
+
+    ``("abandoned", "")`` where it has none: nobody goes on with it, or others do.
+    """
+    loop = asyncio.get_running_loop()
+    until, nobody_since = loop.time() + most, None
+    standing, ended = WRITES, (ABANDONED, "")
+
+    async def look() -> None:
+        nonlocal standing, ended
+        standing = await backend.writers().standing(channel)
+        if standing == IS_FINISHED:
+            for place, frame in await backend.recent(channel, 1):
+                event = stored(channel, frame)
+                if event is not None:
+                    ended = event.event, str(place)
+
+    while True:
+        try:
+            await patiently(look, patience)
+        except BackendError as error:
+            raise PublishError(str(error), may_have_happened=False) from error
+        if standing == IS_FINISHED:
+            return ended
+        if standing == WRITES:
+            nobody_since = None
+        elif nobody_since is None:
+            nobody_since = loop.time()
+        elif loop.time() - nobody_since > LIFE:  # nor was a lease lost that is renewed
+            return ended
+        if loop.time() > until:
+            return ended
+        await asyncio.sleep(JOINED)
+
+
+async def end_abandoned(backend: Backend) -> None:
+    """End the channels whose writers have died; of all workers, one does each.  Raises BackendError."""
+    writers = backend.writers()
+    for writing in await writers.expired():
+        try:
+            await backend.publish([Outgoing(writing.channel, writing.last)])
+            logger.warning("channel %s was abandoned by its writer", value(writing.channel))
+        except PublishError as error:
+            if error.reason != IS_FINISHED:
+                continue  # it is taken over again in a moment, by whoever can
+        with contextlib.suppress(BackendError):
+            await writers.end(writing)
+
+
+def _checked(iterator: object) -> AsyncIterable[Any]:
+    """What was given, as an async iterable.  Raises EventError."""
+    if isinstance(iterator, AsyncIterable):
+        return iterator
+    if isinstance(iterator, Iterable) and not isinstance(iterator, (str, bytes, bytearray, Mapping)):
+        return Threaded(iterator)
+    raise EventError("iterator", "must be an async or a sync iterator of text and Events", iterator)
+
+
+async def _close(iterator: object) -> None:
+    """Let an async iterator clean up.  What it raises then is logged: what it made is out."""
+    end = getattr(iterator, "aclose", None) or getattr(iterator, "close", None)
+    try:
+        if callable(end):
+            done = end()
+            if inspect.isawaitable(done):
+                await done
+    except Exception:
+        logger.exception("closing an iterator failed")
