@@ -454,6 +454,7 @@ BENCH = ["bench", "--without", "nchan", "--without", "sse-starlette", "--streams
         (signal.SIGTERM, ["stuck", "--streams", "30", "--stuck", "5"], 5),
         (signal.SIGTERM, ["admission", "--rate", "50"], 3),
         (signal.SIGTERM, ["footprint"], 2),
+        (signal.SIGTERM, ["writing"], 3),
     ],
 )
 def test_a_signal_stops_everything(number, arguments, count):
