@@ -33,8 +33,8 @@ def test_every_example_says_how_to_run_it():
     names = [path.stem for path in EXAMPLES.glob("*.py")]
     assert sorted(names) == ["django_asgi", "fastapi_app", "orders", "plain_asgi", "progress"]
     listed = (EXAMPLES / "README.md").read_text()
-    for name in names:
-        text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text()))
+    for name in [*names, "chat.app", "chat.front_ends"]:
+        text = ast.get_docstring(ast.parse((EXAMPLES / f"{name.replace('.', '/')}.py").read_text()))
         assert f"sse-edge serve {name}:app --app-dir examples" in text
         assert f"`sse-edge serve {name}:app --app-dir examples`" in listed
 
