@@ -3,7 +3,8 @@
 A small Redis that is all in this file numbers, keeps and announces; a worker's membership and order hear
 it through a connection that loses what it likes; streams begin whenever the order lets them.  Whatever
 happens, each stream gets exactly what was published after it began, or a reset before the hole; and where
-it is told a place, it has been given everything up to there.
+it is told a place, it has been given everything up to there.  A channel may have its last event, and go on;
+when all is level whoever hears it was given that event.
 """
 
 from collections import deque
@@ -32,7 +33,7 @@ from sse_edge.backends.redis.recent import Recent
 from sse_edge.backends.redis.ticks import Tick
 from sse_edge.backends.retention import Retention
 from sse_edge.errors import BackendError
-from sse_edge.event import ZERO, EventId, Place
+from sse_edge.event import FINISHED, REOPENED, ZERO, EventId, Place, finishing
 
 NAMES = ("a", "b", "c")
 KEPT = 4
@@ -60,12 +61,16 @@ class Redis:
         self.now += 1
         return EventId(self.now, 0)
 
-    def publish(self, name, text):
+    def last(self, name):
+        """The last event of a channel that is finished."""
+        kept = self.events[name]
+        return kept[-1].id if kept and kept[-1].frame.endswith(FINISHED) else None
+
+    def publish(self, name, body):
         self.now += 1
         id = EventId(self.now, 1)
         kept = self.events[name]
         previous = kept[-1].id if kept else None
-        body = b"data: %s\n\n" % text.encode()
         kept.append(Numbered(id, Place(id, self.tag).line() + body))
         before = NONE if previous is None else b"%d-%d" % previous
         return Announcement(self.seal, b"%d-%d" % id, before, body)
@@ -81,6 +86,13 @@ class Redis:
         for event in events[-KEPT:]:
             if event.id > log.floor:
                 log.append(event)
+        return log
+
+    def newest(self, name):
+        """The newest event of a channel alone."""
+        log = Log(self.begun, "epoch")
+        for event in self.events[name][-1:]:
+            log.append(event)
         return log
 
 
@@ -142,7 +154,9 @@ class Line:
 
     def tick(self):
         redis = self.redis
-        tick = Tick(redis.cursor(), redis.tag, redis.seal, "-", tuple(self.settling))
+        ends = {place: redis.last(channel.name) for place, channel in enumerate(self.settling)}
+        ends = {place: id for place, id in ends.items() if id is not None}
+        tick = Tick(redis.cursor(), redis.tag, redis.seal, "-", tuple(self.settling), finished=ends)
         self.settling = []
         self.ticking = True
         self.wire.append(("tick", tick))
@@ -186,7 +200,13 @@ class Line:
             else (channel, after, log)
             for channel, after, log in found
         ]
-        yield from self.order.recover(tick.id, found)
+        newest = {}
+        for channel in self.order.stale:
+            yield
+            if self.redis.tag != tick.tag:
+                raise BackendError("other data")
+            newest[channel] = self.redis.newest(channel.name)
+        yield from self.order.recover(tick.id, found, newest)
         while True:
             while not self.order.flows:
                 if (gap := self.order.gap) is not None:
@@ -207,6 +227,7 @@ class Client:
         self.before = before
         self.owed = None
         self.given = []
+        self.ended = None
 
     def open(self):
         """It is told that it is open: from here on it is owed everything, and nothing older."""
@@ -215,6 +236,7 @@ class Client:
         self.begin = begin
         self.owed = []
         self.given = [EventId(ms, n) for ms, n, _ in self.channel.log.since(begin)]
+        self.ended = self.channel.finished
 
     def published(self, id):
         if self.owed is not None:
@@ -255,9 +277,11 @@ class Streams(RuleBasedStateMachine):
         """In the end everything arrives: each channel's last event shows what went missing before it."""
         for name in NAMES:
             self.publish(name=name, lost=False)
+            self.finish(name=name, lost=False)
         for _ in range(3):
             for line in self.lines:
                 self.settle(line)
+        self.check_ends()
         for client in self.clients:
             client.check()
             assert client.owed is not None, "it was never opened"
@@ -305,6 +329,7 @@ class Streams(RuleBasedStateMachine):
 
     def deliver(self, channel, id, frame):
         self.give(channel, id)
+        self.end(channel, id, frame)
         head, _, _ = frame.partition(b"\n")
         if head.startswith(b"id: "):
             self.tell(Place.parse(head[4:].decode()))
@@ -312,6 +337,23 @@ class Streams(RuleBasedStateMachine):
     def deliver_late(self, channel, id, frame):
         assert not frame.startswith(b"id: ")
         self.give(channel, id)
+        self.end(channel, id, frame)
+
+    def end(self, channel, id, frame):
+        for client in self.clients:
+            if client.name == channel and client.owed is not None:
+                client.ended = id if frame.endswith(FINISHED) else None
+
+    def check_ends(self):
+        """Whoever listens was given the last event of what is finished, and of nothing else."""
+        for client in self.clients:
+            events = client.line.redis.events[client.name]
+            unknown = client.line.tag != client.line.redis.tag or (events and events[-1].id in self.lost)
+            if client.owed is None or unknown:  # the next tick tells, or the next event
+                continue
+            last = client.line.redis.last(client.name)
+            assert client.channel.finished == last, "the worker knows it otherwise"
+            assert client.ended == last, "it was not given the last event, or was given it and more came"
 
     def give(self, channel, id):
         for client in self.clients:
@@ -338,6 +380,7 @@ class Streams(RuleBasedStateMachine):
             if client.name == reset.channel:
                 client.owed = [] if client.owed is not None else None
                 client.given = []
+                client.ended = None
                 if client.owed is not None:
                     client.begin = reset.head.id
                     newer = [event.id for event in client.line.redis.events[client.name]]
@@ -348,8 +391,19 @@ class Streams(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), lost=st.booleans())
     def publish(self, name, lost):
         """An event; its announcement may go missing."""
+        if self.line_of(name).redis.last(name) is not None:
+            self.announce(name, REOPENED, lost)
+        self.announce(name, b"data: %d\n\n" % next(self.numbers), lost)
+
+    @rule(name=st.sampled_from(NAMES), lost=st.booleans())
+    def finish(self, name, lost):
+        """The last event of a channel, unless it has had that."""
+        if self.line_of(name).redis.last(name) is None:
+            self.announce(name, finishing(b"data: %d\n\n" % next(self.numbers)), lost)
+
+    def announce(self, name, body, lost):
         line = self.line_of(name)
-        announcement = line.redis.publish(name, str(next(self.numbers)))
+        announcement = line.redis.publish(name, body)
         id = number(announcement.id)
         self.everything[name].append(id)
         for client in self.clients:
@@ -368,10 +422,12 @@ class Streams(RuleBasedStateMachine):
         for line in self.lines:
             self.settle(line)
 
-    @rule(line=st.integers(0, 2))
-    def rest(self, line):
+    @rule()
+    def rest(self):
         """For a while nothing goes wrong."""
-        self.settle(self.lines[line % len(self.lines)])
+        for each in self.lines:
+            self.settle(each)
+        self.check_ends()
 
     @rule(name=st.sampled_from(NAMES))
     def subscribe(self, name):

@@ -36,7 +36,7 @@ class Ends:
             self._waiting.pop(stream, None)
             return
         position = self._subscriber.position
-        is_behind = position is not None and position.tag == end.tag and position.id < end.id
+        is_behind = position is None or (position.tag == end.tag and position.id < end.id)
         if is_behind and now < self._waiting.setdefault(stream, now + PATIENCE):
             return
         self._waiting.pop(stream, None)

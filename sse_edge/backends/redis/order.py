@@ -56,7 +56,7 @@ class Order:
         self._past: set[bytes] = set()
         self._framed = b""
         self._history = ""
-        self._stale: set[Channel] = set()
+        self._stale: dict[Channel, None] = {}
         self._missed: dict[Channel, EventId] = {}
         self.tag = ""
         self.position: EventId | None = None
@@ -154,7 +154,7 @@ class Order:
     def leave(self, channel: Channel) -> None:
         """Nobody wants ``channel`` any more, nor what it missed."""
         channel.said = b""
-        self._stale.discard(channel)
+        self._stale.pop(channel, None)
         self._missed.pop(channel, None)
         if self.gap is not None and self.gap.channel is channel:
             self.gap = None
@@ -174,7 +174,7 @@ class Order:
         if the ids went back, because an older copy was restored.
         """
         if self.tag and (tick.tag != self.tag or (self.position is not None and tick.id < self.position)):
-            self._stale.update(settled)
+            self._stale.update(dict.fromkeys(settled))
             self._missed.clear()
             self.position = None
         if self._seal and tick.seal != self._seal:
@@ -265,7 +265,7 @@ class Order:
             self._held = None
 
     def _reset(self, channel: Channel, reason: str, head: EventId, log: Log | None) -> None:
-        self._stale.discard(channel)
+        self._stale.pop(channel, None)
         if channel.state is LEFT:
             return
         self._recent.forget(channel)
@@ -275,7 +275,8 @@ class Order:
             for ms, n, frame in log.newest(1, head):
                 if frame.endswith(FINISHED) and (ms, n) == log.latest:
                     self._recent.append(channel, (ms, n), frame)
-                    self._receiver.deliver(channel.name, EventId(ms, n), frame)
+                    # Without its id line: other channels may still be owed what is older, or their reset.
+                    self._receiver.deliver(channel.name, EventId(ms, n), without_id(frame))
 
     def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
         if channel.state is LEFT or event.id <= channel.head:
