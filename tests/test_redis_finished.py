@@ -1,0 +1,247 @@
+"""Channels that have had their last event, in Redis: what is refused, who learns of it, and for how long."""
+
+import asyncio
+
+import pytest
+
+import ears
+from ears import Ear, out, reopening, said, until
+from sse_edge import Event, PublishError, RedisBackend, Retention
+from sse_edge.backends.base import Outgoing
+from sse_edge.backends.redis import connection
+from sse_edge.errors import EventError
+from sse_edge.event import EventId, Place, finishing
+
+REOPEN = reopening("a")
+
+
+def end(channel, key=None):
+    """Its last event."""
+    return ears.end(channel, "end", key)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Reconnect soon."""
+    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
+
+
+@pytest.fixture(params=[1, 4], ids=["one order", "partitions"])
+async def worker(request, redis_url):
+    """``await worker(url=…, **settings)``: a backend, a subscriber that is connected, and its ear."""
+    started = []
+
+    async def begin(url=redis_url, **settings):
+        backend, ear = RedisBackend(url, **{"partitions": request.param, **settings}), Ear()
+        subscriber = backend.subscriber(ear)
+        await subscriber.start()
+        started.append((backend, subscriber))
+        await until(lambda: subscriber.connected)
+        return backend, subscriber, ear
+
+    yield begin
+    for backend, subscriber in started:
+        await subscriber.close()
+        await backend.close()
+
+
+async def refusal(backend, *events):
+    """The error that publishing these raises."""
+    with pytest.raises(PublishError) as raised:
+        await backend.publish(events)
+    return raised.value
+
+
+async def test_a_finished_channel_takes_no_more(worker):
+    """Neither in a later call nor in the same, and nothing of it is heard; others go on."""
+    backend, subscriber, ear = await worker()
+    await subscriber.subscribe(["a", "b"])
+    await backend.publish([out("a", "1"), end("a")])
+    for events in ([out("a", "2")], [end("a")], [Outgoing("a", finishing(b"data: x\n\n"), "key")]):
+        error = await refusal(backend, *events)
+        assert (error.reason, error.may_have_happened, error.published) == ("finished", False, [])
+        assert "'a' has had its last event" in str(error)
+    error = await refusal(backend, end("b"), out("b", "2"))
+    assert (error.reason, error.may_have_happened, len(error.published)) == ("finished", False, 1)
+    await backend.publish([out("c", "1")])
+    await ear.until(lambda: len(ear.heard) >= 3)
+    assert ear.data == ["1", "end", "end"]
+    assert subscriber.finished(["a", "b"]) is not None
+
+
+async def test_a_known_key_is_answered_first(worker):
+    """Who finishes a channel again with the same key is told the id, as with any event."""
+    backend, _, _ = await worker()
+    (first,) = await backend.publish([end("a", key="k")])
+    assert await backend.publish([end("a", key="k")]) == [first]
+    assert (await refusal(backend, end("a", key="other"))).reason == "finished"
+
+
+async def test_a_channel_goes_on(worker):
+    """Reopened it takes events; what is not finished does not change, whether it has events or none."""
+    backend, subscriber, ear = await worker()
+    await subscriber.subscribe(["a"])
+    await backend.publish([REOPEN])
+    await backend.publish([out("a", "1")])
+    await backend.publish([REOPEN])
+    await backend.publish([end("a")])
+    await ear.wait(2)
+    assert subscriber.finished(["a"]) is not None
+    await backend.publish([REOPEN])
+    await backend.publish([REOPEN])
+    await backend.publish([out("a", "2")])
+    await ear.wait(4)
+    assert ear.data == ["1", "end", "", "2"]
+    assert subscriber.finished(["a"]) is None
+    assert [frame.partition(b"\n")[2] for _, frame in await backend.recent("a", 9)] == [
+        b"data: 1\n\n",
+        end("a").body,
+        b"data: 2\n\n",
+    ]
+
+
+async def test_who_comes_later_learns_of_the_end(worker):
+    """A worker that subscribes after the end knows it, with what is given first, before any of its streams is
+    open; of several channels only if all are finished."""
+    backend, _, _ = await worker()
+    (last,) = await backend.publish([end("a")])
+    await backend.publish([out("b", "1")])
+    _, subscriber, ear = await worker()
+    begin = await subscriber.subscribe(["a", "b"])
+    place = subscriber.finished(["a"])
+    assert str(place.id) == last.partition(".")[0]
+    assert place.tag == begin.tag
+    assert subscriber.finished(["b"]) is None
+    assert subscriber.finished(["a", "b"]) is None
+    assert said(await subscriber.replay(["a", "b"], None)) == ["end"]
+    assert said(await subscriber.replay(["a", "b"], None, {"b": 1})) == ["end", "1"]
+    assert said(await subscriber.replay(["a"], begin)) == []
+    assert ear.heard == []
+
+
+async def test_an_end_holds_for_its_retention(worker):
+    """Exactly: Redis has the stream a little longer, and neither refuses nor tells of an end then."""
+    settings = {"retention": {"a": Retention(10, 0.5), "b": Retention(10, 60)}}
+    backend, subscriber, _ = await worker(**settings)
+    await subscriber.subscribe(["a", "b"])
+    await backend.publish([out("b", "1"), end("a"), end("b")])
+    began = asyncio.get_running_loop().time()
+    assert (await refusal(backend, out("a", "2"))).reason == "finished"
+    assert subscriber.finished(["a", "b"]) is not None
+    while True:
+        try:
+            await backend.publish([out("a", "2")])
+            break
+        except PublishError:
+            await asyncio.sleep(0.01)
+    assert asyncio.get_running_loop().time() - began >= 0.5
+    assert (await refusal(backend, out("b", "2"))).reason == "finished"
+    await until(lambda: subscriber.finished(["a"]) is None)
+    _, later, _ = await worker(**settings)
+    await later.subscribe(["a", "b"])
+    assert later.finished(["a"]) is None
+    assert later.finished(["b"]) is not None
+
+
+async def test_without_history_nothing_finishes(worker):
+    """Nobody who comes later could know of it."""
+    backend, _, _ = await worker(history=0)
+    for event in (end("a"), REOPEN):
+        with pytest.raises(EventError, match="keeps history"):
+            await backend.publish([event])
+    alike = [Outgoing("a", Event(text).encode()) for text in (": reopened", "x\n: finished")]
+    assert await backend.publish(alike) == ["", ""]
+
+
+async def test_many_channels_settle(worker, monkeypatch):
+    """Thousands of channels that are subscribed at once are asked about some at a time, and each is known."""
+    from sse_edge.backends.redis import ticks  # noqa: PLC0415
+
+    monkeypatch.setattr(ticks, "BATCH", 7)
+    backend, _, _ = await worker()
+    names = [f"c{n}" for n in range(100)]
+    await backend.publish([end(name) for name in names[::3]])
+    _, subscriber, _ = await worker()
+    await asyncio.gather(*(subscriber.subscribe([name]) for name in names))
+    assert [name for name in names if subscriber.finished([name])] == names[::3]
+
+
+@pytest.mark.parametrize("lost", ["a few events", "more than is kept"])
+async def test_an_end_while_nothing_is_heard(worker, redis_server, lost):
+    """It is delivered when the worker hears again; also behind a reset, where too much was missed."""
+    backend, subscriber, ear = await worker(history=3)
+    await subscriber.subscribe(["a"])
+    await backend.publish([out("a", "0")])
+    await ear.wait(1)
+    other = RedisBackend(redis_server.url, partitions=len(backend.partitions))
+    await cut_off(subscriber, redis_server)
+    count = 1 if lost == "a few events" else 9
+    await other.publish([*(out("a", str(n)) for n in range(1, count + 1)), end("a")])
+    await other.close()
+    await ear.until(lambda: ear.heard and ear.data[-1] == "end")
+    told = ["0", "1", "end"] if count == 1 else ["0", "end"]
+    assert ear.data == told
+    assert [reset.reason for reset in ear.resets] == ([] if count == 1 else ["trimmed"])
+    assert subscriber.finished(["a"]) is not None
+
+
+async def cut_off(subscriber, server):
+    """End its connections, and wait until it has seen that."""
+    server.client().client_kill_filter(_type="pubsub")
+    await until(lambda: not subscriber.connected)
+
+
+async def test_an_end_from_before_redis_restarted(worker, private_redis, monkeypatch):
+    """In a data set of another name the end is known again, and told to whoever is open; a new stream is
+    given what came before."""
+    monkeypatch.setattr(connection, "BACK_OFF", (0.5, 1.0))  # it hears nothing before Redis is killed
+    server = private_redis(appendonly=True, appendfsync="always")
+    backend, subscriber, ear = await worker(server.url)
+    await subscriber.subscribe(["a", "b"])
+    await backend.publish([out("a", "1"), out("b", "1")])
+    await ear.wait(2)
+    await cut_off(subscriber, server)
+    other = RedisBackend(server.url, partitions=len(backend.partitions))
+    await other.publish([end("a")])
+    await other.close()
+    server.kill()
+    server.start()
+    await until(lambda: subscriber.connected)
+    await ear.until(lambda: ear.data[-1] == "end")
+    assert {(reset.channel, reset.reason) for reset in ear.resets} == {("a", "epoch"), ("b", "epoch")}
+    assert ear.data == ["1", "1", "end"]
+    assert subscriber.finished(["a"]) is not None
+    assert (await refusal(backend, out("a", "2"))).reason == "finished"
+    _, later, _ = await worker(server.url)
+    await later.subscribe(["a", "b"])
+    replay = await later.replay(["a", "b"], None, {"a": 2, "b": 5})
+    assert sorted(said(replay)) == ["1", "1", "end"]
+    assert later.finished(["a"]) is not None
+    # From the middle of what it was given first a client is told that nothing is proven of that time.
+    replay = await later.replay(["b"], Place(EventId(5, 1), later.position.tag), {"b": 1})
+    assert [(reset.channel, reset.reason) for reset in replay.resets] == [("b", "epoch")]
+    assert said(replay) == ["1"]
+
+
+async def test_recent(worker):
+    """The last events of a channel with their places, which a client can come back with; oldest first."""
+    backend, _, _ = await worker()
+    assert await backend.recent("a", 5) == []
+    await backend.publish([out("a", str(n)) for n in range(5)])
+    events = await backend.recent("a", 3)
+    assert [frame.partition(b"\n")[2] for _, frame in events] == [out("a", n).body for n in (2, 3, 4)]
+    assert all(frame.startswith(place.line()) for place, frame in events)
+    assert len(await backend.recent("a", 50)) == 5
+    _, subscriber, _ = await worker()
+    await subscriber.subscribe(["a"])
+    assert said(await subscriber.replay(["a"], events[1][0])) == ["4"]
+
+
+async def test_recent_of_what_has_expired(worker):
+    """Nothing, as soon as its time has passed."""
+    backend, _, _ = await worker(retention={"a": Retention(10, 0.2)})
+    await backend.publish([out("a", "1")])
+    assert len(await backend.recent("a", 1)) == 1
+    async with asyncio.timeout(5):
+        while await backend.recent("a", 1):
+            await asyncio.sleep(0.01)
