@@ -3,7 +3,7 @@
 import asyncio
 
 from sse_edge.backends.base import Outgoing
-from sse_edge.event import REOPENED, finishing
+from sse_edge.event import REOPENED, EventId, finishing
 
 
 class Ear:
@@ -23,6 +23,7 @@ class Ear:
 
     def reset(self, reset):
         self.resets.append(reset)
+        self.heard += [(reset.channel, EventId(ms, n), frame) for ms, n, frame in reset.first]
         self._changed.set()
 
     def flush(self):

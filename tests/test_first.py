@@ -425,3 +425,38 @@ async def test_who_hears_the_end_over_several_orders_of_events(redis_url, asgi):
             assert (await again.start())[0] == 204
     await edge.stop()
     await backend.close()
+
+
+@pytest.mark.live
+async def test_an_open_page_after_redis_lost_its_name(private_redis, asgi):
+    """Its stream is reset, and given the state again; one that has nothing first is only reset."""
+    server = private_redis(appendonly=True, appendfsync="always")
+    backend = RedisBackend(server.url)
+    edge = SSEMiddleware(backend=backend, auth=EVERYBODY, channels=CHANNELS, hosts=["testserver"])
+    async with Publisher(backend) as events:
+        await events.publish_many([("order:7", "packed"), ("order:7", "shipped"), ("news", "old")])
+        pages = [asgi(edge, path) for path in ("/events/order/7", "/events/news", "/events/asked")]
+        for page in pages:
+            await page.start()
+        await hears(pages[0], "shipped")
+        await hears(pages[2], "packed", "shipped")
+        async with asyncio.timeout(5):
+            while not place(pages[1]):
+                await pages[1].wait_for(b"id: ")
+        server.kill()
+        server.start()
+        await hears(pages[0], "shipped", "edge-reset", "shipped")
+        await hears(pages[1], "edge-reset")
+        again = ["edge-reset", "packed", "shipped"]
+        await hears(pages[2], "packed", "shipped", *again, "edge-reset")  # and of the news
+        async with asyncio.timeout(10):
+            while not edge.ready:
+                await asyncio.sleep(0.01)
+        await events.publish("order:7", "delivered")
+        await hears(pages[0], "shipped", "edge-reset", "shipped", "delivered")
+        again = asgi(edge, "/events/order/7", headers={"last-event-id": place(pages[0])})
+        await again.start()
+        await events.publish("order:7", "returned")
+        await hears(again, "returned")
+    await edge.stop()
+    await backend.close()

@@ -381,6 +381,8 @@ class Streams(RuleBasedStateMachine):
                 client.owed = [] if client.owed is not None else None
                 client.given = []
                 client.ended = None
+                if reset.first and reset.first[-1][2].endswith(FINISHED):
+                    client.ended = EventId(*reset.first[-1][:2])
                 if client.owed is not None:
                     client.begin = reset.head.id
                     newer = [event.id for event in client.line.redis.events[client.name]]

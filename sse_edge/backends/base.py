@@ -36,12 +36,14 @@ each as it is there: to make two objects of each event would be most of what a r
 class Reset(NamedTuple):
     """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not.
 
-    ``head`` is None where nothing is numbered.
+    ``head`` is None where nothing is numbered.  ``first`` is for streams that are open: the channel's last
+    events as of then, without their id lines, at least that with which it finished.
     """
 
     channel: str
     reason: str
     head: Place | None
+    first: Sequence[Entry] = ()
 
 
 class Replay(NamedTuple):

@@ -230,6 +230,7 @@ class Hub:
         """Give ``stream`` what it missed after ``after``, or without that what comes ``first``; then let it
         go live."""
         begin, stream.begin = stream.begin, None
+        stream.first = first
         try:
             replay = await self._history.owed(stream, after, begin, first)
         except BackendError:
@@ -241,6 +242,7 @@ class Hub:
         self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
     ) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
+        stream.first = first
         stream.waiting = asyncio.create_task(self._catch_up_later(stream, after, first))
 
     async def _catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
@@ -400,7 +402,8 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(None)
             return
-        self._hear(reset.channel, Heard(None, frames.reset(reset), "reset", reset.head))
+        first = [frame for _, _, frame in reset.first]
+        self._hear(reset.channel, Heard(None, frames.reset(reset), "reset", reset.head, reset.channel, first))
 
     def flush(self) -> None:
         """See ``Receiver.flush``."""
@@ -410,7 +413,7 @@ class Hub:
         feed = self._feeds.get(channel)
         if feed is not None:
             self._rounds.append(feed, heard)
-            if heard.frame.endswith(LAST):
+            if (heard.first[-1] if heard.first else heard.frame).endswith(LAST):
                 self._rounds.end_soon(listed(feed.live), FINISHED)
 
     # Time

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..backends.base import Replay
-from ..event import EventId, Place, without_id
+from ..backends.base import NO_FIRST, Replay
+from ..event import FINISHED, EventId, Place, without_id
 from ..outcome import Ending
 from . import frames
 from .backlog import Backlog
@@ -27,12 +27,21 @@ streams share it."""
 
 class Heard(NamedTuple):
     """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset with its
-    ``head``."""
+    ``head``, and what comes ``first`` of its ``channel`` after it."""
 
     id: EventId | None
     frame: bytes
     kind: Literal["event", "late", "reset"] = "event"
     head: Place | None = None
+    channel: str = ""
+    first: Sequence[bytes] = ()
+
+    def following(self, first: Mapping[str, int]) -> Sequence[bytes]:
+        """What comes after a reset, where so much comes first; what is finished has its end in any case."""
+        count = first.get(self.channel, 0)
+        if count or not self.first:
+            return self.first[-count:]
+        return [frame for frame in self.first[-1:] if frame.endswith(FINISHED)]
 
     def is_within(self, reach: EventId | None) -> bool:
         """Whether history that reaches as far on this channel includes it; resets it knows all."""
@@ -53,8 +62,8 @@ class Stream:
     then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
     for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
     watches what has not left.  ``gzip`` is there if its client is sent gzip: what counts as bytes then are
-    those on the wire.  ``recheck`` is when its right to its channels is asked again.  Times are
-    the hub's clock, in seconds.
+    those on the wire.  ``first`` is how much comes first of which channels, after a reset too.
+    ``recheck`` is when its right to its channels is asked again.  Times are the hub's clock, in seconds.
     """
 
     __slots__ = (
@@ -70,6 +79,7 @@ class Stream:
         "ending",
         "events",
         "feeds",
+        "first",
         "goodbye",
         "gzip",
         "last_ending",
@@ -126,6 +136,7 @@ class Stream:
         self.silence = silence
         self.ending: Ending | None = None
         self.owed = True
+        self.first: Mapping[str, int] = NO_FIRST
         self.begin: Place | None = None
         self.upto: Place | None = None
         self.after: EventId | None = None
@@ -189,6 +200,8 @@ class Stream:
                 return
         elif heard.kind == "reset":
             self._restart(heard.head)
+            self.queue(heard.frame, *heard.following(self.first))
+            return
         elif self.wary and heard.id is not None:
             if not self._is_new(heard.id):
                 return

@@ -44,12 +44,14 @@ class Channel:
     it was announced; empty where it was not, or nobody wants to hear what follows on from it.  ``ready`` is
     done once it is settled, and then let go of: everything above the log's floor was heard, or is made good
     after a lost connection.  ``gone`` has the floor below which Redis itself has nothing any more, as far as
-    it was read.  ``retention`` bounds what its log holds.  ``finished`` is its last event, if it has had it.
+    it was read.  ``retention`` bounds what its log holds.  ``finished`` is its last event, if it has had it,
+    and ``first`` how many of its events any stream was to be given first.
     """
 
     __slots__ = (
         "count",
         "finished",
+        "first",
         "gone",
         "idle_since",
         "last",
@@ -69,6 +71,7 @@ class Channel:
         self.ready: asyncio.Future[None] | None = ready
         self.retention = retention
         self.finished: EventId | None = None
+        self.first = 0
         self.state = State.WANTED
         self.count = 0
         self.idle_since = 0.0

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ...errors import BackendError
-from ...event import FINISHED, EventId, Place, without_id
-from ..base import CONTROL, Numbered, Receiver, Reset
+from ...event import EventId, Place, without_id
+from ..base import CONTROL, Entry, Numbered, Receiver, Reset
 from ..log import Log
 from .announcement import NONE, Announcement, number
 from .channel import Channel, State
@@ -200,7 +200,7 @@ class Order:
 
     @property
     def stale(self) -> list[Channel]:
-        """Channels to be reset because Redis holds another data set: their newest event is to be read."""
+        """Channels to be reset because Redis holds another data set: their newest events are to be read."""
         return list(self._stale)
 
     def recover(
@@ -211,8 +211,8 @@ class Order:
     ) -> Iterator[None]:
         """Deliver what was published up to the tick ``upto`` while it could not be heard: the logs of the
         channels that ``begin`` named, after the ids that it gave.  Where that cannot be proven to be all,
-        the channel is reset; and if it is finished, its last event delivered, so that no stream waits for it.
-        ``newest`` are the logs of those that are ``stale``.
+        the channel is reset, with what comes first of it: the state that pages are to show, and the end of
+        what is finished, for which no stream is to wait.  ``newest`` are logs of those that are ``stale``.
 
         What is newer is announced, because every channel was confirmed before the tick.
         """
@@ -270,13 +270,14 @@ class Order:
             return
         self._recent.forget(channel)
         channel.restart(head)
-        self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag)))
-        if log is not None:
-            for ms, n, frame in log.newest(1, head):
-                if frame.endswith(FINISHED) and (ms, n) == log.latest:
-                    self._recent.append(channel, (ms, n), frame)
-                    # Without its id line: other channels may still be owed what is older, or their reset.
-                    self._receiver.deliver(channel.name, EventId(ms, n), without_id(frame))
+        first: list[Entry] = []
+        for ms, n, frame in channel.newest(max(1, channel.first), head, log):
+            self._recent.append(channel, (ms, n), frame)
+            # Without its id line: other channels may still be owed what is older, or their reset.
+            first.append((ms, n, without_id(frame)))
+        if not channel.first and channel.finished is None:
+            first = []
+        self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag), first))
 
     def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
         if channel.state is LEFT or event.id <= channel.head:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
-from ...event import NOWHERE, ZERO, EventId, Place
+from ...event import NOWHERE, EventId, Place
 from ...logline import sentence, value
 from ..base import NO_FIRST, Receiver, Replay, Reset
 from ..log import Log
@@ -23,7 +23,7 @@ from .history import Asked, Cut
 from .inlet import listen
 from .membership import Membership
 from .order import Order
-from .recent import Recent, lacking, replayed
+from .recent import EVENTS, Recent, lacking, replayed
 from .ticks import Tick, Ticks
 
 if TYPE_CHECKING:
@@ -204,6 +204,9 @@ class RedisSubscriber:
         self, names: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
     ) -> Replay | None:
         """What is known without waiting; None if that does not say it all.  Raises BackendError."""
+        for name in names if first else ():
+            channel = self._members.channels[name]
+            channel.first = max(channel.first, min(first.get(name, 0), channel.retention.events))
         if not self._live.is_set():
             return None
         position = self.position
@@ -440,22 +443,37 @@ class RedisSubscriber:
         overheard = self._order.overheard([(channel, *read) for channel, read in found.items()])
         async for channel, after, log in self._read_again(overheard, tick):
             found[channel] = after, log
-        stale = [(channel, ZERO) for channel in self._order.stale]
-        newest = {channel: log async for channel, _, log in self._read_again(stale, tick, newest=1)}
+        newest = {channel: log async for channel, log in self._read_newest(tick)}
         missed = [(channel, *read) for channel, read in found.items()]
         await _paced(self._order.recover(tick.id, missed, newest))
 
     async def _read_again(
-        self, owed: Sequence[tuple[Channel, EventId]], tick: Tick, *, newest: int | None = None
+        self, owed: Sequence[tuple[Channel, EventId]], tick: Tick
     ) -> AsyncIterator[tuple[Channel, EventId, Log]]:
         for at in range(0, len(owed), BATCH):
             batch = owed[at : at + BATCH]
-            asked = [Asked(channel.name, after, newest=newest) for channel, after in batch]
-            cut = await self._read_history(asked)
-            if cut.tag != tick.tag:
-                raise BackendError("Redis holds another data set now")
-            for (channel, after), log in zip(batch, cut.logs, strict=True):
+            logs = await self._read_for(tick, [Asked(channel.name, after) for channel, after in batch])
+            for (channel, after), log in zip(batch, logs, strict=True):
                 yield channel, after, log
+
+    async def _read_newest(self, tick: Tick) -> AsyncIterator[tuple[Channel, Log]]:
+        """What comes first of the channels that are stale."""
+        left = self._order.stale
+        while left:
+            batch: list[Channel] = []
+            room = EVENTS
+            while left and room > 0 and len(batch) < BATCH:
+                batch.append(left.pop())
+                room -= max(1, batch[-1].first)
+            asked = [Asked(channel.name, newest=max(1, channel.first)) for channel in batch]
+            for channel, log in zip(batch, await self._read_for(tick, asked), strict=True):
+                yield channel, log
+
+    async def _read_for(self, tick: Tick, asked: Sequence[Asked]) -> list[Log]:
+        cut = await self._read_history(asked)
+        if cut.tag != tick.tag:
+            raise BackendError("Redis holds another data set now")
+        return cut.logs
 
     async def _drain(self) -> None:
         """Let what is held take its turn, and read what is missing in between."""
