@@ -134,8 +134,10 @@ async def login(login: Login):
 @app.post("/chats/{chat}")
 async def ask(chat: Chat, question: Question, user: User):
     """Tell every page what was asked, and begin to answer."""
-    asked = {"by": user, "prompt": question.prompt}
-    turn = await events.publish(f"chat:{chat}", json=asked, event="turn")
+    # A name of its own: an event's id is a place in its data set, and has another name after Redis lost data.
+    turn = secrets.token_urlsafe(9)
+    asked = {"turn": turn, "by": user, "prompt": question.prompt}
+    await events.publish(f"chat:{chat}", json=asked, event="turn")
     start(events.write(f"chat:{chat}:{turn}", answer(question.prompt), event="token"))
     return {"turn": turn}
 

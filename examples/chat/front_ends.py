@@ -7,6 +7,8 @@ Each posts a question and reads the answer from the response.  Here the response
 stream, which ``fetch`` follows by itself; ``page/edge-fetch.js`` is the rest.
 """
 
+import json
+import secrets
 from typing import Annotated, Literal
 
 from fastapi import HTTPException, Response
@@ -46,7 +48,8 @@ async def ai_sdk_chat(request: ChatRequest, user: User):
     """Begin an answer for the AI SDK."""
     chat = check_member(request.id, user)
     prompt = "".join(part.text for part in request.messages[-1].parts if part.type == "text")
-    turn = await events.publish(f"chat:{chat}:ai-sdk", json={"prompt": prompt}, event="turn")
+    turn = secrets.token_urlsafe(9)
+    await events.publish(f"chat:{chat}:ai-sdk", json={"turn": turn, "prompt": prompt}, event="turn")
     chunks = ai_sdk.chunks(answer(prompt), message=turn)
     start(events.write(f"chat:{chat}:{turn}", chunks, **ai_sdk.ENDINGS))
     return RedirectResponse(f"/events/chats/{chat}/{turn}", status_code=303)
@@ -58,7 +61,7 @@ async def ai_sdk_resume(chat: Chat):
     newest = await events.recent(f"chat:{chat}:ai-sdk", 1)
     if not newest:
         return Response(status_code=204)
-    return RedirectResponse(f"/events/chats/{chat}/{newest[0].id}", status_code=303)
+    return RedirectResponse(f"/events/chats/{chat}/{json.loads(newest[0].data)['turn']}", status_code=303)
 
 
 class AGUIMessage(BaseModel):

@@ -24,8 +24,8 @@ from .writers import LocalWriters
 
 logger = logging.getLogger("sse_edge")
 
-HISTORY_BYTES = 4_194_304
-"""At most this many bytes of history per channel."""
+HISTORY_BYTES = 33_554_432
+"""At most this many bytes of history per channel: the default of 100 events fits, however large they are."""
 
 TAG = 5
 """Letters that name this data set."""
@@ -34,10 +34,10 @@ TAG = 5
 class MemoryBackend:
     """Numbers, keeps and delivers events within this process, from any of its threads.
 
-    ``history`` events per channel are kept for ``history_ttl`` seconds after the channel's latest;
-    with ``history=0`` nothing is numbered or kept.  ``retention`` keeps more or less of some channels:
-    ``{"task:*": Retention(10_000, 3600)}``, the first pattern that fits.  ``clock``
-    gives Unix time in seconds; ids rise even when it steps back.
+    ``history`` events per channel are kept for ``history_ttl`` seconds after the channel's latest, 32 MiB of
+    each at most; with ``history=0`` nothing is numbered or kept.  ``retention`` keeps more or less of some
+    channels: ``{"task:*": Retention(10_000, 3600)}``, the first pattern that fits.  ``clock`` gives Unix time
+    in seconds; ids rise even when it steps back.
     """
 
     def __init__(

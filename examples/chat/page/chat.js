@@ -21,12 +21,12 @@ function post(path, content = {}) {
 }
 
 const questions = new EventSource("/events" + chat);
-questions.addEventListener("turn", event => show(event.lastEventId, JSON.parse(event.data)));
+questions.addEventListener("turn", event => show(JSON.parse(event.data)));
 questions.onopen = () => link.textContent = "";
 questions.onerror = () =>
   link.textContent = questions.readyState === EventSource.CLOSED ? "not connected" : "connecting again …";
 
-function show(turn, {by, prompt}) {
+function show({turn, by, prompt}) {
   if (document.getElementById(turn)) return;
   document.getElementById("empty")?.remove();
   const article = document.getElementById("turn").content.cloneNode(true).firstElementChild;
