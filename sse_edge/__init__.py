@@ -6,7 +6,7 @@ from .admission.limits import Limits
 from .backends.memory import MemoryBackend
 from .backends.redis import RedisBackend
 from .backends.retention import Retention
-from .errors import ConfigError, PublishError
+from .errors import BackendError, ConfigError, EventError, PublishError
 from .event import Event
 from .identity import Identity
 from .middleware import SSEMiddleware
@@ -14,12 +14,15 @@ from .pattern import literal
 from .publisher import Publisher, SyncPublisher
 from .refusals import LogSample
 from .stored import StoredEvent
+from .writer import Written
 
 __all__ = [
     "Anonymous",
+    "BackendError",
     "Channel",
     "ConfigError",
     "Event",
+    "EventError",
     "Identity",
     "Limits",
     "LogSample",
@@ -32,5 +35,6 @@ __all__ = [
     "SignedCookie",
     "StoredEvent",
     "SyncPublisher",
+    "Written",
     "literal",
 ]

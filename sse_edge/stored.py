@@ -31,4 +31,4 @@ def stored(channel: str, frame: bytes) -> StoredEvent | None:
             name = value
         elif field == "data":
             data.append(value)
-    return StoredEvent(id, channel, name, "\n".join(data)) if data else None
+    return StoredEvent(id, channel, name or "message", "\n".join(data)) if data else None

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ears import Ear, end, out, said
+from ears import Ear, end, out, reopening, said
 from sse_edge import MemoryBackend, Publisher, PublishError, RedisBackend
 from sse_edge.backends import open_backend
 from sse_edge.backends.base import LONGEST_LIFE, Backend, Outgoing
@@ -556,6 +556,24 @@ async def test_a_repeated_key_of_a_finished_channel_is_answered(start):
     assert await backend.publish([out("a", "1", "one")]) == ids[:1]
     with pytest.raises(PublishError):
         await backend.publish([end("a", "last", "another")])
+
+
+async def test_a_job_that_runs_again_finishes_again(start):
+    """By the same key as before, or one that another event of the channel had: pages wait for its end."""
+    backend, subscriber, ear = await start()
+    await subscriber.subscribe(["a"])
+    (first,) = await backend.publish([end("a", "done", "k")])
+    await backend.publish([reopening("a")])
+    (step,) = await backend.publish([out("a", "again", "step")])
+    assert subscriber.finished(["a"]) is None
+    (second,) = await backend.publish([end("a", "done again", "k")])
+    assert second not in (first, step)
+    assert await backend.publish([end("a", "done again", "k")]) == [second]
+    await ear.until(lambda: "done again" in ear.data)
+    assert subscriber.finished(["a"]) is not None
+    await backend.publish([reopening("a")])
+    (third,) = await backend.publish([end("a", "done", "step")])
+    assert third != step
 
 
 async def test_a_finished_channel_goes_on_once_it_is_reopened(start):

@@ -6,9 +6,11 @@ import sse_edge
 
 PUBLIC = [
     "Anonymous",
+    "BackendError",
     "Channel",
     "ConfigError",
     "Event",
+    "EventError",
     "Identity",
     "Limits",
     "LogSample",
@@ -21,6 +23,7 @@ PUBLIC = [
     "SignedCookie",
     "StoredEvent",
     "SyncPublisher",
+    "Written",
     "literal",
 ]
 

@@ -33,7 +33,8 @@ def malformed(request: Request) -> Refusal | None:
     said = _said(request)
     if not said or _SECONDS.fullmatch(said):
         return None
-    return BAD_REQUEST.because("poll is a number of seconds")
+    given = said[:20].decode("latin-1")
+    return BAD_REQUEST.because(f"poll is a number of seconds, 0 to {LONGEST:.0f} (got {given!r})")
 
 
 class Polling:

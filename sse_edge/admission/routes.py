@@ -122,11 +122,11 @@ class Routes:
             if not isinstance(source, _Templates):
                 continue
             for one, count in zip(source.each, source.first, strict=True):
-                most = depth(one.pattern) if count else None
+                most, said = depth(one.pattern) if count else None, "all" if count == ALL else count
                 if most == 0:
-                    raise ConfigError("first", f"of {one.text!r} needs a backend that keeps history", count)
+                    raise ConfigError("first", f"of {one.text!r} needs a backend that keeps history", said)
                 if most is not None and count > most and count != ALL:
-                    raise ConfigError("first", f"of {one.text!r} no more than {most} events are kept", count)
+                    raise ConfigError("first", f"of {one.text!r} no more than {most} events are kept", said)
 
     def under(self, path: str) -> bool:
         """Whether requests for ``path`` are answered here at all."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, cast
 
 from ..errors import PublishError
-from ..event import NOWHERE, REOPENED, EventId, Place
+from ..event import FINISHED, NOWHERE, REOPENED, EventId, Place
 from .base import NO_FIRST, Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
@@ -150,10 +150,13 @@ class MemoryBackend:
         last = self.now()
         key = None if event.dedupe_key is None else (event.channel, event.dedupe_key)
         known = None if key is None else self._keys.get(key)
-        if known is not None and self._keeps(event.channel, known):
-            return str(Place(known, self.tag))
         log = self._log(event.channel)
         finished, reopens = log.finished is not None, event.body == REOPENED
+        if known is not None and self._keeps(event.channel, known):
+            # Where the channel goes on since it was finished by that key, it is to be finished again.
+            if finished or not event.body.endswith(FINISHED):
+                return str(Place(known, self.tag))
+            del self._keys[event.channel, event.dedupe_key or ""]
         if finished and not reopens:
             why = f"channel {event.channel!r} has had its last event"
             raise PublishError(why, may_have_happened=False, reason="finished")

@@ -129,4 +129,4 @@ def kept(
 
 def _check_seconds(field: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < LONGEST:
-        raise ConfigError(field, "must be a positive number of seconds", value)
+        raise ConfigError(field, f"must be a positive number of seconds, below {LONGEST:.0f}", value)

@@ -33,7 +33,8 @@ local in_part = 0
 -- One event's id.
 local function publish(place, body, dedupe, is_last)
     local known_as = dedupe and redis.call('GET', dedupe)
-    if known_as then
+    local finishes = string.sub(body, -13) == '\n: finished\n\n'
+    if known_as and not finishes then
         return known_as
     end
     local stream, at = KEYS[1 + place], 2 + 3 * place
@@ -56,6 +57,9 @@ local function publish(place, body, dedupe, is_last)
         if redis.acl_check_cmd and not redis.acl_check_cmd(announce, channel, '') then
             error('NOPERM no permission to ' .. announce .. ' on ' .. channel)
         end
+    end
+    if known_as and is_over then
+        return known_as -- and where the channel goes on since then, it is to be finished again
     end
     local reopens = body == ': reopened\n\n'
     if is_over and not reopens then
@@ -87,7 +91,7 @@ local function publish(place, body, dedupe, is_last)
     if slack > 0 and (previous_ms <= steady or math.floor(previous_ms / slack) < math.floor(now_ms / slack)) then
         redis.call('PEXPIRE', stream, ttl + slack)
     end
-    newest[place], finished[place] = event, string.sub(body, -13) == '\n: finished\n\n'
+    newest[place], finished[place] = event, finishes
     if dedupe then
         redis.call('SET', dedupe, event, 'PX', ttl)
     end
