@@ -17,6 +17,7 @@ from sse_edge.backends.base import (
     Outgoing,
     Writing,
 )
+from sse_edge.backends.redis import writers as module
 from sse_edge.errors import BackendError, EventError
 from sse_edge.event import REOPENED, Event, Place, finishing
 
@@ -192,6 +193,23 @@ async def test_a_clock_that_was_set_back(backend, clock):
     assert await writers.expired() == []
     clock.advance(DOUBT + 0.1)
     assert len(await writers.expired()) == 1
+
+
+async def test_many_died(backend, clock, monkeypatch):
+    """However many they are, some are ended with every look, a second apart, until none is left."""
+    monkeypatch.setattr(module, "SOME", 5)
+    writers, died = backend.writers(), [writing(f"c{n}") for n in range(60)]
+    for one in died:
+        await writers.begin(one)
+    clock.advance(LIFE)
+    taken = []
+    for _ in range(16):
+        clock.advance(1)
+        looked = await writers.expired()
+        for one in looked:
+            await writers.end(one)
+        taken += looked
+    assert sorted(one.channel for one in taken) == sorted(one.channel for one in died)
 
 
 async def test_one_worker_ends_it(backend, clock):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import islice
 from operator import itemgetter
 
-from ..event import FINISHED, EventId, reopens
+from ..event import FINISHED, REOPENED, EventId, reopens
 from .base import Entry, Numbered
 
 _ID = itemgetter(0, 1)
@@ -113,11 +113,12 @@ class Log:
 
     def newest(self, count: int, upto: EventId | None = None) -> list[Entry]:
         """The last ``count`` events up to ``upto``, oldest first; ``REOPENED`` is none."""
-        found: list[Entry] = []
-        for entry in reversed(self._kept or ()):
-            if len(found) >= count:
-                break
-            if (upto is None or entry[:2] <= upto) and not reopens(entry[2]):
-                found.append(entry)
-        found.reverse()
-        return found
+        kept = self._kept or ()
+        end = len(kept)
+        while upto is not None and end and kept[end - 1][:2] > upto:
+            end -= 1
+        found = list(islice(kept, max(0, end - count), end))
+        if not any(entry[2].endswith(REOPENED) for entry in found):  # as nearly always
+            return found
+        events = [entry for entry in islice(kept, end) if not reopens(entry[2])]
+        return events[max(0, len(events) - count) :]

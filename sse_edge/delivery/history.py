@@ -69,10 +69,15 @@ def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
     before = bisect_right(replay.events, begin.id, key=_ID)
     # Events of several partitions say a place only up to where the slowest of all is, and may share an id; to
     # this stream those it listens to matter.  After its beginning none does: the others are ahead of it.
-    last = {(ms, n): number for number, (ms, n, _) in enumerate(replay.events[:before])}
-    events = [
-        (ms, n, _placed(ms, n, frame, begin.tag) if last[ms, n] == number else without_id(frame))
-        for number, (ms, n, frame) in enumerate(replay.events[:before])
+    placed = before
+    while placed and not replay.events[placed - 1][2].startswith(b"id: "):
+        placed -= 1
+    events = list(replay.events[:placed])  # as history has them: there may be thousands, for each page
+    unplaced = replay.events[placed:before]
+    last = {(ms, n): number for number, (ms, n, _) in enumerate(unplaced)}
+    events += [
+        (ms, n, Place(EventId(ms, n), begin.tag).line() + frame if last[ms, n] == number else frame)
+        for number, (ms, n, frame) in enumerate(unplaced)
     ]
     events += [
         (ms, n, without_id(frame))
@@ -80,7 +85,3 @@ def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
         if ((ms, n), without_id(frame)) not in known
     ]
     return replay._replace(events=events, upto=begin, reach={})
-
-
-def _placed(ms: int, n: int, frame: bytes, tag: str) -> bytes:
-    return frame if frame.startswith(b"id: ") else Place(EventId(ms, n), tag).line() + frame

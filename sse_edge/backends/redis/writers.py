@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 ANSWER = 1.0
 """Seconds that a partition has to answer a renewal: the others' writers wait for it."""
 
-SOME = 50
-"""Writers that are taken over in one call at most."""
+LOOK = 1000
+"""Writers that are looked at in one call at most, if they have not said that they live."""
+
+SOME = 500
+"""Those of them that are taken over."""
 
 LIFE_MS, DOUBT_MS = round(1000 * LIFE), round(1000 * DOUBT)
 
@@ -99,7 +102,7 @@ class RedisWriters:
         token = secrets.token_hex(8)
         try:
             async with asyncio.timeout(ANSWER):
-                answer = await self._run(partition, EXPIRED, token, LIFE_MS, DOUBT_MS, SOME)
+                answer = await self._run(partition, EXPIRED, token, LIFE_MS, DOUBT_MS, LOOK, SOME)
         except TimeoutError as error:
             raise BackendError("Redis: no answer in time") from error
         return [
