@@ -13,7 +13,7 @@ from servers.processes import Processes, free_port
 from servers.proxies import until
 from servers.redis import RedisServer
 from servers.sse import get
-from sse_edge import RedisBackend
+from sse_edge import RedisBackend, SyncPublisher
 from sse_edge.backends.redis.inspection import inspect
 from sse_edge.cli import main
 from sse_edge.doctor import judgement
@@ -447,6 +447,19 @@ def test_json(shop):
     assert by_check["buffering"]["level"] == "ok"
     assert by_check["http version"]["code"] == "http1"
     assert by_check["http version"]["remedy"]["nginx"] == FAULTS["http1"].nginx
+
+
+def test_a_channel_that_is_finished(shop):
+    """It takes no events to look at: that is no fault of Redis, and the rest is looked at."""
+    with SyncPublisher(shop.url) as events:
+        events.finish("order:8", "delivered")
+    url = f"{shop.apps['lively'].url}/events/orders/8"
+    options = ["--secret", SECRET, "--channel", "order:8", "--redis", shop.url, "--json"]
+    told = json.loads(invoke(url, *options).output)
+    by_check = {finding["check"]: finding for finding in told["findings"]}
+    assert by_check["events"]["level"] == "unknown"
+    assert "'order:8' has had its last event" in by_check["events"]["seen"]
+    assert not any(finding.get("code") == "redis-away" for finding in told["findings"])
 
 
 def test_a_wrong_secret(shop):

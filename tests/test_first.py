@@ -443,8 +443,17 @@ async def test_an_open_page_after_redis_lost_its_name(private_redis, asgi):
         async with asyncio.timeout(5):
             while not place(pages[1]):
                 await pages[1].wait_for(b"id: ")
+        headers = {"last-event-id": place(pages[0]), "accept": "application/json"}
+        poll = asgi(edge, "/events/order/7", headers=headers)
+        waiting = asyncio.create_task(poll.open().ended())
+        async with asyncio.timeout(5):
+            while len(edge._worker.hub.streams) < 4 or any(each.owed for each in edge._worker.hub.streams):
+                await asyncio.sleep(0.005)
         server.kill()
         server.start()
+        await waiting
+        answer = json.loads(poll.body())
+        assert ([event["data"] for event in answer["events"]], len(answer["resets"])) == (["shipped"], 1)
         await hears(pages[0], "shipped", "edge-reset", "shipped")
         await hears(pages[1], "edge-reset")
         again = ["edge-reset", "packed", "shipped"]

@@ -21,7 +21,7 @@ from sse_edge import (
 from sse_edge.backends.base import Reset
 from sse_edge.backends.memory import MemorySubscriber
 from sse_edge.delivery import frames, poll
-from sse_edge.delivery.poll import Said, Told
+from sse_edge.delivery.poll import PACE, Said, Told
 from sse_edge.errors import BackendError
 from sse_edge.event import REOPENED, Event, EventId, Place, comment, finishing
 from sse_edge.outcome import ANSWERED, DRAIN, ENDINGS, FINISHED, FORBIDDEN_SINCE
@@ -310,6 +310,24 @@ async def test_it_waits_for_an_event(edge, ask, url, publisher):
     answer = await told(client)
     assert data(answer) == list("01234")
     assert data(await told(ask(middleware, answer["next"], wait=0))) == []
+
+
+async def test_events_that_come_fast(edge, ask, url, publisher):
+    """A poll that is answered soon says when to come again, so that a busy channel does not use up what an
+    address may ask; one that has waited, or has more to come, says at once."""
+    middleware = edge(backend=url)
+    place = (await told(ask(middleware)))["next"]
+    await publisher.publish("news", "a")
+    answer = await told(ask(middleware, place, wait=60))
+    assert data(answer) == ["a"]
+    assert 100 <= answer["retry"] <= 250
+    client = ask(middleware, answer["next"], wait=60).open()
+    await waits(middleware)
+    (waiting,) = middleware._worker.hub.streams
+    waiting.opened -= PACE  # as if it had waited
+    await publisher.publish("news", "b")
+    answer = await told(client)
+    assert (data(answer), answer["retry"]) == (["b"], 0)
 
 
 async def test_nothing_in_time(edge, ask, url, publisher):

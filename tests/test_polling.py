@@ -22,6 +22,8 @@ def asking(query=b"", *accept):
         (b"", [STREAM], None),
         (b"", ["*/*"], None),
         (b"", ["application/json"], 25),
+        (b"", ["text/html, application/json ;q=0.9"], 25),
+        (b"", ["application/jsonx"], None),
         (b"", ["Application/JSON;q=0.9, */*;q=0.1"], 25),
         (b"", ["application/json, " + STREAM], None),
         (b"", ["application/json", STREAM], None),

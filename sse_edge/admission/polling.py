@@ -25,7 +25,10 @@ def is_poll(request: Request) -> bool:
     if request.query_string and _PARAMETER.search(request.query_string):
         return True
     accept = ",".join(request.all(b"accept")).lower()
-    return "application/json" in accept and "text/event-stream" not in accept
+    if "application/json" not in accept:  # as in almost every request
+        return False
+    accepted = {name.strip(" \t") for each in accept.split(",") for name in [each.partition(";")[0]]}
+    return "application/json" in accepted and "text/event-stream" not in accepted
 
 
 def malformed(request: Request) -> Refusal | None:

@@ -142,7 +142,10 @@ class Examination:
                 await stream.read(self.patience)
                 yield judgement.ending(stream.answer, heard(stream.answer))
         except (PublishError, BackendError) as error:
-            yield found("events", "redis-away", str(error))
+            if isinstance(error, PublishError) and error.reason == "finished":
+                yield unknown("events", f"{error}: give another --channel, or reopen it")
+            else:
+                yield found("events", "redis-away", str(error))
 
     async def _publish(
         self, events: Publisher, stream: Connection
