@@ -146,6 +146,9 @@ class Publisher:
         """
         if isinstance(patience, bool) or not isinstance(patience, (int, float)) or not 0 <= patience < 1e9:
             raise EventError("patience", "must be a number of seconds, 0 or more", patience)
+        for field, given in (("join", join), ("reopen", reopen)):
+            if not isinstance(given, bool):
+                raise EventError(field, "must be True or False", given)
         endings = Endings(complete=complete, failed=failed, stopped=stopped, abandoned=abandoned)
         return await write(
             self._backend,

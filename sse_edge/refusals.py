@@ -164,7 +164,7 @@ class Failures(logging.Filter):
         if not record.exc_info or self._loop.is_closed():
             return True
         self._tell()
-        kind = str(record.msg).partition(",")[0].partition(" for ")[0]
+        kind = _template(record).partition(",")[0].partition(" for ")[0]
         return self._sample.takes(kind, "", self._loop.time())
 
     def _tell(self, *, early: bool = False) -> None:
@@ -223,7 +223,15 @@ class LogSample(logging.Filter):
 _server_log = logging.getLogger("uvicorn.error")  # not uvicorn.access: its formatter takes answers alone
 _LAST = "Finished server process [%d]"
 _CAUSED = re.compile(r"[\\/](?:uvicorn[\\/]protocols|websockets|wsproto)[\\/]")
-_BLANK = re.compile(r"%[a-z]")
+_BLANK = re.compile(r"%(?:\([^)]*\))?[-#0 +]*[\d*]*(?:\.[\d*]+)?[a-zA-Z%]")
+
+
+def _template(record: logging.LogRecord) -> str:
+    """What all lines of its kind have in common, with * where they differ."""
+    text = str(record.msg)
+    if not record.args:
+        return text
+    return _BLANK.sub(lambda blank: "%" if blank[0] == "%%" else "*", text)
 
 
 def _kind(record: logging.LogRecord) -> tuple[str | None, str]:
@@ -238,7 +246,7 @@ def _kind(record: logging.LogRecord) -> tuple[str | None, str]:
     text = str(record.msg)
     if record.levelno < logging.INFO or "[accepted]" in text or not _CAUSED.search(record.pathname):
         return None, address
-    kind = _BLANK.sub("*", text).strip(".\n ")
+    kind = _template(record).strip(".\n ")
     if record.exc_info and record.exc_info[0] is not None:
         kind = f"{kind} ({record.exc_info[0].__name__})"
     return kind, address

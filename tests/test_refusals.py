@@ -171,6 +171,26 @@ def test_failures(caplog):
     assert len(said) == OF_ONE + 3 + OF_ONE + 1 + OF_ONE + 1
 
 
+@pytest.mark.parametrize(
+    ("message", "arguments", "told"),
+    [
+        ("handing %s to %-5.2f failed", ("a", 1), "handing * to * failed"),
+        ("handing on %(what)s failed", {"what": "a"}, "handing on * failed"),
+        ("%d%% of %r failed, user=%s", (1, "a", "b"), "*% of * failed"),
+        ("100% of it failed", (), "100% of it failed"),
+    ],
+)
+def test_the_kind_of_a_failure(message, arguments, told, caplog):
+    """What is said of those that were left out has no placeholder of the line that each would have had."""
+    failures = Failures(Loop())
+    record = logging.makeLogRecord(
+        {"msg": message, "args": arguments, "exc_info": (OSError, OSError(), None)}
+    )
+    assert [failures.filter(record) for _ in range(OF_ONE + 3)].count(True) == OF_ONE
+    failures.end()
+    assert caplog.messages == [f"{told}, 3 more times in 0 s"]
+
+
 def test_failures_of_a_loop_that_is_gone(caplog):
     """A worker that was never stopped leaves nothing behind that would hide another one's failures."""
     loop = Loop()

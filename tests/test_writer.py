@@ -157,6 +157,7 @@ async def test_raises(events, caplog):
     assert await told(events) == [("token", "half"), ("failed", "Something went wrong.")]
     (record,) = [record for record in caplog.records if record.name == "sse_edge"]
     assert record.exc_info[1].args == ("the password is hunter2",)
+    assert record.getMessage() == "writing failed, channel=a"
 
 
 def _no_pieces():
@@ -197,14 +198,23 @@ async def test_raises_what_ends_a_process(remembered):
     assert (await remembered.write("a", produce())).reason == "failed"
 
 
-async def test_cancelled_from_within(remembered):
-    """An iterator that waits for something that is cancelled has failed; nobody cancelled the writer."""
+@pytest.mark.parametrize("cancels", ["what it waits for", "its own task"])
+async def test_cancelled_from_within(remembered, caplog, cancels):
+    """An iterator that cancels what it waits for has failed, which is logged; nobody cancelled the writer."""
 
     async def produce():
         yield "x"
-        raise asyncio.CancelledError
+        waits = asyncio.create_task(asyncio.sleep(3600))
+        (waits if cancels == "what it waits for" else asyncio.current_task()).cancel()
+        try:
+            await waits
+        finally:
+            waits.cancel()
 
     assert (await remembered.write("a", produce())).reason == "failed"
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert record.getMessage() == "writing failed, channel=a"
+    assert "await waits" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -534,8 +544,12 @@ async def test_others_get_their_turn(remembered):
         ({"event": "a\nb"}, "event"),
         ({"complete": 1}, "complete"),
         ({"failed": None}, "failed"),
-        ({"stopped": "\ud800"}, "data"),
-        ({"abandoned": "x" * 300_000}, "data"),
+        ({"failed": "\ud800"}, "failed"),
+        ({"stopped": "\ud800"}, "stopped"),
+        ({"abandoned": "x" * 300_000}, "abandoned"),
+        ({"complete": "x" * 300_000}, "complete"),
+        ({"join": 1}, "join"),
+        ({"reopen": "yes"}, "reopen"),
         ({"patience": -1}, "patience"),
         ({"patience": True}, "patience"),
     ],
@@ -546,6 +560,8 @@ async def test_bad_input(remembered, argument, why):
     with pytest.raises(EventError) as raised:
         await remembered.write(given.pop("channel"), given.pop("iterator"), **given)
     assert raised.value.field == why
+    assert raised.value.value == argument[why] or why in ("complete", "abandoned")  # those say how large
+    assert "xxx" not in str(raised.value)
     assert await told(remembered) == []
 
 

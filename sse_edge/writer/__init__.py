@@ -1,6 +1,7 @@
 """One channel written from an iterator, from its first piece to its end."""
 
+from .ending import Endings, end_abandoned
 from .keeper import Keeper
-from .writer import PATIENCE, Endings, Pieces, Written, end_abandoned, write
+from .writer import PATIENCE, Pieces, Written, write
 
 __all__ = ["PATIENCE", "Endings", "Keeper", "Pieces", "Written", "end_abandoned", "write"]

@@ -11,11 +11,11 @@ import secrets
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..backends.base import IS_FINISHED, LIFE, LOST, WRITES, Backend, Outgoing, Writing
+from ..backends.base import IS_FINISHED, LOST, WRITES, Backend, Outgoing, Writing
 from ..errors import BackendError, EventError, PublishError
-from ..event import REOPENED, Event, check_channel, finishing
+from ..event import REOPENED, Event, check_channel
 from ..logline import value, why
-from ..stored import stored
+from .ending import ABANDONED, COMPLETE, FAILED, STOPPED, Endings, how_it_ended
 from .joining import Joining
 from .keeper import Keeper
 from .output import SIZE, Output, patiently
@@ -25,9 +25,6 @@ logger = logging.getLogger("sse_edge")
 
 Pieces = AsyncIterable[str | Event] | Iterable[str | Event]
 """What a producer makes: tokens of a model, lines, states of a job."""
-
-COMPLETE, FAILED, STOPPED, ABANDONED = "complete", "failed", "stopped", "abandoned"
-"""The names of the last events: the iterator ended; it raised; ``stop`` was called; its writer died."""
 
 AHEAD = 262_144
 """Bytes that wait to be published at most before the iterator is asked for the next piece."""
@@ -48,9 +45,6 @@ GRACE = 3.0
 OVER = 10.0
 """Seconds that one waits at most whose channel was taken over, for the end of it."""
 
-JOINED = 0.5
-"""Seconds between looks whether another writer is done."""
-
 
 class Written(NamedTuple):
     """How a channel's writing ended: ``reason`` is the name of its last event, and ``id`` that event's id.
@@ -61,33 +55,6 @@ class Written(NamedTuple):
     reason: str
     id: str
     events: int
-
-
-class Endings:
-    """The last events of a channel, by their names.  Raises EventError for data that is no text."""
-
-    def __init__(self, *, complete: object, failed: object, stopped: object, abandoned: object) -> None:
-        self._failed = failed
-        given = {COMPLETE: complete, STOPPED: stopped, ABANDONED: abandoned}
-        if not callable(failed):
-            given[FAILED] = failed
-        self._bodies = {name: _last(name, data) for name, data in given.items()}
-
-    def of(self, name: str, error: BaseException | None = None) -> bytes:
-        """One of them; ``error`` is what was raised."""
-        if name not in self._bodies and callable(self._failed):
-            try:
-                return _last(FAILED, self._failed(error))
-            except Exception:
-                logger.exception("what is to be said of a failure failed")
-                return _last(FAILED, FAILED)
-        return self._bodies[name]
-
-
-def _last(name: str, data: object) -> bytes:
-    if not isinstance(data, str):
-        raise EventError(name, "must be text", data)
-    return finishing(Event(data, event=name).encode())
 
 
 class Writer:
@@ -207,8 +174,11 @@ class Writer:
 
     def _on_read(self, reading: asyncio.Task[None]) -> None:
         if not reading.cancelled() and (error := reading.exception()) is not None:
-            logger.error("writing to channel %s failed", value(self.writing.channel), exc_info=error)
+            self._log(error)
         self._bell.set()
+
+    def _log(self, error: BaseException) -> None:
+        logger.error("writing failed, channel=%s", value(self.writing.channel), exc_info=error)
 
     def _stop_reading(self) -> None:
         """Have the iterator closed; once, or it would be cancelled while it cleans up."""
@@ -230,10 +200,11 @@ class Writer:
                 await self._publish()
         if self._told:
             return STOPPED
-        if reading.cancelled():  # not by anybody here
-            self._error = asyncio.CancelledError()
-        else:
+        try:
             self._error = reading.exception()
+        except asyncio.CancelledError as error:  # not by anybody here
+            self._error = error
+            self._log(error)
         return COMPLETE if self._error is None else FAILED
 
     async def _publish(self) -> None:
@@ -323,58 +294,6 @@ async def write(
         return Written(*await how_it_ended(backend, channel, patience), 0)
     said = "somebody else writes to it" if refused == WRITES else "it has had its last event"
     raise PublishError(f"channel {channel!r}: {said}", may_have_happened=False, reason=refused)
-
-
-async def how_it_ended(
-    backend: Backend, channel: str, patience: float, most: float = math.inf
-) -> tuple[str, str]:
-    """Wait until nobody writes to ``channel``, for ``most`` seconds: the name and id of its last event.
-
-    ``("abandoned", "")`` where it has none: nobody goes on with it, or others do.
-    """
-    loop = asyncio.get_running_loop()
-    until, nobody_since = loop.time() + most, None
-    standing, ended = WRITES, (ABANDONED, "")
-
-    async def look() -> None:
-        nonlocal standing, ended
-        standing = await backend.writers().standing(channel)
-        if standing == IS_FINISHED:
-            for place, frame in await backend.recent(channel, 1):
-                event = stored(channel, frame)
-                if event is not None:
-                    ended = event.event, str(place)
-
-    while True:
-        try:
-            await patiently(look, patience)
-        except BackendError as error:
-            raise PublishError(str(error), may_have_happened=False) from error
-        if standing == IS_FINISHED:
-            return ended
-        if standing == WRITES:
-            nobody_since = None
-        elif nobody_since is None:
-            nobody_since = loop.time()
-        elif loop.time() - nobody_since > LIFE:  # nor was a lease lost that is renewed
-            return ended
-        if loop.time() > until:
-            return ended
-        await asyncio.sleep(JOINED)
-
-
-async def end_abandoned(backend: Backend) -> None:
-    """End the channels whose writers have died; of all workers, one does each.  Raises BackendError."""
-    writers = backend.writers()
-    for writing in await writers.expired():
-        try:
-            await backend.publish([Outgoing(writing.channel, writing.last)])
-            logger.warning("channel %s was abandoned by its writer", value(writing.channel))
-        except PublishError as error:
-            if error.reason != IS_FINISHED:
-                continue  # it is taken over again in a moment, by whoever can
-        with contextlib.suppress(BackendError):
-            await writers.end(writing)
 
 
 def _checked(iterator: object) -> AsyncIterable[Any]:
