@@ -163,6 +163,31 @@ async def test_taken_over(backend, clock):
     assert await writers.standing("a") == ""
 
 
+@pytest.mark.parametrize("since", ["ended", "reopened", "written by another"])
+async def test_who_was_taken_for_dead(backend, clock, since):
+    """It does not come back, whatever has become of its channel since."""
+    writers, one = backend.writers(), writing()
+    await writers.begin(one)
+    clock.advance(LIFE + 0.5)
+    assert await writers.expired() == []
+    clock.advance(DOUBT + 0.1)
+    (taken,) = await writers.expired()
+    await backend.publish([Outgoing("a", taken.last)])
+    await writers.end(taken)
+    if since != "ended":
+        await backend.publish([Outgoing("a", REOPENED)])
+    if since == "written by another":
+        two = writing()
+        assert (await writers.begin(two)).refused == ""
+        await backend.publish([last()])
+        await writers.end(two)
+        await backend.publish([Outgoing("a", REOPENED)])
+    assert await writers.renew([one]) == [LOST]
+    assert await writers.renew([one]) == [LOST]
+    if since != "ended":
+        assert (await writers.begin(writing())).refused == ""  # others may
+
+
 async def test_a_doubt_that_was_wrong(backend, clock):
     """Whoever says that it lives while it is doubted goes on."""
     writers, one = backend.writers(), writing()

@@ -11,12 +11,12 @@ if version ~= ARGV[1] then
     return { redis.call('HGET', clock, 'settings') or '' }
 end
 local channel, token = ARGV[2], ARGV[3]
-local newest = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
+local newest = redis.call('XREVRANGE', KEYS[5], '+', '-', 'COUNT', 1)[1]
 local finished = newest and string.sub(newest[2][4], -13) == '\n: finished\n\n'
     and now_ms - tonumber(string.match(newest[1], '^%d+')) <= tonumber(ARGV[5])
 local refused, own = '', writer_of(channel)
-if own and own ~= token then
-    refused = 'writing'
+if (own and own ~= token) or redis.call('ZSCORE', dead, channel .. '\1' .. token) then
+    refused = 'writing' -- whoever was taken for dead, and stood still, does not come back
 elseif finished and not own and ARGV[6] ~= '1' then
     refused = 'finished'
 elseif token ~= '' and not own then

@@ -15,6 +15,7 @@ local ahead = redis.call('ZRANGEBYSCORE', writers, now_ms + 2 * life, '+inf', 'L
 for _, channel in ipairs(ahead) do
     late[#late + 1] = channel
 end
+redis.call('ZREMRANGEBYSCORE', dead, '-inf', now_ms)
 local answer = {}
 for _, channel in ipairs(late) do
     local token, stops, doubted = writer_of(channel)
@@ -26,11 +27,15 @@ for _, channel in ipairs(late) do
         hold(channel, 0, token, stops, '1') -- it was looked at soon after, and its turn comes in the next call
     elseif doubted == '1' and since >= 0 and since <= 2 * doubt then
         left = left - 1
+        redis.call('ZADD', dead, string.format('%.0f', now_ms + DAY), channel .. '\1' .. token)
         hold(channel, doubt, ARGV[1], stops, '1')
         answer[#answer + 1] = channel
         answer[#answer + 1] = last
     else
         hold(channel, doubt, token, stops, '1')
     end
+end
+if #answer > 0 then
+    keep()
 end
 return answer

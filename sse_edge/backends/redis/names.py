@@ -44,6 +44,11 @@ class Names(NamedTuple):
         return f"{self.stem}:writers"
 
     @property
+    def dead(self) -> str:
+        """The sorted set of writers that were taken for dead."""
+        return f"{self.stem}:dead"
+
+    @property
     def writing(self) -> str:
         """The hash of who writes them, and of how they end should that one die."""
         return f"{self.stem}:writing"

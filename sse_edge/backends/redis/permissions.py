@@ -53,6 +53,7 @@ def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
         ("ZSCORE", names.writers, "x"),
         ("ZRANGEBYSCORE", names.writers, "0", "1"),
         ("ZREM", names.writers, "x"),
+        ("ZREMRANGEBYSCORE", names.dead, "0", "1"),
         ("HGET", names.writing, "x"),
         ("HSET", names.writing, "x", "x"),
         ("HDEL", names.writing, "x"),

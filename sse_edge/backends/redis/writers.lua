@@ -2,9 +2,10 @@
 --
 -- KEYS  clock, writers (a sorted set: channel → until when (ms) its writer is taken to be alive, or its doubt
 --       lasts), writing (a hash: channel → the writer's token, '1' if it is to stop, '1' if it is doubted; and
---       channel with \1 → the event that ends it should the writer die), then what each script says
+--       channel with \1 → the event that ends it should the writer die), dead (a sorted set: channel, \1 and the
+--       token of a writer that was taken over → until when (ms) that is remembered), then what each script says
 
-local writers, writing = KEYS[2], KEYS[3]
+local writers, writing, dead = KEYS[2], KEYS[3], KEYS[4]
 local DAY = 86400000
 
 -- A channel's writer: its token, whether it is to stop and whether it is doubted; or nothing.
@@ -29,4 +30,5 @@ end
 local function keep()
     redis.call('PEXPIRE', writers, DAY)
     redis.call('PEXPIRE', writing, DAY)
+    redis.call('PEXPIRE', dead, DAY)
 end

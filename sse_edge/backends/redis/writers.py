@@ -114,4 +114,4 @@ class RedisWriters:
         return await partition.run(script, self._keys(partition), arguments)
 
     def _keys(self, partition: Partition) -> list[str]:
-        return [partition.names.writers, partition.names.writing]
+        return [partition.names.writers, partition.names.writing, partition.names.dead]
