@@ -40,6 +40,7 @@ from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, OVER, Refusal
 from .publisher import check_one_of
 from .status import Status
 from .worker import Worker, check_seconds
+from .writer import give_up
 
 JSON = (b"content-type", b"application/json")
 BY_ACCEPT: Headers = [(b"vary", b"Accept")]
@@ -162,7 +163,7 @@ class SSEMiddleware:
             query_cursor=query_cursor,
             windows=self._backend.windows(),
         )
-        self._lifespan = Lifespan(app, self.start, self.stop)
+        self._lifespan = Lifespan(app, self.start, self._shut_down)
         self._status = None if status_path is None else Status(status_path, status_allow)
         self._worker: Worker | None = None
 
@@ -203,6 +204,11 @@ class SSEMiddleware:
             await worker.stop()
         if self._backend_owned:
             await self._backend.close()
+
+    async def _shut_down(self) -> None:
+        # A server's process may end while its event loop runs, and then nothing else ends its writers.
+        await give_up()
+        await self.stop()
 
     async def drain(self, seconds: float) -> None:
         """Refuse new streams, end the open ones in random order over ``seconds``; return when all are gone.

@@ -13,7 +13,7 @@ from .backends.base import CONTROL, Backend, Outgoing
 from .errors import EventError
 from .event import REOPENED, Event, check_channel, finishing
 from .stored import StoredEvent, stored
-from .writer import PATIENCE, Endings, Keeper, Pieces, Written, write
+from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
 _MOST = 2_147_483_647  # more than any history has
 _UNSET: Any = object()
@@ -214,8 +214,14 @@ class Publisher:
         await self._backend.publish([Outgoing(CONTROL, Event(json=order).encode())])
 
     async def aclose(self) -> None:
-        """Close what this publisher opened."""
-        if self._owned:
+        """Close what this publisher opened; before that what it writes on this event loop is abandoned."""
+        if not self._owned:
+            return
+        try:
+            keeper = self._keepers.get(asyncio.get_running_loop())
+            if keeper is not None:
+                await give_up(keeper)
+        finally:
             await self._backend.close()
 
     async def __aenter__(self) -> Self:

@@ -8,11 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from apps.edge import AUTH
 from ears import Ear, until
-from servers.processes import TESTS, ServerProcess
+from servers.processes import TESTS, ServerProcess, free_port
 from sse_edge import Publisher, RedisBackend, SyncPublisher
 from sse_edge.backends.base import IS_FINISHED, LOOK, WRITES
 from sse_edge.errors import BackendError
@@ -169,6 +170,29 @@ async def test_a_producer_that_is_gone(redis_url, serve_app, connect, produce, b
     async with asyncio.timeout(10):  # it is written by who ended it, for a moment longer
         while await backend.writers().standing("order:7") != IS_FINISHED:
             await asyncio.sleep(0.01)
+
+
+async def test_a_worker_that_is_stopped(redis_url, serve, backend_of, tmp_path):
+    """At SIGTERM a task of an edge worker ends its channel at once, and its iterator's finally runs."""
+    port, path = free_port(), tmp_path / "given"
+    path.touch()
+    package = str(Path(sys.modules["sse_edge"].__path__[0]).parent)
+    env = {"PYTHONPATH": os.pathsep.join([str(TESTS), package]), "BACKEND": redis_url, "DIARY": str(path)}
+    command = [Path(sys.executable).with_name("sse-edge"), "serve", "apps.writing:app", "--port", port]
+    server = serve([*command, "--workers", 2], port=port, env=env)
+    async with httpx.AsyncClient() as client:
+        await client.post(f"http://127.0.0.1:{port}/write/a")
+    await until(lambda: "20" in path.read_text(), 20)
+    server.signal(signal.SIGTERM)
+    began = time.monotonic()
+    backend = backend_of(redis_url)
+    async with asyncio.timeout(20):
+        while ("abandoned", "abandoned") not in await told(backend):
+            await asyncio.sleep(0.02)
+    assert time.monotonic() - began < 4  # a lease lasts for longer
+    await server.exited()
+    assert "finally" in path.read_text()
+    assert "ended abandoned" in path.read_text()
 
 
 async def test_a_producer_that_stands_still(redis_url, produce, backend_of, look):

@@ -11,7 +11,7 @@ from ears import Ear
 from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend
 from sse_edge.backends.base import HOLDS, IS_FINISHED, WRITES, Outgoing, Writing
 from sse_edge.errors import BackendError, EventError
-from sse_edge.writer import end_abandoned, keeper, output, thread, writer
+from sse_edge.writer import end_abandoned, give_up, keeper, output, thread, writer
 from sse_edge.writer.output import Output
 
 PATIENCE = 20
@@ -342,6 +342,161 @@ async def test_cancelled_before_it_began(remembered):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await told(remembered) == []
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 10])
+async def test_cancelled_while_it_begins(events, turns):
+    """One that is cancelled on the way to its channel gives it back, before the task ends: a retry begins."""
+    closed = []
+    await events.write("before", ["x"])  # it is connected
+    task = asyncio.create_task(events.write("a", Closable(closed)))
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert closed == [True]
+    said = await told(events)
+    assert said in ([], [("abandoned", "abandoned")])  # it had begun: memory does at once
+    if said:
+        assert turns > 0
+    assert await events._backend.writers().standing("a") == (IS_FINISHED if said else "")
+    assert (await events.write("a", pieces("x"), reopen=bool(said))).reason == "complete"
+
+
+async def test_cancelled_while_it_is_refused(events):
+    """One that would have been refused takes nothing from who has the channel."""
+    closed = []
+    first = asyncio.create_task(events.write("a", forever(closed)))
+    async with asyncio.timeout(PATIENCE):
+        while not await told(events):
+            await asyncio.sleep(0.01)
+    task = asyncio.create_task(events.write("a", pieces("x")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert await events._backend.writers().standing("a") == WRITES
+    await events.stop("a")
+    assert (await first).reason == "stopped"
+
+
+async def test_cancelled_while_it_reopens(events):
+    """A channel that may be open again, with nobody who writes to it, is abandoned."""
+    await events.write("a", ["x"])
+    backend, under_way = events._backend, asyncio.Event()
+    publish = backend.publish
+
+    async def slow(given):
+        ids = await publish(given)
+        if not under_way.is_set():
+            under_way.set()
+            await asyncio.sleep(0.1)
+        return ids
+
+    backend.publish = slow
+    task = asyncio.create_task(events.write("a", pieces("y"), reopen=True))
+    await under_way.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await told(events) == [("token", "x"), ("complete", "complete"), ("abandoned", "abandoned")]
+    assert await backend.writers().standing("a") == IS_FINISHED
+
+
+async def test_cancelled_while_nothing_answers(private_redis, monkeypatch):
+    """The task ends after a while also where Redis says nothing to whether the channel is its own."""
+    monkeypatch.setattr(writer, "GRACE", 0.3)
+    server, closed = private_redis(), []
+    async with Publisher(server.url) as events:
+        await events.write("before", ["x"])
+        server.pause()
+        task = asyncio.create_task(events.write("a", Closable(closed)))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        server.resume()
+    assert closed == [True]
+
+
+async def test_the_application_stops(events):
+    """Who writes on an event loop ends as abandoned when that is to end, and is told so; whoever only begins
+    gives its channel back."""
+    closed = []
+    task = asyncio.create_task(events.write("a", forever(closed)))
+    async with asyncio.timeout(PATIENCE):
+        while not await told(events):
+            await asyncio.sleep(0.01)
+    begins = asyncio.create_task(events.write("b", Closable(closed)))
+    await asyncio.sleep(0)
+    await give_up()
+    assert task.done()
+    assert begins.done()
+    assert closed == [True, True]
+    (last,) = await events.recent("a", 1)
+    assert last.event == "abandoned"
+    assert await task == ("abandoned", last.id, 2)
+    assert (await begins).reason == "abandoned"
+    await give_up()  # with nobody there
+
+
+async def test_the_application_stops_while_one_cleans_up(remembered, monkeypatch):
+    """It is not waited for without end; the channel has its end before."""
+    monkeypatch.setattr(writer, "GRACE", 0.2)
+    go_on = asyncio.Event()
+
+    async def produce():
+        try:
+            yield "x"
+            await asyncio.sleep(3600)
+        finally:
+            await go_on.wait()
+
+    task = asyncio.create_task(remembered.write("a", produce()))
+    async with asyncio.timeout(PATIENCE):
+        while not await told(remembered):
+            await asyncio.sleep(0.01)
+        await give_up()
+        assert await told(remembered) == [("token", "x"), ("abandoned", "abandoned")]
+        assert not task.done()
+        go_on.set()
+        assert (await task).reason == "abandoned"
+
+
+async def test_a_publisher_that_is_closed(redis_url):
+    """Before a publisher closes its connections, what is written through them ends; nobody else's does."""
+    closed = []
+    async with Publisher(redis_url) as other:
+        goes_on = asyncio.create_task(other.write("b", forever(closed)))
+        async with Publisher(redis_url) as events:
+            task = asyncio.create_task(events.write("a", forever(closed)))
+            async with asyncio.timeout(PATIENCE):
+                while not (await told(other, "a") and await told(other, "b")):
+                    await asyncio.sleep(0.01)
+        assert (await task).reason == "abandoned"
+        assert not goes_on.done()
+        await other.stop("b")
+        await goes_on
+        assert await told(other) == [("token", "x"), ("abandoned", "abandoned")]
+
+
+class Closable:
+    """An iterator that waits for ever, and notes that it is closed."""
+
+    def __init__(self, closed):
+        self._closed = closed
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await asyncio.sleep(3600)
+
+    async def aclose(self):
+        self._closed.append(True)
 
 
 def test_a_loop_that_ends(redis_url):

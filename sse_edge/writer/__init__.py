@@ -2,6 +2,6 @@
 
 from .ending import Endings, end_abandoned
 from .keeper import Keeper
-from .writer import PATIENCE, Pieces, Written, write
+from .writer import PATIENCE, Pieces, Written, give_up, write
 
-__all__ = ["PATIENCE", "Endings", "Keeper", "Pieces", "Written", "end_abandoned", "write"]
+__all__ = ["PATIENCE", "Endings", "Keeper", "Pieces", "Written", "end_abandoned", "give_up", "write"]

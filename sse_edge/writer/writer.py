@@ -10,6 +10,7 @@ import math
 import secrets
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 from ..backends.base import IS_FINISHED, LOST, WRITES, Backend, Outgoing, Writing
 from ..errors import BackendError, EventError, PublishError
@@ -40,7 +41,8 @@ PATIENCE = 60.0
 """Seconds that a writer waits for a backend that is away."""
 
 GRACE = 3.0
-"""Seconds that it takes at most to end a channel when the task that writes is cancelled."""
+"""Seconds that it takes at most to end a channel, or to give it back, when the task that writes is cancelled
+or the application stops."""
 
 OVER = 10.0
 """Seconds that one waits at most whose channel was taken over, for the end of it."""
@@ -71,10 +73,11 @@ class Writer:
         patience: float,
     ) -> None:
         self.writing = writing
+        self.keeper = keeper
         self.lives = 0.0
+        self.left = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._backend = backend
-        self._keeper = keeper
         self._pieces = pieces
         self._joining = joining
         self._endings = endings
@@ -84,10 +87,29 @@ class Writer:
         self._bell, self._room = asyncio.Event(), asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
-        self._is_stopped = self._is_over = False
+        self._is_stopped = self._is_over = self._is_reopened = False
+        _writing.setdefault(self._loop, WeakSet()).add(self)
 
     async def begin(self, *, reopen: bool) -> str:
-        """Have the channel for its own, or the reason why not.  Raises PublishError."""
+        """Have the channel for its own, or the reason why not: ``ABANDONED`` if it was given up before.
+
+        Raises PublishError.
+        """
+        beginning = self._loop.create_task(self._begin(reopen=reopen))
+        beginning.add_done_callback(lambda _: self._bell.set())
+        try:
+            while not beginning.done() and self._told != ABANDONED:
+                self._bell.clear()
+                await self._bell.wait()
+        except asyncio.CancelledError:
+            await self._give_back(beginning)
+            raise
+        if self._told == ABANDONED:
+            await self._give_back(beginning)
+            return ABANDONED
+        return beginning.result()
+
+    async def _begin(self, *, reopen: bool) -> str:
         refused = ""
 
         async def ask() -> None:
@@ -98,12 +120,13 @@ class Writer:
             self._output.begin(begun.after, begun.kept)
 
         async def open_again() -> None:
+            self._is_reopened = True
             await self._backend.publish([Outgoing(self.writing.channel, REOPENED)])
 
         try:
             await patiently(ask, self._patience)
             if not refused:
-                self._keeper.add(self)
+                self.keeper.add(self)
                 if reopen:
                     await patiently(open_again, self._patience)
         except BackendError as error:
@@ -121,13 +144,22 @@ class Writer:
             raise
 
     def leave(self) -> None:
-        """Be renewed no more."""
-        self._keeper.remove(self)
+        """Be renewed no more: it is over."""
+        self.keeper.remove(self)
+        _writing[self._loop].discard(self)
+        self.left.set()
 
     def tell(self, standing: str) -> None:
         """See ``Told``: no further piece is wanted."""
         if standing == LOST or (self._reading is not None and not self._reading.done() and not self._told):
             self._told = standing
+        self._stop_reading()
+        self._bell.set()
+
+    def give_up(self) -> None:
+        """End as abandoned, or do not begin."""
+        if not self._told and (self._reading is None or not self._reading.done()):
+            self._told = ABANDONED
         self._stop_reading()
         self._bell.set()
 
@@ -199,7 +231,7 @@ class Writer:
             else:
                 await self._publish()
         if self._told:
-            return STOPPED
+            return ABANDONED if self._told == ABANDONED else STOPPED
         try:
             self._error = reading.exception()
         except asyncio.CancelledError as error:  # not by anybody here
@@ -224,7 +256,7 @@ class Writer:
             await self._backend.writers().end(self.writing)
 
     async def _certain(self) -> None:
-        await self._keeper.certain(self)
+        await self.keeper.certain(self)
         if self._told == LOST:
             why = f"channel {self.writing.channel!r} is not this writer's any more"
             raise PublishError(why, may_have_happened=False, reason=IS_FINISHED)
@@ -232,7 +264,7 @@ class Writer:
     async def _over(self) -> Written:
         """How a channel ended that others have ended."""
         self._stop_reading()
-        self._keeper.remove(self)
+        self.keeper.remove(self)
         with contextlib.suppress(BackendError):
             await self._backend.writers().end(self.writing)
         reason, id = await how_it_ended(self._backend, self.writing.channel, self._patience, OVER)
@@ -242,13 +274,43 @@ class Writer:
         """The task that writes is cancelled, perhaps again and again: end the channel all the same, now."""
         self._stop_reading()
         ending = self._loop.create_task(self._end_at_once())
-        until = self._loop.time() + GRACE
-        while waiting := [task for task in (ending, reading) if not task.done()]:
+        try:
+            await self._insist(ending, reading)
+        finally:
+            ending.cancel()
+
+    async def _give_back(self, beginning: asyncio.Task[str]) -> None:
+        """Leave the channel as it was, whether it was had already or is about to be."""
+
+        async def leave() -> None:
+            # Not before: what is on its way would have the channel afterwards.
+            await asyncio.wait([beginning])
+            if self._is_reopened:
+                await self._end_at_once()
+            else:
+                with contextlib.suppress(BackendError):
+                    await self._backend.writers().end(self.writing)
+
+        leaving = self._loop.create_task(leave())
+        try:
+            await self._insist(leaving)
+        finally:
+            leaving.cancel()
+            if not beginning.cancel() and not beginning.cancelled():
+                beginning.exception()  # nobody else asks for it
+
+    async def _insist(self, *tasks: asyncio.Task[None]) -> None:
+        """Wait for them, but not for ever, however often the task that writes is cancelled meanwhile."""
+        until, cancelled = self._loop.time() + GRACE, None
+        while waiting := [task for task in tasks if not task.done()]:
             if (left := until - self._loop.time()) <= 0:
                 break
-            with contextlib.suppress(asyncio.CancelledError):
+            try:
                 await asyncio.wait(waiting, timeout=left)
-        ending.cancel()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     async def _end_at_once(self) -> None:
         try:
@@ -258,6 +320,26 @@ class Writer:
             if error.reason != IS_FINISHED:
                 channel = value(self.writing.channel)
                 logger.warning("channel %s is left to be ended by others: %s", channel, why(error))
+
+
+_writing: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[Writer]] = WeakKeyDictionary()
+
+
+async def give_up(keeper: Keeper | None = None) -> None:
+    """Have those that write on this event loop, or ``keeper``'s alone, end as abandoned; wait for ``GRACE``
+    seconds at most.
+    """
+    writers = [
+        writer
+        for writer in _writing.get(asyncio.get_running_loop(), ())
+        if keeper is None or writer.keeper is keeper
+    ]
+    for writer in writers:
+        writer.give_up()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            for writer in writers:
+                await writer.left.wait()
 
 
 async def write(
@@ -290,6 +372,8 @@ async def write(
         await _close(pieces)
     finally:
         writer.leave()
+    if refused == ABANDONED:
+        return Written(ABANDONED, "", 0)
     if refused == WRITES and join:
         return Written(*await how_it_ended(backend, channel, patience), 0)
     said = "somebody else writes to it" if refused == WRITES else "it has had its last event"
