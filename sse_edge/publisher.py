@@ -132,8 +132,13 @@ class Publisher:
 
         The last event is called ``complete``; ``failed`` where the iterator raises, which is logged and
         never sent; ``stopped`` after ``stop``; or ``abandoned``: by a process that died, within 10 seconds,
-        or where the task that awaits this is cancelled, at once.  These arguments are its data; ``failed``
-        may be a function that makes it from the exception.
+        or at once where the task that awaits this is cancelled, where this publisher is closed, or where
+        the app that ``SSEMiddleware`` wraps on this event loop is shut down by its server.  These arguments
+        are its data; ``failed`` may be a function that makes it from the exception.  Whoever else finishes
+        the channel ends this too, and ``Written.reason`` is then the name of that event.
+
+        A thread without an event loop writes in one of its own, with a publisher that was made in it:
+        ``asyncio.run(…)``.
 
         One writer has a channel at a time, over all workers.  ``join``: where there is another, close this
         iterator unused, and return how that one ended.  ``reopen``: also write to a finished channel.

@@ -250,6 +250,31 @@ async def test_open_streams_end_with_the_lifespan(edge, lifespan, asgi):
     assert b'"reason": "drain"' in await client.whole()
 
 
+async def test_writers_end_with_the_lifespan(edge, lifespan):
+    """At the shutdown what the app still writes is abandoned, after the app's own shutdown; a middleware that
+    stops while the server goes on leaves it alone."""
+    backend = MemoryBackend()
+    middleware = edge(None, backend=backend)
+    events = Publisher(backend)
+
+    async def forever():
+        yield "x"
+        await asyncio.sleep(3600)
+
+    driver = lifespan(middleware)
+    await driver.startup()
+    writes = asyncio.create_task(events.write("a", forever()))
+    async with asyncio.timeout(5):
+        while not await events.recent("a", 1):
+            await asyncio.sleep(0.01)
+    await middleware.stop()
+    assert [event.event for event in await events.recent("a", 9)] == ["token"]
+    await driver.shutdown()
+    assert writes.done()
+    assert (await writes).reason == "abandoned"
+    assert [event.event for event in await events.recent("a", 9)] == ["token", "abandoned"]
+
+
 async def test_without_lifespan(edge, asgi):
     """Where the server has no lifespan, the first request starts everything; later ones share it."""
     backend = MemoryBackend()

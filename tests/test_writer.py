@@ -443,6 +443,19 @@ async def test_the_application_stops(events):
     await give_up()  # with nobody there
 
 
+@pytest.mark.parametrize("turns", range(8))
+async def test_the_application_stops_at_any_moment(remembered, turns):
+    """Wherever one is on its way, its iterator is closed, once, and its channel is free or has an end."""
+    closed = []
+    task = asyncio.create_task(remembered.write("a", Closable(closed)))
+    for _ in range(turns + 1):
+        await asyncio.sleep(0)
+    await give_up()
+    assert (await task).reason == "abandoned"
+    assert closed == [True]
+    assert await remembered._backend.writers().standing("a") in ("", IS_FINISHED)
+
+
 async def test_the_application_stops_while_one_cleans_up(remembered, monkeypatch):
     """It is not waited for without end; the channel has its end before."""
     monkeypatch.setattr(writer, "GRACE", 0.2)
@@ -522,6 +535,19 @@ def test_a_loop_that_ends(redis_url):
             return await told(events)
 
     assert asyncio.run(look()) == [("token", "x"), ("abandoned", "abandoned")]
+
+
+async def test_without_an_event_loop(redis_url):
+    """A thread, or a task of Celery, writes in an event loop of its own, with a publisher of its own."""
+
+    async def produce():
+        async with Publisher(redis_url) as events:
+            return await events.write("a", iter("xyz"))
+
+    written = await asyncio.to_thread(lambda: asyncio.run(produce()))
+    assert written.reason == "complete"
+    async with Publisher(redis_url) as events:
+        assert await text(events) == "xyz"
 
 
 async def test_a_second_one(events):

@@ -2,6 +2,7 @@
 
 from .ending import Endings, end_abandoned
 from .keeper import Keeper
-from .writer import PATIENCE, Pieces, Written, give_up, write
+from .pieces import Pieces
+from .writer import PATIENCE, Written, give_up, write
 
 __all__ = ["PATIENCE", "Endings", "Keeper", "Pieces", "Written", "end_abandoned", "give_up", "write"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -20,12 +19,9 @@ from .ending import ABANDONED, COMPLETE, FAILED, STOPPED, Endings, how_it_ended
 from .joining import Joining
 from .keeper import Keeper
 from .output import SIZE, Output, patiently
-from .thread import Threaded
+from .pieces import Pieces, checked, close
 
 logger = logging.getLogger("sse_edge")
-
-Pieces = AsyncIterable[str | Event] | Iterable[str | Event]
-"""What a producer makes: tokens of a model, lines, states of a job."""
 
 AHEAD = 262_144
 """Bytes that wait to be published at most before the iterator is asked for the next piece."""
@@ -49,7 +45,8 @@ OVER = 10.0
 
 
 class Written(NamedTuple):
-    """How a channel's writing ended: ``reason`` is the name of its last event, and ``id`` that event's id.
+    """How a channel's writing ended: ``reason`` is the name of its last event, and ``id`` that event's id, or
+    "" where it has none: it was given up before it began, or taken over.
 
     ``events`` is how many this call published.
     """
@@ -202,7 +199,7 @@ class Writer:
                     self._room.clear()
                     await self._room.wait()
         finally:
-            await _close(self._pieces if iterator is None else iterator)
+            await close(self._pieces if iterator is None else iterator)
 
     def _on_read(self, reading: asyncio.Task[None]) -> None:
         if not reading.cancelled() and (error := reading.exception()) is not None:
@@ -217,7 +214,9 @@ class Writer:
         if self._reading is not None and not self._is_stopped:
             self._is_stopped = True
             if not self._reading.cancelling():  # by an event loop that ends
-                self._reading.cancel()
+                self._loop.call_soon(
+                    self._reading.cancel
+                )  # not before it began: that closes nothing
 
     # To the channel
 
@@ -358,18 +357,18 @@ async def write(
     channel = check_channel(channel)
     Event("", event=event)
     joining = Joining(event)
-    pieces = _checked(iterator)
+    pieces = checked(iterator)
     writing = Writing(channel, secrets.token_hex(8), endings.of(ABANDONED))
     writer = Writer(backend, keeper, writing, pieces, joining, endings, patience)
     try:
         try:
             refused = await writer.begin(reopen=reopen)
         except BaseException:
-            await _close(pieces)
+            await close(pieces)
             raise
         if not refused:
             return await writer.run()
-        await _close(pieces)
+        await close(pieces)
     finally:
         writer.leave()
     if refused == ABANDONED:
@@ -378,24 +377,3 @@ async def write(
         return Written(*await how_it_ended(backend, channel, patience), 0)
     said = "somebody else writes to it" if refused == WRITES else "it has had its last event"
     raise PublishError(f"channel {channel!r}: {said}", may_have_happened=False, reason=refused)
-
-
-def _checked(iterator: object) -> AsyncIterable[Any]:
-    """What was given, as an async iterable.  Raises EventError."""
-    if isinstance(iterator, AsyncIterable):
-        return iterator
-    if isinstance(iterator, Iterable) and not isinstance(iterator, (str, bytes, bytearray, Mapping)):
-        return Threaded(iterator)
-    raise EventError("iterator", "must be an async or a sync iterator of text and Events", iterator)
-
-
-async def _close(iterator: object) -> None:
-    """Let an async iterator clean up.  What it raises then is logged: what it made is out."""
-    end = getattr(iterator, "aclose", None) or getattr(iterator, "close", None)
-    try:
-        if callable(end):
-            done = end()
-            if inspect.isawaitable(done):
-                await done
-    except Exception:
-        logger.exception("closing an iterator failed")
