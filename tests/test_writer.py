@@ -723,6 +723,8 @@ async def test_others_get_their_turn(remembered):
         ({"iterator": 7}, "iterator"),
         ({"event": "edge-x"}, "event"),
         ({"event": "a\nb"}, "event"),
+        ({"event": "complete"}, "event"),
+        ({"event": "abandoned"}, "event"),
         ({"complete": 1}, "complete"),
         ({"failed": None}, "failed"),
         ({"failed": "\ud800"}, "failed"),
@@ -755,6 +757,49 @@ async def test_a_coroutine(remembered):
 
     with pytest.raises(EventError, match="iterator"):
         await remembered.write("a", produce())
+
+
+async def test_a_channel_is_left_though_that_fails_once(events, monkeypatch):
+    """Otherwise it would be ended as abandoned later, and by then somebody else may have reopened it."""
+    writers, failed = type(events._backend.writers()), []
+    end = writers.end
+
+    async def fails_once(self, writing):
+        if not failed:
+            failed.append(True)
+            raise BackendError("the connection was lost")
+        await end(self, writing)
+
+    monkeypatch.setattr(writers, "end", fails_once)
+    assert (await events.write("a", ["x"])).reason == "complete"
+    assert failed
+    assert await events._backend.writers().standing("a") == "finished"
+    assert (await events.write("a", ["y"], reopen=True)).reason == "complete"
+
+
+async def test_who_lost_its_channel_does_not_take_anothers_end_for_its_own(events, monkeypatch):
+    """A writer that was taken for dead, after which another has written the channel to its end."""
+    closed = []
+    task = asyncio.create_task(events.write("a", forever(closed)))
+    await until_told(events, ("token", "x"))
+    backend, writers = events._backend, events._backend.writers()
+    (writing,) = [each.writing for each in events._keepers[asyncio.get_running_loop()]._kept]
+    # As a worker does that takes it for dead; and then there is another.
+    await backend.publish([Outgoing("a", writing.last)])
+    await writers.end(writing)
+    other = Publisher(backend)
+    assert (await other.write("a", ["y"], event="other", reopen=True)).reason == "complete"
+    async with asyncio.timeout(PATIENCE):
+        written = await task
+    assert (written.reason, written.events) == ("abandoned", 1)
+    assert closed
+    assert [data for _, data in await told(events)] == ["x", "abandoned", "y", "complete"]
+
+
+async def until_told(events, piece, channel="a"):
+    async with asyncio.timeout(PATIENCE):
+        while piece not in await told(events, channel):
+            await asyncio.sleep(0.01)
 
 
 async def test_dead_writers_are_ended_once(events, monkeypatch):

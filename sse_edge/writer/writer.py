@@ -214,9 +214,7 @@ class Writer:
         if self._reading is not None and not self._is_stopped:
             self._is_stopped = True
             if not self._reading.cancelling():  # by an event loop that ends
-                self._loop.call_soon(
-                    self._reading.cancel
-                )  # not before it began: that closes nothing
+                self._loop.call_soon(self._reading.cancel)  # not before it began: that closes nothing
 
     # To the channel
 
@@ -250,9 +248,9 @@ class Writer:
             await self._output.send(bodies)
         await self._output.send([last])
         self._is_over = True
-        # Should this fail: whoever takes it for dead finds the channel finished.
+        # Not once only: who is taken for dead is ended, and by then the channel may have been reopened.
         with contextlib.suppress(BackendError):
-            await self._backend.writers().end(self.writing)
+            await patiently(lambda: self._backend.writers().end(self.writing), GRACE)
 
     async def _certain(self) -> None:
         await self.keeper.certain(self)
@@ -267,6 +265,8 @@ class Writer:
         with contextlib.suppress(BackendError):
             await self._backend.writers().end(self.writing)
         reason, id = await how_it_ended(self._backend, self.writing.channel, self._patience, OVER)
+        if self._told == LOST and reason != ABANDONED:
+            reason, id = ABANDONED, ""  # what came afterwards is another's
         return Written(reason, id, self._output.events)
 
     async def _abandon(self, reading: asyncio.Task[None]) -> None:
@@ -356,6 +356,8 @@ async def write(
     """See ``Publisher.write``."""
     channel = check_channel(channel)
     Event("", event=event)
+    if event in (COMPLETE, FAILED, STOPPED, ABANDONED):
+        raise EventError("event", "is what the last event may be called", event)
     joining = Joining(event)
     pieces = checked(iterator)
     writing = Writing(channel, secrets.token_hex(8), endings.of(ABANDONED))
