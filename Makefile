@@ -38,7 +38,7 @@ types: $(VENV)/.dev  ## mypy
 TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
 
 # Most tests wait for servers; so many wait at the same time.
-PROCESSES = -n 3 --dist loadgroup
+PROCESSES = -n 4 --dist loadgroup
 
 unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
 	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)
