@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -31,6 +32,10 @@ class Numbered(NamedTuple):
 Entry = tuple[int, int, bytes]
 """The same as logs keep it: the two numbers of its id, and its bytes.  What many streams missed is given to
 each as it is there: to make two objects of each event would be most of what a resume costs."""
+
+
+id_of = itemgetter(0, 1)
+"""An entry's id as a plain tuple, for bisect."""
 
 
 class Reset(NamedTuple):

@@ -6,12 +6,9 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from operator import itemgetter
 
 from ..event import FINISHED, REOPENED, EventId, reopens
-from .base import Entry, Numbered
-
-_ID = itemgetter(0, 1)
+from .base import Entry, Numbered, id_of
 
 
 class Log:
@@ -105,7 +102,7 @@ class Log:
         """The events with ids above ``after``, as they are kept."""
         if not self._kept or after >= self._kept[-1][:2]:
             return []
-        count = len(self._kept) - bisect_right(self._kept, after, key=_ID)
+        count = len(self._kept) - bisect_right(self._kept, after, key=id_of)
         # From the end, where they are: a log may have thousands.
         found = list(islice(reversed(self._kept), count))
         found.reverse()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 
-from ..backends.base import Replay, Subscriber
+from ..backends.base import Replay, Subscriber, id_of
 from ..event import EventId, Place, without_id
 from .backlog import Backlog
 from .rounds import Rounds
 from .stream import PIECE, Heard, Stream
-
-_ID = itemgetter(0, 1)
 
 
 class History:
@@ -66,7 +63,7 @@ def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
     if not replay.events:
         return replay._replace(upto=begin, reach={})
     known = {(each.id, without_id(each.frame)) for each in heard}
-    before = bisect_right(replay.events, begin.id, key=_ID)
+    before = bisect_right(replay.events, begin.id, key=id_of)
     # Events of several partitions say a place only up to where the slowest of all is, and may share an id; to
     # this stream those it listens to matter.  After its beginning none does: the others are ahead of it.
     placed = before

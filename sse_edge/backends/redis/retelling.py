@@ -5,18 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
-from operator import itemgetter
 
 from ...event import EventId, Place, without_id
-from ..base import Entry
+from ..base import Entry, id_of
 
 COUNT = 64
 """Answers that are kept at most: those that were asked for last."""
 
 SIZE = 8_388_608
 """Bytes that they have at most, all together: of their events, and of those that were asked about."""
-
-_ID = itemgetter(0, 1)
 
 
 class Retelling:
@@ -41,7 +38,7 @@ class Retelling:
         if not events:
             return events
         ordered = tuple(sorted(events))
-        key = ordered, bisect_right(ordered, place.id, key=_ID), place.tag
+        key = ordered, bisect_right(ordered, place.id, key=id_of), place.tag
         told = self._made.get(key)
         if told is not None:
             self._made.move_to_end(key)
