@@ -26,6 +26,12 @@ def frame(n, channel="c"):
     return place(n).line() + b"data: %s%d\n\n" % (channel.encode(), n)
 
 
+async def settle():
+    """Let the flush loop run dry."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 class ListSink:
     """Keeps what is written; ``stuck`` counts all of it as unsent, otherwise ``lag`` bytes are."""
 

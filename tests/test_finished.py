@@ -5,7 +5,7 @@ import gzip
 
 import pytest
 
-from delivery import TAG, ListSink, ScriptedBackend, at, frame, join, make_hub, place
+from delivery import TAG, ListSink, ScriptedBackend, at, frame, join, make_hub, place, settle
 from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery.history import opening
 from sse_edge.delivery.rounds import FEW
@@ -24,12 +24,6 @@ async def hub(backend):
     hub = await make_hub(backend)
     yield hub
     await hub.close()
-
-
-async def settle():
-    """Let the flush loop run dry."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def last(n, channel="c"):

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place
+from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place, settle
 from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
@@ -28,12 +28,6 @@ async def hub(backend):
     hub = await make_hub(backend)
     yield hub
     await hub.close()
-
-
-async def settle():
-    """Let the flush loop run dry."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_an_event_reaches_the_streams_of_its_channel_only(hub):

@@ -179,10 +179,9 @@ class Client:
                 self._note(Placed, id)
             return
         try:
-            if event.event == "message":
-                channel, publisher, n, attempt = json.loads(event.data)
-                self._note(Heard, id, Key(channel, publisher, n), attempt)
-            elif event.event == "edge-reset":
+            if self._heard(event, id):
+                return
+            if event.event == "edge-reset":
                 told = json.loads(event.data)
                 self._note(Reset, id, told["channel"], told["reason"])
             elif event.event == "edge-close":
@@ -193,6 +192,14 @@ class Client:
                 self._note(Odd, f"an event named {event.event}: {event.data[:200]}")
         except (ValueError, TypeError, LookupError) as error:
             self._note(Odd, f"{event}: {error}")
+
+    def _heard(self, event, id):
+        """Note an event of the application's; whether it is one."""
+        if event.event != "message":
+            return False
+        channel, publisher, n, attempt = json.loads(event.data)
+        self._note(Heard, id, Key(channel, publisher, n), attempt)
+        return True
 
 
 class Watcher(Client):
@@ -215,24 +222,9 @@ class Watcher(Client):
             self._begin_anew()
         return True
 
-    def _take(self, event, id):
-        before, self.last_id = self.last_id, id
-        if event is None:
-            if id != before:
-                self._note(Placed, id)
-            return
-        try:
-            if event.event in ("message", "token", *ENDS):
-                numbers = tuple(
-                    int(number) for number in event.data.split(";") if number.lstrip("-").isdigit()
-                )
-                self._note(Said, id, numbers, event.event if event.event in ENDS else "")
-            elif event.event == "edge-reset":
-                told = json.loads(event.data)
-                self._note(Reset, id, told["channel"], told["reason"])
-            elif event.event == "edge-close":
-                self._note(Closed, json.loads(event.data)["reason"])
-            else:
-                self._note(Odd, f"an event named {event.event}: {event.data[:200]}")
-        except (ValueError, TypeError, LookupError) as error:
-            self._note(Odd, f"{event}: {error}")
+    def _heard(self, event, id):
+        if event.event not in ("message", "token", *ENDS):
+            return False
+        given = [number for number in event.data.split(";") if number.lstrip("-").isdigit()]
+        self._note(Said, id, tuple(map(int, given)), event.event if event.event in ENDS else "")
+        return True
