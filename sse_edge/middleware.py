@@ -1,61 +1,35 @@
-"""The door: translates ASGI into questions for the gate and streams for the hub, and owns no policy."""
+"""The door: one edge's settings, life and figures, and which requests are whose; it owns no policy."""
 
 from __future__ import annotations
 
-import math
 import os
-import random
-import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
 from .admission.backoff import Backoff
 from .admission.cookies import Authenticator
-from .admission.gate import Admission, Authorize, Gate
+from .admission.gate import Authorize, Gate
 from .admission.limits import Limits
-from .admission.origin import PREFLIGHT, OriginPolicy
-from .admission.polling import Polling, is_poll, malformed
+from .admission.origin import OriginPolicy
+from .admission.polling import Polling
 from .admission.routes import ChannelMap, Routes
-from .admission.size import legible, oversized
-from .asgi import ASGIApp, Headers, Receive, Request, Scope, Send, answering, respond, route_path
+from .asgi import ASGIApp, Receive, Request, Scope, Send, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
-from .delivery import frames
-from .delivery.answer import Answer
 from .delivery.backlog import Bounds
-from .delivery.framing import unframed
-from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
-from .delivery.sink import Sink
-from .delivery.stream import Stream
-from .delivery.transport import open_sink, takes_over
-from .errors import BackendError, ConfigError
-from .event import Place
+from .delivery.transport import takes_over
+from .errors import ConfigError
 from .lifespan import Lifespan
-from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, OVER, Refusal
+from .outcome import NOT_FOUND
 from .publisher import check_one_of
 from .status import Status
+from .streams import Streams, hold, refuse
 from .worker import Worker, check_seconds
 from .writer import give_up
-
-JSON = (b"content-type", b"application/json")
-BY_ACCEPT: Headers = [(b"vary", b"Accept")]
-NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
-STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
-
-
-class Opened(NamedTuple):
-    """A stream that hears its channels, before its first byte; ``blind`` while the backend is away."""
-
-    hub: Hub
-    stream: Stream
-    cursor: Place | None
-    first: Mapping[str, int]
-    blind: bool
 
 
 class SSEMiddleware:
@@ -139,22 +113,17 @@ class SSEMiddleware:
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
         self.app = app
         self.path = path
-        self.refusals: Counter[str] = Counter()
         self._lifetime = Lifetime(keep_alive, max_duration, retry, reauthorize_every)
         self._drain_window = check_seconds("drain_window", drain_window)
-        self._polling = Polling(poll_wait)
-        self._said_as = refusals
-        self._accepts_blindly = on_backend_down == "accept"
-        self._backoff = Backoff(retry)
-        self._handover = takes_over(os.environ.get("SSE_EDGE_SINK", "auto"))
+        polling = Polling(poll_wait)
         self._bounds = Bounds(max_unsent, max_unsent_age)
-        self._routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
+        routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
-        self._routes.check_first(self._backend.depth)
+        routes.check_first(self._backend.depth)
         self._leases: Leases = self._backend.leases()
         self._gate = Gate(
             auth=auth,
-            routes=self._routes,
+            routes=routes,
             origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin),
             proxies=TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix),
             limits=limits or Limits(),
@@ -163,6 +132,17 @@ class SSEMiddleware:
             query_cursor=query_cursor,
             windows=self._backend.windows(),
         )
+        self._streams = Streams(
+            self._gate,
+            routes,
+            self._leases,
+            bounds=self._bounds,
+            backoff=Backoff(retry),
+            polling=polling,
+            said_as=refusals,
+            accepts_blindly=on_backend_down == "accept",
+            handover=takes_over(os.environ.get("SSE_EDGE_SINK", "auto")),
+        )
         self._lifespan = Lifespan(app, self.start, self._shut_down)
         self._status = None if status_path is None else Status(status_path, status_allow)
         self._worker: Worker | None = None
@@ -170,11 +150,11 @@ class SSEMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""
         kind = scope["type"]
-        if kind == "http" and self._routes.under(route_path(scope)):
-            opened = await self._answer(scope, receive, send)
+        if kind == "http" and self._streams.under(route_path(scope)):
+            opened = await self._streams.answer(await self._started(), scope, receive, send)
             if opened is not None:
                 # Out here the request, its headers and what decided about it are gone already.
-                await self._hold(*opened)
+                await hold(*opened)
         elif kind == "http" and self._status is not None and self._status.under(route_path(scope)):
             await self._started()
             await self._status.answer(Request.of(scope), send, self.figures())
@@ -183,7 +163,7 @@ class SSEMiddleware:
         elif self.app is not None:
             await self.app(scope, receive, send)
         elif kind == "http":
-            await _refuse(send, NOT_FOUND, [])
+            await refuse(send, NOT_FOUND, [])
         elif kind == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 
@@ -247,6 +227,16 @@ class SSEMiddleware:
     # What is going on
 
     @property
+    def backend(self) -> Backend:
+        """Where events come from: what a ``Publisher`` of this process, or of a test, takes."""
+        return self._backend
+
+    @property
+    def refusals(self) -> Counter[str]:
+        """How many requests were refused, by code."""
+        return self._streams.refusals
+
+    @property
     def ready(self) -> bool:
         """Whether new streams should be sent here: not draining, and events arrive."""
         worker = self._worker
@@ -289,148 +279,3 @@ class SSEMiddleware:
         check_one_of(user=user, channel=channel, session=session)
         worker = self._worker
         return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
-
-    # Requests
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Opened | None:
-        worker = await self._started()
-        request = Request.of(scope)
-        answer, closing = answering(scope, request, receive, send)
-        if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
-            await _refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
-            return None
-        if not worker.is_informed:
-            await worker.informed()
-        hub = worker.hub
-        refusal, wait = oversized(request), None
-        if refusal is not None:
-            request = legible(request)
-        else:
-            refusal, wait = malformed(request), self._polling.wait(request)
-        headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
-        verdict = refusal or await self._gate.admit(
-            request, time.time(), streams=len(hub.streams), draining=hub.draining
-        )
-        if verdict is None:
-            await respond(answer, 204, [*PREFLIGHT, *NO_STORE, *headers])
-        elif isinstance(verdict, Refusal):
-            await self._refuse(worker, request, answer, verdict, headers)
-        elif request.method == "HEAD":
-            # Not respond(): a stream has no Content-Length, so neither has its HEAD.
-            head = _head(headers, verdict, wait)
-            await answer({"type": "http.response.start", "status": 200, "headers": head})
-            await answer({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
-            opened = None
-            try:
-                opened = await self._open(worker, verdict, sink, request.path, wait)
-            finally:
-                if not isinstance(opened, Opened):
-                    self._leases.release(verdict.subjects)
-            if isinstance(opened, Opened):
-                return opened
-            await self._refuse(worker, request, answer, opened, headers)
-        return None
-
-    def _sink(self, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None) -> Sink:
-        if wait is not None:
-            return Answer(send, receive, head, self._bounds.age)
-        return open_sink(unframed(scope, send), receive, head, handover=self._handover)
-
-    async def _open(
-        self, worker: Worker, admission: Admission, sink: Sink, path: str, wait: float | None
-    ) -> Opened | Refusal:
-        hub, identity = worker.hub, admission.identity
-        now = time.time()
-        refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
-        if refusal is not None:
-            return refusal.of(identity.user)
-        remaining = None if identity.expires is None else identity.expires - now
-        stream = hub.new_stream(
-            admission.channels,
-            sink,
-            remaining,
-            identity.user,
-            identity.session,
-            admission.address,
-            path,
-            compress=admission.compress and wait is None,
-            wait=wait,
-            cursor=admission.cursor,
-        )
-        # Only who would never come back is let in without events.
-        accepts_blindly = self._accepts_blindly and wait is None
-        blind = accepts_blindly and not hub.subscriber.connected
-        try:
-            if not blind and not await hub.subscribe(stream, admission.cursor):
-                return OVER.of(identity.user)
-        except BackendError as error:
-            if not accepts_blindly:
-                return BACKEND_DOWN.of(identity.user, str(error))
-            blind = True  # it was not known yet that the backend is away
-        if blind:
-            hub.adopt(stream)
-        worker.watch(stream, admission)
-        return Opened(hub, stream, admission.cursor, admission.first, blind)
-
-    async def _hold(
-        self, hub: Hub, stream: Stream, cursor: Place | None, first: Mapping[str, int], blind: bool
-    ) -> None:
-        """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
-        try:
-            # The first bytes do not wait for history, so that no proxy holds the headers back.
-            await stream.begin_response(hub.greeting())
-            if blind:
-                hub.catch_up_later(stream, cursor, first)
-            else:
-                await hub.catch_up(stream, cursor, first)
-            await stream.sink.run()
-        except BaseException:
-            hub.close_stream(stream, ERROR)
-            stream.sink.abort()
-            raise
-
-    async def _refuse(
-        self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
-    ) -> None:
-        self.refusals[refusal.code] += 1
-        worker.refusals.tell(request.method, request.path, refusal, self._gate.address(request))
-        if refusal.retry_after is None:
-            await _refuse(send, refusal, headers)
-            return
-        wait = self._backoff.wait(self._gate.key(request, refusal), time.monotonic(), random.random())
-        accepts = any("text/event-stream" in accept.lower() for accept in request.all(b"accept"))
-        streams = self._said_as == "stream" or (self._said_as == "auto" and accepts)
-        if request.method == "GET" and streams and not is_poll(request):
-            body = frames.refused(refusal, max(1, round(wait * 1000)))
-            await respond(send, 200, [*STREAM_HEADERS, *headers], body)
-        else:
-            await _refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
-
-
-def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:
-    """The head of a stream, or of the answer to a poll."""
-    if wait is not None:
-        return [JSON, *NO_STORE, *headers]
-    return [*STREAM_HEADERS, *headers, *_coding(admission)]
-
-
-def _coding(admission: Admission) -> Headers:
-    """What a stream's head says of how it is coded."""
-    if not admission.varies:
-        return []
-    vary = (b"vary", b"accept-encoding")
-    return [vary, (b"content-encoding", b"gzip")] if admission.compress else [vary]
-
-
-async def _refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
-    if refusal.status == OVER.status:  # which has no body
-        await respond(send, refusal.status, [*NO_STORE, *headers])
-        return
-    head: Headers = [JSON, *NO_STORE, *headers]
-    if refusal.retry_after is not None:
-        head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
-    if refusal.status == METHOD.status:
-        head.append((b"allow", b"GET, HEAD, OPTIONS"))
-    await respond(send, refusal.status, head, refusal.body())

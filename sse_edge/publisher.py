@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from .backends import open_backend
 from .backends.base import CONTROL, Backend, Outgoing
+from .composer import UNSET, composed, composed_many
 from .errors import EventError
 from .event import REOPENED, Event, check_channel, finishing
 from .stored import StoredEvent, stored
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
 _MOST = 2_147_483_647  # more than any history has
-_UNSET: Any = object()
 
 
 class Publisher:
@@ -32,10 +32,10 @@ class Publisher:
     async def publish(
         self,
         channel: str,
-        data: str | Event = _UNSET,
+        data: str | Event = UNSET,
         *,
         event: str | None = None,
-        json: object = _UNSET,
+        json: object = UNSET,
         dedupe_key: str | None = None,
     ) -> str:
         """Publish one event and return its id.
@@ -51,7 +51,7 @@ class Publisher:
 
         Raises EventError for bad input and PublishError when the backend does not confirm.
         """
-        return (await self._backend.publish([_outgoing(channel, data, event, json, dedupe_key)]))[0]
+        return (await self._backend.publish([composed(channel, data, event, json, dedupe_key)]))[0]
 
     async def publish_many(
         self,
@@ -69,15 +69,15 @@ class Publisher:
         ``published`` are the ids of the first events that are out, and ``may_have_happened`` is about the
         others.
         """
-        return await self._backend.publish(_outgoing_many(events, dedupe_keys))
+        return await self._backend.publish(composed_many(events, dedupe_keys))
 
     async def finish(
         self,
         channel: str,
-        data: str | Event = _UNSET,
+        data: str | Event = UNSET,
         *,
         event: str | None = None,
-        json: object = _UNSET,
+        json: object = UNSET,
         dedupe_key: str | None = None,
     ) -> str:
         """Publish the channel's last event, given as to ``publish``, and return its id.
@@ -88,7 +88,7 @@ class Publisher:
 
         Raises like ``publish``, and EventError where no history is kept.
         """
-        outgoing = _outgoing(channel, data, event, json, dedupe_key)
+        outgoing = composed(channel, data, event, json, dedupe_key)
         return (await self._backend.publish([outgoing._replace(body=finishing(outgoing.body))]))[0]
 
     async def reopen(self, channel: str) -> None:
@@ -251,10 +251,10 @@ class SyncPublisher:
     def publish(
         self,
         channel: str,
-        data: str | Event = _UNSET,
+        data: str | Event = UNSET,
         *,
         event: str | None = None,
-        json: object = _UNSET,
+        json: object = UNSET,
         dedupe_key: str | None = None,
     ) -> str:
         """See ``Publisher.publish``."""
@@ -274,10 +274,10 @@ class SyncPublisher:
     def finish(
         self,
         channel: str,
-        data: str | Event = _UNSET,
+        data: str | Event = UNSET,
         *,
         event: str | None = None,
-        json: object = _UNSET,
+        json: object = UNSET,
         dedupe_key: str | None = None,
     ) -> str:
         """See ``Publisher.finish``."""
@@ -334,61 +334,3 @@ def check_one_of(**given: str | None) -> tuple[str, str]:
     if not isinstance(value, str) or not value:
         raise EventError(name, "must be a non-empty string", value)
     return name, value
-
-
-def _outgoing(
-    channel: str,
-    data: str | Event,
-    event: str | None = None,
-    json: object = _UNSET,
-    dedupe_key: str | None = None,
-) -> Outgoing:
-    channel = check_channel(channel)
-    if isinstance(data, Event):
-        if event is not None or json is not _UNSET:
-            raise EventError("data", "an Event has its own name and data", data)
-        if data.id is not None:
-            raise EventError("id", "is given by the backend", data.id)
-        made = data
-    elif json is not _UNSET:
-        if data is not _UNSET:
-            raise EventError("data", "give either data or json, and only one of them", data)
-        made = Event(json=json, event=event)
-    elif data is _UNSET:
-        raise EventError("data", "give either data or json, and only one of them", None)
-    else:
-        made = Event(data, event=event)
-    return Outgoing(channel, made.encode(), _checked_key("dedupe_key", dedupe_key))
-
-
-def _outgoing_many(events: object, dedupe_keys: object) -> list[Outgoing]:
-    if not isinstance(events, Iterable) or isinstance(events, (str, bytes, Mapping)):
-        raise EventError("events", "must be (channel, data) pairs", events)
-    pairs = list(events)
-    if dedupe_keys is None:
-        dedupe_keys = [None] * len(pairs)
-    if not isinstance(dedupe_keys, Sequence) or isinstance(dedupe_keys, (str, bytes)):
-        raise EventError("dedupe_keys", "must be a list with a key or None for each event", dedupe_keys)
-    if len(dedupe_keys) != len(pairs):
-        why = f"are {len(dedupe_keys)} for {len(pairs)} events: one for each, or None where it has none"
-        raise EventError("dedupe_keys", why, dedupe_keys)
-    keys = [_checked_key("dedupe_keys", key) for key in dedupe_keys]
-    outgoing = []
-    for pair, key in zip(pairs, keys, strict=True):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise EventError("events", "must be (channel, data) pairs", pair)
-        channel, data = pair
-        outgoing.append(_outgoing(channel, data, dedupe_key=key))
-    return outgoing
-
-
-def _checked_key(field: str, key: object) -> str | None:
-    if key is None:
-        return None
-    if not isinstance(key, str) or not 0 < len(key) <= 256 or any(c < " " or c == "\x7f" for c in key):
-        raise EventError(field, "must be text of 1 to 256 characters, none of them a control character", key)
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", key) from error
-    return key

@@ -11,10 +11,24 @@ import sse_edge
 ROOT = Path(sse_edge.__path__[0])
 
 LAYERS = [
-    {"event", "outcome", "errors", "asgi", "identity", "pattern", "redaction", "logline", "stored"},
+    {
+        "event",
+        "outcome",
+        "errors",
+        "asgi",
+        "identity",
+        "pattern",
+        "redaction",
+        "logline",
+        "stored",
+        "jsontext",
+    },
     {"admission", "delivery", "backends"},
     {
         "middleware",
+        "streams",
+        "publishing",
+        "composer",
         "worker",
         "lifespan",
         "publisher",
@@ -23,11 +37,12 @@ LAYERS = [
         "drain",
         "status",
         "cookies",
+        "tokens",
         "htmx",
         "__init__",
         "__main__",
     },
-    {"cli", "demo", "doctor", "tune"},
+    {"cli", "demo", "doctor", "testing", "tune"},
 ]
 """The first part of a module's name below sse_edge, from the bottom up."""
 
@@ -36,7 +51,8 @@ WINGS = LAYERS[1]
 ONLY_IN = {
     "redis": ("backends.redis",),
     "limits": ("admission.limits", "backends.redis.windows"),
-    "itsdangerous": ("admission.cookies",),
+    "itsdangerous": ("admission.cookies", "admission.sessions"),
+    "jwt": ("admission.bearer",),
     "h11": ("doctor.wire",),
 }
 """Third-party packages, and the modules or packages that may import each."""
@@ -237,7 +253,7 @@ def test_an_import_that_is_allowed(name, source):
         ("admission.gate", "import limits", "only admission.limits and backends.redis.windows may"),
         ("backends.redis.client", "import limits", "only admission.limits and backends.redis.windows may"),
         ("middleware", "from limits import parse", "only admission.limits and backends.redis.windows may"),
-        ("middleware", "import itsdangerous", "only admission.cookies may"),
+        ("middleware", "import itsdangerous", "only admission.cookies and admission.sessions may"),
         ("middleware", "from .helpers import thing", "no layer"),
         ("helpers", "", "no layer"),
     ],

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import sse_edge.middleware
+import sse_edge.streams
 from delivery import ListSink, ScriptedBackend, join, make_hub
 from servers.sse import Decoder, get
 from sse_edge import (
@@ -269,8 +269,8 @@ def clock(monkeypatch):
     """The clock and the chance that the middleware waits by; chance gives the mean."""
     clock = SimpleNamespace(now=1000.0)
     stopped = SimpleNamespace(time=time.time, monotonic=lambda: clock.now)
-    monkeypatch.setattr(sse_edge.middleware, "time", stopped)
-    monkeypatch.setattr(sse_edge.middleware, "random", SimpleNamespace(random=lambda: 0.5))
+    monkeypatch.setattr(sse_edge.streams, "time", stopped)
+    monkeypatch.setattr(sse_edge.streams, "random", SimpleNamespace(random=lambda: 0.5))
     return clock
 
 

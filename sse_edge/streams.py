@@ -1,0 +1,226 @@
+"""Answering a request for a stream: what the gate says of it, in ASGI messages, or a stream of the hub."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from .admission.backoff import Backoff
+from .admission.gate import Admission, Gate
+from .admission.origin import PREFLIGHT
+from .admission.polling import Polling, is_poll, malformed
+from .admission.routes import Routes
+from .admission.size import legible, oversized
+from .asgi import Headers, Receive, Request, Scope, Send, answering, respond
+from .backends.base import Leases
+from .delivery import frames
+from .delivery.answer import Answer
+from .delivery.backlog import Bounds
+from .delivery.framing import unframed
+from .delivery.hub import Hub
+from .delivery.sink import Sink
+from .delivery.stream import Stream
+from .delivery.transport import open_sink
+from .errors import BackendError
+from .event import Place
+from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, OVER, Refusal
+from .worker import Worker
+
+JSON = (b"content-type", b"application/json")
+BY_ACCEPT: Headers = [(b"vary", b"Accept")]
+NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
+STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
+
+
+class Opened(NamedTuple):
+    """A stream that hears its channels, before its first byte; ``blind`` while the backend is away."""
+
+    hub: Hub
+    stream: Stream
+    cursor: Place | None
+    first: Mapping[str, int]
+    blind: bool
+
+
+class Streams:
+    """What is under the edge's path: asks the gate, and opens what it lets in on a worker's hub.
+
+    ``said_as`` is how a 429 or 503 is said; ``accepts_blindly`` whether streams begin while the backend is
+    away; ``handover`` whether connections may be taken over from the server.  ``refusals`` counts, by code.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        routes: Routes,
+        leases: Leases,
+        *,
+        bounds: Bounds,
+        backoff: Backoff,
+        polling: Polling,
+        said_as: Literal["auto", "status", "stream"],
+        accepts_blindly: bool,
+        handover: bool,
+    ) -> None:
+        self.refusals: Counter[str] = Counter()
+        self._gate = gate
+        self._routes = routes
+        self._leases = leases
+        self._bounds = bounds
+        self._backoff = backoff
+        self._polling = polling
+        self._said_as = said_as
+        self._accepts_blindly = accepts_blindly
+        self._handover = handover
+
+    def under(self, path: str) -> bool:
+        """Whether a path is answered here."""
+        return self._routes.under(path)
+
+    async def answer(self, worker: Worker, scope: Scope, receive: Receive, send: Send) -> Opened | None:
+        """Refuse, or open a stream on ``worker``: then it is to be held."""
+        request = Request.of(scope)
+        answer, closing = answering(scope, request, receive, send)
+        if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
+            await refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
+            return None
+        if not worker.is_informed:
+            await worker.informed()
+        hub = worker.hub
+        refusal, wait = oversized(request), None
+        if refusal is not None:
+            request = legible(request)
+        else:
+            refusal, wait = malformed(request), self._polling.wait(request)
+        headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
+        verdict = refusal or await self._gate.admit(
+            request, time.time(), streams=len(hub.streams), draining=hub.draining
+        )
+        if verdict is None:
+            await respond(answer, 204, [*PREFLIGHT, *NO_STORE, *headers])
+        elif isinstance(verdict, Refusal):
+            await self._refuse(worker, request, answer, verdict, headers)
+        elif request.method == "HEAD":
+            # Not respond(): a stream has no Content-Length, so neither has its HEAD.
+            head = _head(headers, verdict, wait)
+            await answer({"type": "http.response.start", "status": 200, "headers": head})
+            await answer({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
+            opened = None
+            try:
+                opened = await self._open(worker, verdict, sink, request.path, wait)
+            finally:
+                if not isinstance(opened, Opened):
+                    self._leases.release(verdict.subjects)
+            if isinstance(opened, Opened):
+                return opened
+            await self._refuse(worker, request, answer, opened, headers)
+        return None
+
+    def _sink(self, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None) -> Sink:
+        if wait is not None:
+            return Answer(send, receive, head, self._bounds.age)
+        return open_sink(unframed(scope, send), receive, head, handover=self._handover)
+
+    async def _open(
+        self, worker: Worker, admission: Admission, sink: Sink, path: str, wait: float | None
+    ) -> Opened | Refusal:
+        hub, identity = worker.hub, admission.identity
+        now = time.time()
+        refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
+        if refusal is not None:
+            return refusal.of(identity.user)
+        remaining = None if identity.expires is None else identity.expires - now
+        stream = hub.new_stream(
+            admission.channels,
+            sink,
+            remaining,
+            identity.user,
+            identity.session,
+            admission.address,
+            path,
+            compress=admission.compress and wait is None,
+            wait=wait,
+            cursor=admission.cursor,
+        )
+        # Only who would never come back is let in without events.
+        accepts_blindly = self._accepts_blindly and wait is None
+        blind = accepts_blindly and not hub.subscriber.connected
+        try:
+            if not blind and not await hub.subscribe(stream, admission.cursor):
+                return OVER.of(identity.user)
+        except BackendError as error:
+            if not accepts_blindly:
+                return BACKEND_DOWN.of(identity.user, str(error))
+            blind = True  # it was not known yet that the backend is away
+        if blind:
+            hub.adopt(stream)
+        worker.watch(stream, admission)
+        return Opened(hub, stream, admission.cursor, admission.first, blind)
+
+    async def _refuse(
+        self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
+    ) -> None:
+        self.refusals[refusal.code] += 1
+        worker.refusals.tell(request.method, request.path, refusal, self._gate.address(request))
+        if refusal.retry_after is None:
+            await refuse(send, refusal, headers)
+            return
+        wait = self._backoff.wait(self._gate.key(request, refusal), time.monotonic(), random.random())
+        accepts = any("text/event-stream" in accept.lower() for accept in request.all(b"accept"))
+        streams = self._said_as == "stream" or (self._said_as == "auto" and accepts)
+        if request.method == "GET" and streams and not is_poll(request):
+            body = frames.refused(refusal, max(1, round(wait * 1000)))
+            await respond(send, 200, [*STREAM_HEADERS, *headers], body)
+        else:
+            await refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
+
+
+async def hold(hub: Hub, stream: Stream, cursor: Place | None, first: Mapping[str, int], blind: bool) -> None:
+    """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
+    try:
+        # The first bytes do not wait for history, so that no proxy holds the headers back.
+        await stream.begin_response(hub.greeting())
+        if blind:
+            hub.catch_up_later(stream, cursor, first)
+        else:
+            await hub.catch_up(stream, cursor, first)
+        await stream.sink.run()
+    except BaseException:
+        hub.close_stream(stream, ERROR)
+        stream.sink.abort()
+        raise
+
+
+def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:
+    """The head of a stream, or of the answer to a poll."""
+    if wait is not None:
+        return [JSON, *NO_STORE, *headers]
+    return [*STREAM_HEADERS, *headers, *_coding(admission)]
+
+
+def _coding(admission: Admission) -> Headers:
+    """What a stream's head says of how it is coded."""
+    if not admission.varies:
+        return []
+    vary = (b"vary", b"accept-encoding")
+    return [vary, (b"content-encoding", b"gzip")] if admission.compress else [vary]
+
+
+async def refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
+    """Say a refusal as a status."""
+    if refusal.status == OVER.status:  # which has no body
+        await respond(send, refusal.status, [*NO_STORE, *headers])
+        return
+    head: Headers = [JSON, *NO_STORE, *headers]
+    if refusal.retry_after is not None:
+        head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
+    if refusal.status == METHOD.status:
+        head.append((b"allow", b"GET, HEAD, OPTIONS"))
+    await respond(send, refusal.status, head, refusal.body())
