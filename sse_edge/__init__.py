@@ -1,5 +1,6 @@
 """Server-Sent Events for any ASGI app: who may listen, what they hear, and nothing lost unnoticed."""
 
+from .admission.authenticator import AnyOf
 from .admission.channel import Channel
 from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
@@ -18,6 +19,7 @@ from .writer import Written
 
 __all__ = [
     "Anonymous",
+    "AnyOf",
     "BackendError",
     "Channel",
     "ConfigError",

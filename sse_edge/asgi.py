@@ -52,10 +52,10 @@ class Request:
 
     @classmethod
     def of(cls, scope: Scope) -> Request:
-        """Read an ASGI ``http`` scope."""
+        """Read an ASGI ``http`` scope, or a ``websocket`` one: its handshake is a GET (RFC 6455, 4.1)."""
         client, server = scope.get("client"), scope.get("server")
         return cls(
-            method=scope["method"],
+            method=scope.get("method", "GET"),
             path=route_path(scope),
             headers=tuple(scope["headers"]),
             query_string=scope.get("query_string", b""),

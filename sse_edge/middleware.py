@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
+from .admission.authenticator import Authenticator, checked
 from .admission.backoff import Backoff
-from .admission.cookies import Authenticator
 from .admission.gate import Authorize, Gate
 from .admission.limits import Limits
 from .admission.origin import OriginPolicy
@@ -37,8 +37,8 @@ class SSEMiddleware:
 
     ``app``: any ASGI 3 app, or None to stand alone.
     ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
-    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, or any object with ``identify(request, now)``, and
-    ``max_age``, seconds, where its sessions end: revocations last that long.
+    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, ``AnyOf(…)``, or any other ``Authenticator``; revocations
+    last for the ``max_age`` seconds that it says its sessions live.
     ``channels``: path template → channel template(s), or a callable taking the Request; see README.
     ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
     channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
@@ -97,8 +97,8 @@ class SSEMiddleware:
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
-        if auth is None or isinstance(auth, type) or not hasattr(auth, "identify"):
-            raise ConfigError("auth", "must be SignedCookie(…), Anonymous() or have an identify method", auth)
+        checked(auth)
+        assert auth is not None
         if channels is None:
             raise ConfigError("channels", "must map paths to channels", channels)
         if limits is not None and not isinstance(limits, Limits):

@@ -635,16 +635,55 @@ async def test_other_authenticators(result, expected, caplog):
 
 
 class Slow(Badge):
-    """An authenticator that would wait."""
+    """An authenticator that waits."""
 
     async def identify(self, request, now):
-        return self.result
+        await asyncio.sleep(0)
+        return super().identify(request, now)
 
 
-def test_an_authenticator_never_waits():
-    """An async identify is refused at construction: what it returns is nobody."""
-    with pytest.raises(ConfigError, match=r"^auth: identify must not be async"):
-        make(auth=Slow(Identity("u")))
+class Threaded(Badge):
+    """An authenticator that asks a database."""
+
+    blocking = True
+
+    def identify(self, request, now):
+        self.thread = threading.current_thread()
+        return super().identify(request, now)
+
+
+@pytest.mark.parametrize("kind", [Slow, Threaded])
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (Identity("u"), None),
+        (None, "unauthenticated"),
+        (Identity("u", expires=NOW), "unauthenticated"),
+        (RuntimeError("boom"), "backend-down"),
+        (True, "backend-down"),
+    ],
+)
+async def test_authenticators_that_wait(kind, result, expected):
+    """An identify that is async, or blocking, is waited for, off the event loop, and judged as any other."""
+    books, auth = Books(), kind(result)
+    verdict = await admit(make(books, auth=auth), asking("/events/me"))
+    assert getattr(verdict, "code", None) == expected
+    assert len(books.asked) == (expected is None)
+    if kind is Threaded:
+        assert auth.thread is not threading.main_thread()
+
+
+async def test_an_authenticator_that_hangs(monkeypatch):
+    """Who waits for it for too long is told to come back, and holds nothing."""
+
+    class Hanging(Badge):
+        async def identify(self, request, now):
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("sse_edge.admission.callback.ANSWER", 0.01)
+    books = Books()
+    assert (await admit(make(books, auth=Hanging(None)), asking())).code == "backend-down"
+    assert books.asked == []
 
 
 @pytest.mark.parametrize(

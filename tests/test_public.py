@@ -6,6 +6,7 @@ import sse_edge
 
 PUBLIC = [
     "Anonymous",
+    "AnyOf",
     "BackendError",
     "Channel",
     "ConfigError",

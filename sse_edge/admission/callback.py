@@ -17,25 +17,27 @@ ANSWER = 30.0
 """Seconds for a function to answer: who waits for it holds a connection, and looks as if it were let in."""
 
 
-def callback(field: str, function: object) -> Callback:
+def callback(field: str, function: object, *, threaded: bool = True) -> Callback:
     """An async function that calls ``function`` and returns what it says.
 
     A sync function runs in asgiref's one sync thread, where Django's ORM and other code that is tied
-    to its thread may be used; it costs about 100 µs, and calls wait for each other.  Raises
-    ConfigError for what cannot be called.
+    to its thread may be used; it costs about 100 µs, and calls wait for each other.  Where it is not to be
+    ``threaded`` it is called as it is.  Raises ConfigError for what cannot be called.
 
     The async function raises what ``function`` raises, TimeoutError if it has not answered after ANSWER
     seconds, and RuntimeError for a cancellation that came from inside it.
     """
     if not callable(function):
         raise ConfigError(field, "must be callable", function)
-    is_async = iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
-    asked = function if is_async else sync_to_async(_without_stop(function), thread_sensitive=True)
+    threaded = threaded and not is_async(function)
+    asked = sync_to_async(_without_stop(function), thread_sensitive=True) if threaded else function
 
     async def ask(*args: object) -> object:
         try:
             async with asyncio.timeout(ANSWER):
-                answer = await asked(*args)
+                answer = asked(*args)
+                if inspect.isawaitable(answer):
+                    answer = await answer
                 return await answer if inspect.isawaitable(answer) else answer
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -44,6 +46,11 @@ def callback(field: str, function: object) -> Callback:
             raise RuntimeError("something in it was cancelled") from error
 
     return ask
+
+
+def is_async(function: object) -> bool:
+    """Whether calling it gives a coroutine."""
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
 def takes_values(field: str, function: Callable[..., Any]) -> bool:

@@ -12,7 +12,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_encode, int_to_bytes
@@ -20,11 +20,12 @@ from itsdangerous.encoding import base64_encode, int_to_bytes
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from ..pattern import WHY_ESCAPE, well_formed
+from .authenticator import Scoped, quick
 from .secret import Secret, checked
 from .settings import matching, strings
 
 if TYPE_CHECKING:
-    from ..asgi import Request
+    from ..asgi import Headers, Request
 
 _SALT = "sse_edge.session:"  # and the cookie's name
 _SIGNATURE = 43  # characters of SHA-256 in base64
@@ -46,18 +47,7 @@ _PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
 
 
-class Authenticator(Protocol):
-    """Says who a request comes from."""
-
-    @property
-    def anonymous(self) -> bool:
-        """True when its identities have no user."""
-
-    def identify(self, request: Request, now: float) -> Identity | None:
-        """Who asks, at Unix time ``now``; None if nothing valid proves it.  Never waits."""
-
-
-class Anonymous:
+class Anonymous(Scoped):
     """Lets everybody in, as nobody in particular, to read channels that match ``channels``."""
 
     anonymous = True
@@ -70,12 +60,17 @@ class Anonymous:
                 raise ConfigError("channels", WHY_ESCAPE, pattern)
         self._identity = Identity(None, tuple(channels))
 
+    @quick
     def identify(self, request: Request, now: float) -> Identity | None:
         """The same identity for everyone."""
         return self._identity
 
+    def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
+        """Nothing has to be said to be nobody in particular."""
+        return []
 
-class SignedCookie:
+
+class SignedCookie(Scoped):
     """Sessions that sse_edge signs itself, by HMAC-SHA-256.
 
     ``secret`` is one secret, or a list from oldest to newest; ``weak_secret=True`` lets one pass that others
@@ -129,6 +124,7 @@ class SignedCookie:
         """A session's life in seconds, at most."""
         return self._max_age
 
+    @quick
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the newest valid cookie of this name was issued for."""
         newest: tuple[int, str] | None = None
@@ -173,6 +169,10 @@ class SignedCookie:
         """The whole Set-Cookie header for what ``issue`` makes."""
         value = self.issue(user, channels, session=session, now=now)
         return f"{self._name}={value}; Max-Age={math.ceil(self._max_age)}; {self._attributes}"
+
+    def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
+        """The headers of a request that signs ``user`` in, for tests."""
+        return [(b"cookie", f"{self._name}={self.issue(user, channels)}".encode())]
 
     def clear_cookie(self) -> str:
         """The Set-Cookie header that makes a browser forget the cookie."""

@@ -9,12 +9,11 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from inspect import iscoroutinefunction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
-from ..errors import BackendError, ConfigError
+from ..errors import BackendError
 from ..event import NOWHERE, Place
 from ..identity import Identity
 from ..logline import value
@@ -33,8 +32,8 @@ from ..outcome import (
     WORKER_FULL,
     Refusal,
 )
+from .authenticator import checked, is_quick, lets_anyone, valid
 from .callback import callback, takes_values
-from .cookies import Anonymous, SignedCookie
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from ..asgi import Headers, Request
     from ..backends.base import Leases
     from .address import TrustedProxies
-    from .cookies import Authenticator
+    from .authenticator import Authenticator
     from .limits import Limits
     from .origin import OriginPolicy, Page
     from .routes import Match, Routes
@@ -113,9 +112,8 @@ class Gate:
         query_cursor: bool = False,
         windows: Any = None,
     ) -> None:
-        if iscoroutinefunction(auth.identify):
-            raise ConfigError("auth", "identify must not be async, because nobody waits for it", auth)
         self._auth = auth
+        self._ask_auth = checked(auth)
         self._routes = routes
         self._origin = origin
         self._proxies = proxies
@@ -125,12 +123,11 @@ class Gate:
         self._tells_values = authorize is not None and takes_values("authorize", authorize)
         self._query_cursor = query_cursor
         # Where a cookie is needed a rebound page has none: the user's are another host's.
-        self._refuses_rebound = getattr(auth, "anonymous", False) and origin.any_host
+        self._refuses_rebound = lets_anyone(auth) and origin.any_host
         self.revocations = Revocations()
         self.session_life = session_life(auth)
         self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows, leases)
-        # What others made may take its time, and is asked only of those who do not come too fast.
-        self._is_quick = type(auth) in (Anonymous, SignedCookie)
+        self._is_quick = is_quick(auth)
 
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
@@ -251,15 +248,16 @@ class Gate:
         except ValueError:  # another server's or an older release's: that it is unknown is said in the stream
             return NOWHERE
 
-    def _identify(self, request: Request, now: float) -> Identity | Refusal:
+    async def _identify(self, request: Request, now: float) -> Identity | Refusal:
         try:
-            identity = self._auth.identify(request, now)
-            if identity is not None and not isinstance(identity, Identity):
-                raise TypeError(f"identify must return an Identity or None, not {type(identity).__name__}")
+            quick = self._is_quick
+            identity = valid(
+                self._auth.identify(request, now) if quick else await self._ask_auth(request, now), now
+            )
         except Exception:  # an authenticator of the application's own
             log.exception("auth failed to identify a request for %s", value(request.path))
             return BACKEND_DOWN.because("could not decide who this is")
-        if identity is None or (identity.expires is not None and identity.expires <= now):
+        if identity is None:
             return UNAUTHENTICATED
         if self.revocations.covers(identity.session, now):
             return REVOKED_SESSION.of(identity.user)
@@ -270,7 +268,7 @@ class Gate:
         cursor = self._cursor(request)
         if isinstance(cursor, Refusal):
             return cursor
-        identity = self._identify(request, now)
+        identity = await self._identify(request, now)
         if isinstance(identity, Refusal):
             return identity
         resolved = await self._routes.resolve(match, request, identity)

@@ -1,0 +1,158 @@
+"""Who says who a request comes from, and how it is asked."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
+
+from ..asgi import Headers, Request, Scope
+from ..errors import ConfigError
+from ..identity import Identity
+from .callback import Callback, callback, is_async
+
+Answer = Identity | None
+"""Who asks; None if nothing valid proves it."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Authenticator(Protocol):
+    """Says who a request comes from.
+
+    ``identify`` answers at once, may be async, or runs in a thread where the object says ``blocking = True``,
+    as one that asks a database must.  An object may also have ``anonymous``, True when its identities have
+    no user; ``max_age``, the seconds that a session of it lives; and ``headers_for(user, channels)``, the
+    headers of a request that it takes for that user's, with which tests sign in.
+    """
+
+    def identify(self, request: Request, now: float, /) -> Answer | Awaitable[Answer]:
+        """Who asks, at Unix time ``now``; None if nothing valid proves it."""
+
+
+class Scoped:
+    """Adds the way in for the application's own views."""
+
+    def identify_scope(self, scope: Scope) -> Any:
+        """Who makes the request, or opens the WebSocket, of an ASGI scope: an Identity or None, now.
+
+        For views that have to know it as the streams do.  Awaitable where ``identify`` is.  A session that
+        was revoked is still known here until it has expired: what it may do in a view is the view's to say.
+        """
+        return cast("Authenticator", self).identify(Request.of(scope), time.time())
+
+
+class AnyOf(Scoped):
+    """Several authenticators, asked in order: the first that knows who it is has said it.
+
+    A session that has expired is nobody's, and the next one is asked.  Raises ConfigError.
+    """
+
+    def __init__(self, *authenticators: Authenticator) -> None:
+        if not authenticators:
+            raise ConfigError("auth", "AnyOf needs one authenticator at least", authenticators)
+        self.each = authenticators
+        self._asks = [checked(one) for one in authenticators]
+        self._waits = any(map(_waits, authenticators))
+
+    @property
+    def anonymous(self) -> bool:
+        """True when none of its identities has a user."""
+        return all(getattr(one, "anonymous", False) for one in self.each)
+
+    @property
+    def max_age(self) -> float | None:
+        """How long a session of any of them lives at most, in seconds; None if one of them does not say."""
+        ages: list[float | None] = [getattr(one, "max_age", None) for one in self.each]
+        known = [age for age in ages if age is not None]
+        return max(known) if len(known) == len(ages) else None
+
+    def identify(self, request: Request, now: float) -> Any:
+        """What the first says that knows; awaitable if any of them is, or takes a thread."""
+        if self._waits:
+            return self._identify(request, now)
+        for one in self.each:
+            identity = valid(one.identify(request, now), now)
+            if identity is not None:
+                return identity
+        return None
+
+    async def _identify(self, request: Request, now: float) -> Answer:
+        for ask in self._asks:
+            identity = valid(await ask(request, now), now)
+            if identity is not None:
+                return identity
+        return None
+
+    def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
+        """Those of the first that can sign ``user`` in.  Raises ConfigError where none can."""
+        for one in self.each:
+            headers_for = getattr(one, "headers_for", None)
+            if headers_for is not None and not getattr(one, "anonymous", False):
+                return cast("Headers", headers_for(user, channels))
+        raise ConfigError("auth", "none of these can sign a user in", self.each)
+
+
+def quick(identify: F) -> F:
+    """Mark an ``identify`` that answers within microseconds, so that it may be asked before anything else.
+
+    What others made may take its time, and is asked only of those who do not come too fast.
+    """
+    identify.quick = True  # type: ignore[attr-defined]
+    return identify
+
+
+def is_quick(auth: object) -> bool:
+    """Whether ``auth`` answers within microseconds; one that another was made of only if it says so again."""
+    if isinstance(auth, AnyOf):
+        return all(map(is_quick, auth.each))
+    return getattr(getattr(auth, "identify", None), "quick", False) and not _waits(auth)
+
+
+def lets_anyone(auth: object) -> bool:
+    """Whether ``auth`` lets in who proves nothing."""
+    if isinstance(auth, AnyOf):
+        return any(map(lets_anyone, auth.each))
+    return bool(getattr(auth, "anonymous", False))
+
+
+def checked(auth: object) -> Callback:
+    """What asks ``auth``, however it answers; see ``callback``.
+
+    Raises ConfigError for what can identify nobody: no ``identify``, a class where an object is meant, other
+    arguments, a flag that is none.
+    """
+    identify = getattr(auth, "identify", None)
+    if auth is None or isinstance(auth, type) or not callable(identify):
+        raise ConfigError("auth", "must be SignedCookie(…), Anonymous() or have an identify method", auth)
+    try:
+        inspect.signature(identify).bind(None, 0.0)
+    except TypeError as error:
+        raise ConfigError("auth", "identify must take (request, now)", auth) from error
+    except ValueError:  # a builtin that does not tell
+        pass
+    for flag in ("anonymous", "blocking"):
+        if not isinstance(getattr(auth, flag, False), bool):
+            raise ConfigError(f"auth.{flag}", "must be True or False", getattr(auth, flag))
+    if getattr(auth, "blocking", False) and is_async(identify):
+        raise ConfigError("auth.blocking", "is for an identify that is not async", auth)
+    return callback("auth", identify, threaded=getattr(auth, "blocking", False))
+
+
+def valid(identity: object, now: float) -> Answer:
+    """What an authenticator answered, if it is somebody whose session has not expired.
+
+    Raises TypeError for what is no answer.
+    """
+    if identity is None:
+        return None
+    if not isinstance(identity, Identity):
+        raise TypeError(f"identify must return an Identity or None, not {type(identity).__name__}")
+    return None if identity.expires is not None and identity.expires <= now else identity
+
+
+def _waits(auth: object) -> bool:
+    if isinstance(auth, AnyOf):
+        return any(map(_waits, auth.each))
+    return bool(getattr(auth, "blocking", False)) or is_async(getattr(auth, "identify", None))
