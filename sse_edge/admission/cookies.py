@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import hmac
-import json
 import math
 import re
-import string
 import time
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from itsdangerous import BadData, URLSafeSerializer
-from itsdangerous.encoding import base64_encode, int_to_bytes
+from itsdangerous import BadData
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from ..pattern import WHY_ESCAPE, well_formed
 from .authenticator import Scoped, quick
-from .secret import Secret, checked
+from .seal import Seal
+from .secret import Secret
 from .settings import matching, strings
 
 if TYPE_CHECKING:
     from ..asgi import Headers, Request
 
 _SALT = "sse_edge.session:"  # and the cookie's name
-_SIGNATURE = 43  # characters of SHA-256 in base64
-_STAMP = 11  # characters of a time at most
-_SHORTEST = 17  # characters of what is signed, at least: none is as short
-_LETTERS = (string.ascii_letters + string.digits + "-_").encode()  # base64url's
-_MAX_INPUT = 4096  # bytes of a cookie that are worth verifying, and before anything is unpacked
 _MAX_OUTPUT = 3800  # browsers drop cookies above 4096 bytes, name and attributes included
 _MAX_KNOWN = 4096  # verified cookies that are remembered, about 1 KB each
-_URL = bytes.maketrans(b"+/", b"-_")  # RFC 4648: base64's letters in base64url
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-_read = json.JSONDecoder().raw_decode  # without the whitespace that may surround a document
 _CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
 _LONGEST_TEXT = 256
 _TEXT = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{_LONGEST_TEXT}}}")
@@ -112,11 +100,7 @@ class SignedCookie(Scoped):
             raise ConfigError("name", 'browsers take a __Host- cookie only with path "/" and no domain', name)
         scope = f"Path={path}" + (f"; Domain={domain}" if domain else "")
         self._attributes = f"{scope}; HttpOnly{'; Secure' if secure else ''}; SameSite={samesite}"
-        salt = f"{_SALT}{name}".encode()
-        keys = [hmac.digest(key, salt, "sha256") for key in checked(secret, weak=weak_secret)]
-        # The newest first.  A copy of what has its key already signs in two thirds of the time.
-        self._keys = [hmac.new(key, digestmod="sha256") for key in reversed(keys)]
-        self._payload = URLSafeSerializer(b"")  # the form of the content; it signs nothing
+        self._seal = Seal(secret, f"{_SALT}{name}".encode(), weak_secret=weak_secret)
         self._known = lru_cache(maxsize=_MAX_KNOWN)(self._verify)
 
     @property
@@ -157,8 +141,7 @@ class SignedCookie(Scoped):
         issued = int(time.time() if now is None else now)
         end = math.ceil(issued + self._max_age)
         payload = [_text("user", user), _text("session", session), patterns, end]
-        signed = b".".join((self._payload.dump_payload(payload), base64_encode(int_to_bytes(issued))))
-        value = b".".join((signed, _signature(self._keys[0], signed))).decode()
+        value = self._seal.sign(payload, issued)
         if len(value) > _MAX_OUTPUT:
             raise FieldError("channels", f"would make a cookie of more than {_MAX_OUTPUT} bytes", len(value))
         return value
@@ -183,27 +166,9 @@ class SignedCookie(Scoped):
 
         True for ever, so that it is remembered: a session opens a stream with each of its pages.  What
         is no valid cookie pushes nothing out, because exceptions are not remembered, and a valid one has
-        one spelling: signatures are compared as they were written.
+        one spelling.
         """
-        if len(value) > _MAX_INPUT or not value.isascii():
-            raise BadData("no cookie of ours")
-        signed, _, signature = value.encode().rpartition(b".")
-        content, _, stamp = signed.rpartition(b".")
-        spelled = b"%s%s%s" % (content.removeprefix(b"."), stamp, signature)
-        if (
-            len(signature) != _SIGNATURE
-            or not 1 <= len(stamp) <= _STAMP
-            or len(content) < _SHORTEST
-            or spelled.translate(None, _LETTERS)
-        ):
-            raise BadData("no cookie of ours")
-        for key in self._keys:
-            if hmac.compare_digest(_signature(key, signed), signature):
-                break
-        else:
-            raise BadData("not signed by us")
-        issued = int.from_bytes(_decoded(stamp), "big")
-        said = self._content(content)
+        issued, said = self._seal.read(value)
         try:
             user, session, patterns, signed_end = said
         except (TypeError, ValueError):
@@ -215,30 +180,6 @@ class SignedCookie(Scoped):
             raise BadData("not a session")
         end = min(signed_end, issued + self._max_age)
         return issued, end, Identity(user, tuple(patterns), session, end)
-
-    def _content(self, content: bytes) -> Any:
-        # What is not compressed is read here: by itsdangerous it takes three times as long.
-        if content.startswith(b"."):
-            return self._payload.load_payload(content)
-        try:
-            text = _decoded(content).decode()
-            said, end = _read(text)
-        except (ValueError, RecursionError) as error:
-            raise BadData("not a session") from error
-        if end != len(text):
-            raise BadData("not a session")
-        return said
-
-
-def _decoded(text: bytes) -> bytes:
-    """What base64url without its padding stands for; too much of that does no harm."""
-    return a2b_base64(text.translate(_STANDARD) + b"==")
-
-
-def _signature(key: hmac.HMAC, signed: bytes) -> bytes:
-    copy = key.copy()
-    copy.update(signed)
-    return b2a_base64(copy.digest(), newline=False).translate(_URL)[:_SIGNATURE]
 
 
 def _is_text(value: object) -> bool:
