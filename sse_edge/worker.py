@@ -24,6 +24,7 @@ from .errors import BackendError, ConfigError
 from .logline import sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
+from .server import Server, find
 from .writer import end_abandoned
 
 logger = logging.getLogger("sse_edge")
@@ -41,6 +42,15 @@ EVERY = 3600.0
 
 SOME = 2000
 """Revoked sessions that are learned before other tasks get a turn."""
+
+SERVER = 0.2
+"""Seconds between looks whether the server stops."""
+
+LOOKS = 5
+"""Times that the server is looked for: hypercorn cannot be known before the start-up is over."""
+
+SHARE = 2 / 3
+"""Of the time that the server waits, for the drain; the rest is for clients to take their last bytes."""
 
 INFORMED = 1.0
 """Seconds that the first requests wait at most for the revoked sessions."""
@@ -74,6 +84,7 @@ class Worker:
         self._gate = gate
         self._leases = leases
         self._drain_window = drain_window
+        self._server: Server | None = None
         self._signals = SignalChain(self.loop, self._on_signal)
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
@@ -89,13 +100,14 @@ class Worker:
 
     async def start(self) -> None:
         """Begin to listen; does not wait for the backend to be there."""
-        self._signals.install()
+        self._meet(find())
         self._failures.begin()
         await self._leases.start()
         await self.hub.start()
         self._spawn(self._hear_orders())
         self._spawn(self._stay_informed())
         self._spawn(self._end_abandoned())
+        self._spawn(self._await_stop())
 
     async def stop(self) -> None:
         """End every stream and let go of everything."""
@@ -249,17 +261,44 @@ class Worker:
 
     # The worker's own end
 
+    def _meet(self, server: Server | None) -> None:
+        """Know who runs us, or that this is not known, and hear of signals."""
+        self._server = server
+        self._signals.remove()
+        cuts, stop = (server.cuts, server.stop) if server is not None else (False, None)
+        self._signals = SignalChain(self.loop, self._on_signal, holds=cuts, otherwise=stop)
+        self._signals.install()
+
+    async def _await_stop(self) -> None:
+        """Look again and again whether the server stops: some tell nobody."""
+        for _ in range(LOOKS):
+            if self._server is not None:
+                break
+            await asyncio.sleep(SERVER)
+            if (server := find()) is not None:
+                self._meet(server)
+        if self._server is None or (stops := self._server.stops) is None:
+            return
+        while not stops():  # noqa: ASYNC110
+            await asyncio.sleep(SERVER)
+        self._on_stopping()
+
     def _on_signal(self) -> None:
         if self.hub.draining:
             self.hub.hurry()
         else:
-            self._spawn(self.hub.drain(self._drain_window))
+            self._spawn(self._drain())
 
     def _on_stopping(self) -> None:
         # At a signal the drain is under way already.  Otherwise nobody else would end what is waited for.
         if not self.hub.draining:
             self.hub.draining = True
-            self._spawn(self.hub.drain(self._drain_window))
+            self._spawn(self._drain())
+
+    async def _drain(self) -> None:
+        grace = self._server.grace if self._server is not None else None
+        await self.hub.drain(self._drain_window if grace is None else min(self._drain_window, grace * SHARE))
+        self._signals.release()
 
     def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = self.loop.create_task(work)

@@ -35,6 +35,7 @@ LAYERS = [
         "writer",
         "refusals",
         "drain",
+        "server",
         "status",
         "cookies",
         "tokens",

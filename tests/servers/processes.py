@@ -333,4 +333,8 @@ def _options(server, port, unix, workers):
     if server == "granian":
         listen = ["--uds", unix] if unix else ["--host", "127.0.0.1", "--port", port]
         return ["--interface", "asgi", *listen, "--workers", workers]
+    if server == "gunicorn":  # which worker is an option of its own
+        return ["--bind", f"unix:{unix}" if unix else f"127.0.0.1:{port}", "--workers", workers]
+    if server == "daphne" and workers == 1:
+        return ["-u", unix] if unix else ["-b", "127.0.0.1", "-p", port]
     raise ValueError(f"no such server: {server}")

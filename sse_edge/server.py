@@ -1,0 +1,153 @@
+"""The server that runs us, as far as it lets itself be seen: that it stops, and how long it waits then.
+
+ASGI says nothing of a server's end before all responses are over, and servers wait for streams: one that
+stops without a signal, as after so many requests, would wait for as long as they last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from types import FrameType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Server:
+    """What is known of it."""
+
+    name: str
+    """With its version."""
+
+    stops: Callable[[], bool] | None = None
+    """Whether it takes no more connections, and waits for those that are open."""
+
+    grace: float | None = None
+    """Seconds for which it waits; None: for ever, as far as is known."""
+
+    cuts: bool = False
+    """Whether at a signal it ends open responses at once: they have to be over before it hears of it."""
+
+    stop: Callable[[], None] | None = None
+    """Makes it stop, where it has no handler for signals, and one would kill it."""
+
+    most: int | None = None
+    """Connections that it has at most: more it refuses by itself."""
+
+
+def find() -> Server | None:
+    """The server of the event loop that runs, looked for in what the loop's tasks are doing."""
+    seen = [server for task in asyncio.all_tasks() if (server := _server(task.get_coro())) is not None]
+    if seen:
+        return reduce(_beside, seen)
+    loop = asyncio.get_running_loop()
+    if getattr(sys.modules.get("daphne.server"), "twisted_loop", None) is loop:
+        return Server(f"daphne {_version('daphne')}", cuts=True)
+    return None
+
+
+def _server(coroutine: Any) -> Server | None:
+    seen = [server for frame in _frames(coroutine) if (server := _known(frame)) is not None]
+    return reduce(_inside, seen) if seen else None
+
+
+def _frames(coroutine: Any) -> Iterator[FrameType]:
+    """Of a coroutine, of what it awaits, and so on."""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None:
+            yield frame
+        coroutine = getattr(coroutine, "cr_await", None)
+
+
+def _known(frame: FrameType) -> Server | None:
+    module, function = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+    make = _KNOWN.get((module, function))
+    if make is None:
+        return None
+    try:
+        return make(frame.f_locals)
+    except (AttributeError, KeyError):  # a release that is different inside
+        return None
+
+
+def _uvicorn(seen: dict[str, Any]) -> Server:
+    server = seen["self"]
+    version = _version("uvicorn")
+
+    def stops() -> bool:
+        # After so many requests nothing says so, but the listeners are closed.
+        listeners = getattr(server, "servers", ())
+        return server.should_exit or not all(each.is_serving() for each in listeners)
+
+    return Server(
+        f"uvicorn {version}",
+        stops,
+        grace=server.config.timeout_graceful_shutdown,
+        cuts=version.startswith(("0.43.", "0.44.")),  # these say that every client has left
+        most=server.config.limit_concurrency,
+    )
+
+
+def _gunicorn(seen: dict[str, Any]) -> Server:
+    worker = seen["self"]
+    return Server(f"gunicorn {_version('gunicorn')}", lambda: not worker.alive, worker.cfg.graceful_timeout)
+
+
+def _uvicorn_in_gunicorn(seen: dict[str, Any]) -> Server:
+    # While it waits, it gives no sign of life either.
+    cfg = seen["self"].cfg
+    grace = min(cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout)
+    return Server(f"gunicorn {_version('gunicorn')}", grace=grace)
+
+
+def _hypercorn(seen: dict[str, Any]) -> Server:
+    context, config = seen["context"], seen["config"]
+    loop = asyncio.get_running_loop()
+    tasks = set()
+
+    def stop() -> None:
+        tasks.add(loop.create_task(context.terminate.set()))
+
+    name = f"hypercorn {_version('hypercorn')}"
+    return Server(name, context.terminated.is_set, config.graceful_timeout, stop=stop)
+
+
+_KNOWN: dict[tuple[str, str], Callable[[dict[str, Any]], Server]] = {
+    ("uvicorn.server", "_serve"): _uvicorn,
+    ("uvicorn_worker._workers", "_serve"): _uvicorn_in_gunicorn,
+    ("uvicorn.workers", "_serve"): _uvicorn_in_gunicorn,
+    ("gunicorn.workers.gasgi", "_serve"): _gunicorn,
+    ("hypercorn.asyncio.run", "worker_serve"): _hypercorn,
+}
+"""What makes a server of the local names in a function of a module."""
+
+
+def _inside(one: Server, other: Server) -> Server:
+    """A server that another runs."""
+    graces = [each.grace for each in (one, other) if each.grace is not None]
+    return Server(
+        f"{one.name} with {other.name}",
+        other.stops,
+        min(graces, default=None),
+        one.cuts or other.cuts,
+        most=other.most,
+    )
+
+
+def _beside(one: Server, other: Server) -> Server:
+    """Two on the same event loop: there is one left until both stop."""
+    stops = [each.stops for each in (one, other) if each.stops is not None]
+    return Server(f"{one.name} and {other.name}", lambda: all(stopping() for stopping in stops))
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - slow, and asked once
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,95 @@
+"""Servers that stop by themselves, as they do after so many requests: streams are drained all the same."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from apps.edge import AUTH
+from servers.sse import get
+
+COOKIES = {"session": AUTH.issue("u42")}
+UVICORN_WORKER = ["-k", "uvicorn_worker.UvicornWorker"]
+PURE = ["--http", "h11", "--loop", "asyncio"]
+
+
+async def told(clients):
+    """All of them hear that they are drained, and their responses end."""
+    for client in clients:
+        goodbye = await client.until(lambda event: event.event == "edge-close")
+        assert goodbye.data == '{"reason": "drain"}'
+        assert await client.ended()
+
+
+async def pid(process):
+    """Of the worker that answers, once there is one."""
+    while True:
+        try:
+            return json.loads((await get(f"{process.url}/figures")).body)["pid"]
+        except (OSError, AssertionError, EOFError):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "app", "sink"),
+    [
+        ("uvicorn", [], "apps.edge:edge", "task"),
+        ("uvicorn", [], "apps.around:both_wrapped", "auto"),
+        ("uvicorn", ["--limit-max-requests-jitter", "1", *PURE], "apps.around:send_wrapped", "auto"),
+        ("gunicorn", UVICORN_WORKER, "apps.around:both_wrapped", "auto"),
+        ("gunicorn", ["-k", "asgi"], "apps.around:both_wrapped", "auto"),
+        ("hypercorn", [], "apps.around:both_wrapped", "auto"),
+    ],
+)
+async def test_after_so_many_requests(serve_app, connect, server, options, app, sink):
+    """However its streams are written, a worker drains them when it has had as many requests as it may; it
+    ends, or another is in its place."""
+    limit = "--limit-max-requests" if server == "uvicorn" else "--max-requests"
+    process = serve_app(app, server=server, options=[limit, "12", *options], env={"SSE_EDGE_SINK": sink})
+    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(4)]
+    before = await pid(process)
+    for _ in range(12):
+        await pid(process)
+    await told(clients)
+    if server == "uvicorn":
+        await process.exited(5)
+    else:
+        async with asyncio.timeout(10):
+            while await pid(process) == before:
+                await asyncio.sleep(0.05)
+    assert "Traceback" not in process.log
+
+
+async def test_granian_replaces_its_workers(serve_app, connect):
+    """As at the end of their lifetime, which is a minute at least: granian stops them with a signal."""
+    process = serve_app("apps.edge:edge", server="granian")
+    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(4)]
+    before = await pid(process)
+    process.signal(signal.SIGHUP)
+    await told(clients)
+    async with asyncio.timeout(10):
+        while await pid(process) == before:
+            await asyncio.sleep(0.05)
+    assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize("sink", ["auto", "task"])
+@pytest.mark.parametrize("stopped_by", ["a signal", "requests"])
+async def test_a_server_that_waits_for_less_than_the_drain_takes(serve_app, connect, sink, stopped_by):
+    """All are told within the time that uvicorn waits, on both sinks."""
+    options = ["--timeout-graceful-shutdown", "1", "--limit-max-requests", "3"]
+    process = serve_app("apps.edge:edge", options=options, env={"SSE_EDGE_SINK": sink})
+    clients = await asyncio.gather(
+        *(connect(f"{process.url}/events/me", cookies=COOKIES, timeout=30) for _ in range(250))
+    )
+    if stopped_by == "a signal":
+        process.signal(signal.SIGTERM)
+    else:
+        for _ in range(3):
+            await pid(process)
+    await told(clients)  # at 100 a second that would take longer
+    await process.exited(10)
+    assert process.log.count("ended: drain after") == 250
+    assert "Traceback" not in process.log
+    assert "timeout graceful shutdown exceeded" not in process.log
