@@ -34,8 +34,8 @@ class Server:
     stop: Callable[[], None] | None = None
     """Makes it stop, where it has no handler for signals, and one would kill it."""
 
-    most: int | None = None
-    """Connections that it has at most: more it refuses by itself."""
+    warnings: tuple[str, ...] = ()
+    """What its operator should know, a sentence each."""
 
 
 def find() -> Server | None:
@@ -76,7 +76,20 @@ def _known(frame: FrameType) -> Server | None:
 
 def _uvicorn(seen: dict[str, Any]) -> Server:
     server = seen["self"]
-    version = _version("uvicorn")
+    version, most = _version("uvicorn"), server.config.limit_concurrency
+    cuts = version.startswith(("0.43.", "0.44."))
+    warnings = []
+    if cuts:
+        warnings.append(
+            f"uvicorn {version} says when it stops that every client has left: with --limit-max-requests "
+            "streams are cut; 0.45 and later do not"
+        )
+    if most is not None:
+        warnings.append(
+            f"uvicorn's --limit-concurrency {most} counts open streams, and answers what comes after them, "
+            "pages too, with a 503 of its own, after which an EventSource never asks again; "
+            "Limits(per_worker=…) does not do that"
+        )
 
     def stops() -> bool:
         # After so many requests nothing says so, but the listeners are closed.
@@ -87,8 +100,8 @@ def _uvicorn(seen: dict[str, Any]) -> Server:
         f"uvicorn {version}",
         stops,
         grace=server.config.timeout_graceful_shutdown,
-        cuts=version.startswith(("0.43.", "0.44.")),  # these say that every client has left
-        most=server.config.limit_concurrency,
+        cuts=cuts,
+        warnings=tuple(warnings),
     )
 
 
@@ -134,14 +147,18 @@ def _inside(one: Server, other: Server) -> Server:
         other.stops,
         min(graces, default=None),
         one.cuts or other.cuts,
-        most=other.most,
+        warnings=(*one.warnings, *other.warnings),
     )
 
 
 def _beside(one: Server, other: Server) -> Server:
     """Two on the same event loop: there is one left until both stop."""
     stops = [each.stops for each in (one, other) if each.stops is not None]
-    return Server(f"{one.name} and {other.name}", lambda: all(stopping() for stopping in stops))
+    return Server(
+        f"{one.name} and {other.name}",
+        lambda: all(stopping() for stopping in stops),
+        warnings=(*one.warnings, *other.warnings),
+    )
 
 
 def _version(package: str) -> str:

@@ -46,8 +46,8 @@ SOME = 2000
 SERVER = 0.2
 """Seconds between looks whether the server stops."""
 
-LOOKS = 5
-"""Times that the server is looked for: hypercorn cannot be known before the start-up is over."""
+LOOKS = (0.02, 0.2, 1.0)
+"""Seconds after which a server is looked for that was not seen: hypercorn is not, while it starts."""
 
 SHARE = 2 / 3
 """Of the time that the server waits, for the drain; the rest is for clients to take their last bytes."""
@@ -268,13 +268,15 @@ class Worker:
         cuts, stop = (server.cuts, server.stop) if server is not None else (False, None)
         self._signals = SignalChain(self.loop, self._on_signal, holds=cuts, otherwise=stop)
         self._signals.install()
+        for warning in () if server is None else server.warnings:
+            logger.warning("%s", warning)
 
     async def _await_stop(self) -> None:
         """Look again and again whether the server stops: some tell nobody."""
-        for _ in range(LOOKS):
+        for wait in LOOKS:
             if self._server is not None:
                 break
-            await asyncio.sleep(SERVER)
+            await asyncio.sleep(wait)
             if (server := find()) is not None:
                 self._meet(server)
         if self._server is None or (stops := self._server.stops) is None:

@@ -99,6 +99,48 @@ async def test_default_action(handlers):
     assert current() == (signal.SIG_DFL, signal.SIG_IGN)
 
 
+async def test_held(handlers):
+    """A server that would cut streams hears of the signal when they are over, and once."""
+    heard = asyncio.Event()
+    chain = SignalChain(asyncio.get_running_loop(), heard.set, holds=True)
+    chain.install()
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.wait_for(heard.wait(), 5)
+    assert handlers == []
+    chain.release()
+    chain.release()
+    chain.remove()
+    assert handlers == [("server", signal.SIGTERM)]
+
+
+async def test_held_no_longer(handlers):
+    """It hears of a second signal at once, and of one that is held when the edge is stopped."""
+    chain = SignalChain(asyncio.get_running_loop(), lambda: None, holds=True)
+    chain.install()
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGINT)
+    assert handlers == [("server", signal.SIGINT)]
+    signal.raise_signal(signal.SIGTERM)
+    assert handlers == [("server", signal.SIGINT)]
+    chain.remove()
+    assert handlers == [("server", signal.SIGINT), ("server", signal.SIGTERM)]
+
+
+async def test_a_server_without_handlers(handlers):
+    """Where the signal would kill a server that can be made to stop, it is; an ignored one stays ignored."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    chain = SignalChain(
+        asyncio.get_running_loop(), lambda: None, otherwise=lambda: handlers.append("stopped")
+    )
+    chain.install()
+    assert current()[1] == signal.SIG_IGN
+    signal.raise_signal(signal.SIGTERM)
+    assert handlers == ["stopped"]
+    chain.remove()
+    assert current() == (signal.SIG_DFL, signal.SIG_IGN)
+
+
 async def test_other_thread(handlers):
     """In another thread, where Python allows no handlers, nothing is installed and nothing raises."""
     loop = asyncio.get_running_loop()
@@ -133,6 +175,9 @@ SERVERS = [
     pytest.param({"server": "uvicorn", "options": ["--lifespan", "off"]}, id="no lifespan"),
     pytest.param({"server": "uvicorn", "workers": 3}, id="3 workers"),
     pytest.param({"server": "granian"}, id="granian"),
+    pytest.param({"server": "hypercorn"}, id="hypercorn"),
+    pytest.param({"server": "hypercorn", "workers": 2}, id="hypercorn, 2 workers"),
+    pytest.param({"server": "daphne"}, id="daphne"),
 ]
 
 
@@ -307,6 +352,8 @@ fetch("/figures").then(answer => answer.text()).then(done, () => done('{"streams
         ({"server": "uvicorn"}, -signal.SIGTERM),
         ({"server": "uvicorn", "workers": 3}, 0),
         ({"server": "granian"}, 0),
+        ({"server": "hypercorn"}, 0),
+        ({"server": "daphne"}, 0),
     ],
 )
 async def test_exit_codes(serve_app, connect, server, code):

@@ -74,6 +74,22 @@ async def test_granian_replaces_its_workers(serve_app, connect):
     assert "Traceback" not in process.log
 
 
+@pytest.mark.parametrize(
+    ("server", "options", "lines"),
+    [
+        ("uvicorn", ["--limit-concurrency", "5"], 1),
+        ("uvicorn", ["--limit-concurrency", "5", "--lifespan", "off"], 1),
+        ("uvicorn", [], 0),
+    ],
+)
+async def test_a_limit_that_strands_pages(serve_app, connect, server, options, lines):
+    """What uvicorn answers above --limit-concurrency ends an EventSource for good: one line says so."""
+    process = serve_app("apps.edge:edge", server=server, options=options)
+    for _ in range(2):
+        await connect(f"{process.url}/events/me", cookies=COOKIES)
+    assert process.log.count("--limit-concurrency 5 counts open streams") == lines
+
+
 @pytest.mark.parametrize("sink", ["auto", "task"])
 @pytest.mark.parametrize("stopped_by", ["a signal", "requests"])
 async def test_a_server_that_waits_for_less_than_the_drain_takes(serve_app, connect, sink, stopped_by):
