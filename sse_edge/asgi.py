@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 if TYPE_CHECKING:
     from .identity import Identity
@@ -16,7 +16,9 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+"""Of three arguments that each framework has types of its own for: dictionaries, mappings, typed ones."""
+
 Headers = list[tuple[bytes, bytes]]
 
 CLOSE = (b"connection", b"close")
@@ -51,12 +53,15 @@ class Request:
     _once: dict[bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, scope: Scope) -> Request:
-        """Read an ASGI ``http`` scope, or a ``websocket`` one: its handshake is a GET (RFC 6455, 4.1)."""
+    def of(cls, scope: Scope, path: str | None = None) -> Request:
+        """Read an ASGI ``http`` scope, or a ``websocket`` one: its handshake is a GET (RFC 6455, 4.1).
+
+        ``path``, where that is another one than ``route_path`` says.
+        """
         client, server = scope.get("client"), scope.get("server")
         return cls(
             method=scope.get("method", "GET"),
-            path=route_path(scope),
+            path=route_path(scope) if path is None else path,
             headers=tuple(scope["headers"]),
             query_string=scope.get("query_string", b""),
             scheme=scope.get("scheme", "http"),
@@ -122,6 +127,23 @@ def route_path(scope: Scope) -> str:
     if root and (path == root or path.startswith(root + "/")):
         return path[len(root) :] or "/"
     return path
+
+
+def mounted_path(scope: Scope, own: str) -> str:
+    """The path of a request to what is mounted in another app, and has the path ``own`` by itself: below the
+    mount point, and where that ends with ``own``, as it is outside.
+
+    Litestar takes the mount point off ``path`` without telling ``root_path`` so, and puts a slash behind what
+    is left.  Which of it was sent, ``raw_path`` knows.
+    """
+    whole: str = scope["path"]
+    below = route_path(scope)
+    if below.endswith("/") and (raw := scope.get("raw_path")):
+        whole = unquote(raw.partition(b"?")[0].decode("latin-1"))
+        if not whole.endswith("/"):
+            below = "/" + below[:-1].removeprefix("/")
+    outside = own.rstrip("/") + below
+    return outside if whole.endswith(outside) else below
 
 
 async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:

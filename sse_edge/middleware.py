@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,7 +17,7 @@ from .admission.limits import Limits
 from .admission.origin import OriginPolicy
 from .admission.polling import Polling
 from .admission.routes import ChannelMap, Routes
-from .asgi import ASGIApp, Receive, Request, Scope, Send, route_path
+from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery.backlog import Bounds
@@ -35,7 +36,8 @@ from .writer import give_up
 class SSEMiddleware:
     """Wraps an ASGI app and answers everything under ``path`` with event streams.
 
-    ``app``: any ASGI 3 app, or None to stand alone.
+    ``app``: any ASGI 3 app, or None to stand alone, or mounted in one: at ``path`` (or where it does not
+    matter, with the path ``/``), so that paths are the same as outside.
     ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
     ``auth``: ``SignedCookie(…)``, ``Anonymous()``, ``AnyOf(…)``, or any other ``Authenticator``; revocations
     last for the ``max_age`` seconds that it says its sessions live.
@@ -113,6 +115,8 @@ class SSEMiddleware:
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
         self.app = app
         self.path = path
+        # What wraps nothing may be mounted in another app, also at just this path.
+        self._path_of = route_path if app is not None else partial(mounted_path, own=path)
         self._lifetime = Lifetime(keep_alive, max_duration, retry, reauthorize_every)
         self._drain_window = check_seconds("drain_window", drain_window)
         polling = Polling(poll_wait)
@@ -150,14 +154,15 @@ class SSEMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""
         kind = scope["type"]
-        if kind == "http" and self._streams.under(route_path(scope)):
-            opened = await self._streams.answer(await self._started(), scope, receive, send)
+        path = self._path_of(scope) if kind == "http" else ""
+        if kind == "http" and self._streams.under(path):
+            opened = await self._streams.answer(await self._started(), path, scope, receive, send)
             if opened is not None:
                 # Out here the request, its headers and what decided about it are gone already.
                 await hold(*opened)
-        elif kind == "http" and self._status is not None and self._status.under(route_path(scope)):
+        elif kind == "http" and self._status is not None and self._status.under(path):
             await self._started()
-            await self._status.answer(Request.of(scope), send, self.figures())
+            await self._status.answer(Request.of(scope, path), send, self.figures())
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif self.app is not None:

@@ -82,9 +82,11 @@ class Streams:
         """Whether a path is answered here."""
         return self._routes.under(path)
 
-    async def answer(self, worker: Worker, scope: Scope, receive: Receive, send: Send) -> Opened | None:
+    async def answer(
+        self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send
+    ) -> Opened | None:
         """Refuse, or open a stream on ``worker``: then it is to be held."""
-        request = Request.of(scope)
+        request = Request.of(scope, path)
         answer, closing = answering(scope, request, receive, send)
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
             await refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from sse_edge import Anonymous, SSEMiddleware, asgi
-from sse_edge.asgi import Request, lingering, reading_on, respond, route_path
+from sse_edge.asgi import Request, lingering, mounted_path, reading_on, respond, route_path
 
 
 def scope(**changes):
@@ -52,6 +52,43 @@ def test_request_of_a_bare_scope():
 def test_route_path(root, path, expected):
     """The path is taken below the mount point, whether or not the server left the prefix on."""
     assert route_path(scope(root_path=root, path=path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "root", "path", "raw", "expected"),
+    [
+        # Starlette and FastAPI: below a mount point, which is in both, or which the server left off
+        ("/events", "/events", "/events/me", None, "/events/me"),
+        ("/events", "/api/events", "/api/events/me", b"/api/events/me", "/events/me"),
+        ("/events", "/proxy/events", "/events/me", b"/events/me", "/events/me"),
+        ("/events", "/api", "/api/events/me", None, "/events/me"),
+        ("/events", "", "/events/me", None, "/events/me"),
+        ("/events", "/events", "/events/me/", b"/events/me/", "/events/me/"),
+        ("/events", "/events", "/events/", b"/events/", "/events/"),
+        ("/events", "/events", "/events/events", b"/events/events", "/events/events"),
+        ("/events", "/live", "/live/me", b"/live/me", "/me"),
+        ("/events", "/my-events", "/my-events/me", b"/my-events/me", "/me"),
+        ("/", "/events", "/events/me", b"/events/me", "/me"),
+        # Litestar: the mount point is gone, and a slash is there that nobody sent
+        ("/events", "", "/me/", b"/events/me", "/events/me"),
+        ("/events", "", "/me/", b"/api/events/me", "/events/me"),
+        ("/events", "", "/a b/", b"/events/a%20b", "/events/a b"),
+        ("/events", "", "/\xfc/", b"/events/%C3%BC", "/events/\xfc"),
+        ("/events", "/proxy", "/me/", b"/proxy/events/me", "/events/me"),
+        ("/events", "", "/me/", b"/live/me", "/me"),
+        ("/events", "", "/me/", b"/live/events/other/me", "/me"),
+        ("/events", "", "events/me/", b"/events/me", "/events/me"),
+        ("/", "", "/me/", b"/events/me", "/me"),
+        # ... and one that somebody sent
+        ("/events", "", "/me/", b"/events/me/", "/events/me/"),
+        ("/events", "", "/me/", b"/events/me%2F", "/events/me/"),
+        ("/events", "", "/", b"/events", "/"),
+        ("/events", "", "/me/", None, "/me/"),
+    ],
+)
+def test_mounted_path(own, root, path, raw, expected):
+    """What is mounted at its own path has the paths that it has outside; elsewhere they are below."""
+    assert mounted_path(scope(root_path=root, path=path, raw_path=raw), own) == expected
 
 
 def test_repeated_headers_are_kept():

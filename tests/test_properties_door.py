@@ -12,6 +12,9 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from litestar import Litestar
+from litestar import asgi as litestar_asgi
+from litestar.types import Receive, Scope, Send
 
 from hostile import CHANNEL, HEADER, JSON, LINE, RETRY, TEXT, latin, lines, looking_at
 from servers.asgi import ASGIClient
@@ -69,12 +72,15 @@ class Door:
     def close(self):
         self.run(self.edge.stop())
 
-    def visit(self, path="/events/me", *, say=lambda: None, **options):
-        """Ask, let ``say`` publish to the open stream, and hear it up to an end of its own."""
-        return self.run(self._visit(path, say, options))
+    def visit(self, path="/events/me", *, say=lambda: None, app=None, **options):
+        """Ask, let ``say`` publish to the open stream, and hear it up to an end of its own.
 
-    async def _visit(self, path, say, options):
-        client = ASGIClient(self.edge, path, **options)
+        ``app``: one that the edge is mounted in.
+        """
+        return self.run(self._visit(path, say, options, app))
+
+    async def _visit(self, path, say, options, app=None):
+        client = ASGIClient(app or self.edge, path, **options)
         async with client:
             await client.start()
             channels, end = frozenset(), ""
@@ -152,7 +158,7 @@ def stands_for(path):
     return set(), False
 
 
-def check_path(door, raw, root=""):
+def check_path(door, raw, root="", app=None):
     """That a path leads to the channels that its letters say, once decoded, and who may hear those."""
 
     async def tell_the_others():
@@ -160,8 +166,8 @@ def check_path(door, raw, root=""):
             await door.publisher.publish(channel, "canary")
 
     path = unquote(raw)  # what servers do
-    named, may = stands_for(path)
-    visit = door.visit(path, say=tell_the_others, root_path=root, headers=[COOKIE])
+    named, may = stands_for(root + path if root == "/events" else path)
+    visit = door.visit(path, say=tell_the_others, app=app, root_path=root, headers=[COOKIE])
     assert b"canary" not in visit.body
     if visit.status == 200:
         assert (visit.channels, may) == (named, True)
@@ -180,8 +186,19 @@ def test_no_trick_of_a_path_reaches_another_channel(door, below):
 @looking_at(200)
 @given(raw=PATHS, root=st.sampled_from(["", "/app", "/events"]))
 def test_no_spelling_of_a_path_reaches_another_channel(door, raw, root):
-    """Nor does any run of them, below any mount point."""
+    """Nor does any run of them, below any mount point; one like the edge's own path is a part of it."""
     check_path(door, raw, root)
+
+
+@looking_at(200)
+@given(raw=PATHS)
+def test_no_spelling_reaches_another_channel_through_litestar(door, raw):
+    """Nor where Litestar has made the path plain, taken its beginning off, and put a slash behind it."""
+
+    async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+        await door.edge(scope, receive, send)
+
+    check_path(door, raw, app=Litestar([litestar_asgi("/events", is_mount=True, copy_scope=False)(mounted)]))
 
 
 # Requests

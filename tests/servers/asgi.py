@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from urllib.parse import quote
 
 
 class Ledger:
@@ -60,7 +61,7 @@ class ASGIClient:
             "method": method,
             "scheme": scheme,
             "path": root_path + path,
-            "raw_path": (root_path + path).encode(),
+            "raw_path": quote(root_path + path, safe="/:;@!$&'()*+,=").encode(),
             "query_string": query.encode() if isinstance(query, str) else query,
             "root_path": root_path,
             "headers": [(_bytes(name).lower(), _bytes(value)) for name, value in pairs],
