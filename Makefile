@@ -31,8 +31,10 @@ lint: $(VENV)/.dev  ## ruff
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-types: $(VENV)/.dev  ## mypy
+types: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## mypy, and pyright on the examples
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy examples
+	examples/node_modules/.bin/pyright --pythonpath $(VENV)/bin/python
 
 # What ends streams, resumes them and passes them on, on the sink that most servers other than uvicorn get.
 TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
@@ -142,6 +144,6 @@ $(VENV)/.fuzz: $(VENV)/.dev
 
 # By the hashes in the lock file.  No package runs a script of its own.
 examples/node_modules/.package-lock.json: examples/package-lock.json | packages
-	@echo "Installing the front ends that the examples are shown with"
+	@echo "Installing pyright, and the front ends that the examples are shown with"
 	@npm ci --prefix examples --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
 	@touch $@

@@ -7,15 +7,13 @@ then open http://127.0.0.1:8000, in a second browser too, and sign in as anybody
 
 import os
 import secrets
-import time
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from sse_edge import Publisher, SignedCookie, SSEMiddleware
-from sse_edge.asgi import Request as StreamRequest
+from sse_edge import Identity, Publisher, SignedCookie, SSEMiddleware
 
 # memory:// serves one process.  For several: REDIS=redis://127.0.0.1:6379/0, and one SECRET for all.
 BACKEND = os.environ.get("REDIS", "memory://")
@@ -25,9 +23,9 @@ SECRET = os.environ.get("SECRET") or secrets.token_urlsafe(32)
 auth = SignedCookie(SECRET, name="__Host-session")
 events = Publisher(BACKEND)
 
-app = FastAPI()
-app.add_middleware(
-    SSEMiddleware,
+api = FastAPI()
+app = SSEMiddleware(
+    api,
     backend=BACKEND,
     auth=auth,
     channels={"/events/me": ["user:{user}", "news"]},
@@ -49,28 +47,28 @@ class Message(BaseModel):
 
 def signed_in(request: Request) -> str:
     """The user, as the same cookie proves it that opens the streams."""
-    identity = auth.identify(StreamRequest.of(request.scope), time.time())
-    if identity is None:
+    identity: Identity | None = auth.identify_scope(request.scope)
+    if identity is None or identity.user is None:
         raise HTTPException(401, "sign in first")
     return identity.user
 
 
 # JSON bodies: a form on a foreign site cannot post these without asking first (CORS).
-@app.post("/login")
-async def login(login: Login):
+@api.post("/login")
+async def login(login: Login) -> Response:
     """Set the cookie that the streams ask for."""
     return Response(status_code=204, headers={"set-cookie": auth.set_cookie(login.user)})
 
 
-@app.post("/publish")
-async def publish(message: Message, user: Annotated[str, Depends(signed_in)]):
+@api.post("/publish")
+async def publish(message: Message, user: Annotated[str, Depends(signed_in)]) -> dict[str, str]:
     """Tell everyone, or one user."""
     channel = f"user:{message.to}" if message.to else "news"
     return {"id": await events.publish(channel, json={"from": user, "text": message.text})}
 
 
-@app.get("/", response_class=HTMLResponse)
-async def page():
+@api.get("/", response_class=HTMLResponse)
+async def page() -> str:
     """The whole page."""
     return PAGE
 

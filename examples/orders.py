@@ -7,7 +7,6 @@ then open http://127.0.0.1:8000 in two windows, as a customer and as staff
 
 import os
 import secrets
-import time
 from enum import StrEnum
 
 from fastapi import FastAPI, HTTPException, Request
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 
 from sse_edge import (
     Channel,
+    Identity,
     MemoryBackend,
     Publisher,
     RedisBackend,
@@ -23,7 +23,6 @@ from sse_edge import (
     SignedCookie,
     SSEMiddleware,
 )
-from sse_edge.asgi import Request as StreamRequest
 
 # The newest state of an order says everything.
 KEPT = {"order:*": Retention(1, 7 * 86_400)}
@@ -37,9 +36,9 @@ TWELVE = range(1, 13)
 auth = SignedCookie(SECRET, name="__Host-session")
 events = Publisher(BACKEND)
 
-app = FastAPI()
-app.add_middleware(
-    SSEMiddleware,
+api = FastAPI()
+app = SSEMiddleware(
+    api,
     backend=BACKEND,
     auth=auth,
     channels={
@@ -67,32 +66,32 @@ class Change(BaseModel):
 
 
 # A real application asks for a password first, and knows who ordered what.
-@app.get("/login/customer/{order}")
-async def customer(order: int):
+@api.get("/login/customer/{order}")
+async def customer(order: int) -> RedirectResponse:
     """Somebody who may look at one order."""
     cookie = auth.set_cookie("customer", channels=[f"order:{order}"])
     return RedirectResponse(f"/orders/{order}", headers={"set-cookie": cookie})
 
 
-@app.get("/login/staff")
-async def staff():
+@api.get("/login/staff")
+async def staff() -> RedirectResponse:
     """Somebody who may look at all of them, and change them."""
     cookie = auth.set_cookie("staff", channels=["order:*"])
     return RedirectResponse("/dashboard", headers={"set-cookie": cookie})
 
 
-@app.post("/orders/{order}")
-async def change(order: int, change: Change, request: Request):
+@api.post("/orders/{order}")
+async def change(order: int, change: Change, request: Request) -> dict[str, str]:
     """Write the new state into the database, and tell who looks; who comes later is told it first."""
-    identity = auth.identify(StreamRequest.of(request.scope), time.time())
+    identity: Identity | None = auth.identify_scope(request.scope)
     if identity is None or identity.user != "staff":
         raise HTTPException(403, "for staff only")
     news = {"order": order, "state": change.state}
     return {"id": await events.publish(f"order:{order}", json=news, event="state")}
 
 
-@app.get("/", response_class=HTMLResponse)
-async def index():
+@api.get("/", response_class=HTMLResponse)
+async def index() -> str:
     """Who looks?"""
     return page(
         '<p><a href="/login/customer/7">The customer who ordered number 7</a></p>'
@@ -100,25 +99,25 @@ async def index():
     )
 
 
-@app.get("/orders/{order}", response_class=HTMLResponse)
-async def one(order: int):
+@api.get("/orders/{order}", response_class=HTMLResponse)
+async def one(order: int) -> str:
     """One order, as its customer sees it."""
     return page(card(order), f"/events/orders/{order}")
 
 
-@app.get("/dashboard", response_class=HTMLResponse)
-async def dashboard():
+@api.get("/dashboard", response_class=HTMLResponse)
+async def dashboard() -> str:
     """Twelve orders, and one stream."""
     return page("".join(card(order, change=True) for order in TWELVE), "/events/dashboard")
 
 
-def card(order: int, *, change: bool = False):
+def card(order: int, *, change: bool = False) -> str:
     """An order that nothing was heard of so far."""
     buttons = "".join(f"<button>{state}</button>" for state in State) if change else ""
     return f'<section id="order-{order}"><h2>Order {order}</h2><b>…</b><div>{buttons}</div></section>'
 
 
-def page(content: str, stream: str = ""):
+def page(content: str, stream: str = "") -> str:
     """A whole page around ``content``, which the stream at the address ``stream`` keeps up to date."""
     return PAGE.replace("CONTENT", content).replace("STREAM", stream)
 

@@ -9,9 +9,10 @@ import asyncio
 from datetime import datetime
 
 from sse_edge import Anonymous, Publisher, SSEMiddleware
+from sse_edge.asgi import Receive, Scope, Send
 
 
-async def pages(scope, receive, send):
+async def pages(scope: Scope, receive: Receive, send: Send) -> None:
     """The application itself: one page of text, and a task that lives as long as the server."""
     if scope["type"] == "lifespan":
         await receive()
@@ -27,7 +28,7 @@ async def pages(scope, receive, send):
         await send({"type": "http.response.body", "body": body})
 
 
-async def tick():
+async def tick() -> None:
     """Publish the time."""
     events = Publisher("memory://")
     while True:

@@ -28,9 +28,9 @@ BACKEND = RedisBackend(REDIS, retention=KEPT) if REDIS else MemoryBackend(retent
 
 events = Publisher(BACKEND)
 
-app = FastAPI()
-app.add_middleware(
-    SSEMiddleware,
+api = FastAPI()
+app = SSEMiddleware(
+    api,
     backend=BACKEND,
     auth=Anonymous(),
     authorize=lambda identity, channel: True,  # whoever knows a job's name may look at it
@@ -40,7 +40,7 @@ Task = Annotated[str, PathValue(pattern=r"^[\w-]+$")]
 jobs: set[asyncio.Task[None]] = set()
 
 
-async def job(task: str):
+async def job(task: str) -> None:
     """What takes its time; it does not matter to it who looks, or whether anybody does."""
     for percent in range(100):
         await events.publish(f"task:{task}", bar(percent), event="progress")
@@ -48,13 +48,13 @@ async def job(task: str):
     await events.finish(f"task:{task}", bar(100), event="complete")
 
 
-def bar(percent: int):
+def bar(percent: int) -> str:
     """What the page shows."""
     return f'<progress max="100" value="{percent}"></progress> {percent} %'
 
 
-@app.post("/tasks")
-async def start():
+@api.post("/tasks")
+async def start() -> RedirectResponse:
     """Begin a job here; a queue of jobs would do it in a process of its own, with a Publisher there."""
     task = secrets.token_urlsafe(9)
     running = asyncio.create_task(job(task))
@@ -63,15 +63,15 @@ async def start():
     return RedirectResponse(f"/tasks/{task}", status_code=303)
 
 
-@app.get("/", response_class=HTMLResponse)
-async def first():
+@api.get("/", response_class=HTMLResponse)
+async def first() -> str:
     """A button."""
     return page('<form method="post" action="/tasks"><button>Start a job</button></form>')
 
 
 # The stream ends with the job.  An EventSource asks once more then, is answered 204, and is closed for good.
-@app.get("/tasks/{task}", response_class=HTMLResponse)
-async def plain(task: Task):
+@api.get("/tasks/{task}", response_class=HTMLResponse)
+async def plain(task: Task) -> str:
     """The bar with what every browser has."""
     return page(
         f"""<p id="bar">…</p><p><a href="/htmx/{task}">with htmx</a></p>
@@ -86,8 +86,8 @@ stream.addEventListener("complete", show);
 
 # The htmx extension asks again whatever it is answered, 204 too, and without the place where it was.
 # `sse-close` names the last event: having heard it, it asks no more.
-@app.get("/htmx/{task}", response_class=HTMLResponse)
-async def htmx(task: Task):
+@api.get("/htmx/{task}", response_class=HTMLResponse)
+async def htmx(task: Task) -> str:
     """The bar with htmx."""
     return page(
         f"""<script src="/node_modules/htmx.org/dist/htmx.min.js"></script>
@@ -98,10 +98,10 @@ async def htmx(task: Task):
     )
 
 
-app.mount("/node_modules", StaticFiles(directory=Path(__file__).parent / "node_modules", check_dir=False))
+api.mount("/node_modules", StaticFiles(directory=Path(__file__).parent / "node_modules", check_dir=False))
 
 
-def page(content: str):
+def page(content: str) -> str:
     """A whole page around ``content``."""
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -9,6 +9,7 @@ stream with ``edge-fetch.js``.
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypedDict
 
 from sse_edge import Event
 
@@ -25,8 +26,17 @@ async def events(pieces: AsyncGenerator[str, None], thread: str, run: str) -> As
     yield Event(json={"type": "TEXT_MESSAGE_END", "messageId": message})
 
 
-def endings(thread: str, run: str) -> dict[str, str]:
-    """The data of a channel's last event, by how its writing ended.
+class Endings(TypedDict):
+    """The data of a channel's last event, by how its writing ended."""
+
+    complete: str
+    failed: str
+    stopped: str
+    abandoned: str
+
+
+def endings(thread: str, run: str) -> Endings:
+    """What the channel's last event says.
 
     A run that stops in the middle ends with an error whose code says why: no run may finish while a message
     is open.

@@ -9,6 +9,7 @@ is none of them: the page reads the stream with ``edge-fetch.js``.
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypedDict
 
 from sse_edge import Event
 
@@ -27,10 +28,18 @@ async def chunks(pieces: AsyncGenerator[str, None], message: str) -> AsyncGenera
     yield Event(json={"type": "finish"})
 
 
-ENDINGS = {
+class Endings(TypedDict):
+    """The data of a channel's last event, by how its writing ended."""
+
+    complete: str
+    failed: str
+    stopped: str
+    abandoned: str
+
+
+ENDINGS: Endings = {
     "complete": "[DONE]",
     "failed": json.dumps({"type": "error", "errorText": "The answer failed."}),
     "stopped": json.dumps({"type": "abort", "reason": "stopped"}),
     "abandoned": json.dumps({"type": "error", "errorText": "The answer was cut off."}),
 }
-"""The data of a channel's last event, by how its writing ended."""

@@ -8,7 +8,6 @@ then open http://127.0.0.1:8000
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +29,6 @@ from sse_edge import (
     SignedCookie,
     SSEMiddleware,
 )
-from sse_edge.asgi import Request as StreamRequest
 
 from .model import answer
 
@@ -65,9 +63,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     await asyncio.gather(*writing, return_exceptions=True)
 
 
-app = FastAPI(lifespan=lifespan)
-app.add_middleware(
-    SSEMiddleware,
+api = FastAPI(lifespan=lifespan)
+app = SSEMiddleware(
+    api,
     backend=BACKEND,
     auth=auth,
     authorize=may_read,
@@ -93,8 +91,8 @@ def start(work: Coroutine[Any, Any, Any]) -> None:
 
 def signed_in(request: Request) -> str:
     """The user, as the same cookie proves it that opens the streams."""
-    identity = auth.identify(StreamRequest.of(request.scope), time.time())
-    if identity is None:
+    identity: Identity | None = auth.identify_scope(request.scope)
+    if identity is None or identity.user is None:
         raise HTTPException(401, "sign in first")
     return identity.user
 
@@ -125,14 +123,14 @@ class Question(BaseModel):
 
 
 # JSON bodies: a form on a foreign site cannot post these without asking first (CORS).
-@app.post("/login")
-async def login(login: Login):
+@api.post("/login")
+async def login(login: Login) -> Response:
     """Set the cookie that the streams ask for."""
     return Response(status_code=204, headers={"set-cookie": auth.set_cookie(login.user)})
 
 
-@app.post("/chats/{chat}")
-async def ask(chat: Chat, question: Question, user: User):
+@api.post("/chats/{chat}")
+async def ask(chat: Chat, question: Question, user: User) -> dict[str, str]:
     """Tell every page what was asked, and begin to answer."""
     # A name of its own: an event's id is a place in its data set, and has another name after Redis lost data.
     turn = secrets.token_urlsafe(9)
@@ -142,22 +140,22 @@ async def ask(chat: Chat, question: Question, user: User):
     return {"turn": turn}
 
 
-@app.post("/chats/{chat}/{turn}/stop")
-async def stop(chat: Chat, turn: Turn):
+@api.post("/chats/{chat}/{turn}/stop")
+async def stop(chat: Chat, turn: Turn) -> None:
     """End an answer, whichever worker writes it."""
     await events.stop(f"chat:{chat}:{turn}")
 
 
-@app.get("/chats/{chat}")
-async def page(chat: Chat):
+@api.get("/chats/{chat}")
+async def page(chat: Chat) -> FileResponse:
     """The page of a chat."""
     return FileResponse(HERE / "page" / "chat.html")
 
 
-@app.get("/")
-async def index():
+@api.get("/")
+async def index() -> FileResponse:
     """Who is there?"""
     return FileResponse(HERE / "page" / "index.html")
 
 
-app.mount("/page", StaticFiles(directory=HERE / "page"))
+api.mount("/page", StaticFiles(directory=HERE / "page"))

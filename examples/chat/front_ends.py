@@ -16,8 +16,10 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
 from . import ag_ui, ai_sdk
-from .app import Chat, User, app, check_member, events, start
+from .app import Chat, User, api, app, check_member, events, start
 from .model import answer
+
+__all__ = ["app"]
 
 Name = Annotated[str, Field(pattern=r"^[\w-][\w.-]{0,63}$")]
 
@@ -43,8 +45,8 @@ class ChatRequest(BaseModel):
     messages: list[UIMessage] = Field(min_length=1)
 
 
-@app.post("/api/chat")
-async def ai_sdk_chat(request: ChatRequest, user: User):
+@api.post("/api/chat")
+async def ai_sdk_chat(request: ChatRequest, user: User) -> Response:
     """Begin an answer for the AI SDK."""
     chat = check_member(request.id, user)
     prompt = "".join(part.text for part in request.messages[-1].parts if part.type == "text")
@@ -55,8 +57,8 @@ async def ai_sdk_chat(request: ChatRequest, user: User):
     return RedirectResponse(f"/events/chats/{chat}/{turn}", status_code=303)
 
 
-@app.get("/api/chat/{chat}/stream")
-async def ai_sdk_resume(chat: Chat):
+@api.get("/api/chat/{chat}/stream")
+async def ai_sdk_resume(chat: Chat) -> Response:
     """Where ``useChat({resume: true})`` looks for an answer after a reload: the newest, if there is one."""
     newest = await events.recent(f"chat:{chat}:ai-sdk", 1)
     if not newest:
@@ -79,8 +81,8 @@ class RunAgentInput(BaseModel):
     messages: list[AGUIMessage] = Field(min_length=1)
 
 
-@app.post("/api/agent")
-async def ag_ui_run(request: RunAgentInput, user: User):
+@api.post("/api/agent")
+async def ag_ui_run(request: RunAgentInput, user: User) -> Response:
     """Begin a run for AG-UI."""
     chat, run = check_member(request.thread_id, user), request.run_id
     if request.messages[-1].role != "user":
