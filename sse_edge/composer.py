@@ -8,6 +8,7 @@ from typing import Any
 from .backends.base import Outgoing
 from .errors import EventError
 from .event import Event, check_channel
+from .jsontext import Default
 
 UNSET: Any = object()
 
@@ -18,6 +19,8 @@ def composed(
     event: str | None = None,
     json: object = UNSET,
     dedupe_key: str | None = None,
+    *,
+    default: Default | None = None,
 ) -> Outgoing:
     """One event as the backend takes it; see ``Publisher.publish``.  Raises EventError."""
     channel = check_channel(channel)
@@ -30,7 +33,7 @@ def composed(
     elif json is not UNSET:
         if data is not UNSET:
             raise EventError("data", "give either data or json, and only one of them", data)
-        made = Event(json=json, event=event)
+        made = Event(json=json, event=event, default=default)
     elif data is UNSET:
         raise EventError("data", "give either data or json, and only one of them", None)
     else:

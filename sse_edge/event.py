@@ -5,12 +5,12 @@ Source: WHATWG HTML, "Server-sent events", sections 9.2.5 (parsing) and 9.2.6 (i
 
 from __future__ import annotations
 
-import json as jsonlib
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .errors import EventError
+from .jsontext import Default, dump
 
 MAX_EVENT_BYTES = 262_144
 """The largest encoded event, in bytes.  More belongs behind a link in the event."""
@@ -98,12 +98,15 @@ class Event:
     r"""One event, checked where it is made.
 
     ``data`` is text of any number of lines; CR LF, LF and CR end a line and nothing else does.
-    ``json`` is given instead of ``data`` for anything ``json.dumps`` takes.  ``event`` is the name a
+    ``json`` is given instead of ``data`` for anything that can be written as JSON: what ``json.dumps``
+    takes, pydantic models, dataclasses, attrs classes, dates, UUIDs, Decimals, Enums, sets; ``default``
+    says what stands for a value of any other type.  ``event`` is the name a
     client listens for (``message`` if absent), ``id`` the Last-Event-ID, ``retry`` the reconnection
     time in milliseconds.  An event without data is never dispatched by a browser, so data or json is
     required.
 
-    Raises EventError, naming the field: data that is no text; CR, LF or NUL in ``event`` or ``id``;
+    Raises EventError, naming the field: data that is no text; ``json`` that cannot be written, and where;
+    CR, LF or NUL in ``event`` or ``id``;
     the names ``error`` and ``open``, and names that begin with ``edge-``; a ``retry`` that is no
     int from 0 to ``MAX_RETRY_MS``; more than ``MAX_EVENT_BYTES`` when encoded.
     """
@@ -121,11 +124,14 @@ class Event:
         id: str | None = None,  # the field's name on the wire
         retry: int | None = None,
         json: object = _UNSET,
+        default: Default | None = None,
     ) -> None:
         if (data is _UNSET) == (json is _UNSET):
             raise EventError("data", "give either data or json, and only one of them", None)
+        if default is not None and not callable(default):
+            raise EventError("default", "must be a function of a value", default)
         if json is not _UNSET:
-            data = _dump(json)
+            data = dump(json, default)
         if not isinstance(data, str):
             raise EventError("data", "must be text; pass json=… for anything else", data)
         if event is not None:
@@ -227,10 +233,3 @@ def _check_line(field: str, value: object) -> str:
     except UnicodeEncodeError as error:
         raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", value) from error
     return _plain(value)
-
-
-def _dump(value: object) -> str:
-    try:
-        return jsonlib.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise EventError("json", f"cannot be written as JSON: {error}", value) from error

@@ -11,8 +11,9 @@ from typing import Self
 from .backends import open_backend
 from .backends.base import CONTROL, Backend, Outgoing
 from .composer import UNSET, composed, composed_many
-from .errors import EventError
+from .errors import ConfigError, EventError
 from .event import REOPENED, Event, check_channel, finishing
+from .jsontext import Default
 from .stored import StoredEvent, stored
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
@@ -23,10 +24,16 @@ class Publisher:
     """Publishes to the channels of a backend, given as a URL or as a backend object.
 
     ``async with Publisher(url) as events`` closes the connections it opened; so does ``aclose()``.
+
+    ``default``: a function of a value that says what stands for it in ``json=``, where that holds something
+    of the application's own; see ``Event``.
     """
 
-    def __init__(self, backend: str | Backend = "memory://") -> None:
+    def __init__(self, backend: str | Backend = "memory://", *, default: Default | None = None) -> None:
+        if default is not None and not callable(default):
+            raise ConfigError("default", "must be a function of a value", default)
         self._backend, self._owned = open_backend(backend)
+        self._default = default
         self._keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
 
     async def publish(
@@ -40,8 +47,8 @@ class Publisher:
     ) -> str:
         """Publish one event and return its id.
 
-        ``data`` is text, or ``json`` anything ``json.dumps`` takes; or give a whole ``Event`` without
-        an id.  With a backend that keeps no history the id is "".
+        ``data`` is text, or ``json`` anything that can be written as JSON, see ``Event``; or give a whole
+        ``Event`` without an id.  With a backend that keeps no history the id is "".
 
         ``dedupe_key``: 1 to 256 characters by which this event is known on its channel.  Repeated, it
         publishes nothing and returns the first id; so with a key a publish whose connection is lost is
@@ -51,7 +58,8 @@ class Publisher:
 
         Raises EventError for bad input and PublishError when the backend does not confirm.
         """
-        return (await self._backend.publish([composed(channel, data, event, json, dedupe_key)]))[0]
+        outgoing = composed(channel, data, event, json, dedupe_key, default=self._default)
+        return (await self._backend.publish([outgoing]))[0]
 
     async def publish_many(
         self,
@@ -88,7 +96,7 @@ class Publisher:
 
         Raises like ``publish``, and EventError where no history is kept.
         """
-        outgoing = composed(channel, data, event, json, dedupe_key)
+        outgoing = composed(channel, data, event, json, dedupe_key, default=self._default)
         return (await self._backend.publish([outgoing._replace(body=finishing(outgoing.body))]))[0]
 
     async def reopen(self, channel: str) -> None:
@@ -241,12 +249,12 @@ class Publisher:
 class SyncPublisher:
     """The same for code without an event loop: a Django view, a Celery task, a script.
 
-    Safe to share between threads.
+    Safe to share between threads.  ``default`` as for ``Publisher``.
     """
 
-    def __init__(self, backend: str | Backend = "memory://") -> None:
+    def __init__(self, backend: str | Backend = "memory://", *, default: Default | None = None) -> None:
         self._backend, self._owned = open_backend(backend)
-        self._events = Publisher(self._backend)
+        self._events = Publisher(self._backend, default=default)
 
     def publish(
         self,

@@ -287,7 +287,7 @@ BAD = [
     ("data", ("c", Event("x")), {"event": "e"}),
     ("data", ("c", Event("x")), {"json": 1}),
     ("id", ("c", Event("x", id="7")), {}),
-    ("json", ("c",), {"json": {1, 2}}),
+    ("json", ("c",), {"json": {1, 2j}}),
     ("json", ("c",), {"json": float("nan")}),
     ("event", ("c", "x"), {"event": "a\rb"}),
     ("event", ("c", "x"), {"event": "a\nb"}),
