@@ -161,6 +161,15 @@ class Event:
             raise EventError("data", "has a lone surrogate, which UTF-8 cannot carry", self.data) from error
 
 
+def as_event(said: object) -> Event:
+    """What a function of the application made: an Event, or text as one.  Raises EventError."""
+    if isinstance(said, Event):
+        return said
+    if not isinstance(said, str):
+        raise EventError("data", "must be text or an Event", said)
+    return Event(said)
+
+
 def encode(
     data: str,
     *,

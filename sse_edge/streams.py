@@ -6,12 +6,13 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
+from .admission.greeting import greet
 from .admission.origin import PREFLIGHT
 from .admission.polling import Polling, is_poll, malformed
 from .admission.routes import Routes
@@ -38,13 +39,15 @@ STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (
 
 
 class Opened(NamedTuple):
-    """A stream that hears its channels, before its first byte; ``blind`` while the backend is away."""
+    """A stream that hears its channels, before its first byte; ``blind`` while the backend is away.  What its
+    channels' greetings ``said`` comes before all else."""
 
     hub: Hub
     stream: Stream
     cursor: Place | None
     first: Mapping[str, int]
     blind: bool
+    said: Sequence[bytes]
 
 
 class Streams:
@@ -116,7 +119,7 @@ class Streams:
             sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
             opened = None
             try:
-                opened = await self._open(worker, verdict, sink, request.path, wait)
+                opened = await self._open(worker, verdict, sink, request, wait)
             finally:
                 if not isinstance(opened, Opened):
                     self._leases.release(verdict.subjects)
@@ -131,7 +134,7 @@ class Streams:
         return open_sink(unframed(scope, send), receive, head, handover=self._handover)
 
     async def _open(
-        self, worker: Worker, admission: Admission, sink: Sink, path: str, wait: float | None
+        self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
     ) -> Opened | Refusal:
         hub, identity = worker.hub, admission.identity
         now = time.time()
@@ -146,7 +149,7 @@ class Streams:
             identity.user,
             identity.session,
             admission.address,
-            path,
+            request.path,
             compress=admission.compress and wait is None,
             wait=wait,
             cursor=admission.cursor,
@@ -163,8 +166,18 @@ class Streams:
             blind = True  # it was not known yet that the backend is away
         if blind:
             hub.adopt(stream)
+        # Asked now that its channels are heard.  A poll with a place has had them.
+        greetings = admission.greetings if wait is None or admission.cursor is None else ()
+        said: list[bytes] | Refusal | None = None
+        try:
+            said = await greet(greetings, _told(request, admission), identity) if greetings else []
+        finally:
+            if not isinstance(said, list):
+                hub.undo(stream)
+        if isinstance(said, Refusal):
+            return said
         worker.watch(stream, admission)
-        return Opened(hub, stream, admission.cursor, admission.first, blind)
+        return Opened(hub, stream, admission.cursor, admission.first, blind, said)
 
     async def _refuse(
         self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
@@ -184,11 +197,19 @@ class Streams:
             await refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
 
 
-async def hold(hub: Hub, stream: Stream, cursor: Place | None, first: Mapping[str, int], blind: bool) -> None:
+async def hold(
+    hub: Hub,
+    stream: Stream,
+    cursor: Place | None,
+    first: Mapping[str, int],
+    blind: bool,
+    said: Sequence[bytes],
+) -> None:
     """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
     try:
         # The first bytes do not wait for history, so that no proxy holds the headers back.
         await stream.begin_response(hub.greeting())
+        hub.give_first(stream, said)
         if blind:
             hub.catch_up_later(stream, cursor, first)
         else:
@@ -198,6 +219,11 @@ async def hold(hub: Hub, stream: Stream, cursor: Place | None, first: Mapping[st
         hub.close_stream(stream, ERROR)
         stream.sink.abort()
         raise
+
+
+def _told(request: Request, admission: Admission) -> Request:
+    """A request as the application's functions are told it."""
+    return replace(request, params=admission.params, identity=admission.identity)
 
 
 def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:

@@ -48,6 +48,18 @@ def callback(field: str, function: object, *, threaded: bool = True) -> Callback
     return ask
 
 
+def check_takes(field: str, function: object, *names: str) -> None:
+    """ConfigError for what cannot be called with as many arguments as there are ``names``."""
+    if not callable(function):
+        raise ConfigError(field, "must be callable", function)
+    try:
+        inspect.signature(function).bind(*names)
+    except TypeError as error:
+        raise ConfigError(field, f"must take ({', '.join(names)})", function) from error
+    except ValueError:  # a builtin that does not tell
+        pass
+
+
 def is_async(function: object) -> bool:
     """Whether calling it gives a coroutine."""
     return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)

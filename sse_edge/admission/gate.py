@@ -33,7 +33,7 @@ from ..outcome import (
     Refusal,
 )
 from .authenticator import checked, is_quick, lets_anyone, valid
-from .callback import callback, takes_values
+from .callback import Callback, callback, takes_values
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
@@ -77,7 +77,8 @@ class Admission(NamedTuple):
     leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
     so that it has to be asked again, each with the values that its name was filled with.  ``varies`` is
     whether the stream is compressed for clients that take it, and ``compress`` whether this one does.
-    ``first`` is how many of its last events a channel begins with for whoever has no place.
+    ``first`` is how many of its last events a channel begins with for whoever has no place.  ``greetings``
+    are asked, with the path's ``params``, for what comes before all else.
     """
 
     identity: Identity
@@ -89,6 +90,8 @@ class Admission(NamedTuple):
     varies: bool = False
     compress: bool = False
     first: Mapping[str, int] = MappingProxyType({})
+    greetings: tuple[Callback, ...] = ()
+    params: Values = NO_VALUES
 
 
 class Gate:
@@ -283,7 +286,17 @@ class Gate:
         varies = resolved.compress
         compress = varies and takes_gzip(request.all(b"accept-encoding"))
         return Admission(
-            identity, resolved.channels, cursor, address, subjects, guarded, varies, compress, resolved.first
+            identity,
+            resolved.channels,
+            cursor,
+            address,
+            subjects,
+            guarded,
+            varies,
+            compress,
+            resolved.first,
+            resolved.greetings,
+            match.params if resolved.greetings else NO_VALUES,
         )
 
     async def _lease(self, wanted: Admission, *, counted: bool) -> Refusal | None:

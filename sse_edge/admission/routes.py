@@ -43,13 +43,14 @@ class Resolved(NamedTuple):
     """The channels of one request; ``open`` are those that this user may read for being
     this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
     all of them may be compressed together, and ``first`` how many of its last events whoever comes new is
-    given of a channel, where it is given any."""
+    given of a channel, where it is given any.  ``greetings`` make what comes before all else."""
 
     channels: tuple[str, ...]
     open: Set[str]
     values: Mapping[str, Values] = MappingProxyType({})
     compress: bool = False
     first: Mapping[str, int] = MappingProxyType({})
+    greetings: tuple[Callback, ...] = ()
 
 
 class _Templates(NamedTuple):
@@ -57,6 +58,7 @@ class _Templates(NamedTuple):
     names: frozenset[str]
     compress: bool
     first: tuple[int, ...]
+    greetings: tuple[Callback, ...] = ()
 
 
 _Source = _Templates | Callback
@@ -195,7 +197,7 @@ class Routes:
             for channel, one in made.items()
             if channel not in open_
         }
-        return Resolved(tuple(made), open_, filled, templates.compress, first)
+        return Resolved(tuple(made), open_, filled, templates.compress, first, templates.greetings)
 
     def _hint(self) -> None:
         if not self._hinted:
@@ -219,7 +221,9 @@ class Routes:
         if len(counts) > self._max_channels:
             return BAD_REQUEST.because(f"more than {self._max_channels} channels")
         first = {channel: count for channel, count in counts.items() if count}
-        return Resolved(tuple(counts), frozenset(), compress=_compress(names), first=first)
+        return Resolved(
+            tuple(counts), frozenset(), compress=_compress(names), first=first, greetings=_greetings(names)
+        )
 
     def _add(self, template: str, target: ChannelsFor) -> None:
         if not self.under(template):
@@ -244,7 +248,8 @@ class Routes:
             raise ConfigError("channels", "a channel appears twice", target)
         each = tuple(self._template(text, names) for text in texts)
         first = tuple(_first(one) for one in named)
-        return _Templates(each, frozenset().union(*(one.names for one in each)), _compress(named), first)
+        names_of_all = frozenset().union(*(one.names for one in each))
+        return _Templates(each, names_of_all, _compress(named), first, _greetings(named))
 
     def _template(self, text: str, names: list[str]) -> Template:
         template = Template.of(text)
@@ -261,6 +266,12 @@ def _text(channel: object) -> object:
 
 def _first(channel: object) -> int:
     return channel.count if isinstance(channel, Channel) else 0
+
+
+def _greetings(channels: Iterable[object]) -> tuple[Callback, ...]:
+    """Each greeting once, in the order of the channels."""
+    made = [one.greeting for one in channels if isinstance(one, Channel) and one.greeting is not None]
+    return tuple([callback("greeting", greeting) for greeting in dict.fromkeys(made)])
 
 
 def _compress(channels: Iterable[object]) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-from ..backends.base import Replay, Subscriber, id_of
+from ..backends.base import Replay, Reset, Subscriber, id_of
+from ..errors import BackendError
 from ..event import EventId, Place, without_id
 from .backlog import Backlog
 from .rounds import Rounds
 from .stream import PIECE, Heard, Stream
+
+AGAIN = 0.2
+"""Seconds before a stream that was taken while the backend was away asks again."""
 
 
 class History:
@@ -31,6 +36,27 @@ class History:
         if after is not None or begin is None or first or any(finished((name,)) for name in channels):
             return await self._subscriber.replay(channels, after, first)
         return Replay([], [], begin)  # all that it is owed is heard since then
+
+    async def owed_later(
+        self, stream: Stream, after: Place | None, first: Mapping[str, int]
+    ) -> tuple[Replay, Place | None]:
+        """The same of a stream that does not hear its channels yet, once the backend is there, and the place
+        after which it does."""
+        while True:
+            channels = stream.channels
+            try:
+                # Heard first: what is published between the reading and that would be lost.
+                begin = await self._subscriber.subscribe(channels)
+                self._subscriber.unsubscribe(channels)  # counted when the stream was adopted
+                replay = await self.owed(stream, after, begin, first)
+            except BackendError:
+                await asyncio.sleep(AGAIN)
+                continue
+            if after is None:
+                # It was promised everything from a moment on that nobody can name any more.
+                gaps = [Reset(channel, "gap", replay.upto) for channel in channels]
+                replay = replay._replace(resets=gaps)
+            return replay, begin
 
     def give(
         self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None, now: float

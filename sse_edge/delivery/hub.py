@@ -7,7 +7,7 @@ import contextlib
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..backends.base import CONTROL, NO_FIRST, Backend, Replay, Reset
 from ..errors import BackendError
@@ -31,9 +31,6 @@ from .wheel import TICK, Wheel
 
 HERD = 100
 """Streams that may come back in one second without being a herd."""
-
-AGAIN = 0.2
-"""Seconds before a stream that was taken while the backend was away asks again."""
 
 SPREAD = 64
 """Different silences before a keep-alive, each one object for all streams that have it."""
@@ -168,12 +165,10 @@ class Hub:
             self._leave(stream)
             raise
         over = None if after is None or stream.ending else self.subscriber.finished(stream.channels)
-        if over is not None and after is not None and after.tag == over.tag and after.id >= over.id:
-            self._leave(stream)
-            stream.forget()
-            self.subscriber.unsubscribe(stream.channels)
-            return False
         self._opened(stream)
+        if over is not None and after is not None and after.tag == over.tag and after.id >= over.id:
+            self.undo(stream)
+            return False
         return True
 
     def adopt(self, stream: Stream) -> None:
@@ -181,6 +176,14 @@ class Hub:
         self._listen(stream)
         self.subscriber.want(stream.channels)
         self._opened(stream)
+
+    def undo(self, stream: Stream) -> None:
+        """Let go of a stream whose response did not begin, as if it had not come."""
+        self.opened -= 1
+        self._leave(stream)
+        self._wheel.remove(stream)
+        stream.forget()
+        self.subscriber.unsubscribe(stream.channels)
 
     def on(self, channel: str) -> list[Stream]:
         """The streams that hear ``channel``."""
@@ -224,6 +227,12 @@ class Hub:
         """A stream's first bytes."""
         return frames.greeting(self._retry_ms())
 
+    def give_first(self, stream: Stream, said: Sequence[bytes]) -> None:
+        """Give ``stream`` events of its own before all others, as soon as its response has begun."""
+        if said and stream.ending is None:
+            stream.queue(*said)
+            self._rounds.flush(stream, self.now)
+
     async def catch_up(
         self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
     ) -> None:
@@ -246,22 +255,8 @@ class Hub:
         stream.waiting = asyncio.create_task(self._catch_up_later(stream, after, first))
 
     async def _catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
-        while stream.ending is None:
-            channels = stream.channels
-            try:
-                # Heard first: what is published between the reading and that would be lost.
-                begin = await self.subscriber.subscribe(channels)
-                self.subscriber.unsubscribe(channels)  # counted when the stream was adopted
-                replay = await self._history.owed(stream, after, begin, first)
-            except BackendError:
-                await asyncio.sleep(AGAIN)
-                continue
-            if after is None:
-                # It was promised everything from a moment on that nobody can name any more.
-                gaps = [Reset(channel, "gap", replay.upto) for channel in channels]
-                replay = replay._replace(resets=gaps)
-            self._give(stream, replay, after, begin)
-            return
+        replay, begin = await self._history.owed_later(stream, after, first)
+        self._give(stream, replay, after, begin)
 
     def _give(self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None) -> None:
         if stream.ending is None:
@@ -289,6 +284,8 @@ class Hub:
         """End an open stream; the first ending counts."""
         if stream.ending is not None:
             return
+        if stream.waiting is not None:
+            stream.waiting.cancel()
         if ending.told:
             # First the position: finding it may bring in events, which then go before it.
             position = self.subscriber.position

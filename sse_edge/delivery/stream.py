@@ -169,7 +169,7 @@ class Stream:
         """Queue what it missed, or what comes first as it ``begins``; how many bytes that are."""
         said = frames.replay(replay, begins=begins)
         self.queue(*said)
-        self.events = len(replay.events) - len(said)  # what only says where the stream is does not count
+        self.events += len(replay.events) - len(said)  # what only says where the stream is does not count
         return sum(map(len, said))
 
     def go_live(
