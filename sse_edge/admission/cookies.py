@@ -19,6 +19,7 @@ from .authenticator import Scoped, quick
 from .seal import Seal
 from .secret import Secret
 from .settings import matching, strings
+from .text import TEXT, WHY_TEXT, is_text
 
 if TYPE_CHECKING:
     from ..asgi import Headers, Request
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
 _SALT = "sse_edge.session:"  # and the cookie's name
 _MAX_OUTPUT = 3800  # browsers drop cookies above 4096 bytes, name and attributes included
 _MAX_KNOWN = 4096  # verified cookies that are remembered, about 1 KB each
-_CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
-_LONGEST_TEXT = 256
-_TEXT = re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{_LONGEST_TEXT}}}")
-_WHY_TEXT = "must be text of 1 to 256 characters, without control characters"
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1, RFC 2616 section 2.2
+CLOCK_SKEW = 60  # seconds that the clock of the issuing host may be ahead
+COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1.1, RFC 2616 section 2.2
+WHY_NAME = "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~"
 _PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
 
@@ -43,7 +42,7 @@ class Anonymous(Scoped):
 
     def __init__(self, channels: Sequence[str] = ()) -> None:
         for pattern in strings("channels", channels):
-            matching("channels", pattern, _TEXT, _WHY_TEXT)
+            matching("channels", pattern, TEXT, WHY_TEXT)
             if not well_formed(pattern):
                 raise ConfigError("channels", WHY_ESCAPE, pattern)
         self._identity = Identity(None, tuple(channels))
@@ -84,8 +83,7 @@ class SignedCookie(Scoped):
         samesite: Literal["Strict", "Lax", "None"] = "Lax",
         weak_secret: bool = False,
     ) -> None:
-        why = "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~"
-        self._name = matching("name", name, _TOKEN, why)
+        self._name = matching("name", name, COOKIE_NAME, WHY_NAME)
         matching("path", path, _PATH, "must begin with / and have no spaces or semicolons")
         if domain is not None:
             matching("domain", domain, _DOMAIN, "must be a domain name")
@@ -118,7 +116,7 @@ class SignedCookie(Scoped):
                 issued, end, identity = self._known(value)
             except BadData:
                 continue
-            if not issued - _CLOCK_SKEW <= now < end:
+            if not issued - CLOCK_SKEW <= now < end:
                 continue
             if newest is None or (issued, value) > newest:
                 newest, found = (issued, value), identity
@@ -176,21 +174,13 @@ class SignedCookie(Scoped):
         # Not a match statement, which takes two microseconds for this.
         if type(signed_end) is not int or type(patterns) is not list:
             raise BadData("not a session")
-        if not all(map(_is_text, [user, session, *patterns])):
+        if not all(map(is_text, [user, session, *patterns])):
             raise BadData("not a session")
         end = min(signed_end, issued + self._max_age)
         return issued, end, Identity(user, tuple(patterns), session, end)
 
 
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    if value.isascii() and value.isprintable():  # as most are: sooner seen than by the pattern
-        return 0 < len(value) <= _LONGEST_TEXT
-    return _TEXT.fullmatch(value) is not None
-
-
 def _text(field: str, value: object) -> str:
-    if not isinstance(value, str) or not _TEXT.fullmatch(value):
-        raise FieldError(field, _WHY_TEXT, value)
+    if not isinstance(value, str) or not TEXT.fullmatch(value):
+        raise FieldError(field, WHY_TEXT, value)
     return value

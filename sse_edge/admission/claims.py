@@ -1,0 +1,103 @@
+"""What a session or a token says of who asks: which entries name the user, the sign-in and channels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from ..errors import ConfigError
+from ..identity import Identity
+from .callback import is_async
+from .text import is_text
+
+Said = Mapping[str, Any]
+"""A session's entries, or a token's claims."""
+
+Entry = str | Callable[[Said], Any]
+"""A key, or a function of all that is said; what it does not find there (a LookupError) is not said."""
+
+
+class Claims:
+    """Reads an Identity.
+
+    ``user`` gives text, a whole number or a UUID; None, False or nothing is nobody, as in the session of a
+    visitor.  ``session`` gives what names the sign-in, the first of several keys that is there; ``channels``,
+    where it is not None, a list of patterns.  Raises ConfigError.
+    """
+
+    def __init__(self, user: Entry, session: Entry | tuple[str, ...], channels: Entry | None) -> None:
+        self.user = _entry("user", user)
+        keys = session if isinstance(session, tuple) else (session,)
+        self._sessions = [_entry("session", key) for key in keys]
+        self.channels = None if channels is None else _entry("channels", channels)
+
+    def identity(
+        self, said: Said, expires: float | None, session: str | None = None, unnamed: Sequence[object] = ()
+    ) -> Identity | None:
+        """Who it says; None for nobody.
+
+        ``session`` is what it is called where it says no name itself; where that is None, a digest of the
+        user and ``unnamed``.  Raises TypeError for what names nobody, FieldError for what are no patterns.
+        """
+        user = _name("user", _said(self.user, said))
+        if user is None:
+            return None
+        for entry in self._sessions:
+            named = _name("session", _said(entry, said))
+            if named is not None:
+                break
+        else:
+            named = session or digest(user, *unnamed)
+        channels = None if self.channels is None else _said(self.channels, said)
+        return Identity(user, () if channels is None else channels, named, expires)
+
+    def said(self, user: str, session: str, channels: Sequence[str]) -> dict[str, Any]:
+        """What would be read as these.  Raises ConfigError where functions read it."""
+        made: dict[str, Any] = {}
+        for name, entry, value in (
+            ("session", self._sessions[0], session),
+            ("channels", self.channels, list(channels)),
+            ("user", self.user, user),
+        ):
+            if isinstance(entry, str):
+                made[entry] = value
+            elif name == "user" or (name == "channels" and channels):
+                raise ConfigError(name, "is no key, so that nothing can be made that it would be read from")
+        return made
+
+
+def digest(*parts: object) -> str:
+    """What stands for these, in 132 bits."""
+    text = json.dumps(parts, default=str).encode()
+    return urlsafe_b64encode(hashlib.sha256(text).digest()).decode()[:22]
+
+
+def _entry(field: str, entry: object) -> Entry:
+    if isinstance(entry, str) and entry:
+        return entry
+    if callable(entry) and not is_async(entry):
+        return entry
+    raise ConfigError(field, "must be a key, or a function that is not async", entry)
+
+
+def _said(entry: Entry, said: Said) -> Any:
+    if isinstance(entry, str):
+        return said.get(entry)
+    try:
+        return entry(said)
+    except LookupError:
+        return None
+
+
+def _name(what: str, value: object) -> str | None:
+    if value is None or value is False:
+        return None
+    if type(value) is int or isinstance(value, UUID):
+        value = str(value)
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text or a whole number, not {type(value).__name__}")
+    return value if is_text(value) else None

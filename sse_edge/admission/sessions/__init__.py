@@ -1,0 +1,1 @@
+"""Sessions that a framework keeps, read as it does."""

@@ -1,0 +1,141 @@
+"""Django's sessions: in signed cookies, read without Django, or wherever its settings say that they are."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from itsdangerous import Signer
+
+from ..authenticator import Scoped, quick
+from ..claims import Claims, Entry
+from ..secret import Secret, checked
+from .engine import EngineSessions, Project
+from .signed import Age, Format, SignedSessions, packed, seconds, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...asgi import Headers, Request
+    from ...identity import Identity
+
+USER = "_auth_user_id"
+"""What ``django.contrib.auth.login`` puts into a session."""
+
+_HASH = "_auth_user_hash"
+_EXPIRY = "_session_expiry"
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_AGE = 14 * 86400
+
+
+def _time(stamp: bytes) -> int:
+    number = 0
+    for digit in stamp.decode():
+        number = number * 62 + _DIGITS.index(digit)
+    return number
+
+
+def _stamp(issued: int) -> bytes:
+    text = ""
+    while issued:
+        issued, digit = divmod(issued, 62)
+        text = _DIGITS[digit] + text
+    return text.encode()
+
+
+def _signer(secret: bytes) -> Signer:
+    salt = b"django.contrib.sessions.backends.signed_cookies"
+    return Signer(secret, salt, key_derivation="django-concat", digest_method=sha256)
+
+
+FORMAT = Format(
+    separator=":",
+    signer=_signer,
+    read=lambda content: json.loads(unpacked(content).decode("latin-1")),
+    write=lambda said: packed(json.dumps(said, separators=(",", ":")).encode()),
+    time=_time,
+    stamp=_stamp,
+)
+
+
+def ends(said: Mapping[str, Any], issued: int) -> float:
+    """When a session ends by its ``set_expiry``, which Django itself leaves to browsers here."""
+    expiry = said.get(_EXPIRY)
+    if not expiry:
+        return float("inf")
+    if not isinstance(expiry, str):
+        return issued + float(expiry)
+    when = datetime.fromisoformat(expiry)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+
+
+class DjangoSession(Scoped):
+    """Sessions of Django.
+
+    Without ``secret`` by Django's settings, once it is set up: engine, cookie, age and secrets are theirs,
+    and whom ``django.contrib.auth`` signed in is let in as long as there: until logout, a changed password,
+    or ``is_active=False``.  That asks Django, in a thread.
+
+    With ``secret``, Django's ``SECRET_KEY`` or a list from oldest to newest
+    (``[*reversed(SECRET_KEY_FALLBACKS), SECRET_KEY]``), sessions of the engine ``signed_cookies`` alone,
+    without Django: for an edge that stands beside it.  ``name`` and ``max_age`` are its
+    ``SESSION_COOKIE_NAME`` and ``SESSION_COOKIE_AGE``.
+
+    ``user`` is the entry of the session that names the user: its key, or a function of the session.
+    ``session`` is the one that names the sign-in; where it has none, it is the session's key, or in signed
+    cookies a digest of the user and of the password's hash.  ``channels`` is one with a list of patterns that
+    may be read, as in SignedCookie's.  Raises ConfigError.
+    """
+
+    anonymous = False
+
+    def __init__(
+        self,
+        secret: Secret | None = None,
+        user: Entry = USER,
+        *,
+        session: Entry = "sid",
+        channels: Entry | None = None,
+        name: str | None = None,
+        max_age: Age | None = None,
+        weak_secret: bool = False,
+    ) -> None:
+        claims = Claims(user, session, channels)
+        project = Project() if secret is None else None
+        self.blocking = project is not None
+        self._kept: SignedSessions | EngineSessions
+        if project is not None:
+            name, age = name or project.cookie, max_age or project.age
+            secret = project.secrets
+        else:
+            name, age = name or "sessionid", max_age or _AGE
+        signed = None
+        if project is None or project.signs:
+            keys = checked(secret, weak=weak_secret)
+            signed = SignedSessions(
+                FORMAT, keys, claims, name, seconds("max_age", age), stable=[_HASH], ends=ends
+            )
+        if project is None:
+            assert signed is not None
+            self._kept = signed
+        else:
+            self._kept = EngineSessions(project, claims, name, seconds("max_age", age), signed)
+
+    @property
+    def max_age(self) -> float | None:
+        """Seconds for which a session lives."""
+        return self._kept.max_age
+
+    @quick
+    def identify(self, request: Request, now: float) -> Identity | None:
+        """Who the session says; by Django's settings, to be asked in a thread."""
+        return self._kept.identify(request, now)
+
+    def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
+        """A request's headers with a new session of ``user``; by Django's settings that of a user who exists.
+
+        Raises ConfigError where it cannot be made: user, or channels, are read by a function.
+        """
+        return self._kept.headers_for(user, channels)

@@ -1,0 +1,54 @@
+"""Starlette's sessions, and so FastAPI's: JSON in base64, signed by itsdangerous' TimestampSigner."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING
+
+from itsdangerous import TimestampSigner
+from itsdangerous.encoding import base64_decode, base64_encode, bytes_to_int, int_to_bytes
+
+from ...errors import ConfigError
+from ..claims import Claims, Entry
+from ..secret import checked
+from .signed import Age, Format, SignedSessions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT = Format(
+    separator=".",
+    signer=TimestampSigner,
+    read=lambda content: json.loads(b64decode(content, validate=True)),
+    write=lambda said: b64encode(json.dumps(said).encode()),
+    time=lambda stamp: bytes_to_int(base64_decode(stamp)),
+    stamp=lambda issued: base64_encode(int_to_bytes(issued)),
+)
+
+
+class StarletteSession(SignedSessions):
+    """Sessions of Starlette's ``SessionMiddleware``, and so of FastAPI.
+
+    ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key``, ``session_cookie`` and
+    ``max_age``; of a list of secrets, from oldest to newest, all verify.  ``user`` is the entry of the
+    session that names the user: its key, or a function of the session.  ``session`` is the one that names the
+    sign-in, a digest of the user where it has none; ``channels`` one with a list of patterns that may be
+    read, as in SignedCookie's.  Raises ConfigError.
+    """
+
+    def __init__(
+        self,
+        secret: str | Sequence[str],
+        user: Entry = "user_id",
+        *,
+        session: Entry = "sid",
+        channels: Entry | None = None,
+        name: str = "session",
+        max_age: Age | None = 14 * 86400,
+        weak_secret: bool = False,
+    ) -> None:
+        keys = checked(secret, weak=weak_secret)
+        if isinstance(secret, bytes) or any(isinstance(each, bytes) for each in secret):
+            raise ConfigError("secret", "must be text: Starlette signs with str(secret_key)", secret=True)
+        super().__init__(FORMAT, keys, Claims(user, session, channels), name, max_age)
