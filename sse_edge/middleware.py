@@ -49,7 +49,8 @@ class SSEMiddleware:
     Host values answered, and if not, then any, but that with ``Anonymous()`` a request over loopback
     which names another host and this server's own port is refused, unless a trusted proxy passed it on:
     it may be a rebound page's; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
-    Origin nor Sec-Fetch-Site, as curl and plain-http pages send them.
+    Origin nor Sec-Fetch-Site, as curl and plain-http pages send them; ``allow_headers``: request headers that
+    pages of ``origins`` may add, such as ``authorization`` for ``BearerJWT``.
     ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed;
     ``ipv6_prefix``: how many bits of an IPv6 address make one client.
     ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
@@ -80,6 +81,7 @@ class SSEMiddleware:
         origins: Sequence[str] = (),
         hosts: Sequence[str] | None = None,
         missing_origin: Literal["allow", "refuse"] = "allow",
+        allow_headers: Sequence[str] = (),
         limits: Limits | None = None,
         trusted_proxies: Sequence[str] = (),
         ipv6_prefix: int = 64,
@@ -128,7 +130,7 @@ class SSEMiddleware:
         self._gate = Gate(
             auth=auth,
             routes=routes,
-            origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin),
+            origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin, allow_headers=allow_headers),
             proxies=TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix),
             limits=limits or Limits(),
             leases=self._leases,

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
 from .admission.greeting import greet
-from .admission.origin import PREFLIGHT
 from .admission.polling import Polling, is_poll, malformed
 from .admission.routes import Routes
 from .admission.size import legible, oversized
@@ -107,7 +106,7 @@ class Streams:
             request, time.time(), streams=len(hub.streams), draining=hub.draining
         )
         if verdict is None:
-            await respond(answer, 204, [*PREFLIGHT, *NO_STORE, *headers])
+            await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
         elif isinstance(verdict, Refusal):
             await self._refuse(worker, request, answer, verdict, headers)
         elif request.method == "HEAD":

@@ -1,6 +1,6 @@
 import pytest
 
-from sse_edge.admission.origin import PREFLIGHT, OriginPolicy, is_rebound, own_origin
+from sse_edge.admission.origin import OriginPolicy, is_rebound, own_origin
 from sse_edge.asgi import Request
 from sse_edge.errors import ConfigError
 
@@ -224,13 +224,83 @@ def test_own_origin(scheme, host, expected):
     assert own_origin(scheme, host) == expected
 
 
-def test_preflight_headers():
-    """A preflight is told about the headers that EventSource clients add to fetch()."""
-    assert dict(PREFLIGHT) == {
+@pytest.mark.parametrize(
+    ("added", "allowed"),
+    [
+        ((), b"last-event-id, cache-control"),
+        (["Authorization"], b"last-event-id, cache-control, authorization"),
+        (["x-a", "X-A", "last-event-id", "x-b"], b"last-event-id, cache-control, x-a, x-b"),
+    ],
+)
+def test_preflight_headers(added, allowed):
+    """A preflight is told about the headers that EventSource clients add to fetch(), and those of the app."""
+    assert dict(OriginPolicy(allow_headers=added).preflight) == {
         b"access-control-allow-methods": b"GET, HEAD",
-        b"access-control-allow-headers": b"last-event-id, cache-control",
+        b"access-control-allow-headers": allowed,
         b"access-control-max-age": b"600",
     }
+
+
+APPS = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "http://tauri.localhost",
+    "app://.",
+    "app://my-app",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://12345678-9abc-def0-1234-56789abcdef0",
+    "safari-web-extension://12345678-9ABC-DEF0-1234-56789ABCDEF0",
+]
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_the_origin_of_an_app(origin):
+    """An app's origin passes where it is listed as it stands, whatever Sec-Fetch-Site says, and gets CORS."""
+    policy = OriginPolicy([origin])
+    for site in (None, "cross-site", "none", "same-site"):
+        headers = [("origin", origin)] + ([] if site is None else [("sec-fetch-site", site)])
+        assert code(policy, *headers) is None
+        assert code(OriginPolicy([each for each in APPS if each != origin]), *headers) == "origin"
+        assert code(OriginPolicy(), *headers) == "origin"
+    assert policy.headers(request(("origin", origin)), OWN)[1] == (
+        b"access-control-allow-origin",
+        origin.encode(),
+    )
+    for site in ("cross-site", "none"):
+        assert code(policy, ("sec-fetch-site", site)) == "origin"
+    assert code(policy, ("origin", "null"), ("sec-fetch-site", "cross-site")) == "origin"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "capacitor://localhost/",
+        "capacitor://localhost:80",
+        "capacitor://localhost.evil.net",
+        "capacitor://evil.net",
+        "http://localhost",
+        "https://localhost",
+        "ionic://localhost",
+        "capacitor:localhost",
+        "capacitor://",
+        "capacitor://localhost\n",
+        "capacitor://local\u212aost",
+        "null",
+        "file://",
+    ],
+)
+def test_what_is_not_the_apps_origin(origin):
+    """Nothing but the listed text is the app's origin."""
+    policy = OriginPolicy(["capacitor://localhost"])
+    refused = code(policy, ("origin", origin.encode("utf-8").decode("latin-1")))
+    assert refused == "origin"
+
+
+def test_the_case_of_an_apps_origin():
+    """Case is no difference, as for other origins."""
+    assert code(OriginPolicy(["Capacitor://LocalHost"]), ("origin", "capacitor://localhost")) is None
+    assert code(OriginPolicy(["capacitor://localhost"]), ("origin", "CAPACITOR://localhost")) is None
 
 
 @pytest.mark.parametrize(
@@ -270,6 +340,27 @@ def test_preflight_headers():
                 "*.example.com",
                 "https://*.",
             ]
+        ),
+        *(
+            ("origins", {"origins": [text]})
+            for text in [
+                "capacitor://*",
+                "capacitor://*.localhost",
+                "capacitor://localhost/",
+                "capacitor://",
+                "chrome-extension://*",
+                "chrome-extension://abcdef",
+                "chrome-extension://ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOQ",
+                "moz-extension://x",
+                "capacitr://localhost",
+                "file://",
+                "data://x",
+                "ws://localhost",
+            ]
+        ),
+        *(
+            ("allow_headers", {"allow_headers": value})
+            for value in ["authorization", None, ["*"], [""], ["a b"], ["a:"], ["a\n"], ["é"], [1]]
         ),
         ("hosts", {"hosts": []}),
         ("hosts", {"hosts": "a.example.com"}),

@@ -132,6 +132,11 @@ class Gate:
         self.rate = SharedConnectRate(ConnectRate(limits.connects_per_ip), windows, leases)
         self._is_quick = is_quick(auth)
 
+    @property
+    def preflight(self) -> Headers:
+        """What the answer to a preflight has beyond those."""
+        return self._origin.preflight
+
     def headers(self, request: Request) -> Headers:
         """What every answer to ``request`` carries: Vary, and CORS where the origin is allowed."""
         return self._page(request).headers

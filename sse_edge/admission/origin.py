@@ -15,19 +15,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..errors import ConfigError
 from ..outcome import BAD_REQUEST, ORIGIN, Refusal
 from .address import is_loopback
-from .settings import strings
+from .settings import matching, strings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..asgi import Headers, Request
 
-PREFLIGHT: tuple[tuple[bytes, bytes], ...] = (
-    (b"access-control-allow-methods", b"GET, HEAD"),
-    (b"access-control-allow-headers", b"last-event-id, cache-control"),
-    (b"access-control-max-age", b"600"),
-)
-"""What the answer to a preflight has beyond the headers of every answer."""
+ALLOWED_HEADERS = ("last-event-id", "cache-control")
+"""What clients of event streams add to fetch(); pages of an allowed origin may always send it."""
 
 _VARY = (b"vary", b"Origin")
 _CORS = (
@@ -38,6 +34,17 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]"
 _HOST_ONLY = re.compile(_HOST)
 _ORIGIN = re.compile(rf"(https?)://({_HOST})(?::([1-9][0-9]{{0,4}}))?")
+_APPS = {
+    "app": r"[a-z0-9._-]+",  # Electron's, most often
+    "capacitor": r"[a-z0-9.-]+",
+    "ionic": r"[a-z0-9.-]+",
+    "tauri": r"[a-z0-9.-]+",
+    "chrome-extension": r"[a-p]{32}",
+    "moz-extension": r"[0-9a-f-]{36}",  # another in every browser
+    "safari-web-extension": r"[0-9a-f-]{36}",
+}
+_APP = re.compile("|".join(f"{scheme}://{host}" for scheme, host in _APPS.items()))
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 _ANY = ("0.0.0.0", "[::]")  # noqa: S104 - browsers reach this machine by them; no name is involved
 _MAX_ORIGIN = 300  # characters; a DNS name has at most 253
 _MAX_KNOWN = 1024  # kinds of pages that are remembered, 1 KB each at most
@@ -105,11 +112,12 @@ class Page(NamedTuple):
 class OriginPolicy:
     """Decides by Origin, Sec-Fetch-Site and Host.
 
-    ``origins`` may open streams beside the request's own origin: ``https://app.example.com``, or
-    ``https://*.example.com`` for every subdomain of it.  ``hosts``, if given, are the only names this
-    server answers to, without port; ``*.example.com`` works too.  ``missing`` says what happens to a
-    request with neither Origin nor Sec-Fetch-Site: other programs than browsers, and pages that came
-    over plain http.
+    ``origins`` may open streams beside the request's own origin: ``https://app.example.com``,
+    ``https://*.example.com`` for every subdomain of it, or an app's, such as ``capacitor://localhost``, as it
+    stands.  ``hosts``, if given, are the only names this server answers to, without port; ``*.example.com``
+    works too.  ``missing`` says what happens to a request with neither Origin nor Sec-Fetch-Site: other
+    programs than browsers, and pages that came over plain http.  ``allow_headers`` are request headers that
+    pages of an allowed origin may add.
     """
 
     def __init__(
@@ -118,6 +126,7 @@ class OriginPolicy:
         *,
         hosts: Sequence[str] | None = None,
         missing: Literal["allow", "refuse"] = "allow",
+        allow_headers: Sequence[str] = (),
     ) -> None:
         entries = strings("origins", origins)
         self._exact = frozenset(_exact(text) for text in entries if "*" not in text)
@@ -133,6 +142,18 @@ class OriginPolicy:
         if missing not in ("allow", "refuse"):
             raise ConfigError("missing", 'must be "allow" or "refuse"', missing)
         self._missing = missing
+        why = "each is the name of a request header, not *: with credentials that is one, too"
+        added = strings("allow_headers", allow_headers)
+        headers = [matching("allow_headers", name, _HEADER, why).lower() for name in added]
+        if "*" in headers:
+            raise ConfigError("allow_headers", why, "*")
+        allowed = ", ".join(dict.fromkeys((*ALLOWED_HEADERS, *headers)))
+        self.preflight: Headers = [
+            (b"access-control-allow-methods", b"GET, HEAD"),
+            (b"access-control-allow-headers", allowed.encode()),
+            (b"access-control-max-age", b"600"),
+        ]
+        """What the answer to a preflight has beyond the headers of every answer."""
         self._known: dict[tuple[str, tuple[bytes | None, ...]], Page] = {}
 
     def page(self, request: Request, scheme: str) -> Page:
@@ -192,7 +213,7 @@ class OriginPolicy:
     def _allows(self, text: str, own: str | None) -> bool:
         origin = _canonical(text)  # None for "null" too
         if origin is None:
-            return False
+            return len(text) <= _MAX_ORIGIN and text.isascii() and text.lower() in self._exact
         return (
             origin == own
             or origin in self._exact
@@ -231,9 +252,11 @@ def _canonical(text: str) -> str | None:
 
 
 def _exact(text: str) -> str:
-    origin = _canonical(text)
+    app = text.lower() if len(text) <= _MAX_ORIGIN and text.isascii() else ""
+    origin = app if _APP.fullmatch(app) else _canonical(text)
     if origin is None:
-        raise ConfigError("origins", "each is http(s)://host[:port] with nothing after it", text)
+        why = f"each is http(s)://host[:port], or an app's ({', '.join(_APPS)}), with nothing after it"
+        raise ConfigError("origins", why, text)
     return origin
 
 

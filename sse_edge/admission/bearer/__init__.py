@@ -1,0 +1,1 @@
+"""Tokens that another has signed, in the header Authorization."""
