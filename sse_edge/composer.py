@@ -12,6 +12,9 @@ from .jsontext import Default
 
 UNSET: Any = object()
 
+LONGEST_USER = 1024
+"""Characters of a user's name at most: it travels with the event, and each may take 12 bytes there."""
+
 
 def composed(
     channel: str,
@@ -19,6 +22,7 @@ def composed(
     event: str | None = None,
     json: object = UNSET,
     dedupe_key: str | None = None,
+    except_user: str | None = None,
     *,
     default: Default | None = None,
 ) -> Outgoing:
@@ -38,29 +42,46 @@ def composed(
         raise EventError("data", "give either data or json, and only one of them", None)
     else:
         made = Event(data, event=event)
-    return Outgoing(channel, made.encode(), _checked_key("dedupe_key", dedupe_key))
+    key = _checked_key("dedupe_key", dedupe_key)
+    return Outgoing(channel, made.encode(), key, _checked_user("except_user", except_user))
 
 
-def composed_many(events: object, dedupe_keys: object) -> list[Outgoing]:
+def composed_many(events: object, dedupe_keys: object, except_users: object = None) -> list[Outgoing]:
     """Several; see ``Publisher.publish_many``.  Raises EventError."""
     if not isinstance(events, Iterable) or isinstance(events, (str, bytes, Mapping)):
         raise EventError("events", "must be (channel, data) pairs", events)
     pairs = list(events)
-    if dedupe_keys is None:
-        dedupe_keys = [None] * len(pairs)
-    if not isinstance(dedupe_keys, Sequence) or isinstance(dedupe_keys, (str, bytes)):
-        raise EventError("dedupe_keys", "must be a list with a key or None for each event", dedupe_keys)
-    if len(dedupe_keys) != len(pairs):
-        why = f"are {len(dedupe_keys)} for {len(pairs)} events: one for each, or None where it has none"
-        raise EventError("dedupe_keys", why, dedupe_keys)
-    keys = [_checked_key("dedupe_keys", key) for key in dedupe_keys]
+    keys = [_checked_key("dedupe_keys", key) for key in _for_each("dedupe_keys", dedupe_keys, "key", pairs)]
+    users = [
+        _checked_user("except_users", user) for user in _for_each("except_users", except_users, "user", pairs)
+    ]
     outgoing = []
-    for pair, key in zip(pairs, keys, strict=True):
+    for pair, key, user in zip(pairs, keys, users, strict=True):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             raise EventError("events", "must be (channel, data) pairs", pair)
         channel, data = pair
-        outgoing.append(composed(channel, data, dedupe_key=key))
+        outgoing.append(composed(channel, data, dedupe_key=key, except_user=user))
     return outgoing
+
+
+def _for_each(field: str, given: object, what: str, events: Sequence[object]) -> Sequence[object]:
+    """What is given for each of ``events``; None of all is None for each.  Raises EventError."""
+    if given is None:
+        return [None] * len(events)
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise EventError(field, f"must be a list with a {what} or None for each event", given)
+    if len(given) != len(events):
+        why = f"are {len(given)} for {len(events)} events: one for each, or None where it has none"
+        raise EventError(field, why, given)
+    return given
+
+
+def _checked_user(field: str, user: object) -> str | None:
+    if user is None:
+        return None
+    if not isinstance(user, str) or not 0 < len(user) <= LONGEST_USER:
+        raise EventError(field, f"must be text of 1 to {LONGEST_USER:,} characters", user)
+    return str.__str__(user)  # a member of an enumeration of texts is its text
 
 
 def _checked_key(field: str, key: object) -> str | None:

@@ -44,6 +44,7 @@ class Publisher:
         event: str | None = None,
         json: object = UNSET,
         dedupe_key: str | None = None,
+        except_user: str | None = None,
     ) -> str:
         """Publish one event and return its id.
 
@@ -54,11 +55,15 @@ class Publisher:
         publishes nothing and returns the first id; so with a key a publish whose connection is lost is
         tried once more before it fails.
 
+        ``except_user``: the name of a user, of at most 1,024 characters, who is not to hear it: on none of
+        its streams and polls, on no worker, and not from history.  Everybody else does, and nobody is told
+        the name.  ``recent`` has it like any other event.
+
         Calls that are made while others are under way travel together, in the order in which they were made.
 
         Raises EventError for bad input and PublishError when the backend does not confirm.
         """
-        outgoing = composed(channel, data, event, json, dedupe_key, default=self._default)
+        outgoing = composed(channel, data, event, json, dedupe_key, except_user, default=self._default)
         return (await self._backend.publish([outgoing]))[0]
 
     async def publish_many(
@@ -66,18 +71,19 @@ class Publisher:
         events: Iterable[tuple[str, str | Event]],
         *,
         dedupe_keys: Sequence[str | None] | None = None,
+        except_users: Sequence[str | None] | None = None,
     ) -> list[str]:
         """Publish ``(channel, text or Event)`` pairs, in order over all channels of a partition; their ids.
 
         It takes one round trip, or one for each 500 events, in each partition.  No later call comes between.
 
-        ``dedupe_keys``: one for each event, or None where it has none; see ``publish``.  A call whose
-        connection is lost is tried once more if every event has a key.  All of it is checked before the
-        first event is published: raises EventError for bad input, and PublishError like ``publish``; its
-        ``published`` are the ids of the first events that are out, and ``may_have_happened`` is about the
-        others.
+        ``dedupe_keys`` and ``except_users``: one for each event, or None where it has none; see ``publish``.
+        A call whose connection is lost is tried once more if every event has a key.  All of it is checked
+        before the first event is published: raises EventError for bad input, and PublishError like
+        ``publish``; its ``published`` are the ids of the first events that are out, and
+        ``may_have_happened`` is about the others.
         """
-        return await self._backend.publish(composed_many(events, dedupe_keys))
+        return await self._backend.publish(composed_many(events, dedupe_keys, except_users))
 
     async def finish(
         self,
@@ -264,10 +270,13 @@ class SyncPublisher:
         event: str | None = None,
         json: object = UNSET,
         dedupe_key: str | None = None,
+        except_user: str | None = None,
     ) -> str:
         """See ``Publisher.publish``."""
         return self._backend.wait(
-            self._events.publish(channel, data, event=event, json=json, dedupe_key=dedupe_key)
+            self._events.publish(
+                channel, data, event=event, json=json, dedupe_key=dedupe_key, except_user=except_user
+            )
         )
 
     def publish_many(
@@ -275,9 +284,12 @@ class SyncPublisher:
         events: Iterable[tuple[str, str | Event]],
         *,
         dedupe_keys: Sequence[str | None] | None = None,
+        except_users: Sequence[str | None] | None = None,
     ) -> list[str]:
         """See ``Publisher.publish_many``."""
-        return self._backend.wait(self._events.publish_many(events, dedupe_keys=dedupe_keys))
+        return self._backend.wait(
+            self._events.publish_many(events, dedupe_keys=dedupe_keys, except_users=except_users)
+        )
 
     def finish(
         self,

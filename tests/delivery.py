@@ -107,7 +107,7 @@ class ScriptedBackend:
     def finished(self, channels):
         return self.over if self.over_channels.issuperset(channels) else None
 
-    async def replay(self, channels, after, first=NO_FIRST):
+    async def replay(self, channels, after, first=NO_FIRST, user=None):
         self.asked.append((tuple(channels), after, dict(first)))
         self.before_replay()
         if self.fail:
@@ -123,9 +123,19 @@ async def make_hub(backend, *, max_unsent=1000, max_unsent_age=None, chance=lamb
     return hub
 
 
-async def join(hub, *channels, sink=None, after=None, first=NO_FIRST, remaining=None, live=True, user=None):
+async def join(
+    hub,
+    *channels,
+    sink=None,
+    after=None,
+    first=NO_FIRST,
+    remaining=None,
+    live=True,
+    user=None,
+    compress=False,
+):
     """A stream that is subscribed, and live unless told otherwise."""
-    stream = hub.new_stream(channels or ("c",), sink or ListSink(), remaining, user, None)
+    stream = hub.new_stream(channels or ("c",), sink or ListSink(), remaining, user, None, compress=compress)
     await hub.subscribe(stream)
     if live:
         await hub.catch_up(stream, after, first)

@@ -14,16 +14,16 @@ class Ear:
         self.resets = []
         self._changed = asyncio.Event()
 
-    def deliver(self, channel, id, frame):
+    def deliver(self, channel, id, frame, except_user=None):
         self.heard.append((channel, id, frame))
         self._changed.set()
 
-    def deliver_late(self, channel, id, frame):
+    def deliver_late(self, channel, id, frame, except_user=None):
         self.deliver(channel, id, frame)
 
     def reset(self, reset):
         self.resets.append(reset)
-        self.heard += [(reset.channel, EventId(ms, n), frame) for ms, n, frame in reset.first]
+        self.heard += [(reset.channel, EventId(ms, n), frame) for ms, n, frame, *_ in reset.first]
         self._changed.set()
 
     def flush(self):

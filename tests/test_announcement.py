@@ -12,17 +12,17 @@ from sse_edge.event import MAX_EVENT_BYTES
 @pytest.mark.parametrize(
     ("payload", "announcement"),
     [
-        (b"s 5-1 4-2\ndata: a\n\n", Announcement(b"s", b"5-1", b"4-2", b"data: a\n\n")),
-        (b"s 5-1 -\ndata: a\n\n", Announcement(b"s", b"5-1", NONE, b"data: a\n\n")),
-        (b"s - -\nevent: e\ndata: a\n\n", Announcement(b"s", NONE, NONE, b"event: e\ndata: a\n\n")),
-        (b'{"data": "a\\nb"}', Announcement(b"", NONE, NONE, b"data: a\ndata: b\n\n")),
-        (b'{"event": "e", "data": "a"}', Announcement(b"", NONE, NONE, b"event: e\ndata: a\n\n")),
+        (b"s 5-1 4-2\ndata: a\n\n", Announcement(b"s", b"5-1", b"4-2", None, b"data: a\n\n")),
+        (b"s 5-1 -\ndata: a\n\n", Announcement(b"s", b"5-1", NONE, None, b"data: a\n\n")),
+        (b"s - -\nevent: e\ndata: a\n\n", Announcement(b"s", NONE, NONE, None, b"event: e\ndata: a\n\n")),
+        (b'{"data": "a\\nb"}', Announcement(b"", NONE, NONE, None, b"data: a\ndata: b\n\n")),
+        (b'{"event": "e", "data": "a"}', Announcement(b"", NONE, NONE, None, b"event: e\ndata: a\n\n")),
         (
             b'{"event_type": "e", "data": {"n": 1}}',
-            Announcement(b"", NONE, NONE, b'event: e\ndata: {"n":1}\n\n'),
+            Announcement(b"", NONE, NONE, None, b'event: e\ndata: {"n":1}\n\n'),
         ),
-        (b'{"event": null, "data": null}', Announcement(b"", NONE, NONE, b"data: null\n\n")),
-        ('{"data": "\u2028é"}'.encode(), Announcement(b"", NONE, NONE, "data: \u2028é\n\n".encode())),
+        (b'{"event": null, "data": null}', Announcement(b"", NONE, NONE, None, b"data: null\n\n")),
+        ('{"data": "\u2028é"}'.encode(), Announcement(b"", NONE, NONE, None, "data: \u2028é\n\n".encode())),
     ],
 )
 def test_taken(payload, announcement):

@@ -783,7 +783,7 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                     names = chance.sample("abcd", chance.randint(1, 3))
                     if chance.randrange(2):
                         names.append(f"own{n}")
-                    stream = await join(hub, *names)
+                    stream = await join(hub, *names, user=chance.choice([None, "u", "v"]))
                     stream.sink.writes.clear()
                     expected[stream] = []
                 case 1 if expected:
@@ -802,17 +802,17 @@ async def test_every_stream_gets_its_events_once_and_in_order(monkeypatch):
                 case told:
                     owns = [name for stream in expected for name in stream.channels if name not in "abcd"]
                     channel = chance.choice("abcd" if not owns or chance.randrange(2) else owns)
-                    piece = frame(n, channel)
+                    piece, user = frame(n, channel), None
                     if told == 9:
                         reset = Reset(channel, f"r{n}", place(n))
                         piece = frames.reset(reset)
                         hub.reset(reset)
-                    elif told == 8:
-                        hub.deliver_late(channel, at(n), piece)
                     else:
-                        hub.deliver(channel, at(n), piece)
+                        user = chance.choice([None, "u", "v"])
+                        deliver = hub.deliver_late if told == 8 else hub.deliver
+                        deliver(channel, at(n), piece, user)
                     for stream, events in expected.items():
-                        if channel in stream.channels:
+                        if channel in stream.channels and (user is None or user != stream.user):
                             events.append(piece)
         await settle()
         for stream, events in expected.items():
@@ -828,7 +828,10 @@ async def test_order_holds_for_clients_that_read_now_and_then(monkeypatch):
     chance = random.Random(7)
     for _ in range(20):
         hub = await make_hub(ScriptedBackend(), max_unsent=10**9)
-        streams = [await join(hub, *names, sink=ListSink(stuck=True)) for names in ("a", "b", "ab", "ba")]
+        streams = [
+            await join(hub, *names, sink=ListSink(stuck=True), user=user)
+            for names, user in (("a", "u"), ("b", "v"), ("ab", "u"), ("ba", None))
+        ]
         expected = {stream: [] for stream in streams}
         for n in range(1, 150):
             match chance.randrange(10):
@@ -840,15 +843,16 @@ async def test_order_holds_for_clients_that_read_now_and_then(monkeypatch):
                     await asyncio.sleep(0)
                 case told:
                     channel = chance.choice("ab")
-                    piece = frame(n, channel)
+                    piece, user = frame(n, channel), None
                     if told == 9:
                         reset = Reset(channel, f"r{n}", place(n))
                         piece = frames.reset(reset)
                         hub.reset(reset)
                     else:
-                        hub.deliver(channel, at(n), piece)
+                        user = chance.choice([None, "u", "v"])
+                        hub.deliver(channel, at(n), piece, user)
                     for stream, events in expected.items():
-                        if channel in stream.channels:
+                        if channel in stream.channels and (user is None or user != stream.user):
                             events.append(piece)
         for stream in streams[:2]:
             hub.end(stream, DRAIN)

@@ -27,7 +27,7 @@ class Listener:
         self.heard = []
         self._changed = asyncio.Event()
 
-    def deliver(self, channel, id, frame):
+    def deliver(self, channel, id, frame, except_user=None):
         (event,) = Decoder().feed(frame)
         self.heard.append((channel, event.data))
         self._changed.set()

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
 from sse_edge.event import FINISHED, REOPENED, EventId
 
@@ -16,7 +15,7 @@ def at(n):
 def log_of(*numbers, floor=0, reason="epoch"):
     log = Log(at(floor), reason)
     for n in numbers:
-        log.append(Numbered(at(n), b"x" * 10))
+        log.append(at(n), b"x" * 10)
     return log
 
 
@@ -46,7 +45,7 @@ def test_since_any_place(ids, after, kept):
     """Whatever the log has and was trimmed to, and whatever place a client names."""
     log = Log(EventId(0, 0), "epoch")
     for id in ids:
-        log.append((id, b"%d-%d" % id))
+        log.append(id, b"%d-%d" % id)
     log.trim(kept, 1000)
     held = ids[len(ids) - log.count :]
     assert log.since(EventId(*after)) == [(*id, b"%d-%d" % id) for id in held if id > after]
@@ -103,7 +102,7 @@ def test_the_end_of_a_channel(frames, finished, newest):
     """The newest entry says whether it has finished; what says that it goes on is no event."""
     log = Log(at(0), "epoch")
     for n, bytes in enumerate(frames, 1):
-        log.append(Numbered(at(n), bytes))
+        log.append(at(n), bytes)
     assert log.finished == (None if finished is None else at(finished))
     assert [n for _, n, _ in log.newest(2)] == newest
     assert log.newest(0) == []

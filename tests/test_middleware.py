@@ -198,7 +198,7 @@ async def test_events_during_the_replay_come_once(edge, asgi):
     subscriber = backend.subscriber
 
     class SlowSubscriber(MemorySubscriber):
-        async def replay(self, channels, after, first):
+        async def replay(self, channels, after, first, user):
             reading.set()
             replay = await super().replay(channels, after)
             await go_on.wait()
@@ -326,7 +326,7 @@ async def test_first_bytes(edge, asgi):
     backend = MemoryBackend()
 
     class Stuck(MemorySubscriber):
-        async def replay(self, channels, after, first):
+        async def replay(self, channels, after, first, user):
             await asyncio.Event().wait()
 
     backend.subscriber = lambda receiver: Stuck(backend, receiver)

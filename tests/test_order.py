@@ -4,7 +4,7 @@ A small Redis that is all in this file numbers, keeps and announces; a worker's 
 it through a connection that loses what it likes; streams begin whenever the order lets them.  Whatever
 happens, each stream gets exactly what was published after it began, or a reset before the hole; and where
 it is told a place, it has been given everything up to there.  A channel may have its last event, and go on;
-when all is level whoever hears it was given that event.
+when all is level whoever hears it was given that event.  Some events are for all but one user.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from sse_edge.backends.base import Numbered
 from sse_edge.backends.log import Log
-from sse_edge.backends.redis.announcement import NONE, Announcement, number
+from sse_edge.backends.redis.announcement import NONE, marked, number, parse
 from sse_edge.backends.redis.channel import Channel
 from sse_edge.backends.redis.membership import Membership
 from sse_edge.backends.redis.order import Order
@@ -36,6 +36,7 @@ from sse_edge.errors import BackendError
 from sse_edge.event import FINISHED, REOPENED, ZERO, EventId, Place, finishing
 
 NAMES = ("a", "b", "c")
+USERS = (None, "u", "v")
 KEPT = 4
 """Events of a channel that history has."""
 
@@ -66,14 +67,14 @@ class Redis:
         kept = self.events[name]
         return kept[-1].id if kept and kept[-1].frame.endswith(FINISHED) else None
 
-    def publish(self, name, body):
+    def publish(self, name, body, user=None):
         self.now += 1
         id = EventId(self.now, 1)
         kept = self.events[name]
         previous = kept[-1].id if kept else None
-        kept.append(Numbered(id, Place(id, self.tag).line() + body))
+        kept.append(Numbered(id, Place(id, self.tag).line() + body, user))
         before = NONE if previous is None else b"%d-%d" % previous
-        return Announcement(self.seal, b"%d-%d" % id, before, body)
+        return parse(b"%b %d-%d %b\n%b" % (self.seal, *id, before, marked(body, user)))
 
     def log(self, name, after):
         """What history has of a channel."""
@@ -85,14 +86,14 @@ class Redis:
         )
         for event in events[-KEPT:]:
             if event.id > log.floor:
-                log.append(event)
+                log.append(*event)
         return log
 
     def newest(self, name):
         """The newest event of a channel alone."""
         log = Log(self.begun, "epoch")
         for event in self.events[name][-1:]:
-            log.append(event)
+            log.append(*event)
         return log
 
 
@@ -222,8 +223,8 @@ class Line:
 class Client:
     """A stream, and the reference: what it must have been given."""
 
-    def __init__(self, name, channel, line, before):
-        self.name, self.channel, self.line = name, channel, line
+    def __init__(self, name, channel, line, before, user=None):
+        self.name, self.channel, self.line, self.user = name, channel, line, user
         self.before = before
         self.owed = None
         self.given = []
@@ -235,12 +236,16 @@ class Client:
         assert self.channel.log.covers(begin)
         self.begin = begin
         self.owed = []
-        self.given = [EventId(ms, n) for ms, n, _ in self.channel.log.since(begin)]
+        self.given = [EventId(ms, n) for ms, n, _ in self.channel.log.since(begin, self.user)]
         self.ended = self.channel.finished
 
-    def published(self, id):
-        if self.owed is not None:
+    def published(self, id, user):
+        if self.owed is not None and self.hears(user):
             self.owed.append(id)
+
+    def hears(self, except_user):
+        """Whether it is to hear what all but that user are."""
+        return except_user is None or except_user != self.user
 
     def check(self):
         assert not self.before & set(self.given), "it was given what was published before it asked"
@@ -259,6 +264,7 @@ class Streams(RuleBasedStateMachine):
         self.numbers = count()
         self.clients = []
         self.everything = {name: [] for name in NAMES}
+        self.excepted = {}
         self.told = {}
         self.lost = set()
         if self.partitions == 1:
@@ -276,7 +282,7 @@ class Streams(RuleBasedStateMachine):
     def teardown(self):
         """In the end everything arrives: each channel's last event shows what went missing before it."""
         for name in NAMES:
-            self.publish(name=name, lost=False)
+            self.publish(name=name, lost=False, user=None)
             self.finish(name=name, lost=False)
         for _ in range(3):
             for line in self.lines:
@@ -284,6 +290,9 @@ class Streams(RuleBasedStateMachine):
         self.check_ends()
         for client in self.clients:
             client.check()
+            assert all(client.hears(self.excepted[client.name, id]) for id in client.given), (
+                "it was not for this user"
+            )
             assert client.owed is not None, "it was never opened"
 
     def settle(self, line):
@@ -327,16 +336,16 @@ class Streams(RuleBasedStateMachine):
 
     # The receiver
 
-    def deliver(self, channel, id, frame):
-        self.give(channel, id)
+    def deliver(self, channel, id, frame, except_user=None):
+        self.give(channel, id, except_user)
         self.end(channel, id, frame)
         head, _, _ = frame.partition(b"\n")
         if head.startswith(b"id: "):
             self.tell(Place.parse(head[4:].decode()))
 
-    def deliver_late(self, channel, id, frame):
+    def deliver_late(self, channel, id, frame, except_user=None):
         assert not frame.startswith(b"id: ")
-        self.give(channel, id)
+        self.give(channel, id, except_user)
         self.end(channel, id, frame)
 
     def end(self, channel, id, frame):
@@ -355,9 +364,10 @@ class Streams(RuleBasedStateMachine):
             assert client.channel.finished == last, "the worker knows it otherwise"
             assert client.ended == last, "it was not given the last event, or was given it and more came"
 
-    def give(self, channel, id):
+    def give(self, channel, id, except_user):
         for client in self.clients:
-            if client.name == channel and client.owed is not None and id > client.begin:
+            listens = client.name == channel and client.owed is not None
+            if listens and id > client.begin and client.hears(except_user):
                 client.given.append(id)
 
     def tell(self, place):
@@ -385,17 +395,20 @@ class Streams(RuleBasedStateMachine):
                     client.ended = EventId(*reset.first[-1][:2])
                 if client.owed is not None:
                     client.begin = reset.head.id
-                    newer = [event.id for event in client.line.redis.events[client.name]]
-                    client.owed = [id for id in newer if id > client.begin]
+                    client.owed = [
+                        event.id
+                        for event in client.line.redis.events[client.name]
+                        if event.id > client.begin and client.hears(event.except_user)
+                    ]
 
     # What may happen
 
-    @rule(name=st.sampled_from(NAMES), lost=st.booleans())
-    def publish(self, name, lost):
+    @rule(name=st.sampled_from(NAMES), lost=st.booleans(), user=st.sampled_from(USERS))
+    def publish(self, name, lost, user):
         """An event; its announcement may go missing."""
         if self.line_of(name).redis.last(name) is not None:
             self.announce(name, REOPENED, lost)
-        self.announce(name, b"data: %d\n\n" % next(self.numbers), lost)
+        self.announce(name, b"data: %d\n\n" % next(self.numbers), lost, user)
 
     @rule(name=st.sampled_from(NAMES), lost=st.booleans())
     def finish(self, name, lost):
@@ -403,14 +416,15 @@ class Streams(RuleBasedStateMachine):
         if self.line_of(name).redis.last(name) is None:
             self.announce(name, finishing(b"data: %d\n\n" % next(self.numbers)), lost)
 
-    def announce(self, name, body, lost):
+    def announce(self, name, body, lost, user=None):
         line = self.line_of(name)
-        announcement = line.redis.publish(name, body)
+        announcement = line.redis.publish(name, body, user)
         id = number(announcement.id)
         self.everything[name].append(id)
+        self.excepted[name, id] = user
         for client in self.clients:
             if client.name == name:
-                client.published(id)
+                client.published(id, user)
         if lost:
             self.lost.add(id)
         else:
@@ -420,7 +434,7 @@ class Streams(RuleBasedStateMachine):
     def begin(self):
         """Most of what can go wrong needs streams that are open."""
         for name in NAMES:
-            self.subscribe(name=name)
+            self.subscribe(name=name, user="u")
         for line in self.lines:
             self.settle(line)
 
@@ -431,13 +445,13 @@ class Streams(RuleBasedStateMachine):
             self.settle(each)
         self.check_ends()
 
-    @rule(name=st.sampled_from(NAMES))
-    def subscribe(self, name):
+    @rule(name=st.sampled_from(NAMES), user=st.sampled_from(USERS))
+    def subscribe(self, name, user):
         """A stream asks for a channel."""
         line = self.line_of(name)
         channel = line.members.want(name)
         self.clients.append(
-            Client(name, channel, line, set(self.everything[name]) - self.lost - line.in_flight())
+            Client(name, channel, line, set(self.everything[name]) - self.lost - line.in_flight(), user)
         )
         self.open()
 

@@ -27,7 +27,7 @@ class Listener:
         self.heard = []
         self._changed = asyncio.Event()
 
-    def deliver(self, channel, id, frame):
+    def deliver(self, channel, id, frame, except_user=None):
         assert threading.get_ident() == self._thread
         self.heard.append((channel, id, frame))
         self._changed.set()

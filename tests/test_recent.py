@@ -42,7 +42,7 @@ class History:
     def publish(self, name, n, size=10):
         self.now = n
         log = self.kept.setdefault(name, Log(ZERO, "epoch"))
-        log.append(event(n, size))
+        log.append(*event(n, size))
         return log.events[-1]
 
     async def read(self, asked):
@@ -59,7 +59,7 @@ class History:
         log = Log(after, "trimmed") if kept.covers(after) else Log(kept.floor, kept.reason)
         for ms, n, frame in kept.since(after):
             if (ms, n) <= upto:
-                log.append(((ms, n), frame))
+                log.append((ms, n), frame)
         log.whole = after == ZERO and (newest is None or log.count < newest)
         if newest is not None:
             log.trim(newest, 1_000_000)
@@ -550,7 +550,7 @@ async def test_what_comes_first(history, kept, heard, first, given, reads):
     channel = settled("a", at(heard - 1) if heard > 1 else ZERO, keep=20)
     history.kept["a"] = log = Log(ZERO, "epoch")
     for n, body in kept_as(kept):
-        log.append((at(n), body))
+        log.append(at(n), body)
         if n >= heard:
             hear(recent, channel, Numbered(at(n), body))
         elif body.endswith(b": finished\n\n"):

@@ -43,7 +43,7 @@ class Ear:
     def __init__(self):
         self.texts = asyncio.Queue()
 
-    def deliver(self, channel, id, frame):
+    def deliver(self, channel, id, frame, except_user=None):
         self.texts.put_nowait(frame.partition(b"data: ")[2].strip().decode())
 
     def flush(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -21,17 +21,27 @@ CONTROL = "\x01control"
 
 
 class Numbered(NamedTuple):
-    """An event that history can give again: its id in its data set, and its bytes on the wire, id line
-    included.
+    """An event that history can give again: its id in its data set, its bytes on the wire, id line
+    included, and whose streams are not to hear it.
     """
 
     id: EventId
     frame: bytes
+    except_user: str | None = None
 
 
 Entry = tuple[int, int, bytes]
-"""The same as logs keep it: the two numbers of its id, and its bytes.  What many streams missed is given to
-each as it is there: to make two objects of each event would be most of what a resume costs."""
+"""The same as streams are given it: the two numbers of its id, and its bytes.  What many streams missed is
+given to each as it is there: to make two objects of each event would be most of what a resume costs."""
+
+
+Logged = Entry | tuple[int, int, bytes, str]
+"""The same as logs keep it: with the user who is not to hear it, if there is one."""
+
+
+def heard_by(user: str | None, kept: Iterable[Logged]) -> list[Entry]:
+    """The events of ``kept`` that ``user`` is to hear, or who is none."""
+    return [entry[:3] for entry in kept if len(entry) == 3 or entry[3] != user]
 
 
 id_of = itemgetter(0, 1)
@@ -42,13 +52,14 @@ class Reset(NamedTuple):
     """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not.
 
     ``head`` is None where nothing is numbered.  ``first`` is for streams that are open: the channel's last
-    events as of then, without their id lines, at least that with which it finished.
+    events as of then, as many as make enough for each user, without their id lines; at least that with which
+    it finished.
     """
 
     channel: str
     reason: str
     head: Place | None
-    first: Sequence[Entry] = ()
+    first: Sequence[Logged] = ()
 
 
 class Replay(NamedTuple):
@@ -72,10 +83,13 @@ NO_FIRST: Mapping[str, int] = MappingProxyType({})
 class Receiver(Protocol):
     """Where a subscriber puts what it hears; the hub of one worker.  No call waits."""
 
-    def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
-        """An event on ``channel``; without an id it is live-only and in no history."""
+    def deliver(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None = None) -> None:
+        """An event on ``channel``; without an id it is live-only and in no history.
 
-    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+        No stream of ``except_user`` is to hear it.
+        """
+
+    def deliver_late(self, channel: str, id: EventId, frame: bytes, except_user: str | None = None) -> None:
         """An event that went missing; newer ones of other channels went out before it."""
 
     def reset(self, reset: Reset) -> None:
@@ -129,10 +143,14 @@ class Subscriber(Protocol):
         """Undo one ``subscribe``."""
 
     async def replay(
-        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        channels: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay:
         """What was published on subscribed ``channels`` after ``after``, a client's place or what
-        ``subscribe`` returned.
+        ``subscribe`` returned, as far as ``user`` is to hear it.
 
         A place in another data set is answered with resets.  With None nothing is owed, and ``upto`` says
         where the stream begins.  Of every channel then, and of one that is reset, the events are the last
@@ -331,11 +349,15 @@ class Backend(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """One event on its way to the backend; ``body`` is encoded without an id line."""
+    """One event on its way to the backend; ``body`` is encoded without an id line.
+
+    No stream of ``except_user`` is to hear it.
+    """
 
     channel: str
     body: bytes
     dedupe_key: str | None = None
+    except_user: str | None = None
 
 
 def check_kept(events: Sequence[Outgoing], *, numbered: bool) -> None:

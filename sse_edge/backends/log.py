@@ -6,9 +6,10 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
+from typing import cast
 
 from ..event import FINISHED, REOPENED, EventId, reopens
-from .base import Entry, Numbered, id_of
+from .base import Entry, Logged, Numbered, heard_by, id_of
 
 
 class Log:
@@ -21,9 +22,10 @@ class Log:
 
     What is kept are plain tuples of an id's two numbers and the bytes: unlike named ones they are not
     looked at again by every collection of garbage, and a worker keeps a hundred thousand of them.
+    ``excepts``: some have a user besides, who is not to hear them.
     """
 
-    __slots__ = ("_kept", "floor", "previous", "reason", "size", "whole")
+    __slots__ = ("_kept", "excepts", "floor", "previous", "reason", "size", "whole")
 
     def __init__(self, floor: EventId, reason: str, previous: EventId | None = None) -> None:
         self.floor = floor
@@ -31,12 +33,13 @@ class Log:
         self.previous = previous
         self.size = 0
         self.whole = False
-        self._kept: deque[Entry] | None = None  # an empty one takes more than all the rest
+        self.excepts = False
+        self._kept: deque[Logged] | None = None  # an empty one takes more than all the rest
 
     @property
     def events(self) -> list[Numbered]:
         """All of them."""
-        return [Numbered(EventId(ms, n), frame) for ms, n, frame in self._kept or ()]
+        return [Numbered(EventId(ms, n), *rest) for ms, n, *rest in self._kept or ()]
 
     @property
     def latest(self) -> EventId | None:
@@ -48,7 +51,7 @@ class Log:
         """Up to here is what is older than all events of the log, and not above its floor."""
         if not self._kept or self._kept[0][:2] > self.floor:
             return self.floor
-        ms, n, _ = self._kept[0]
+        ms, n = self._kept[0][:2]
         return EventId(ms, n - 1)
 
     @property
@@ -68,54 +71,87 @@ class Log:
         """How many there are."""
         return 0 if self._kept is None else len(self._kept)
 
-    def append(self, event: tuple[tuple[int, int], bytes]) -> None:
+    def append(self, id: tuple[int, int], frame: bytes, except_user: str | None = None) -> None:
         """Add an event newer than all others."""
-        (ms, n), frame = event
+        ms, n = id
         if self._kept is None:
             self._kept = deque()
-        self._kept.append((ms, n, frame))
+        if except_user is None:
+            self._kept.append((ms, n, frame))
+        else:
+            self._kept.append((ms, n, frame, except_user))
+            self.excepts = True
         self.size += len(frame)
 
     def prepend(self, events: Sequence[Numbered]) -> None:
         """Add events older than all others, in their order."""
         if self._kept is None:
             self._kept = deque()
-        self._kept.extendleft((*id, frame) for id, frame in reversed(events))
+        for (ms, n), frame, user in reversed(events):
+            self._kept.appendleft((ms, n, frame) if user is None else (ms, n, frame, user))
+            self.excepts = self.excepts or user is not None
         self.size += sum(len(event.frame) for event in events)
 
     def trim(self, count: int, size: int, reason: str = "trimmed") -> None:
         """Keep at most ``count`` events and ``size`` bytes of them."""
         kept = self._kept
         while kept and (len(kept) > count or self.size > size):
-            ms, n, frame = kept.popleft()
-            self.size -= len(frame)
+            entry = kept.popleft()
+            self.size -= len(entry[2])
             self.whole = False
-            if (ms, n) > self.floor:
-                self.floor = EventId(ms, n)
+            id = entry[:2]
+            if id > self.floor:
+                self.floor = EventId(*id)
                 self.reason = reason
 
     def covers(self, after: EventId) -> bool:
         """Whether all that was published after ``after`` is here."""
         return after >= self.floor
 
-    def since(self, after: EventId) -> list[Entry]:
-        """The events with ids above ``after``, as they are kept."""
+    def since(self, after: EventId, user: str | None = None) -> list[Entry]:
+        """The events with ids above ``after`` that ``user`` is to hear."""
         if not self._kept or after >= self._kept[-1][:2]:
             return []
         count = len(self._kept) - bisect_right(self._kept, after, key=id_of)
         # From the end, where they are: a log may have thousands.
         found = list(islice(reversed(self._kept), count))
         found.reverse()
-        return found
+        return heard_by(user, found) if self.excepts else cast("list[Entry]", found)
 
-    def newest(self, count: int, upto: EventId | None = None) -> list[Entry]:
-        """The last ``count`` events up to ``upto``, oldest first; ``REOPENED`` is none."""
+    def newest(self, count: int, upto: EventId | None = None, user: str | None = None) -> list[Entry]:
+        """The last ``count`` events up to ``upto`` that ``user`` is to hear, oldest first.
+
+        ``REOPENED`` is none.
+        """
+        kept = self._kept or ()
+        end = self._end(upto)
+        if not self.excepts:
+            found = list(islice(kept, max(0, end - count), end))
+            if not any(entry[2].endswith(REOPENED) for entry in found):  # as nearly always
+                return cast("list[Entry]", found)
+        events = (entry for entry in islice(reversed(kept), len(kept) - end, None) if not reopens(entry[2]))
+        last = list(islice((entry for entry in events if len(entry) == 3 or entry[3] != user), count))
+        last.reverse()
+        return heard_by(user, last)
+
+    def enough(self, count: int, upto: EventId | None = None) -> tuple[list[Logged], bool]:
+        """The last events up to ``upto``, so many that every user is to hear ``count`` of them; and whether
+        there are as many, or no others anywhere."""
+        kept = self._kept or ()
+        found: list[Logged] = []
+        for entry in islice(reversed(kept), len(kept) - self._end(upto), None):
+            if not count:
+                break
+            if not reopens(entry[2]):
+                found.append(entry)
+                count -= len(entry) == 3
+        found.reverse()
+        return found, not count or self.whole
+
+    def _end(self, upto: EventId | None) -> int:
+        """How many events there are up to ``upto``."""
         kept = self._kept or ()
         end = len(kept)
         while upto is not None and end and kept[end - 1][:2] > upto:
             end -= 1
-        found = list(islice(kept, max(0, end - count), end))
-        if not any(entry[2].endswith(REOPENED) for entry in found):  # as nearly always
-            return found
-        events = [entry for entry in islice(kept, end) if not reopens(entry[2])]
-        return events[max(0, len(events) - count) :]
+        return end

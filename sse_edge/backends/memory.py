@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ..errors import PublishError
 from ..event import FINISHED, NOWHERE, REOPENED, EventId, Place
-from .base import NO_FIRST, Entry, Numbered, Outgoing, Receiver, Replay, Reset, T, check_kept
+from .base import NO_FIRST, Entry, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
 from .retention import Retention, kept
@@ -145,7 +145,7 @@ class MemoryBackend:
 
     def _publish(self, event: Outgoing) -> str:
         if not self.kept.numbered:
-            self._announce(event.channel, None, event.body)
+            self._announce(event.channel, None, event.body, event.except_user)
             return ""
         last = self.now()
         key = None if event.dedupe_key is None else (event.channel, event.dedupe_key)
@@ -166,18 +166,18 @@ class MemoryBackend:
         place = Place(id, self.tag)
         frame = place.line() + event.body
         self._logs[event.channel] = log
-        log.append(Numbered(id, frame))
+        log.append(id, frame, event.except_user)
         log.trim(self.kept.of(event.channel).events, HISTORY_BYTES)
         self._logs.move_to_end(event.channel)
         if key is not None:
             self._keys[key] = id
         self._forget()
-        self._announce(event.channel, id, frame)
+        self._announce(event.channel, id, frame, event.except_user)
         return str(place)
 
-    def _announce(self, channel: str, id: EventId | None, frame: bytes) -> None:
+    def _announce(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None) -> None:
         for subscriber in self._subscribers:
-            subscriber.hear(channel, id, frame)
+            subscriber.hear(channel, id, frame, except_user)
 
     def finished(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.finished``."""
@@ -215,7 +215,11 @@ class MemoryBackend:
             del self._keys[key]
 
     def read(
-        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        channels: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay:
         """The history of ``channels`` after a place, as one consistent cut; see ``Subscriber.replay``."""
         with self._lock:
@@ -233,11 +237,11 @@ class MemoryBackend:
             for channel in channels:
                 log = self._log(channel)
                 if after is not None and not foreign and log.covers(after.id):
-                    events.extend(log.since(after.id))
+                    events.extend(log.since(after.id, user))
                     continue
                 if after is not None:
                     resets.append(Reset(channel, foreign or log.reason, head))
-                events.extend(log.newest(max(first.get(channel, 0), log.finished is not None)))
+                events.extend(log.newest(max(first.get(channel, 0), log.finished is not None), user=user))
             events.sort()
             return Replay(events, resets, head)
 
@@ -249,7 +253,7 @@ class MemorySubscriber:
         self._backend = backend
         self._receiver = receiver
         self._wanted: dict[str, int] = {}
-        self._heard: deque[tuple[str, EventId | None, bytes]] = deque()
+        self._heard: deque[tuple[str, EventId | None, bytes, str | None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
@@ -324,26 +328,30 @@ class MemorySubscriber:
                     self._wanted.pop(channel, None)
 
     async def replay(
-        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        channels: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay:
         """See ``Subscriber.replay``."""
         with self._backend._lock:
             self._drain()
-            return self._backend.read(channels, after, first)
+            return self._backend.read(channels, after, first, user)
 
     def finished(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.finished``."""
         with self._backend._lock:
-            if any(channel in channels for channel, _, _ in self._heard):
+            if any(heard[0] in channels for heard in self._heard):
                 return None  # what was published is not heard yet
             return self._backend.finished(channels)
 
-    def hear(self, channel: str, id: EventId | None, frame: bytes) -> None:
+    def hear(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None) -> None:
         """Called under the backend's lock, from the publishing thread."""
         if channel not in self._wanted or self._loop is None:
             return
         # Through one queue in every case, so that events of several threads keep their order.
-        self._heard.append((channel, id, frame))
+        self._heard.append((channel, id, frame, except_user))
         if threading.get_ident() == self._thread:
             self._drain()
         else:

@@ -181,6 +181,10 @@ class Gzip:
             self.feed, self.since = feed, seen
         return cut.compressed(self.since)
 
+    def part(self) -> None:
+        """It is not given something that all others of its feed are."""
+        self.feed = None
+
     def end(self) -> bytes:
         """The end of the file (RFC 1952 2.3.1)."""
         return _LAST + self._crc.to_bytes(4, "little") + (self._size & 0xFFFFFFFF).to_bytes(4, "little")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from itertools import islice
 from operator import itemgetter
 
@@ -102,6 +103,10 @@ class Feed:
         """The stream beside which there is no other, once it has its history and all that was heard."""
         live = self.live
         return None if isinstance(live, dict) or self.early or self.waits else live
+
+    def of(self, streams: Iterable[Stream]) -> list[Stream]:
+        """Those of ``streams`` that listen to it, and have not ended."""
+        return [stream for stream in streams if stream.ending is None and self in stream.feeds]
 
     def append(self, number: int, heard: Heard) -> None:
         """Take what was heard."""

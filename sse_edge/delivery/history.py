@@ -34,7 +34,7 @@ class History:
         """What history has for ``stream``.  Raises BackendError."""
         finished, channels = self._subscriber.finished, stream.channels
         if after is not None or begin is None or first or any(finished((name,)) for name in channels):
-            return await self._subscriber.replay(channels, after, first)
+            return await self._subscriber.replay(channels, after, first, stream.user)
         return Replay([], [], begin)  # all that it is owed is heard since then
 
     async def owed_later(

@@ -374,24 +374,28 @@ class Hub:
 
     # Events: the backend's Receiver
 
-    def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
+    def deliver(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None = None) -> None:
         """See ``Receiver.deliver``."""
         if channel == CONTROL:
             if self._on_control is not None:
                 self._on_control(frame)
             return
         feed = self._feeds.get(channel)
-        if feed is not None:
+        if feed is None:
+            return
+        if except_user is None or not (excepted := feed.of(self.users.of(except_user))):
             self._rounds.hear(feed, id, frame)
-            if frame.endswith(LAST):
-                self._rounds.end_soon(listed(feed.live), FINISHED)
+        else:
+            self._rounds.append(feed, Heard(id, frame, except_user=except_user), excepted)
+        if frame.endswith(LAST):
+            self._rounds.end_soon(listed(feed.live), FINISHED)
 
-    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+    def deliver_late(self, channel: str, id: EventId, frame: bytes, except_user: str | None = None) -> None:
         """See ``Receiver.deliver_late``."""
         if channel == CONTROL:
             self.deliver(channel, id, frame)
             return
-        self._hear(channel, Heard(id, frame, "late"))
+        self._hear(channel, Heard(id, frame, "late", except_user=except_user))
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
@@ -399,8 +403,8 @@ class Hub:
             if self._on_control is not None:
                 self._on_control(None)
             return
-        first = [frame for _, _, frame in reset.first]
-        self._hear(reset.channel, Heard(None, frames.reset(reset), "reset", reset.head, reset.channel, first))
+        heard = Heard(None, frames.reset(reset), "reset", reset.head, reset.channel, reset.first)
+        self._hear(reset.channel, heard)
 
     def flush(self) -> None:
         """See ``Receiver.flush``."""
@@ -409,8 +413,9 @@ class Hub:
     def _hear(self, channel: str, heard: Heard) -> None:
         feed = self._feeds.get(channel)
         if feed is not None:
-            self._rounds.append(feed, heard)
-            if (heard.first[-1] if heard.first else heard.frame).endswith(LAST):
+            user = heard.except_user
+            self._rounds.append(feed, heard, () if user is None else feed.of(self.users.of(user)))
+            if heard.is_last:
                 self._rounds.end_soon(listed(feed.live), FINISHED)
 
     # Time

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 
@@ -27,14 +27,16 @@ does when it is over."""
 class Rounds:
     """Writes to the streams of one worker, some of them in every turn of the event loop.
 
-    ``number`` is the newest event's in the order of all feeds, and ``delivered`` how many events were
-    written.  ``end`` is called with a stream that is too slow, or whose turn it is to end.
+    ``number`` is the newest event's in the order of all feeds, ``excepted`` that of the newest which not all
+    streams of its feed are to hear, and ``delivered`` how many events were written.  ``end`` is called with a
+    stream that is too slow, or whose turn it is to end.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, bounds: Bounds, end: Callable[[Stream, Ending], None]
     ) -> None:
         self.number = 0
+        self.excepted = 0
         self.delivered = 0
         self._loop = loop
         self._bounds = bounds
@@ -52,9 +54,21 @@ class Rounds:
         """Whether nothing waits to be written."""
         return not self._dirty and not self._feeds and not self._ends
 
-    def append(self, feed: Feed, heard: Heard) -> None:
-        """Give to the streams of ``feed`` what was heard on it."""
+    def append(self, feed: Feed, heard: Heard, excepted: Sequence[Stream] = ()) -> None:
+        """Give to the streams of ``feed`` what was heard on it, but to those that are ``excepted``.
+
+        Those take what came before as their own, and have seen this; who is owed history will pass it over.
+        """
+        for stream in excepted:
+            self.settle(stream)
         self.number += 1
+        if excepted:
+            self.excepted = self.number
+        for stream in excepted:
+            if not stream.owed:
+                stream.pass_over(self.number)
+                if stream.pending:
+                    self.mark(stream)
         feed.append(self.number, heard)
         if not feed.waits:
             feed.waits = True
@@ -146,6 +160,8 @@ class Rounds:
             ]
         if len(stream.feeds) > 1:
             heard.sort()
+        if self.excepted > stream.seen and stream.user is not None:
+            heard = [each for each in heard if each[1].except_user != stream.user]
         stream.seen = self.number
         return [each for _, each in heard]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..backends.base import NO_FIRST, Replay
+from ..backends.base import NO_FIRST, Logged, Replay, heard_by
 from ..event import FINISHED, EventId, Place, without_id
 from ..outcome import Ending
 from . import frames
@@ -27,21 +27,27 @@ streams share it."""
 
 class Heard(NamedTuple):
     """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset with its
-    ``head``, and what comes ``first`` of its ``channel`` after it."""
+    ``head``, and what comes ``first`` of its ``channel`` after it.  No stream of ``except_user`` hears it."""
 
     id: EventId | None
     frame: bytes
     kind: Literal["event", "late", "reset"] = "event"
     head: Place | None = None
     channel: str = ""
-    first: Sequence[bytes] = ()
+    first: Sequence[Logged] = ()
+    except_user: str | None = None
 
-    def following(self, first: Mapping[str, int]) -> Sequence[bytes]:
-        """What comes after a reset, where so much comes first; what is finished has its end in any case."""
+    def following(self, first: Mapping[str, int], user: str | None) -> list[bytes]:
+        """What comes after a reset for ``user``, where so much comes first; what is finished has its end in
+        any case."""
         count = first.get(self.channel, 0)
-        if count or not self.first:
-            return self.first[-count:]
-        return [frame for frame in self.first[-1:] if frame.endswith(FINISHED)]
+        frames = [frame for _, _, frame in heard_by(user, self.first)]
+        return frames[-count:] if count else [frame for frame in frames[-1:] if frame.endswith(FINISHED)]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether it ends with its channel's last event."""
+        return (self.first[-1][2] if self.first else self.frame).endswith(FINISHED)
 
     def is_within(self, reach: EventId | None) -> bool:
         """Whether history that reaches as far on this channel includes it; resets it knows all."""
@@ -200,7 +206,7 @@ class Stream:
                 return
         elif heard.kind == "reset":
             self._restart(heard.head)
-            self.queue(heard.frame, *heard.following(self.first))
+            self.queue(heard.frame, *heard.following(self.first, self.user))
             return
         elif self.wary and heard.id is not None:
             if not self._is_new(heard.id):
@@ -212,6 +218,12 @@ class Stream:
             # The first event past what history gave: from here on nothing can repeat.
             self.wary = False
         self.queue(heard.frame)
+
+    def pass_over(self, number: int) -> None:
+        """It has seen all up to ``number``, and is not given the last of it."""
+        self.seen = number
+        if self.gzip is not None:
+            self.gzip.part()
 
     def trusts(self, place: Place | None) -> bool:
         """Whether the next event, which says that it is at ``place``, lies past what history gave.

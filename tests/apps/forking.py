@@ -76,7 +76,7 @@ def listening(url):
     backend, loop, heard = RedisBackend(url), LoopThread(), []
 
     class Ear:
-        def deliver(self, channel, id, frame):
+        def deliver(self, channel, id, frame, except_user=None):
             heard.append(frame)
 
         def flush(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from ...errors import EventError
 from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId
@@ -16,14 +17,16 @@ _ONE_EVENT = (
     rf"data: .*\n\n|: reopened\n\n|"
     rf"(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+(?:: finished\n)?\n"
 )
+_EXCEPT = ": except "
 # As strict as EventId.parse: a number in another spelling would be another text, and a huge one would put
 # every later event in the past.
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"
 _ID = f"{_NUMBER}-{_NUMBER}"
-_OURS = re.compile(rf"([^ \n]+) ({_ID}|-(?= -\n)) ({_ID}|-)\n({_ONE_EVENT})".encode())
+_OURS = re.compile(rf"([^ \n]+) ({_ID}|-(?= -\n)) ({_ID}|-)\n(?:{_EXCEPT}([!-~]+)\n)?({_ONE_EVENT})".encode())
 _HEAD = re.compile(rb"[^ \n]+ [^ \n]* [^ \n]*")
 _EARLIER = re.compile(rb"(?:[0-9]+-[0-9]+|-) (?:[0-9]+-[0-9]+|-)")
 
+_MARK = _EXCEPT.encode()
 _CR = 13  # a number is found four times as fast as a byte string
 
 LONGEST = 2 * MAX_EVENT_BYTES
@@ -38,13 +41,20 @@ class Announcement(NamedTuple):
 
     ``seal`` is what proves that a script of ours announced it, which is to be compared with the data
     set's; empty for plain JSON, which may come from anybody.  Ids are the text that was sent: each has but
-    one, so that whether two are the same needs no numbers.  ``body`` has no id line.
+    one, so that whether two are the same needs no numbers.  ``excepted`` is a user's name as it was sent.
+    ``body`` has no id line.
     """
 
     seal: bytes
     id: bytes
     previous: bytes
+    excepted: bytes | None
     body: bytes
+
+    @property
+    def except_user(self) -> str | None:
+        """Whose streams are not to hear it."""
+        return None if self.excepted is None else _user(self.excepted)
 
 
 def parse(payload: bytes) -> Announcement:
@@ -59,11 +69,33 @@ def parse(payload: bytes) -> Announcement:
     if ours is not None and _CR not in payload and len(payload) <= LONGEST:
         return _new(Announcement, ours.groups())
     if payload[:1] == b"{":
-        return Announcement(b"", NONE, NONE, _plain(payload))
+        return Announcement(b"", NONE, NONE, None, _plain(payload))
     raise EventError("message", _what_is_wrong(payload), secret=True)
 
 
 _new = tuple.__new__  # half of what Announcement's own takes
+
+
+def marked(body: bytes, except_user: str | None) -> bytes:
+    """An event's bytes as Redis has them: in front of them a comment says who is not to hear it.
+
+    No other event's bytes begin with one.
+    """
+    if except_user is None:
+        return body
+    return f"{_EXCEPT}{quote(except_user, safe='', errors='surrogatepass')}\n".encode() + body
+
+
+def unmarked(body: bytes) -> tuple[bytes, str | None]:
+    """The bytes without the comment, which nobody is to see, and the user it names."""
+    if not body.startswith(_MARK):
+        return body, None
+    mark, _, body = body.partition(b"\n")
+    return body, _user(mark.removeprefix(_MARK))
+
+
+def _user(quoted: bytes) -> str:
+    return unquote(quoted.decode(), errors="surrogatepass")
 
 
 def number(id: bytes) -> EventId:

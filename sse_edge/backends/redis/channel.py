@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ...event import ZERO, EventId
-from ..base import Entry
+from ..base import Entry, Logged
 from ..log import Log
 from ..retention import Retention
 
@@ -114,13 +114,21 @@ class Channel:
         """Whether it has had its last event, and history still has it."""
         return self.finished is not None and not self._has_expired(self.finished, now)
 
-    def newest(self, count: int, now: EventId, log: Log | None = None) -> list[Entry]:
-        """Its last ``count`` events, as far as they are known, up to the place ``now``."""
+    def newest(
+        self, count: int, now: EventId, log: Log | None = None, user: str | None = None
+    ) -> list[Entry]:
+        """Its last ``count`` events that ``user`` is to hear, as far as they are known, up to ``now``."""
         log = log or self.log
         latest = log.latest
         if latest is None or self._has_expired(latest, now):
             return []
-        return log.newest(count, now)
+        return log.newest(count, now, user)
+
+    def enough(self, count: int, now: EventId, log: Log | None) -> list[Logged]:
+        """The same of ``log`` for every user: see ``Log.enough``."""
+        if log is None or log.latest is None or self._has_expired(log.latest, now):
+            return []
+        return log.enough(count, now)[0]
 
     def _has_expired(self, latest: EventId, now: EventId) -> bool:
         # Exactly, though Redis keeps it a little longer: all workers are to say the same.

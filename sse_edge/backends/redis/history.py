@@ -10,6 +10,7 @@ from ...event import ZERO, EventId, Place
 from ..base import Numbered
 from ..log import Log
 from ..retention import DEFAULT, Kept
+from .announcement import unmarked
 
 
 class Asked(NamedTuple):
@@ -77,7 +78,8 @@ def _log(tag: str, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: 
         given = dict(zip(fields[::2], fields[1::2], strict=True))
         if not events:
             previous = given[b"p"]
-        events.append(Numbered(id, Place(id, tag).line() + given[b"b"]))
+        body, except_user = unmarked(given[b"b"])
+        events.append(Numbered(id, Place(id, tag).line() + body, except_user))
     last = None if previous == b"-" else _id(previous)
     if last is None:
         floor, reason = _absent(events[0].id if events else None, known, ttl_ms)
@@ -87,7 +89,7 @@ def _log(tag: str, entries: Sequence[Any], before: bytes, known: Known, ttl_ms: 
         floor, reason = known.epoch, "epoch"
     log = Log(floor, reason, last)
     for event in events:
-        log.append(event)
+        log.append(*event)
     return log
 
 

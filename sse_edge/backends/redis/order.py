@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...errors import BackendError
 from ...event import EventId, Place, without_id
-from ..base import CONTROL, Entry, Numbered, Receiver, Reset
+from ..base import CONTROL, Numbered, Receiver, Reset
 from ..log import Log
 from .announcement import NONE, Announcement, number
 from .channel import Channel, State
@@ -93,7 +93,7 @@ class Order:
 
     def _take(self, channel: Channel, heard: Announcement) -> None:
         """Deliver a message.  Almost all follow on from the one before: nothing else is asked of those."""
-        seal, said, previous, body = heard
+        seal, said, previous, excepted, body = heard
         if (previous != channel.said or seal != self._seal) and not self._follows(channel, heard):
             return
         ms, n = said.split(b"-")
@@ -103,14 +103,15 @@ class Order:
         frame = self._framed % (said, body)
         id = _new(EventId, last)
         channel.last, channel.said = last, said
-        self._recent.append(channel, last, frame)
         if self.position is None or id > self.position:
             self.position = id
-        self._receiver.deliver(channel.name, id, frame)
+        user = None if excepted is None else heard.except_user
+        self._recent.append(channel, last, frame, user)
+        self._receiver.deliver(channel.name, id, frame, user)
 
     def _follows(self, channel: Channel, heard: Announcement) -> bool:
         """Whether a message is one to be delivered, and nothing is missing before it."""
-        seal, said, previous, body = heard
+        seal, said, previous, _, body = heard
         if seal != self._seal and (seal or channel.name == CONTROL):
             if seal not in self._past:
                 self._on_foreign(channel)
@@ -118,7 +119,7 @@ class Order:
         if channel.state is LEFT or not channel.settled:
             return False  # nobody was promised it
         if said == NONE:
-            self._receiver.deliver(channel.name, None, body)
+            self._receiver.deliver(channel.name, None, body, heard.except_user)
             return False
         if previous == NONE or number(said) <= channel.last or number(previous) <= channel.last:
             return True
@@ -139,11 +140,11 @@ class Order:
                 self._recent.forget(channel)
                 channel.settle(tick.id, tick.finished.get(place))
 
-    def _pass_on(self, channel: Channel, id: EventId, frame: bytes) -> None:
-        channel.head = id
-        self._recent.append(channel, id, frame)
-        self._advance(id)
-        self._receiver.deliver(channel.name, id, frame)
+    def _pass_on(self, channel: Channel, event: Numbered) -> None:
+        channel.head = event.id
+        self._recent.append(channel, *event)
+        self._advance(event.id)
+        self._receiver.deliver(channel.name, *event)
 
     def _advance(self, id: EventId) -> None:
         if self.position is None or id > self.position:
@@ -270,23 +271,23 @@ class Order:
             return
         self._recent.forget(channel)
         channel.restart(head)
-        first: list[Entry] = []
-        for ms, n, frame in channel.newest(max(1, channel.first), head, log):
-            self._recent.append(channel, (ms, n), frame)
-            # Without its id line: other channels may still be owed what is older, or their reset.
-            first.append((ms, n, without_id(frame)))
+        first = channel.enough(max(1, channel.first), head, log)
+        for entry in first:
+            self._recent.append(channel, entry[:2], *entry[2:])
         if not channel.first and channel.finished is None:
             first = []
-        self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag), first))
+        # Without id lines: other channels may still be owed what is older, or their reset.
+        bare = [(*entry[:2], without_id(entry[2]), *entry[3:]) for entry in first]
+        self._receiver.reset(Reset(channel.name, reason, Place(head, self.tag), bare))
 
     def _pass_on_missed(self, channel: Channel, event: Numbered, lost: EventId | None) -> None:
         if channel.state is LEFT or event.id <= channel.head:
             return
         if lost is None or event.id > lost:
-            self._pass_on(channel, *event)
+            self._pass_on(channel, event)
             return
         # Newer events of other channels went out before it.  Without its id line it cannot take a
         # client's Last-Event-ID back to a place before them.
         channel.head = event.id
         self._recent.append(channel, *event)
-        self._receiver.deliver_late(channel.name, event.id, without_id(event.frame))
+        self._receiver.deliver_late(channel.name, event.id, without_id(event.frame), event.except_user)

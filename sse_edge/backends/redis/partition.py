@@ -13,6 +13,7 @@ from ...errors import EventError
 from ...event import EventId
 from ..base import Entry, Outgoing, check_kept
 from ..retention import DEFAULT, Kept
+from .announcement import marked
 from .history import Asked, Cut, parse_cut
 from .names import Names
 from .outbox import Batch, Outbox, Published, Step
@@ -119,7 +120,8 @@ class Partition:
             if step.waits:
                 arguments.append(len(step.events))
                 for event in step.events:
-                    arguments += [self.names.announce(event.channel), event.body]
+                    body = marked(event.body, event.except_user)
+                    arguments += [self.names.announce(event.channel), body]
         return ANNOUNCE, [self.names.clock], arguments
 
     def _numbered(self, steps: Sequence[Step]) -> tuple[list[str], list[Argument]]:
@@ -140,7 +142,8 @@ class Partition:
                 if event.dedupe_key is not None:
                     key = self.names.dedupe(channel, event.dedupe_key)
                     dedupe = dedupes.setdefault(key, len(keys) + len(dedupes) + 1)
-                arguments += [numbers[channel], event.body, dedupe, int(newest[channel] == place)]
+                body = marked(event.body, event.except_user)
+                arguments += [numbers[channel], body, dedupe, int(newest[channel] == place)]
                 place += 1
         return [*keys, *dedupes], arguments
 

@@ -166,13 +166,17 @@ class PartitionedSubscriber:
         return self._place_of(max(ends))
 
     async def replay(
-        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        channels: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay:
         """See ``Subscriber.replay``."""
         # Not the position afterwards: while one partition is waited for, the others' events go on.
         begin = self.position
         groups = self._groups(channels)
-        replays = await self._replays(groups, after, first)
+        replays = await self._replays(groups, after, first, user)
         resets = [reset for replay in replays for reset in replay.resets]
         uptos = [replay.upto.id for replay in replays if replay.upto is not None]
         if len(uptos) < len(replays):
@@ -194,17 +198,21 @@ class PartitionedSubscriber:
         )
 
     async def _replays(
-        self, groups: Mapping[RedisSubscriber, Sequence[str]], after: Place | None, first: Mapping[str, int]
+        self,
+        groups: Mapping[RedisSubscriber, Sequence[str]],
+        after: Place | None,
+        first: Mapping[str, int],
+        user: str | None,
     ) -> list[Replay]:
         """Each partition's part; again of those that reset something while the others were waited for."""
         answers: dict[RedisSubscriber, tuple[Replay, int]] = {}
 
         async def ask(ear: RedisSubscriber) -> None:
-            replay = await ear.replay(groups[ear], self._part(ear, after), first)
+            replay = await ear.replay(groups[ear], self._part(ear, after), first, user)
             answers[ear] = replay, self._resets[ear]
 
         while asked := [ear for ear in groups if ear not in answers or answers[ear][1] != self._resets[ear]]:
-            at_hand = {ear: ear.at_hand(groups[ear], self._part(ear, after), first) for ear in asked}
+            at_hand = {ear: ear.at_hand(groups[ear], self._part(ear, after), first, user) for ear in asked}
             answers |= {
                 ear: (known, self._resets[ear]) for ear, known in at_hand.items() if known is not None
             }
@@ -214,10 +222,10 @@ class PartitionedSubscriber:
 
     # The partitions' Receiver
 
-    def deliver(self, channel: str, id: EventId | None, frame: bytes) -> None:
+    def deliver(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None = None) -> None:
         """Pass an event on with the place of all partitions instead of its own id."""
         if id is None:
-            self._receiver.deliver(channel, None, frame)
+            self._receiver.deliver(channel, None, frame, except_user)
             return
         place = self.position
         body = without_id(frame)
@@ -225,11 +233,11 @@ class PartitionedSubscriber:
         if place is not None and place.id > self._said:
             self._said = place.id
             body = place.line() + body
-        self._receiver.deliver(channel, id, body)
+        self._receiver.deliver(channel, id, body, except_user)
 
-    def deliver_late(self, channel: str, id: EventId, frame: bytes) -> None:
+    def deliver_late(self, channel: str, id: EventId, frame: bytes, except_user: str | None = None) -> None:
         """See ``Receiver.deliver_late``."""
-        self._receiver.deliver_late(channel, id, frame)
+        self._receiver.deliver_late(channel, id, frame, except_user)
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""

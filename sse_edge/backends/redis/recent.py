@@ -64,11 +64,13 @@ class Recent:
         self._room = 0
         self._last: asyncio.Task[None] | None = None
 
-    def append(self, channel: Channel, id: tuple[int, int], frame: bytes) -> None:
+    def append(
+        self, channel: Channel, id: tuple[int, int], frame: bytes, except_user: str | None = None
+    ) -> None:
         """Keep an event that was just heard."""
         log = channel.log
         before = log.size
-        log.append((id, frame))
+        log.append(id, frame, except_user)
         keep = channel.retention.events
         if log.count > keep or log.size > self._size_limit:
             log.trim(keep, self._size_limit, UNREAD)
@@ -162,7 +164,11 @@ class Recent:
 
 
 def lacking(
-    channels: Sequence[Channel], after: EventId | None, first: Mapping[str, int], now: EventId
+    channels: Sequence[Channel],
+    after: EventId | None,
+    first: Mapping[str, int],
+    now: EventId,
+    user: str | None = None,
 ) -> dict[Channel, Lack]:
     """What logs cannot say of what is owed to a client that was at ``after``, or nowhere, while Redis may."""
     lacks: dict[Channel, Lack] = {}
@@ -175,8 +181,8 @@ def lacking(
             continue
         count = _first(channel, first, now)
         is_all = log.whole or log.count >= channel.retention.events
-        if count and not is_all and len(channel.newest(count, now)) < count:
-            # Where not all that is there are events, nobody knows how far back the rest are.
+        if count and not is_all and len(channel.newest(count, now, user=user)) < count:
+            # Where not all that is there are events for this user, nobody knows how far back the rest are.
             lacks[channel] = Lack(None, count - log.count) if log.count < count else Lack(ZERO)
     return lacks
 
@@ -195,6 +201,7 @@ def replayed(
     apart: Mapping[Channel, Log] = NOTHING_APART,
     *,
     lost: str = "",
+    user: str | None = None,
 ) -> Replay:
     """What the logs of ``channels`` say, or those that were read ``apart``, all of them up to one place: what
     is owed to a client that was at ``after``, or nowhere (``lost`` says why, if it was somewhere once).
@@ -206,7 +213,7 @@ def replayed(
     for channel in channels:
         log = apart.get(channel, channel.log)
         if after is not None and log.covers(after):
-            missed = log.since(after)
+            missed = log.since(after, user)
             while missed and missed[-1][:2] > upto.id:
                 missed.pop()
             events += missed
@@ -217,7 +224,7 @@ def replayed(
         elif lost:
             resets.append(Reset(channel.name, lost, upto))
         if count := _first(channel, first, upto.id):
-            events += channel.newest(count, upto.id, log)
+            events += channel.newest(count, upto.id, log, user)
     if len(channels) > 1:
         events.sort()
     return Replay(events, resets, upto)

@@ -189,19 +189,27 @@ class RedisSubscriber:
         return Place(max(ends), self._order.tag)
 
     async def replay(
-        self, channels: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        channels: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay:
         """See ``Subscriber.replay``."""
-        if (replay := self.at_hand(channels, after, first)) is not None:
+        if (replay := self.at_hand(channels, after, first, user)) is not None:
             return replay
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._replay(channels, after, first)
+                return await self._replay(channels, after, first, user)
         except TimeoutError as error:
             raise BackendError("Redis did not answer in time") from error
 
     def at_hand(
-        self, names: Sequence[str], after: Place | None, first: Mapping[str, int] = NO_FIRST
+        self,
+        names: Sequence[str],
+        after: Place | None,
+        first: Mapping[str, int] = NO_FIRST,
+        user: str | None = None,
     ) -> Replay | None:
         """What is known without waiting; None if that does not say it all.  Raises BackendError."""
         for name in names if first else ():
@@ -219,14 +227,16 @@ class RedisSubscriber:
             return Replay([], [], position)
         channels = [self._members.channels[name] for name in names]
         known = _within(after, position)
-        if (known is not None and known > position.id) or lacking(channels, known, first, position.id):
+        if (known is not None and known > position.id) or lacking(channels, known, first, position.id, user):
             return None
-        return replayed(channels, known, position, first, lost=_lost(after, position))
+        return replayed(channels, known, position, first, lost=_lost(after, position), user=user)
 
-    async def _replay(self, names: Sequence[str], after: Place | None, first: Mapping[str, int]) -> Replay:
+    async def _replay(
+        self, names: Sequence[str], after: Place | None, first: Mapping[str, int], user: str | None
+    ) -> Replay:
         while True:
             await self._live.wait()
-            replay = self.at_hand(names, after, first)
+            replay = self.at_hand(names, after, first, user)
             if replay is not None:
                 return replay
             position, generation = self.position, self.generation
@@ -239,15 +249,17 @@ class RedisSubscriber:
                 known = None  # from none: its client is reset
             channels = [self._members.channels[name] for name in names]
             for _ in range(ROUNDS):
-                if lacks := lacking(channels, known, first, position.id):
+                if lacks := lacking(channels, known, first, position.id, user):
                     await self._recent.complete(lacks)
-            apart = lacking(channels, known, first, position.id)  # too large to be kept beside each other
+            apart = lacking(
+                channels, known, first, position.id, user
+            )  # too large to be kept beside each other
             cut = (
                 await self._read_history([lack.asked(each.name) for each, lack in apart.items()])
                 if apart
                 else None
             )
-            if lacking(channels, known, first, position.id).keys() - apart.keys():
+            if lacking(channels, known, first, position.id, user).keys() - apart.keys():
                 continue  # another was let go of meanwhile
             was, position = position, self.position
             if position is None or position.tag != was.tag or generation != self.generation:
@@ -256,7 +268,8 @@ class RedisSubscriber:
                 logs = dict(zip(apart, cut.logs, strict=True)) if cut else {}
                 upto = Place(min(position.id, cut.upto) if cut else position.id, position.tag)
                 lost = "unknown-id" if after is not None and known is None and after.tag == upto.tag else ""
-                return replayed(channels, known, upto, first, logs, lost=lost or _lost(after, upto))
+                lost = lost or _lost(after, upto)
+                return replayed(channels, known, upto, first, logs, lost=lost, user=user)
 
     async def _read_history(self, asked: Sequence[Asked]) -> Cut:
         self.reads += 1
@@ -465,9 +478,14 @@ class RedisSubscriber:
             while left and room > 0 and len(batch) < BATCH:
                 batch.append(left.pop())
                 room -= max(1, batch[-1].first)
-            asked = [Asked(channel.name, newest=max(1, channel.first)) for channel in batch]
-            for channel, log in zip(batch, await self._read_for(tick, asked), strict=True):
-                yield channel, log
+            counts = [max(1, channel.first) for channel in batch]
+            asked = [Asked(channel.name, newest=n) for channel, n in zip(batch, counts, strict=True)]
+            logs = await self._read_for(tick, asked)
+            for channel, count, log in zip(batch, counts, logs, strict=True):
+                if log.enough(count)[1]:
+                    yield channel, log
+                else:  # not all of those are events for everybody
+                    yield channel, (await self._read_for(tick, [Asked(channel.name)]))[0]
 
     async def _read_for(self, tick: Tick, asked: Sequence[Asked]) -> list[Log]:
         cut = await self._read_history(asked)
