@@ -4,6 +4,7 @@ from .admission.authenticator import AnyOf
 from .admission.channel import Channel
 from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
+from .admission.publishers import PublishToken
 from .backends.memory import MemoryBackend
 from .backends.redis import RedisBackend
 from .backends.retention import Retention
@@ -30,6 +31,7 @@ __all__ = [
     "LogSample",
     "MemoryBackend",
     "PublishError",
+    "PublishToken",
     "Publisher",
     "RedisBackend",
     "Retention",

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import permutations
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -13,10 +14,12 @@ from .admission.address import TrustedProxies
 from .admission.authenticator import Authenticator, checked
 from .admission.backoff import Backoff
 from .admission.gate import Authorize, Gate
-from .admission.limits import Limits
+from .admission.limits import ConnectRate, Limits, SharedConnectRate
 from .admission.origin import OriginPolicy
 from .admission.polling import Polling
+from .admission.publishers import Verifier
 from .admission.routes import ChannelMap, Routes
+from .admission.wicket import Wicket
 from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
@@ -27,6 +30,7 @@ from .errors import ConfigError
 from .lifespan import Lifespan
 from .outcome import NOT_FOUND
 from .publisher import check_one_of
+from .publishing import Publishing
 from .status import Status
 from .streams import Streams, hold, refuse
 from .worker import Worker, check_seconds
@@ -65,6 +69,8 @@ class SSEMiddleware:
     before its stream ends as ``slow``; see ``Bounds``.
     ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
     ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
+    ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
+    a ``PublishToken(…)`` or any other ``Verifier``, says which channels their tokens are good for.
 
     Raises ConfigError, naming field and value, for any setting it cannot work with.
     """
@@ -98,6 +104,8 @@ class SSEMiddleware:
         on_backend_down: Literal["refuse", "accept"] = "refuse",
         status_path: str | None = None,
         status_allow: Sequence[str] = ("127.0.0.0/8", "::1", "unix"),
+        publish_path: str | None = None,
+        publish_auth: Verifier | None = None,
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
@@ -127,16 +135,19 @@ class SSEMiddleware:
         self._backend, self._backend_owned = open_backend(backend)
         routes.check_first(self._backend.depth)
         self._leases: Leases = self._backend.leases()
+        proxies = TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix)
+        limits = limits or Limits()
+        windows = self._backend.windows()
         self._gate = Gate(
             auth=auth,
             routes=routes,
             origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin, allow_headers=allow_headers),
-            proxies=TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix),
-            limits=limits or Limits(),
+            proxies=proxies,
+            limits=limits,
             leases=self._leases,
             authorize=authorize,
             query_cursor=query_cursor,
-            windows=self._backend.windows(),
+            windows=windows,
         )
         self._streams = Streams(
             self._gate,
@@ -151,6 +162,13 @@ class SSEMiddleware:
         )
         self._lifespan = Lifespan(app, self.start, self._shut_down)
         self._status = None if status_path is None else Status(status_path, status_allow)
+        self._publishing: Publishing | None = None
+        if publish_path is not None or publish_auth is not None:
+            rate = SharedConnectRate(ConnectRate(limits.publishes), windows, what="publishes")
+            wicket = Wicket(publish_auth, proxies, guesses=self._gate.rate, rate=rate)
+            if publish_path is not None:
+                self._publishing = Publishing(publish_path, wicket, self._backend)
+        _check_apart(path=path, status_path=status_path, publish_path=publish_path)
         self._worker: Worker | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -165,6 +183,8 @@ class SSEMiddleware:
         elif kind == "http" and self._status is not None and self._status.under(path):
             await self._started()
             await self._status.answer(Request.of(scope, path), send, self.figures())
+        elif kind == "http" and self._publishing is not None and self._publishing.at(path):
+            await self._publishing.answer(await self._started(), path, scope, receive, send)
         elif kind == "lifespan":
             await self._lifespan(scope, receive, send)
         elif self.app is not None:
@@ -250,7 +270,8 @@ class SSEMiddleware:
         return worker is not None and not worker.hub.draining and worker.hub.subscriber.connected
 
     def figures(self) -> dict[str, Any]:
-        """This worker's figures: open streams, opened ever, events written, refusals, endings.
+        """This worker's figures: open streams, opened ever, events written, refusals, endings, and requests
+        to publish by what came of them.
 
         ``degraded`` are the limits that count in this worker alone because Redis is away, and ``writes``
         while it takes none.  ``dropped`` are messages that were no events; see ``Subscriber.dropped``.
@@ -265,6 +286,7 @@ class SSEMiddleware:
             "refusals": dict(self.refusals),
             "endings": dict(hub.endings) if hub else {},
             "dropped": hub.subscriber.dropped if hub else {},
+            "publishes": dict(self._publishing.outcomes) if self._publishing else {},
             "degraded": [
                 name
                 for name, alone in (
@@ -286,3 +308,13 @@ class SSEMiddleware:
         check_one_of(user=user, channel=channel, session=session)
         worker = self._worker
         return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
+
+
+def _check_apart(**paths: str | None) -> None:
+    """Refuse paths that are the same, or one below another, of which only one would be answered."""
+    given = [(field, path.rstrip("/") + "/") for field, path in paths.items() if path is not None]
+    for (field, path), (other, above) in permutations(reversed(given), 2):
+        if path.startswith(above):
+            raise ConfigError(
+                field, f"must not be at or below {other}, which is {above[:-1] or '/'}", path[:-1]
+            )

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request gets no stream.
+    """Why a request gets no stream, or nothing is published.
 
     ``code`` is stable and documented, ``status`` the HTTP status, ``detail`` a sentence for a person,
     ``retry_after`` seconds to wait before another attempt makes sense (only on 429 and 503).  ``user`` and
-    ``cause`` are for the log alone: who was refused, as far as that is known, and what failed.
+    ``cause`` are for the log alone: who was refused, as far as that is known, and what failed.  ``more`` is
+    what a program that publishes is told besides.
     """
 
     code: str
@@ -24,6 +25,7 @@ class Refusal:
     retry_after: float | None = None
     user: str | None = field(default=None, compare=False)
     cause: str = field(default="", compare=False)
+    more: tuple[tuple[str, object], ...] = field(default=(), compare=False)
 
     def because(self, detail: str) -> Refusal:
         """The same refusal with a more exact sentence."""
@@ -33,9 +35,14 @@ class Refusal:
         """The same refusal for the log: of whom, and what failed."""
         return replace(self, user=user, cause=cause or self.cause)
 
+    def telling(self, **more: object) -> Refusal:
+        """The same refusal with more in its body; what is None is left out."""
+        said = tuple((name, value) for name, value in more.items() if value is not None)
+        return replace(self, more=self.more + said)
+
     def body(self) -> bytes:
         """The JSON a client reads: ``{"error": code, "detail": …}``."""
-        return json.dumps({"error": self.code, "detail": self.detail}).encode()
+        return json.dumps({"error": self.code, "detail": self.detail, **dict(self.more)}).encode()
 
 
 BAD_REQUEST = Refusal("bad-request", 400, "the request is malformed")
@@ -45,6 +52,9 @@ FORBIDDEN = Refusal("forbidden", 403, "this channel may not be read by this user
 NOT_FOUND = Refusal("not-found", 404, "there is no stream at this path")
 OVER = Refusal("finished", 204, "everything here has finished, and this client has had all of it")
 METHOD = Refusal("method", 405, "only GET, HEAD and OPTIONS are answered here")
+TOO_SLOW = Refusal("too-slow", 408, "the body took too long to come")
+TOO_LARGE = Refusal("too-large", 413, "this is more than is taken at once")
+MEDIA_TYPE = Refusal("media-type", 415, "the body must be application/json in UTF-8, and not compressed")
 USER_LIMIT = Refusal("user-limit", 429, "too many open streams for this user", 5.0)
 IP_LIMIT = Refusal("ip-limit", 429, "too many open streams from this address", 5.0)
 CONNECT_RATE = Refusal("connect-rate", 429, "too many new streams from this address", 5.0)
@@ -60,6 +70,9 @@ REFUSALS: tuple[Refusal, ...] = (
     FORBIDDEN,
     NOT_FOUND,
     METHOD,
+    TOO_SLOW,
+    TOO_LARGE,
+    MEDIA_TYPE,
     USER_LIMIT,
     IP_LIMIT,
     CONNECT_RATE,

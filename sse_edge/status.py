@@ -101,6 +101,7 @@ class _Collector:
             ("refusals", "code", "Requests by code"),
             ("endings", "reason", "Streams by reason"),
             ("dropped", "reason", "Messages from the backend that were no events"),
+            ("publishes", "outcome", "Requests to publish"),
         ):
             family = CounterMetricFamily(f"sse_edge_{name}", help, labels=[label])
             for value, count in figures[name].items():

@@ -240,8 +240,10 @@ def _coding(admission: Admission) -> Headers:
     return [vary, (b"content-encoding", b"gzip")] if admission.compress else [vary]
 
 
-async def refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
-    """Say a refusal as a status."""
+async def refuse(
+    send: Send, refusal: Refusal, headers: Headers, allow: bytes = b"GET, HEAD, OPTIONS"
+) -> None:
+    """Say a refusal as a status; ``allow`` are the methods that are answered."""
     if refusal.status == OVER.status:  # which has no body
         await respond(send, refusal.status, [*NO_STORE, *headers])
         return
@@ -249,5 +251,5 @@ async def refuse(send: Send, refusal: Refusal, headers: Headers) -> None:
     if refusal.retry_after is not None:
         head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
     if refusal.status == METHOD.status:
-        head.append((b"allow", b"GET, HEAD, OPTIONS"))
+        head.append((b"allow", allow))
     await respond(send, refusal.status, head, refusal.body())

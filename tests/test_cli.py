@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from servers.processes import TESTS, free_port
 from servers.sse import get
-from sse_edge import Publisher, SignedCookie
+from sse_edge import Identity, Publisher, PublishToken, SignedCookie
 from sse_edge.asgi import Request
 from sse_edge.cli import main
 from sse_edge.cli.logs import Lines, Requests
@@ -101,6 +101,18 @@ def test_a_token_has_an_end():
     assert 86_000 < identify(value, SECRET).expires - time.time() <= 86_401
 
 
+@pytest.mark.parametrize(("arguments", "name"), [([], None), (["billing"], "billing")])
+def test_a_token_to_publish_with(arguments, name):
+    """With --publish it is one for PublishToken and no cookie; it has no end unless one is given."""
+    options = ["--publish", "--channel", "order:*", "--channel", "news"]
+    value = invoke("token", *arguments, *options, env={"SSE_EDGE_SECRET": SECRET}).stdout.strip()
+    now = time.time()
+    assert PublishToken(SECRET).verify(value, now + 1e9) == Identity(name, ("order:*", "news"))
+    assert identify(value, SECRET) is None
+    value = invoke("token", *options, "--secret", SECRET, "--max-age", "60").stdout.strip()
+    assert 50 < PublishToken(SECRET).verify(value, now).expires - now <= 61
+
+
 @pytest.mark.parametrize("variable", ["SSE_EDGE_SECRET", "SSE_EDGE_TOKEN_SECRET"])
 def test_the_secret_comes_from_the_environment(variable):
     """Where the list of processes does not show it."""
@@ -140,6 +152,16 @@ def test_a_whole_header():
         (["u", "--secret", "change-me-in-production"], "secret: is a placeholder"),
         (["u", "--secret", SECRET, "--name", "a b"], "name: must be a cookie name"),
         (["u", "--secret", SECRET, "--max-age", "0"], "max_age: must be a positive number of seconds"),
+        (["--secret", SECRET], "no USER: say who is to be signed in"),
+        (["--publish"], "no secret: give --secret, or set SSE_EDGE_SECRET"),
+        (["--publish", "--secret", SECRET], "channels: must be one pattern at least, such as order:*"),
+        (["--publish", "--secret", SECRET, "--channel", "a\\b"], "channels: a backslash stands before"),
+        (["--publish", "--secret", "hunter2", "--channel", "*"], "secret: has fewer than 16 bytes"),
+        (
+            ["--publish", "--secret", SECRET, "--channel", "*", "--max-age", "0"],
+            "max_age: must be a positive",
+        ),
+        (["--publish", "--secret", SECRET, "--channel", "*", "--header"], "--header: is for cookies"),
     ],
 )
 def test_a_token_that_cannot_be_made(arguments, error):

@@ -28,6 +28,7 @@ LAYERS = [
         "middleware",
         "streams",
         "publishing",
+        "submission",
         "composer",
         "worker",
         "lifespan",
@@ -52,7 +53,7 @@ WINGS = LAYERS[1]
 ONLY_IN = {
     "redis": ("backends.redis",),
     "limits": ("admission.limits", "backends.redis.windows"),
-    "itsdangerous": ("admission.seal", "admission.cookies", "admission.sessions"),
+    "itsdangerous": ("admission.seal", "admission.cookies", "admission.publishers", "admission.sessions"),
     "jwt": ("admission.bearer",),
     "h11": ("doctor.wire",),
 }

@@ -25,12 +25,13 @@ def clock(monkeypatch):
 
 def test_defaults():
     """The defaults are valid and on."""
-    assert Limits() == Limits(per_user=10, per_ip=100, per_worker=15_000, connects_per_ip="300/minute")
+    expected = Limits(10, 100, 15_000, connects_per_ip="300/minute", publishes="6000/minute")
+    assert Limits() == expected
 
 
 def test_all_off():
     """Every limit can be off."""
-    off = Limits(per_user=None, per_ip=None, per_worker=None, connects_per_ip=None)
+    off = Limits(per_user=None, per_ip=None, per_worker=None, connects_per_ip=None, publishes=None)
     assert off.per_user is None
 
 
@@ -38,6 +39,7 @@ def test_all_off():
 def test_rates(rate):
     """A rate is written the way the ``limits`` library reads it."""
     assert Limits(connects_per_ip=rate).connects_per_ip == rate
+    assert Limits(publishes=rate).publishes == rate
 
 
 @pytest.mark.parametrize("field", ["per_user", "per_ip", "per_worker"])
@@ -67,9 +69,10 @@ def test_bad_caps(field, value):
 )
 def test_bad_rates(rate):
     """A rate that cannot be read, allows nothing, or is several is refused by name."""
-    with pytest.raises(ConfigError) as caught:
-        Limits(connects_per_ip=rate)
-    assert (caught.value.field, caught.value.value) == ("connects_per_ip", rate)
+    for field in ("connects_per_ip", "publishes"):
+        with pytest.raises(ConfigError) as caught:
+            Limits(**{field: rate})
+        assert (caught.value.field, caught.value.value) == (field, rate)
 
 
 def test_rate_off():

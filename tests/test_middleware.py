@@ -1234,6 +1234,7 @@ async def test_figures(edge, asgi):
         "refusals": {},
         "endings": {},
         "dropped": {},
+        "publishes": {},
         "degraded": [],
     }
     client = asgi(middleware, "/events/me", headers=cookie())

@@ -26,6 +26,14 @@ def test_because_changes_only_the_detail():
     assert outcome.DRAINING.detail != "bye"
 
 
+def test_more_for_programs():
+    """What is said besides is in the body, and changes no code; what is None is left out."""
+    refusal = outcome.BAD_REQUEST.telling(field="data", index=None).telling(detail="all of it")
+    assert json.loads(refusal.body()) == {"error": "bad-request", "detail": "all of it", "field": "data"}
+    assert refusal.detail == outcome.BAD_REQUEST.detail
+    assert outcome.BAD_REQUEST.more == ()
+
+
 def test_body_is_ascii_whatever_the_detail():
     """A detail that repeats what a client sent cannot break out of the JSON."""
     body = outcome.ORIGIN.because('"}\r\n\u2028é').body()

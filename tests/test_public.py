@@ -17,6 +17,7 @@ PUBLIC = [
     "LogSample",
     "MemoryBackend",
     "PublishError",
+    "PublishToken",
     "Publisher",
     "RedisBackend",
     "Retention",

@@ -14,12 +14,11 @@ from itsdangerous import BadData
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
-from ..pattern import WHY_ESCAPE, well_formed
 from .authenticator import Scoped, quick
 from .seal import Seal
 from .secret import Secret
-from .settings import matching, strings
-from .text import TEXT, WHY_TEXT, is_text
+from .settings import matching
+from .text import is_text, patterns, text
 
 if TYPE_CHECKING:
     from ..asgi import Headers, Request
@@ -41,11 +40,10 @@ class Anonymous(Scoped):
     max_age = 0.0  # it has no sessions
 
     def __init__(self, channels: Sequence[str] = ()) -> None:
-        for pattern in strings("channels", channels):
-            matching("channels", pattern, TEXT, WHY_TEXT)
-            if not well_formed(pattern):
-                raise ConfigError("channels", WHY_ESCAPE, pattern)
-        self._identity = Identity(None, tuple(channels))
+        try:
+            self._identity = Identity(None, tuple(patterns("channels", channels)))
+        except FieldError as error:
+            raise ConfigError(error.field, error.why, error.value) from error
 
     @quick
     def identify(self, request: Request, now: float) -> Identity | None:
@@ -132,13 +130,10 @@ class SignedCookie(Scoped):
         Raises FieldError, naming what cannot be put into a cookie.
         """
         session = token_urlsafe(16) if session is None else session
-        patterns = [_text("channels", pattern) for pattern in strings("channels", channels)]
-        for pattern in patterns:
-            if not well_formed(pattern):
-                raise FieldError("channels", WHY_ESCAPE, pattern)
+        given = patterns("channels", channels)
         issued = int(time.time() if now is None else now)
         end = math.ceil(issued + self._max_age)
-        payload = [_text("user", user), _text("session", session), patterns, end]
+        payload = [text("user", user), text("session", session), given, end]
         value = self._seal.sign(payload, issued)
         if len(value) > _MAX_OUTPUT:
             raise FieldError("channels", f"would make a cookie of more than {_MAX_OUTPUT} bytes", len(value))
@@ -168,19 +163,13 @@ class SignedCookie(Scoped):
         """
         issued, said = self._seal.read(value)
         try:
-            user, session, patterns, signed_end = said
+            user, session, channels, signed_end = said
         except (TypeError, ValueError):
             raise BadData("not a session") from None
         # Not a match statement, which takes two microseconds for this.
-        if type(signed_end) is not int or type(patterns) is not list:
+        if type(signed_end) is not int or type(channels) is not list:
             raise BadData("not a session")
-        if not all(map(is_text, [user, session, *patterns])):
+        if not all(map(is_text, [user, session, *channels])):
             raise BadData("not a session")
         end = min(signed_end, issued + self._max_age)
-        return issued, end, Identity(user, tuple(patterns), session, end)
-
-
-def _text(field: str, value: object) -> str:
-    if not isinstance(value, str) or not TEXT.fullmatch(value):
-        raise FieldError(field, WHY_TEXT, value)
-    return value
+        return issued, end, Identity(user, tuple(channels), session, end)

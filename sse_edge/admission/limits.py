@@ -28,20 +28,23 @@ class Limits:
     """Caps on open streams, and a rate for new ones; a limit that is ``None`` is off.
 
     With Redis all but ``per_worker`` hold over all workers.  ``connects_per_ip`` reads
-    ``<number>/<second|minute|hour|day>``, such as ``300/minute``.  Raises ConfigError.
+    ``<number>/<second|minute|hour|day>``, such as ``300/minute``, and so does ``publishes``, for
+    requests to ``publish_path``; those with a wrong token are connects of their address.  Raises ConfigError.
     """
 
     per_user: int | None = 10
     per_ip: int | None = 100
     per_worker: int | None = 15_000
     connects_per_ip: str | None = "300/minute"
+    publishes: str | None = "6000/minute"
 
     def __post_init__(self) -> None:
         for name in ("per_user", "per_ip", "per_worker"):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name))
-        if self.connects_per_ip is not None:
-            _rate(self.connects_per_ip)
+        for name in ("connects_per_ip", "publishes"):
+            if getattr(self, name) is not None:
+                _rate(getattr(self, name), name)
 
     def caps(self, user: str | None, address: str) -> list[tuple[str, int]]:
         """The subjects of which a stream takes a slot each, and how many each may have."""
@@ -54,7 +57,10 @@ class Limits:
 
 
 class ConnectRate:
-    """Counts attempts to connect, per address, over a window that slides along; in this process."""
+    """Counts attempts to connect, per address, over a window that slides along; in this process.
+
+    Or anything else, by a text that says whose it is.
+    """
 
     def __init__(self, rate: str | None) -> None:
         self.rate = None if rate is None else _rate(rate)
@@ -72,10 +78,13 @@ class SharedConnectRate:
 
     ``windows`` is the storage of the limits library in which they do.  While that is away, and without
     one, attempts count in this process (``degraded`` tells).  ``leases`` that are a ``Turnstile`` may count
-    for it.
+    for it.  ``what`` is counted, as the log calls it.
     """
 
-    def __init__(self, local: ConnectRate, windows: Any = None, leases: Leases | None = None) -> None:
+    def __init__(
+        self, local: ConnectRate, windows: Any = None, leases: Leases | None = None, what: str = "connects"
+    ) -> None:
+        self._what = what
         self._local = local
         self._windows = windows
         self._limiter = None if windows is None else SharedSlidingWindow(windows)
@@ -98,7 +107,9 @@ class SharedConnectRate:
             if not self.degraded:
                 self.degraded = True
                 why = sentence(str(error)) or "no answer"
-                logger.warning("connects are counted in this worker alone while Redis is away (%s)", why)
+                logger.warning(
+                    "%s are counted in this worker alone while Redis is away (%s)", self._what, why
+                )
             return self._local.hit(address)
         self._answered()
         return wait
@@ -131,7 +142,7 @@ class SharedConnectRate:
     def _answered(self) -> None:
         if self.degraded and time.monotonic() >= self._away_until:
             self.degraded = False
-            logger.warning("Redis counts connects again")
+            logger.warning("Redis counts %s again", self._what)
 
 
 def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:
@@ -187,11 +198,11 @@ class _Windows:
         return window, current, previous, passed
 
 
-def _rate(text: str) -> RateLimitItem:
+def _rate(text: str, field: str = "connects_per_ip") -> RateLimitItem:
     try:
         rates = parse_many(text)
     except ValueError:
-        raise ConfigError("connects_per_ip", 'must read like "300/minute"', text) from None
+        raise ConfigError(field, 'must read like "300/minute"', text) from None
     if len(rates) != 1 or rates[0].amount < 1:
-        raise ConfigError("connects_per_ip", "must be one rate, of 1 or more; None is off", text)
+        raise ConfigError(field, "must be one rate, of 1 or more; None is off", text)
     return rates[0]

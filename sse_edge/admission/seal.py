@@ -16,11 +16,13 @@ from .secret import checked
 if TYPE_CHECKING:
     from .secret import Secret
 
+LONGEST = 4096
+"""Bytes that are worth verifying, and before anything is unpacked."""
+
 _SIGNATURE = 43  # characters of SHA-256 in base64
 _STAMP = 11  # characters of a time at most
 _SHORTEST = 17  # characters of what is signed, at least: none is as short
 _LETTERS = (string.ascii_letters + string.digits + "-_").encode()  # base64url's
-_LONGEST = 4096  # bytes that are worth verifying, and before anything is unpacked
 _URL = bytes.maketrans(b"+/", b"-_")  # RFC 4648: base64's letters in base64url
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _read = json.JSONDecoder().raw_decode  # without the whitespace that may surround a document
@@ -46,7 +48,7 @@ class Seal:
 
     def read(self, text: str) -> tuple[int, Any]:
         """When a text was issued, and what it says.  Raises BadData for what is not signed here."""
-        if len(text) > _LONGEST or not text.isascii():
+        if len(text) > LONGEST or not text.isascii():
             raise BadData("not one of ours")
         signed, _, signature = text.encode().rpartition(b".")
         content, _, stamp = signed.rpartition(b".")

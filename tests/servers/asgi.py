@@ -29,7 +29,8 @@ class ASGIClient:
     ``start`` begins it.  A send that ``block_send`` holds up returns after ``unblock_send``, or after
     ``disconnect`` as in uvicorn.  ``spec_version`` 2.4 and later makes a send after the disconnect
     raise OSError; before that it does nothing.  ``repeats_disconnect=False`` lets a second
-    ``receive`` after the disconnect wait for ever, as hypercorn does.
+    ``receive`` after the disconnect wait for ever, as hypercorn does.  A ``body`` that is a list comes in
+    these pieces; what is None in it never comes.
 
     What the app does against the ASGI specification raises in the app, and again in the test by
     ``ended``, ``cancel`` or ``check``.
@@ -78,8 +79,7 @@ class ASGIClient:
         self.complete = False
         self.sends_after_disconnect = 0
         self._body = bytearray()
-        self._request_body = body
-        self._requested = False
+        self._request_body = [body] if isinstance(body, bytes) else list(body)
         self._raises = tuple(map(int, spec_version.split("."))) >= (2, 4)
         self._repeats = repeats_disconnect
         self._receives = 0
@@ -177,9 +177,9 @@ class ASGIClient:
         await self.close()
 
     async def _receive(self):
-        if not self._requested:
-            self._requested = True
-            return {"type": "http.request", "body": self._request_body, "more_body": False}
+        if self._request_body and self._request_body[0] is not None:
+            piece = self._request_body.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(self._request_body)}
         # A server tells of the disconnect also when the response is complete.
         while not (self._disconnected.is_set() or self.complete):
             self._changed.clear()
