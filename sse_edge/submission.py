@@ -10,7 +10,7 @@ from .backends.base import Outgoing
 from .composer import UNSET, composed
 from .errors import EventError
 from .event import finishing
-from .outcome import BAD_REQUEST, FORBIDDEN, TOO_LARGE, Refusal
+from .outcome import BAD_REQUEST, FORBIDDEN, Refusal
 from .pattern import matches
 
 MAX_BODY = 1_048_576
@@ -34,12 +34,12 @@ def read(body: bytes, patterns: tuple[str, ...]) -> Submission | Refusal:
     """What ``body`` asks for, if all of it may be published to channels that ``patterns`` cover."""
     try:
         asked = _parse(body)
+        if isinstance(asked, list) and len(asked) > MAX_EVENTS:
+            raise EventError("body", f"has more than {MAX_EVENTS} events", f"{len(asked)} events")
     except EventError as error:
         return _refusal(error, None)
     several = isinstance(asked, list)
     items = asked if several else [asked]
-    if len(items) > MAX_EVENTS:
-        return TOO_LARGE.because(f"{len(items)} events, and {MAX_EVENTS} are taken at once")
     events: list[Outgoing] = []
     for index, item in enumerate(items):
         try:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from servers.privacy import MARK, leaks, spellings
 from servers.processes import TESTS, free_port
 from servers.sse import get
-from sse_edge import Event, Publisher, RedisBackend, SignedCookie
+from sse_edge import Event, Publisher, PublishToken, RedisBackend, SignedCookie
 from sse_edge.backends.base import CONTROL, Outgoing
 from sse_edge.cli import main
 from sse_edge.outcome import REFUSALS
@@ -24,6 +24,8 @@ SECRET = f"secret/of the cookie-{MARK}"
 PASSWORD = f"p@ss/word {MARK}"
 TOKEN = f"token-{MARK}"
 AUTH = SignedCookie(SECRET, secure=False)
+PUBLISH = PublishToken(SECRET).issue(["news"], name="billing")
+SAID = {"channel": "news", "data": f"payload over HTTP {MARK}", "dedupe_key": f"key-{MARK}"}
 
 
 def payload(name):
@@ -96,6 +98,7 @@ async def meet_every_refusal(server, connect, redis):
     await refused("/events/me", "u3", address="192.0.2.3")
     redis.kill()
     await refused("/events/me", "u3", address="192.0.2.5")
+    codes.add(await post(server, SAID))
     redis.start()
     server.wait_for_log("connected to Redis again")
     streams += [
@@ -104,6 +107,39 @@ async def meet_every_refusal(server, connect, redis):
     ]
     await refused("/events/me", "u6", address="192.0.2.7")
     return codes, streams
+
+
+async def post(server, event, *, token=PUBLISH, **headers):
+    """Publish over HTTP; the code of the refusal, or None."""
+    body = json.dumps(event).encode() if isinstance(event, dict | str) else event
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers}
+    path = f"/publish?token={TOKEN}"
+    answer = await ask(server, path, address="192.0.2.20", method="POST", headers=headers, body=body)
+    return json.loads(answer.body).get("error")
+
+
+async def publish_in_every_way(server):
+    """Be refused in every way, with secrets wherever there can be one; the codes that were met."""
+    bad = (
+        {**SAID, "event": f"{MARK}\n"},
+        {**SAID, "dedupe_key": f"{MARK}\n"},
+        {**SAID, MARK: payload("a field")},
+        {**SAID, "data": {"card": payload("no text")}},
+        {**SAID, "channel": "user:u1"},
+        payload("no object"),
+        b'{"channel": "news", "json": {"%b": 1, "%b": 1}}' % (MARK.encode(), MARK.encode()),
+        payload("no JSON").encode(),
+        payload("large").encode() * 100_000,
+    )
+    assert await post(server, SAID) is None
+    codes = {await post(server, event) for event in bad}
+    codes.add(await post(server, SAID, **{"Content-Type": "text/plain"}))
+    codes.add(await post(server, SAID, Origin=f"https://{MARK}.example"))
+    codes.add(await post(server, None, **{"Content-Length": "9"}))
+    for token in (f"{PUBLISH}x", TOKEN, AUTH.issue("u1")):
+        codes.add(await post(server, SAID, token=token))
+    assert None not in codes
+    return codes
 
 
 async def publish_all_sorts(redis, streams):
@@ -158,7 +194,9 @@ async def test_a_server_that_meets_everything(serve, serve_app, connect, private
     but who, where and why."""
     redis = private_redis(password=PASSWORD, appendonly=True)
     process = serve_edge(serve, serve_app, server, redis)
-    codes, streams = await meet_every_refusal(process, connect, redis)
+    codes = await publish_in_every_way(process)
+    more, streams = await meet_every_refusal(process, connect, redis)
+    codes |= more
     await publish_all_sorts(redis, streams)
     for probe in ("live", "ready", "metrics"):
         await get(f"{process.url}/status/{probe}?token={TOKEN}")
@@ -173,6 +211,8 @@ async def test_a_server_that_meets_everything(serve, serve_app, connect, private
         "refused: connect-rate (",
         "refused: connect-rate, ",  # and those that had no line
         "user=u1 address=192.0.2.4",
+        "refused: media-type",
+        "user=billing address=192.0.2.20",
         "auth is broken",
         "authorize is broken",
         "channels is broken",

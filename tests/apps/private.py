@@ -8,9 +8,10 @@ import json
 import logging
 import os
 
-from sse_edge import Identity, Limits, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge import Identity, Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware, publishing
 
 logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
+publishing.BODY_TIME = 0.5  # seconds; nobody has to wait for what does not come
 
 
 class Auth:
@@ -70,4 +71,6 @@ edge = SSEMiddleware(
     limits=Limits(per_user=1, per_ip=2, per_worker=4, connects_per_ip="20/minute"),
     query_cursor=True,
     status_path="/status",
+    publish_path="/publish",
+    publish_auth=PublishToken(os.environ["SECRET"]),
 )
