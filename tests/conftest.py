@@ -60,6 +60,11 @@ def pytest_addoption(parser):
         default="auto",
         help="task: the edge takes no connection over, in this process and in all that are started",
     )
+    parser.addoption(
+        "--tables",
+        action="store_true",
+        help="write what the tests find into the tables of docs/, instead of holding them to it",
+    )
 
 
 def pytest_configure(config):

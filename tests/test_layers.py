@@ -41,6 +41,7 @@ LAYERS = [
         "cookies",
         "tokens",
         "htmx",
+        "django",
         "__init__",
         "__main__",
     },

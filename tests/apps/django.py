@@ -1,21 +1,26 @@
 """A Django project in one file, with a database, wrapped from outside; ``DATABASE`` is the file's path."""
 
+import contextlib
 import os
 
 import django
 from django.conf import settings
 from django.core.asgi import get_asgi_application
-from django.db import connection, models
+from django.db import connections, models, transaction
 from django.http import JsonResponse
 from django.urls import path
 
-from sse_edge import SSEMiddleware
+from sse_edge import SSEMiddleware, SyncPublisher
+from sse_edge.django import on_commit
 
 from .edge import AUTH, BACKEND
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"]}},
+    DATABASES={
+        alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"] + suffix}
+        for alias, suffix in (("default", ""), ("archive", ".archive"))
+    },
     ROOT_URLCONF=__name__,
     SECRET_KEY="of the tests",
     USE_TZ=True,
@@ -34,8 +39,9 @@ class Order(models.Model):
         return self.number
 
 
-with connection.schema_editor() as editor:
-    editor.create_model(Order)
+for connection in connections.all():
+    with connection.schema_editor() as editor:
+        editor.create_model(Order)
 Order.objects.create(number="7", owner="u42")
 
 
@@ -44,7 +50,39 @@ def orders(request):
     return JsonResponse({"orders": Order.objects.count()})
 
 
-urlpatterns = [path("orders", orders)]
+events = SyncPublisher(BACKEND)
+publish_later = {
+    "default": on_commit(events.publish),
+    "archive": on_commit(events.publish, using="archive"),
+}
+
+
+def change(request, database, outcome):
+    """Make an order in a transaction, which is committed or not, and tell of it; what was out before its end.
+
+    ``outcome`` is ``commit``, ``rollback``, ``bad``, which is an event that cannot be, or ``alone``, without
+    a transaction.  Within it is another one, which is rolled back.
+    """
+    publish, before = publish_later[database], len(events.recent("order:7", 1000))
+    with contextlib.ExitStack() as stack:
+        if outcome == "alone":
+            publish("order:7", outcome, event=database)
+        else:
+            stack.enter_context(contextlib.suppress(LookupError))
+            stack.enter_context(transaction.atomic(using=database))
+            Order.objects.using(database).create(number=f"{database} {outcome}", owner="u42")
+            publish("order:7", outcome, event="a\nb" if outcome == "bad" else database)
+            with contextlib.suppress(LookupError), transaction.atomic(using=database):
+                publish("order:7", "inner", event=database)
+                raise LookupError
+        early = len(events.recent("order:7", 1000)) - before
+        if outcome == "rollback":
+            raise LookupError
+    orders = Order.objects.using(database).filter(number=f"{database} {outcome}").count()
+    return JsonResponse({"early": early, "orders": orders})
+
+
+urlpatterns = [path("orders", orders), path("<slug:database>/<slug:outcome>", change)]
 
 
 def may_read(identity, channel):
