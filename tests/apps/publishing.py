@@ -1,4 +1,4 @@
-"""An app that publishes over HTTP, as ``edge``: ``BACKEND`` is its backend's URL, ``TRUSTED`` a proxy's network.
+"""An app that publishes over HTTP, as ``edge``: ``BACKEND`` is its backend, ``TRUSTED`` a proxy's network.
 
 ``RATE`` is a rate for each token, and ``BODY_TIME`` are the seconds that a body may take; pages are at every
 other path.
