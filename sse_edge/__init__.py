@@ -5,6 +5,7 @@ from .admission.channel import Channel
 from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
 from .admission.publishers import PublishToken
+from .admission.source import Source
 from .backends.memory import MemoryBackend
 from .backends.redis import RedisBackend
 from .backends.retention import Retention
@@ -37,6 +38,7 @@ __all__ = [
     "Retention",
     "SSEMiddleware",
     "SignedCookie",
+    "Source",
     "StoredEvent",
     "SyncPublisher",
     "Written",

@@ -27,6 +27,9 @@ FINISHED = b"\n: finished\n\n"
 REOPENED = b": reopened\n\n"
 """What follows it if the channel goes on all the same: no event, but numbered and kept like one."""
 
+MAX_CURSOR = 256
+"""Characters at most of an id that a client comes back with."""
+
 MAX_RETRY_MS = 2_147_483_647
 """The longest reconnection time, in milliseconds: what a timer of a browser can be set to, 24 days."""
 
@@ -168,6 +171,11 @@ def as_event(said: object) -> Event:
     if not isinstance(said, str):
         raise EventError("data", "must be text or an Event", said)
     return Event(said)
+
+
+def is_cursor(id: str) -> bool:
+    """Whether a client may come back with ``id`` as its last one."""
+    return len(id) <= MAX_CURSOR and not _CONTROL.search(id)
 
 
 def encode(

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from .admission.greeting import greet
 from .admission.polling import Polling, is_poll, malformed
 from .admission.routes import Routes
 from .admission.size import legible, oversized
+from .admission.source import Source
 from .asgi import Headers, Receive, Request, Scope, Send, answering, respond
 from .backends.base import Leases
 from .delivery import frames
@@ -39,7 +40,7 @@ STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (
 
 class Opened(NamedTuple):
     """A stream that hears its channels, before its first byte; ``blind`` while the backend is away.  What its
-    channels' greetings ``said`` comes before all else."""
+    channels' greetings ``said`` comes before all else.  It hears none if it ``plays`` a source."""
 
     hub: Hub
     stream: Stream
@@ -47,6 +48,7 @@ class Opened(NamedTuple):
     first: Mapping[str, int]
     blind: bool
     said: Sequence[bytes]
+    plays: bool = False
 
 
 class Streams:
@@ -153,6 +155,8 @@ class Streams:
             wait=wait,
             cursor=admission.cursor,
         )
+        if admission.source is not None:
+            return await self._play(worker, admission, admission.source, stream, request)
         # Only who would never come back is let in without events.
         accepts_blindly = self._accepts_blindly and wait is None
         blind = accepts_blindly and not hub.subscriber.connected
@@ -177,6 +181,23 @@ class Streams:
             return said
         worker.watch(stream, admission)
         return Opened(hub, stream, admission.cursor, admission.first, blind, said)
+
+    async def _play(
+        self, worker: Worker, admission: Admission, source: Source, stream: Stream, request: Request
+    ) -> Opened | Refusal:
+        hub = worker.hub
+        hub.own(stream)
+        made: AsyncIterator[object] | Refusal | None = None
+        try:
+            made = await source.begin(_told(request, admission), admission.identity, admission.after)
+        finally:
+            if made is None or isinstance(made, Refusal):
+                hub.undo(stream)
+        if isinstance(made, Refusal):
+            return made
+        hub.sources.add(stream, made)
+        worker.watch(stream, admission)
+        return Opened(hub, stream, None, admission.first, False, (), plays=True)
 
     async def _refuse(
         self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
@@ -203,13 +224,16 @@ async def hold(
     first: Mapping[str, int],
     blind: bool,
     said: Sequence[bytes],
+    plays: bool,
 ) -> None:
     """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
     try:
         # The first bytes do not wait for history, so that no proxy holds the headers back.
         await stream.begin_response(hub.greeting())
         hub.give_first(stream, said)
-        if blind:
+        if plays:
+            hub.sources.begin(stream)
+        elif blind:
             hub.catch_up_later(stream, cursor, first)
         else:
             await hub.catch_up(stream, cursor, first)

@@ -23,6 +23,7 @@ PUBLIC = [
     "Retention",
     "SSEMiddleware",
     "SignedCookie",
+    "Source",
     "StoredEvent",
     "SyncPublisher",
     "Written",

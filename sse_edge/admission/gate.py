@@ -6,7 +6,6 @@ Nothing expensive comes before something cheap, and no slot is taken before ever
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from ..errors import BackendError
-from ..event import NOWHERE, Place
+from ..event import MAX_CURSOR, NOWHERE, Place, is_cursor
 from ..identity import Identity
 from ..logline import value
 from ..outcome import (
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from .limits import Limits
     from .origin import OriginPolicy, Page
     from .routes import Match, Routes
+    from .source import Source
 
 Authorize = (
     Callable[[Identity, str], bool | Awaitable[bool]]
@@ -60,13 +60,9 @@ takes them."""
 log = logging.getLogger("sse_edge")
 NO_GUARD: Mapping[str, Values] = MappingProxyType({})
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
-MAX_CURSOR = 256
-"""Characters of a Last-Event-ID at most."""
-
 EARLIEST = "earliest"
 """A Last-Event-ID that says of no place, but only that whatever comes first is wanted; as Mercure has it."""
 
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
 
 
@@ -78,7 +74,8 @@ class Admission(NamedTuple):
     so that it has to be asked again, each with the values that its name was filled with.  ``varies`` is
     whether the stream is compressed for clients that take it, and ``compress`` whether this one does.
     ``first`` is how many of its last events a channel begins with for whoever has no place.  ``greetings``
-    are asked, with the path's ``params``, for what comes before all else.
+    are asked, with the path's ``params``, for what comes before all else.  A ``source`` is what the stream
+    has instead of its channels' events: it is asked likewise, and told what the client says it is ``after``.
     """
 
     identity: Identity
@@ -92,6 +89,8 @@ class Admission(NamedTuple):
     first: Mapping[str, int] = MappingProxyType({})
     greetings: tuple[Callback, ...] = ()
     params: Values = NO_VALUES
+    source: Source | None = None
+    after: str | None = None
 
 
 class Gate:
@@ -234,8 +233,8 @@ class Gate:
     def _page(self, request: Request) -> Page:
         return self._origin.page(request, self._proxies.scheme(request))
 
-    def _cursor(self, request: Request) -> Place | Refusal | None:
-        given = {text for text in request.all(b"last-event-id") if text}
+    def _last_id(self, request: Request) -> str | Refusal | None:
+        given = {_utf8(text) for text in request.all(b"last-event-id") if text}
         if not given and request.query_string and (self._query_cursor or is_poll(request)):
             try:
                 query = request.query
@@ -247,14 +246,9 @@ class Gate:
         if len(given) > 1:
             return BAD_REQUEST.because("several different cursors")
         (text,) = given
-        if len(text) > MAX_CURSOR or _CONTROL_CHARACTER.search(text):
-            return BAD_REQUEST.because(
-                f"a cursor has up to {MAX_CURSOR} characters, none of them for control"
-            )
-        try:
-            return Place.parse(text)
-        except ValueError:  # another server's or an older release's: that it is unknown is said in the stream
-            return NOWHERE
+        if is_cursor(text):
+            return text
+        return BAD_REQUEST.because(f"a cursor has up to {MAX_CURSOR} characters, none of them for control")
 
     async def _identify(self, request: Request, now: float) -> Identity | Refusal:
         try:
@@ -273,9 +267,9 @@ class Gate:
 
     async def _wanted(self, match: Match, request: Request, address: str, now: float) -> Admission | Refusal:
         """What a request would get, if ``authorize`` agrees and there are leases for it."""
-        cursor = self._cursor(request)
-        if isinstance(cursor, Refusal):
-            return cursor
+        after = self._last_id(request)
+        if isinstance(after, Refusal):
+            return after
         identity = await self._identify(request, now)
         if isinstance(identity, Refusal):
             return identity
@@ -290,10 +284,11 @@ class Gate:
         subjects = () if request.method == "HEAD" else self._subjects(identity.user, address)
         varies = resolved.compress
         compress = varies and takes_gzip(request.all(b"accept-encoding"))
+        asks = resolved.greetings or resolved.source
         return Admission(
             identity,
             resolved.channels,
-            cursor,
+            _place(after),
             address,
             subjects,
             guarded,
@@ -301,7 +296,9 @@ class Gate:
             compress,
             resolved.first,
             resolved.greetings,
-            match.params if resolved.greetings else NO_VALUES,
+            match.params if asks else NO_VALUES,
+            resolved.source,
+            after if resolved.source else None,
         )
 
     async def _lease(self, wanted: Admission, *, counted: bool) -> Refusal | None:
@@ -323,6 +320,26 @@ class Gate:
 
     def _subjects(self, user: str | None, address: str) -> tuple[str, ...]:
         return tuple([subject for subject, _ in self._limits.caps(user, address)])
+
+
+def _utf8(text: str) -> str:
+    """A header's value as browsers send an id (WHATWG HTML, section 9.2.3), or as it is."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
+
+
+def _place(after: str | None) -> Place | None:
+    """The place that a client's last id is."""
+    if after is None:
+        return None
+    try:
+        return Place.parse(after)
+    except ValueError:  # another server's or an older release's: that it is unknown is said in the stream
+        return NOWHERE
 
 
 def _too_fast(wait: float) -> Refusal:

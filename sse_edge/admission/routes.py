@@ -16,15 +16,18 @@ from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Ref
 from ..pattern import SEPARATOR
 from .callback import Callback, callback
 from .channel import ALL, Channel
+from .polling import is_poll
 from .settings import matching, strings, whole
+from .source import Source
 from .template import PLACEHOLDER, Template, check_apart, placeholders
 
 if TYPE_CHECKING:
     from ..asgi import Request
     from ..identity import Identity
 
-ChannelsFor = str | Channel | Sequence[str | Channel] | Callable[["Request"], Any]
-"""Channel templates, or a function (sync or async) of the request that returns a list of channels."""
+ChannelsFor = str | Channel | Sequence[str | Channel] | Source | Callable[["Request"], Any]
+"""Channel templates, a source in their place, or a function (sync or async) of the request that returns a
+list of channels."""
 
 ChannelMap = Mapping[str, ChannelsFor] | Callable[["Request"], Any]
 """Channels by path template, or one function for every path."""
@@ -43,7 +46,8 @@ class Resolved(NamedTuple):
     """The channels of one request; ``open`` are those that this user may read for being
     this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
     all of them may be compressed together, and ``first`` how many of its last events whoever comes new is
-    given of a channel, where it is given any.  ``greetings`` make what comes before all else."""
+    given of a channel, where it is given any.  ``greetings`` make what comes before all else, and a
+    ``source`` all that is heard."""
 
     channels: tuple[str, ...]
     open: Set[str]
@@ -51,6 +55,7 @@ class Resolved(NamedTuple):
     compress: bool = False
     first: Mapping[str, int] = MappingProxyType({})
     greetings: tuple[Callback, ...] = ()
+    source: Source | None = None
 
 
 class _Templates(NamedTuple):
@@ -59,21 +64,22 @@ class _Templates(NamedTuple):
     compress: bool
     first: tuple[int, ...]
     greetings: tuple[Callback, ...] = ()
+    source: Source | None = None
 
 
-_Source = _Templates | Callback
+_Target = _Templates | Callback
 
 
 class Match(NamedTuple):
     """A path that there are streams at, and the values of its placeholders."""
 
     params: dict[str, str]
-    source: _Source
+    target: _Target
 
     @property
     def asks(self) -> bool:
         """Whether a function of the application names the channels, which may wait."""
-        return not isinstance(self.source, _Templates)
+        return not isinstance(self.target, _Templates)
 
 
 class Routes:
@@ -102,8 +108,8 @@ class Routes:
         self._check = self._below + "."
         self._max_channels = whole("max_channels", max_channels)
         self._anonymous = anonymous
-        self._static: dict[str, _Source] = {}
-        self._patterns: list[tuple[re.Pattern[str], _Source]] = []
+        self._static: dict[str, _Target] = {}
+        self._patterns: list[tuple[re.Pattern[str], _Target]] = []
         self._everywhere: Callback | None = None
         self._hinted = False
         if not isinstance(channels, Mapping):
@@ -113,17 +119,17 @@ class Routes:
             raise ConfigError("channels", "must name at least one path", channels)
         for template in strings("channels", list(channels)):
             self._add(template, channels[template])
-        sources = [*self._static.values(), *(source for _, source in self._patterns)]
-        check_apart(one for source in sources if isinstance(source, _Templates) for one in source.each)
+        targets = [*self._static.values(), *(target for _, target in self._patterns)]
+        check_apart(one for target in targets if isinstance(target, _Templates) for one in target.each)
 
     def check_first(self, depth: Callable[[str], int | None]) -> None:
         """ConfigError if more first events are wanted of a template's channels than can be there: ``depth``
         says of a pattern how many are kept at most of any channel that it covers, or None if nobody knows.
         """
-        for source in (*self._static.values(), *(source for _, source in self._patterns)):
-            if not isinstance(source, _Templates):
+        for target in (*self._static.values(), *(target for _, target in self._patterns)):
+            if not isinstance(target, _Templates):
                 continue
-            for one, count in zip(source.each, source.first, strict=True):
+            for one, count in zip(target.each, target.first, strict=True):
                 most, said = depth(one.pattern) if count else None, "all" if count == ALL else count
                 if most == 0:
                     raise ConfigError("first", f"of {one.text!r} needs a backend that keeps history", said)
@@ -142,22 +148,24 @@ class Routes:
         """The route for ``path``, if there is one; none where it has a segment ``.`` or ``..``."""
         if _DOT_SEGMENT.search(path):
             return None  # A proxy that makes it plain sees another path, and limits that one.
-        source = self._static.get(path)
-        if source is not None:
-            return Match({}, source)
-        for pattern, source in self._patterns:
+        target = self._static.get(path)
+        if target is not None:
+            return Match({}, target)
+        for pattern, target in self._patterns:
             if found := pattern.fullmatch(path):
-                return Match(found.groupdict(), source)
+                return Match(found.groupdict(), target)
         if self._everywhere is not None and self.under(path):
             return Match({}, self._everywhere)
         return None
 
     async def resolve(self, match: Match, request: Request, identity: Identity) -> Resolved | Refusal:
         """The channels of a request of ``identity`` that matched; a function for them is told both."""
-        if isinstance(match.source, _Templates):
-            return self._fill(match.source, match.params, identity.user)
+        if isinstance(match.target, _Templates):
+            if match.target.source is not None and is_poll(request):
+                return BAD_REQUEST.because("this stream is made for its client, and cannot be polled")
+            return self._fill(match.target, match.params, identity.user)
         try:
-            answer = await match.source(replace(request, params=match.params, identity=identity))
+            answer = await match.target(replace(request, params=match.params, identity=identity))
             if answer is not None and not isinstance(answer, list | tuple):
                 raise TypeError(f"channels: must return a list, not {type(answer).__name__}")
         except (LookupError, ValueError) as error:
@@ -197,7 +205,9 @@ class Routes:
             for channel, one in made.items()
             if channel not in open_
         }
-        return Resolved(tuple(made), open_, filled, templates.compress, first, templates.greetings)
+        return Resolved(
+            tuple(made), open_, filled, templates.compress, first, templates.greetings, templates.source
+        )
 
     def _hint(self) -> None:
         if not self._hinted:
@@ -233,14 +243,27 @@ class Routes:
             raise ConfigError("channels", "{user} comes from the identity, never from the path", template)
         if len(set(names)) < len(names):
             raise ConfigError("channels", "a placeholder appears twice in this path", template)
-        source = callback("channels", target) if callable(target) else self._templates(target, names)
-        if names:
-            self._patterns.append((_compile(template), source))
+        if isinstance(target, Source):
+            made: _Target = self._sourced(target, template, names)
         else:
-            self._static[template] = source
+            made = callback("channels", target) if callable(target) else self._templates(target, names)
+        if names:
+            self._patterns.append((_compile(template), made))
+        else:
+            self._static[template] = made
+
+    def _sourced(self, source: Source, path: str, names: list[str]) -> _Templates:
+        if source.channel is not None:
+            return self._templates(source.channel, names)._replace(source=source)
+        if names:
+            why = "a path with placeholders needs Source(…, channel=…), which says who may"
+            raise ConfigError("channels", why, path)
+        return _Templates((), frozenset(), False, (), source=source)
 
     def _templates(self, target: str | Channel | Sequence[str | Channel], names: list[str]) -> _Templates:
         named = target if isinstance(target, list | tuple | set | frozenset) else (target,)
+        if any(isinstance(one, Source) for one in named):
+            raise ConfigError("channels", "a Source has a path of its own, without other channels", target)
         texts = strings("channels", [_text(one) for one in named])
         if not texts or len(texts) > self._max_channels:
             raise ConfigError("channels", f"a path has 1 to {self._max_channels} channels", target)

@@ -26,6 +26,7 @@ from .poll import Poll
 from .roster import Roster
 from .rounds import FEW, Rounds
 from .sink import Sink
+from .source import Sources
 from .stream import Heard, Stream
 from .wheel import TICK, Wheel
 
@@ -43,10 +44,10 @@ class Hub:
     """Delivers a backend's events to the streams of one worker.
 
     ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
-    before its stream ends as ``slow``.  ``on_recheck`` is called with a stream whose right to its
-    channels is to be asked again, ``on_closed`` with each whose response is over, when nothing of it is
-    left, ``on_control`` with each message to all workers, or None when some may have been lost, and
-    ``on_stopping`` for each stream that the server waits for to stop.
+    before its stream ends as ``slow``.  ``sources`` plays what streams have of their own.  ``on_recheck`` is
+    called with a stream whose right to its channels is to be asked again, ``on_closed`` with each whose
+    response is over, when nothing of it is left, ``on_control`` with each message to all workers, or None
+    when some may have been lost, and ``on_stopping`` for each stream that the server waits for to stop.
     """
 
     def __init__(
@@ -77,12 +78,14 @@ class Hub:
         self._chance = chance
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
         self._feeds: dict[str, Feed] = {}
+        self._owned = Roster()
         self._closed = False
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
         self._history = History(self.subscriber, self._rounds)
+        self.sources = Sources(self._rounds, self.bounds, self.end)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -111,6 +114,7 @@ class Hub:
             await asyncio.sleep(0)
         if self._timer is not None and not self.streams:
             self._timer.cancel()
+        await self.sources.close()
         await self.subscriber.close()
 
     # Streams
@@ -177,24 +181,37 @@ class Hub:
         self.subscriber.want(stream.channels)
         self._opened(stream)
 
+    def own(self, stream: Stream) -> None:
+        """Take ``stream``, which hears no channel: what it is given is its own.  Its ``channels`` say who it
+        is for."""
+        self._enter(stream)
+        stream.owed = False
+        for channel in stream.channels:
+            self._owned.add(channel, stream)
+        self._opened(stream)
+
     def undo(self, stream: Stream) -> None:
         """Let go of a stream whose response did not begin, as if it had not come."""
         self.opened -= 1
         self._leave(stream)
         self._wheel.remove(stream)
         stream.forget()
-        self.subscriber.unsubscribe(stream.channels)
+        if stream.feeds:
+            self.subscriber.unsubscribe(stream.channels)
 
     def on(self, channel: str) -> list[Stream]:
-        """The streams that hear ``channel``."""
-        feed = self._feeds.get(channel)
-        return [] if feed is None else [*listed(feed.live), *(feed.early or ())]
+        """The streams that hear ``channel``, or are for those who may."""
+        feed, owned = self._feeds.get(channel), self._owned.of(channel)
+        return owned if feed is None else [*owned, *listed(feed.live), *(feed.early or ())]
 
-    def _listen(self, stream: Stream) -> None:
+    def _enter(self, stream: Stream) -> None:
         self.streams.add(stream)
         self.users.add(stream.user, stream)
         self.sessions.add(stream.session, stream)
         self._empty.clear()
+
+    def _listen(self, stream: Stream) -> None:
+        self._enter(stream)
         feeds = [self._feed(channel) for channel in stream.channels]
         if len(feeds) == 1:  # whoever hears the same shares these
             stream.feeds, stream.channels = feeds[0].only, feeds[0].name
@@ -276,7 +293,8 @@ class Hub:
         if stream.waiting is not None:
             stream.waiting.cancel()
         stream.forget()
-        self.subscriber.unsubscribe(stream.channels)
+        if stream.feeds:
+            self.subscriber.unsubscribe(stream.channels)
         if self._on_closed is not None:
             self._on_closed(stream)
 
@@ -364,7 +382,10 @@ class Hub:
 
     def _unlisten(self, stream: Stream) -> None:
         for channel in stream.channels:
-            self._ignore(stream, channel)
+            if stream.feeds:
+                self._ignore(stream, channel)
+            else:
+                self._owned.discard(channel, stream)
 
     def _ignore(self, stream: Stream, channel: str) -> None:
         feed = self._feeds.get(channel)

@@ -18,6 +18,7 @@ from .sink import Sink
 if TYPE_CHECKING:
     from .feed import Feed
     from .hub import Hub
+    from .source import Pump
     from .wheel import Bucket
 
 PIECE = 262_144
@@ -65,11 +66,12 @@ class Stream:
     ``begin`` is the place from which on it hears its channels.
 
     ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
-    then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` waits
-    for a backend that is away.  ``behind`` is what waited after the last write, in bytes, and ``backlog``
-    watches what has not left.  ``gzip`` is there if its client is sent gzip: what counts as bytes then are
-    those on the wire.  ``first`` is how much comes first of which channels, after a reset too.
-    ``recheck`` is when its right to its channels is asked again.  Times are the hub's clock, in seconds.
+    then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` ends with it: a task
+    that waits for a backend which is away, or what plays a source on it.  ``behind`` is what waited after the
+    last write, in bytes, and ``backlog`` watches what has not left.  ``gzip`` is there if its client is sent
+    gzip: what counts as bytes then are those on the wire.  ``first`` is how much comes first of which
+    channels, after a reset too.  ``recheck`` is when its right to its channels is asked again.  Times are the
+    hub's clock, in seconds.
     """
 
     __slots__ = (
@@ -159,7 +161,7 @@ class Stream:
         self.size = 0
         self.bucket: Bucket | None = None
         self.recheck = NEVER
-        self.waiting: asyncio.Task[None] | None = None
+        self.waiting: asyncio.Task[None] | Pump | None = None
 
     def closed(self) -> None:
         """See ``Owner``."""

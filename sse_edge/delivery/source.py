@@ -1,0 +1,215 @@
+"""Streams that are given what an iterator of the application's makes, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any
+
+from ..errors import EventError
+from ..event import as_event, is_cursor
+from ..logline import value
+from ..outcome import ERROR, FINISHED, Ending
+from .backlog import Bounds
+from .rounds import Rounds
+from .stream import Stream
+
+logger = logging.getLogger("sse_edge")
+
+AHEAD = 65_536
+"""Bytes that may wait for a client before its iterator is asked for more."""
+
+SOONEST, LATEST = 0.01, 0.32
+"""Seconds between looks whether a client has read: the kernel tells nobody."""
+
+PATIENCE = 1.0
+"""Seconds for an iterator to close once its stream has ended."""
+
+End = Callable[[Stream, Ending], None]
+
+
+class Sources:
+    """The iterators of a worker's streams.  ``end`` is called with a stream whose iterator is over."""
+
+    def __init__(self, rounds: Rounds, bounds: Bounds, end: End) -> None:
+        self._rounds = rounds
+        self._most = min(AHEAD, bounds.max_unsent // 2)  # who is slower than its iterator is not slow
+        self._end = end
+        self._pumps: set[Pump] = set()
+
+    def add(self, stream: Stream, iterator: AsyncIterator[Any]) -> None:
+        """``iterator`` is for ``stream``, and closed with it."""
+        pump = Pump(stream, iterator, self._rounds, self._most, self._end, self._pumps.discard)
+        self._pumps.add(pump)
+        stream.waiting = pump
+        if stream.ending is not None:
+            pump.cancel()
+
+    def begin(self, stream: Stream) -> None:
+        """Its response has begun: play it."""
+        if isinstance(stream.waiting, Pump):
+            stream.waiting.begin()
+
+    async def close(self) -> None:
+        """Wait until those of streams that have ended are closed, or let go of."""
+        while closing := [pump.task for pump in self._pumps if pump.stopped and pump.task is not None]:
+            await asyncio.wait(closing)
+
+
+class Pump:
+    """Asks an iterator for one item after the other while its stream is open and the client reads, in a task
+    of its own; then closes it.
+
+    An iterator that is waiting when its stream ends is cancelled there.  One that does not end then within
+    PATIENCE is let go of: whatever it swallows, the task ends.
+    """
+
+    __slots__ = (
+        "_abandoned", "_done", "_end", "_iterator", "_most", "_playing", "_rounds", "_stream", "_timer",
+        "stopped", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        stream: Stream,
+        iterator: AsyncIterator[Any],
+        rounds: Rounds,
+        most: int,
+        end: End,
+        done: Callable[[Pump], None],
+    ) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.stopped = False
+        self._stream = stream
+        self._iterator = iterator
+        self._rounds = rounds
+        self._most = most
+        self._end = end
+        self._done = done
+        self._playing = False
+        self._abandoned = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Begin to ask."""
+        if self.task is None:
+            self.task = asyncio.get_running_loop().create_task(self._run())
+            self.task.add_done_callback(self._over)
+
+    def cancel(self) -> None:
+        """Ask for no more, and close it."""
+        if self.stopped:
+            return
+        self.stopped = True
+        self.begin()  # which closes it, where nothing was asked yet
+        if self._playing and self.task is not None:
+            self.task.cancel()
+        self._limit()
+
+    async def _run(self) -> None:
+        ending = await self._play()
+        if ending is not None:
+            self._end(self._stream, ending)
+        await self._close()
+
+    async def _play(self) -> Ending | None:
+        """How the stream is to end; None if it has."""
+        self._playing = True
+        try:
+            while not self.stopped:
+                self._give(await self._leashed(anext(self._iterator)))
+                await self._room()
+        except StopAsyncIteration:
+            return FINISHED
+        except asyncio.CancelledError:
+            if self.stopped:
+                return None
+            logger.error("source failed for %s, something in it was cancelled, user=%s", *self._whose)
+            return ERROR
+        except Exception:
+            if self.stopped:  # as what is cancelled may, and nobody hears of it
+                logger.exception("source failed to stop for %s, user=%s", *self._whose)
+                return None
+            logger.exception("source failed for %s, user=%s", *self._whose)
+            return ERROR
+        finally:
+            self._playing = False
+        return None
+
+    def _give(self, item: object) -> None:
+        if self._stream.ending is not None:  # it was not heard when it was cancelled
+            return
+        event = as_event(item)
+        if event.id is not None and not is_cursor(event.id):
+            raise EventError("id", "is none that a client could come back with", event.id)
+        self._rounds.queue(self._stream, event.encode())
+
+    async def _room(self) -> None:
+        """Let what was given be written, and others have their turn; then wait for the client."""
+        await asyncio.sleep(0)
+        wait = SOONEST
+        while self._stream.queued + self._stream.sink.unsent > self._most:
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LATEST)
+
+    async def _close(self) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        if close is None or self._abandoned:
+            return
+        self._limit()
+        try:
+            closing = close()
+            if inspect.isawaitable(closing):
+                await self._leashed(closing)
+        except asyncio.CancelledError:  # let go of, or with the event loop
+            return
+        except Exception:
+            logger.exception("source failed to close for %s, user=%s", *self._whose)
+
+    @types.coroutine
+    def _leashed(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+        """Await something that can be let go of, though it swallows what cancels it."""
+        steps: Any = awaitable.__await__()
+        thrown: BaseException | None = None
+        while True:
+            try:
+                waits = next(steps) if thrown is None else steps.throw(thrown)
+            except StopIteration as result:
+                return result.value
+            try:
+                thrown = None
+                yield waits
+            except BaseException as error:
+                if self._abandoned:
+                    with contextlib.suppress(BaseException):
+                        steps.throw(GeneratorExit())
+                    raise
+                self._limit()
+                thrown = error
+
+    def _limit(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._let_go)
+
+    def _let_go(self) -> None:
+        logger.warning(
+            "source did not stop within %.0f s and was let go of, for %s, user=%s", PATIENCE, *self._whose
+        )
+        self._abandoned = True
+        if self.task is not None:
+            self.task.cancel()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._done(self)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("source failed for %s, user=%s", *self._whose, exc_info=error)
+
+    @property
+    def _whose(self) -> tuple[str, str]:
+        return value(self._stream.path), value(self._stream.user)
