@@ -34,6 +34,7 @@ class Publisher:
             raise ConfigError("default", "must be a function of a value", default)
         self._backend, self._owned = open_backend(backend)
         self._default = default
+        self._presence = self._backend.presence()
         self._keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
 
     async def publish(
@@ -120,6 +121,19 @@ class Publisher:
         channel = check_channel(channel)
         found = await self._backend.recent(channel, min(n, _MOST))
         return [event for _, frame in found if (event := stored(channel, frame)) is not None]
+
+    async def count(self, channel: str) -> int:
+        """How many open streams there are on a channel, over all workers; polls count while they wait.
+
+        In one process it is exact.  Through Redis it is what each worker said with its last heartbeat, 5
+        seconds ago at most; those of a worker that was killed count for up to 10 seconds.  Raises EventError
+        and BackendError.
+        """
+        return await self._presence.count(check_channel(channel))
+
+    async def present(self, user: str) -> int:
+        """How many open streams a user has, over all workers; see ``count``.  Raises like that."""
+        return await self._presence.present(check_one_of(user=user)[1])
 
     async def write(
         self,
@@ -312,6 +326,14 @@ class SyncPublisher:
     def recent(self, channel: str, n: int) -> list[StoredEvent]:
         """See ``Publisher.recent``."""
         return self._backend.wait(self._events.recent(channel, n))
+
+    def count(self, channel: str) -> int:
+        """See ``Publisher.count``."""
+        return self._backend.wait(self._events.count(channel))
+
+    def present(self, user: str) -> int:
+        """See ``Publisher.present``."""
+        return self._backend.wait(self._events.present(user))
 
     def stop(self, channel: str) -> bool:
         """See ``Publisher.stop``."""

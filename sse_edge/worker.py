@@ -81,6 +81,7 @@ class Worker:
             on_stopping=self._on_stopping,
         )
         self._backend = backend
+        self._presence = backend.presence()
         self._gate = gate
         self._leases = leases
         self._drain_window = drain_window
@@ -104,6 +105,7 @@ class Worker:
         self._failures.begin()
         await self._leases.start()
         await self.hub.start()
+        await self._presence.start(self.hub.census)
         self._spawn(self._hear_orders())
         self._spawn(self._stay_informed())
         self._spawn(self._end_abandoned())
@@ -113,6 +115,7 @@ class Worker:
         """End every stream and let go of everything."""
         self.forget()
         await self.hub.close()
+        await self._presence.close()
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

@@ -51,6 +51,7 @@ async def test_it_is_a_backend(make_backend):
     for name in (
         "subscriber",
         "leases",
+        "presence",
         "windows",
         "publish",
         "recent",

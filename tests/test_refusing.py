@@ -159,6 +159,7 @@ async def test_missing_permissions_are_named(private_redis, caplog):
         assert await partition.denied() == ["XADD sse:history:*"]
         assert await partition.denied(leases=backend.leases_prefix) == [
             "ZADD sse:{leases}:workers",
+            "ZADD sse:{leases}:here:workers",
             "ZADD sse:revoked",
             "ZADD sse:since",
             "ZADD sse:lives",

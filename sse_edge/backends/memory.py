@@ -17,6 +17,7 @@ from ..event import FINISHED, NOWHERE, REOPENED, EventId, Place
 from .base import NO_FIRST, Entry, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
+from .presence import LocalPresence, Workers
 from .retention import Retention, kept
 from .sessions import Sessions
 from .siblings import is_first
@@ -60,6 +61,7 @@ class MemoryBackend:
         self._sessions = Sessions()
         self._subscribers: list[MemorySubscriber] = []
         self._leases = LocalLeases()
+        self._workers: Workers = []
         self._writers = LocalWriters(
             clock,
             self._lock,
@@ -79,6 +81,10 @@ class MemoryBackend:
     def writers(self) -> LocalWriters:
         """See ``Backend.writers``."""
         return self._writers
+
+    def presence(self) -> LocalPresence:
+        """See ``Backend.presence``."""
+        return LocalPresence(self._workers)
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""

@@ -74,6 +74,11 @@ class Feed:
         self._cut = NOTHING
         self._window: Window | None = None
 
+    @property
+    def count(self) -> int:
+        """How many streams it has."""
+        return how_many(self.live) + len(self.early or ())
+
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
         if self.early is None:

@@ -16,6 +16,7 @@ from ..event import EventId, Place
 from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .backlog import Bounds
+from .census import Census
 from .compression import Gzip
 from .ends import Ends
 from .feed import Feed
@@ -43,11 +44,12 @@ GOODBYE = 5.0
 class Hub:
     """Delivers a backend's events to the streams of one worker.
 
-    ``users`` and ``sessions`` find its streams by name.  ``bounds`` are on what may wait for one client
-    before its stream ends as ``slow``.  ``sources`` plays what streams have of their own.  ``on_recheck`` is
-    called with a stream whose right to its channels is to be asked again, ``on_closed`` with each whose
-    response is over, when nothing of it is left, ``on_control`` with each message to all workers, or None
-    when some may have been lost, and ``on_stopping`` for each stream that the server waits for to stop.
+    ``users`` and ``sessions`` find its streams by name, and ``census`` counts them.  ``bounds`` are on what
+    may wait for one client before its stream ends as ``slow``.  ``sources`` plays what streams have of their
+    own.  ``on_recheck`` is called with a stream whose right to its channels is to be asked again,
+    ``on_closed`` with each whose response is over, when nothing of it is left, ``on_control`` with each
+    message to all workers, or None when some may have been lost, and ``on_stopping`` for each stream that
+    the server waits for to stop.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Hub:
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
         self._feeds: dict[str, Feed] = {}
         self._owned = Roster()
+        self.census = Census(self._feeds, self._owned, self.users)
         self._closed = False
         self._hurry = asyncio.Event()
         self._empty = asyncio.Event()
@@ -188,6 +191,7 @@ class Hub:
         stream.owed = False
         for channel in stream.channels:
             self._owned.add(channel, stream)
+        self.census.note(stream)
         self._opened(stream)
 
     def undo(self, stream: Stream) -> None:
@@ -220,6 +224,7 @@ class Hub:
         stream.seen = self._rounds.number
         for feed in stream.feeds:
             feed.join(stream)
+        self.census.note(stream)
 
     def _feed(self, channel: str) -> Feed:
         feed = self._feeds.get(channel)
@@ -368,6 +373,7 @@ class Hub:
             return
         self._rounds.settle(stream)
         self._ignore(stream, channel)
+        self.census.note(stream)
         stream.channels = tuple([other for other in stream.channels if other != channel])
         stream.feeds = tuple([self._feeds[other] for other in stream.channels])
         self.subscriber.unsubscribe([channel])
@@ -381,6 +387,7 @@ class Hub:
             self._wheel.place(stream, self._due(stream))
 
     def _unlisten(self, stream: Stream) -> None:
+        self.census.note(stream)
         for channel in stream.channels:
             if stream.feeds:
                 self._ignore(stream, channel)

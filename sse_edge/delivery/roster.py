@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .few import Few, added, listed, without
+from .few import Few, added, how_many, listed, without
 from .stream import Stream
 
 
@@ -33,6 +33,15 @@ class Roster:
             del self._streams[name]
         else:
             self._streams[name] = left
+
+    @property
+    def names(self) -> list[str]:
+        """All that have streams."""
+        return list(self._streams)
+
+    def count(self, name: str) -> int:
+        """How many streams a name has."""
+        return how_many(self._streams.get(name))
 
     def of(self, name: str) -> list[Stream]:
         """The streams of a name."""

@@ -22,6 +22,7 @@ from .names import Names, stem
 from .outbox import outcomes
 from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber, joined
+from .presence import RedisPresence
 from .revocations import RedisRevocations
 from .server import CommandError, FinishedError, SentinelServer, Server, SingleServer
 from .subscriber import RedisSubscriber
@@ -127,6 +128,10 @@ class RedisBackend:
     def writers(self) -> RedisWriters:
         """See ``Backend.writers``."""
         return self._writers
+
+    def presence(self) -> RedisPresence:
+        """See ``Backend.presence``."""
+        return RedisPresence(self.server, self.leases_prefix + "here")
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step."""

@@ -30,8 +30,8 @@ def for_events(names: Names, verbs: Verbs) -> list[tuple[str, ...]]:
 
 
 def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
-    """What counting caps and connects over all workers, with keys that begin with ``leases``, revoking
-    sessions, and writers need besides."""
+    """What counting caps, connects and open streams over all workers, with keys that begin with ``leases``,
+    revoking sessions, and writers need besides."""
     return [
         ("ZSCORE", f"{leases}workers", "x"),
         ("ZADD", f"{leases}workers", "1", "x"),
@@ -40,6 +40,14 @@ def for_limits(names: Names, leases: str) -> list[tuple[str, ...]]:
         ("HDEL", f"{leases}x", "x"),
         ("GET", f"{leases}rate:x"),
         ("SET", f"{leases}rate:x", "x"),
+        ("ZADD", f"{leases}here:workers", "1", "x"),
+        ("ZREM", f"{leases}here:workers", "x"),
+        ("ZRANGEBYSCORE", f"{leases}here:workers", "0", "1"),
+        ("ZREMRANGEBYSCORE", f"{leases}here:workers", "0", "1"),
+        ("HGET", f"{leases}here:x", "x"),
+        ("HSET", f"{leases}here:x", "x", "1"),
+        ("HDEL", f"{leases}here:x", "x"),
+        ("PEXPIRE", f"{leases}here:x", "1"),
         *(
             command
             for key in (names.revoked, names.since, names.lives)
