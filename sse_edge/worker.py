@@ -95,6 +95,11 @@ class Worker:
         self._failures = Failures(self.loop)
 
     @property
+    def server(self) -> str:
+        """The server that runs this, with its version; nothing where that is not known."""
+        return "" if self._server is None else self._server.name
+
+    @property
     def is_here(self) -> bool:
         """Whether its event loop is the one that runs now; to ask for that is a system call before 3.12."""
         return self.loop.is_running() and threading.get_ident() == self._thread

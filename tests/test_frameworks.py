@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 import sys
 
@@ -236,6 +237,25 @@ async def test_mounted(framework, asgi, table):
     client = asgi(app, "/events/me", headers={"cookie": f"session={AUTH.issue('u42')}"})
     table.holds(framework, "the edge mounted in it", "yes" if (await client.start())[0] == 200 else "no")
     await client.wait_for(b"\nid: ")
+
+
+@pytest.mark.parametrize(
+    ("app", "server", "said"),
+    [
+        ("apps.edge:edge", "uvicorn", "streams take their connections over from uvicorn"),
+        ("apps.mounted:starlette", "uvicorn", "streams go through the middlewares around"),
+        ("apps.edge:edge", "hypercorn", "streams go through the server's send"),
+    ],
+)
+async def test_the_log_says_what_is_around(serve_app, connect, monkeypatch, app, server, said):
+    """The first stream of a worker says how events go out, and no other does."""
+    monkeypatch.setenv("SSE_EDGE_SINK", "auto")
+    process = serve_app(app, server=server)
+    for _ in range(2):
+        stream = await connect(f"{process.url}/events/me", cookies={"session": AUTH.issue("u42")})
+        assert stream.status == 200
+    process.wait_for_log(said)
+    assert len(re.findall("streams (take|go)", process.log)) == 1
 
 
 # ---- what is silent

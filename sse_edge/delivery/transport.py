@@ -58,6 +58,11 @@ def open_sink(send: Send, receive: Receive, headers: Headers, *, handover: bool 
     return HandoverSink(cycle, headers)
 
 
+def is_own(send: Send) -> bool:
+    """Whether ``send`` is uvicorn's own, which nothing is wrapped around."""
+    return type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.")
+
+
 class HandoverSink(asyncio.Protocol):
     """The protocol of a connection whose request is over: all that is left of it is the stream.
 
