@@ -124,6 +124,7 @@ class SSEMiddleware:
         if not isinstance(query_cursor, bool):
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
         self.app = app
+        self.auth = auth
         self.path = path
         # What wraps nothing may be mounted in another app, also at just this path.
         self._path_of = route_path if app is not None else partial(mounted_path, own=path)

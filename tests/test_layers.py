@@ -194,6 +194,8 @@ NEIGHBOURS = {
     "publisher": "",
     "cli": "",
     "demo": "",
+    "testing": "",
+    "testing.client": "",
 }
 
 
@@ -221,6 +223,7 @@ NEIGHBOURS = {
         ("__init__", "from . import event"),
         ("cli", "from . import SSEMiddleware\nfrom .demo import app"),
         ("demo", "from sse_edge import SSEMiddleware"),
+        ("testing.client", "from ..middleware import SSEMiddleware\nfrom . import client"),
     ],
 )
 def test_an_import_that_is_allowed(name, source):
@@ -250,6 +253,7 @@ def test_an_import_that_is_allowed(name, source):
             "through backends.base",
         ),
         ("publisher", "from .cli import main", "imports run downward only"),
+        ("publisher", "from .testing import recorder", "imports run downward only"),
         ("publisher", "import redis", "only backends.redis may"),
         ("backends.memory", "from redis.asyncio import Redis", "only backends.redis may"),
         ("publisher", "import importlib\nimportlib.import_module('redis')", "only backends.redis may"),

@@ -252,7 +252,7 @@ def test_a_commit_makes_the_same_files(release):
 
 
 def test_what_is_not_committed_is_not_given_out(release):
-    """The sdist has what the commit has, and the wheel the package and nothing beside it."""
+    """The sdist has what the commit has, and the wheel the package and its pytest plugin."""
     first, _ = release
     stem = f"sse_edge-{PROJECT['version']}"
     with tarfile.open(first[f"{stem}.tar.gz"]) as sdist:
@@ -260,7 +260,8 @@ def test_what_is_not_committed_is_not_given_out(release):
     assert "notes.txt" not in names
     assert {"pyproject.toml", "LICENSE", "sse_edge/py.typed", "tests/test_supply.py", "PKG-INFO"} <= names
     with zipfile.ZipFile(first[f"{stem}-py3-none-any.whl"]) as wheel:
-        assert {name.split("/")[0] for name in wheel.namelist()} == {"sse_edge", f"{stem}.dist-info"}
+        roots = {name.split("/")[0] for name in wheel.namelist()}
+        assert roots == {"sse_edge", "pytest_sse_edge.py", f"{stem}.dist-info"}
 
 
 def test_the_checksums(release):
