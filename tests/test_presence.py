@@ -10,7 +10,7 @@ import pytest
 from apps.edge import AUTH
 from delivery import ScriptedBackend, join, make_hub, settle
 from ears import until
-from sse_edge import EventError, MemoryBackend, Publisher, RedisBackend, SSEMiddleware, SyncPublisher
+from sse_edge import EventError, MemoryBackend, Publisher, RedisBackend, Source, SSEMiddleware, SyncPublisher
 from sse_edge.backends.redis import presence as redis_presence
 from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.errors import BackendError
@@ -326,6 +326,33 @@ async def test_streams_and_polls_count(request, asgi, monkeypatch, kind):
         await counted.become(1, user="u42")
         await events.publish("news", "x")
         await counted.become(0, "news")
+    await edge.stop()
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+async def test_streams_of_iterators_count(request, asgi, monkeypatch, kind):
+    """A stream that has an iterator of its own is its user's, and its channel's where it names one."""
+
+    async def ticks(request, identity, after):
+        while True:
+            yield "tick"
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(RedisPresence.__init__, "__kwdefaults__", {"heartbeat": BEAT})
+    url = request.getfixturevalue("redis_url") if kind == "redis" else f"memory://{uuid.uuid4().hex}"
+    edge = SSEMiddleware(backend=url, auth=AUTH, channels={"/events/clock": Source(ticks, "clock:{user}")})
+    async with Publisher(url) as events:
+        counted = Counted(events)
+        asgi(edge, "/events/me").open()  # the worker has begun, and told that nobody is there
+        await counted.become(0, user="u42")
+        await asyncio.sleep(2 * BEAT)
+        client = asgi(edge, "/events/clock", headers={"cookie": f"session={AUTH.issue('u42')}"})
+        await client.wait_for(b"tick")
+        await counted.become(1, "clock:u42")
+        await counted.become(1, user="u42")
+        client.disconnect()
+        await counted.become(0, "clock:u42")
+        await counted.become(0, user="u42")
     await edge.stop()
 
 
