@@ -1,11 +1,15 @@
 """Apps with logins of their own under uvicorn: their sessions are the streams'."""
 
+import json
 import time
 
 import pytest
 
+from servers.processes import Processes
 from servers.sse import get
 from sse_edge import SyncPublisher
+from sse_edge.asgi import Request
+from sse_edge.cookies import DjangoSession
 
 APPS = {
     "starlette": "apps.signed_in:starlette",
@@ -17,6 +21,7 @@ APPS = {
     "signed_cookies": "apps.signed_in_django:app",
 }
 DJANGO = [name for name, app in APPS.items() if "django" in app]
+SECRET, NEWER = "4e7a1b of the tests", "c3e915 of the tests"
 
 
 class Visitor:
@@ -38,49 +43,152 @@ class Visitor:
                 self.cookies[key] = value
         return answer
 
+    async def login(self, user):
+        """Sign in; the user as the streams' channels name it."""
+        answer = await self.get(f"/login/{user}")
+        assert answer.status == 200
+        return json.loads(answer.body)["user"]
 
-@pytest.fixture
-def site(serve_app, redis_url, tmp_path):
-    """``site("db", **env)``: that app, its URL."""
+    async def may_listen(self):
+        """The status of a stream."""
+        return await may_listen(self.url, self.headers)
+
+
+async def may_listen(url, headers=()):
+    return (await get(url + "/events/me", method="HEAD", headers=headers)).status
+
+
+@pytest.fixture(scope="module")
+def site(redis_server, tmp_path_factory):
+    """``site("db", **env)``: that app, its URL; the same for all tests that ask for the same."""
+    processes = Processes()
+    started, databases = {}, {}
 
     def start(name, **env):
-        database = str(tmp_path / "database")
-        env = {"BACKEND": redis_url, "DATABASE": database, "ENGINE": name, **env}
-        return serve_app(APPS[name], env=env).url
+        asked = (name, *sorted(env.items()))
+        if asked not in started:
+            database = databases.setdefault(name, tmp_path_factory.mktemp(name) / "database")
+            env = {"BACKEND": redis_server.start().url, "DATABASE": str(database), "ENGINE": name, **env}
+            started[asked] = processes.serve_app(APPS[name], env=env).url
+        return started[asked]
 
-    return start
+    try:
+        yield start
+    finally:
+        processes.close()
 
 
 @pytest.mark.parametrize("name", APPS)
-async def test_revoked_within_a_second(site, connect, name, redis_url):
+async def test_revoked_within_a_second(site, connect, name, redis_server):
     """Who signed in by the framework is let in; logout ends the streams, and none of its cookies is valid."""
     url = site(name)
     visitor, other = Visitor(url), Visitor(url)
-    assert (await get(url + "/events/me")).status == 401
-    assert (await visitor.get("/login/ann")).status == 200
-    assert (await other.get("/login/ann")).status == 200
-    user = "1" if name in DJANGO else "ann"
+    assert await visitor.may_listen() == 401
+    user = await visitor.login("ann")
+    await other.login("ann")
     stream = await connect(url + "/events/me", headers=visitor.headers)
     others = await connect(url + "/events/me", headers=other.headers)
     first = dict(visitor.cookies)
     for _ in range(2):
         assert (await visitor.get("/visit")).status == 200
     later = await connect(url + "/events/me", headers=visitor.headers)
-    with SyncPublisher(redis_url) as events:
+    with SyncPublisher(redis_server.url) as events:
         events.publish(f"user:{user}", "hello")
         for each in (stream, later, others):
             assert (await each.next()).data == "hello"
-        stolen = dict(visitor.cookies)
+        last = dict(visitor.cookies)
         assert (await visitor.get("/logout")).status == 200
         began = time.monotonic()
         for each in (stream, later):
             assert await each.ended(5)
             assert (each.events[-1].event, each.events[-1].data) == ("edge-close", '{"reason": "revoked"}')
         assert time.monotonic() - began < 1
-        for cookies in (visitor.cookies, stolen, first):
+        for cookies in (visitor.cookies, last, first):
             visitor.cookies = cookies
-            assert (await visitor.get("/events/me")).status == 401
+            assert await visitor.may_listen() == 401
         events.publish(f"user:{user}", "still here")
         assert (await others.next()).data == "still here"
-    assert (await visitor.get("/login/ann")).status == 200
-    assert (await connect(url + "/events/me", headers=visitor.headers)).status == 200
+    await visitor.login("ann")
+    assert await visitor.may_listen() == 200
+
+
+@pytest.mark.parametrize("name", ["db", "signed_cookies"])
+async def test_as_long_as_django_lets_them_in(site, name):
+    """A changed password and a deactivated user end their sessions for streams as they do for pages."""
+    here, there, banned = (Visitor(site(name)) for _ in range(3))
+    for visitor, user in ((here, "bea"), (there, "bea"), (banned, "ben")):
+        await visitor.login(user)
+        assert await visitor.may_listen() == 200
+    await here.get("/password")
+    await banned.get("/ban")
+    for visitor in (here, there, banned):
+        assert await visitor.may_listen() == 401
+        assert json.loads((await visitor.get("/visit")).body)["known"] is False
+    await here.login("bea")
+    assert await here.may_listen() == 200
+
+
+@pytest.mark.parametrize("name", DJANGO)
+async def test_a_session_of_django_that_expires(site, connect, name):
+    """What set_expiry was told ends a stream, and the session."""
+    visitor = Visitor(site(name))
+    await visitor.login("cid")
+    await visitor.get("/expire/2")
+    stream = await connect(visitor.url + "/events/me", headers=visitor.headers)
+    assert stream.status == 200
+    await stream.ended(10)
+    assert json.loads(stream.events[-1].data)["reason"] == "session-expired"
+    assert await visitor.may_listen() == 401
+
+
+@pytest.mark.parametrize("name", ["db", "signed_cookies"])
+async def test_a_rotated_secret_of_django(site, name):
+    """Sessions from before are let in while SECRET_KEY_FALLBACKS has the old one, and no longer."""
+    visitor = Visitor(site(name))
+    await visitor.login("dan")
+    assert await may_listen(site(name, SECRET=NEWER, OLD=SECRET), visitor.headers) == 200
+    assert await may_listen(site(name, SECRET=NEWER), visitor.headers) == 401
+
+
+async def test_what_is_no_session_of_django(site):
+    """Junk is nobody's and breaks nothing, and a good cookie is found beside some of it."""
+    visitor = Visitor(site("db"))
+    await visitor.login("eve")
+    key = visitor.cookies["sessionid"]
+    for junk in (
+        "",
+        "x",
+        "x" * 8,
+        "x" * 40,
+        "x" * 4000,
+        "'; DROP",
+        f'"{key}"',
+        key[:-1],
+        key + "x",
+        "\xe9" * 9,
+    ):
+        assert await may_listen(visitor.url, {"Cookie": f"sessionid={junk}"}) == 401, junk
+    for cookies in (f"sessionid=junkjunk; sessionid={key}", f"sessionid={key}; sessionid=junkjunk"):
+        assert await may_listen(visitor.url, {"Cookie": cookies}) == 200
+    many = "; ".join(f"sessionid=junkjunk{n}" for n in range(500))
+    assert await may_listen(visitor.url, {"Cookie": many}) == 401
+
+
+@pytest.mark.parametrize("name", DJANGO)
+async def test_signed_in_by_headers(site, name):
+    """Tests sign a user in through the engine, and views learn the same as the streams."""
+    url = site(name)
+    user, cookie = json.loads((await get(url + "/headers/fay")).body)
+    assert await may_listen(url, {"Cookie": cookie}) == 200
+    who = json.loads((await get(url + "/who", headers={"Cookie": cookie})).body)
+    assert who["user"] == user
+    assert len(who["session"]) >= 22
+    assert json.loads((await get(url + "/who")).body) == {"user": None, "session": None}
+
+
+async def test_an_edge_beside_django(site):
+    """Who has the secret reads sessions in signed cookies without Django."""
+    visitor = Visitor(site("signed_cookies"))
+    user = await visitor.login("gil")
+    request = Request("GET", "/", ((b"cookie", visitor.headers["Cookie"].encode()),))
+    assert DjangoSession(SECRET).identify(request, time.time()).user == str(user)

@@ -1,13 +1,29 @@
+"""Sessions in signed cookies, which the frameworks themselves have made."""
+
+import itertools
+import json
+import string
+import subprocess
+import sys
 import time
+import zlib
+from base64 import b64encode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
+from django.conf import LazySettings
+from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
+from markupsafe import Markup
 
 from apps import issuers
-from sse_edge import Identity
+from sse_edge import AnyOf, ConfigError, Identity, SignedCookie
 from sse_edge.admission.authenticator import is_quick
 from sse_edge.admission.revocations import session_life
+from sse_edge.admission.sessions import django, flask, starlette
 from sse_edge.asgi import Request
 from sse_edge.cookies import DjangoSession, FlaskSession, StarletteSession
+from sse_edge.errors import FieldError
 
 SECRET = "5f1c77 of the tests"
 OLD, NEW = "0a77d1 of the tests", "c3e915 of the tests"
@@ -25,7 +41,15 @@ KINDS = {
     "quart": (FlaskSession, issuers.quart_session, "session", 31 * DAY),
     "django": (of_django, issuers.django, "sessionid", 14 * DAY),
 }
+FORMATS = {
+    "starlette": starlette.FORMAT,
+    "flask": flask.FORMAT,
+    "quart": flask.FORMAT,
+    "django": django.FORMAT,
+}
+BASE64 = string.ascii_letters + string.digits + "+/-_"
 each = pytest.mark.parametrize("kind", KINDS)
+once = pytest.mark.parametrize("kind", ["starlette", "flask", "django"])
 
 
 def asking(*values, name="session"):
@@ -79,3 +103,529 @@ def test_signing_in_for_tests(kind):
     ]
     assert [(each.user, each.channels) for each in found] == [("ü:1", ("order:*",))] * 2
     assert found[0].session != found[1].session
+
+
+def made(kind, said, *, now=None, secret=SECRET, raw=None):
+    """A session in a cookie as the framework would have signed it then; ``raw`` is the content itself."""
+    form = FORMATS[kind]
+    signer = form.signer(secret.encode())
+    content = form.write(said) if raw is None else raw
+    signed = content + form.separator.encode() + form.stamp(int(time.time() if now is None else now))
+    return (signed + form.separator.encode() + signer.get_signature(signed)).decode("latin-1")
+
+
+def identified(kind, *values, now=None, secret=SECRET, **settings):
+    """Who such cookies are for."""
+    auth, _, name, _ = KINDS[kind]
+    return auth(secret, **settings).identify(asking(*values, name=name), time.time() if now is None else now)
+
+
+@each
+def test_every_change_is_noticed(kind):
+    """No character of a cookie can be another one, or be left out; one spelling alone is valid."""
+    _, issue, name, _ = KINDS[kind]
+    auth = KINDS[kind][0](SECRET)
+    value = issue({"user_id": "u42", "x": 1}, SECRET)
+    now = time.time()
+    assert auth.identify(asking(value, name=name), now) is not None
+    for at, old in enumerate(value):
+        for new in BASE64 + ".:=~":
+            if new != old:
+                assert auth.identify(asking(value[:at] + new + value[at + 1 :], name=name), now) is None
+        assert auth.identify(asking(value[:at] + value[at + 1 :], name=name), now) is None
+        assert auth.identify(asking(value[:at], name=name), now) is None
+    for spelt in (
+        value + "=",
+        f'"{value}"',
+        value + ".",
+        "." + value,
+        value + "\xa0",
+        value.replace(".", "%2E"),
+    ):
+        if spelt != value:
+            assert auth.identify(asking(spelt, name=name), now) is None
+    inner = auth._kept if kind == "django" else auth
+    assert inner._known.cache_info().currsize == 1
+
+
+@once
+def test_signed_for_another_purpose(kind):
+    """What the same secret signed with another salt, or for another framework, is no session."""
+    said = {"user_id": "u"}
+    others = [made(other, said) for other in FORMATS if FORMATS[other] is not FORMATS[kind]]
+    others += [
+        TimestampSigner(SECRET, b"password-reset").sign(b64encode(json.dumps(said).encode())).decode(),
+        URLSafeTimedSerializer(SECRET, "cookie-session").dumps(said),  # not by HMAC's key derivation
+        URLSafeTimedSerializer(SECRET, "itsdangerous").dumps(said),
+        issuers.django(said, SECRET, salt="django.core.signing"),
+        SignedCookie(SECRET).issue("u"),
+        Signer(SECRET, salt=b"cookie-session", key_derivation="hmac").sign(b"eyJ1c2VyX2lkIjoidSJ9").decode(),
+    ]
+    for other in others:
+        assert identified(kind, other) is None, other
+    assert identified(kind, made(kind, said)).user == "u"
+
+
+@once
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        ":",
+        "::",
+        ":::",
+        "a.b.c",
+        "a:b:c",
+        "null",
+        "\xff\xfe",
+        "=",
+        "%00",
+        "x" * 5000,
+        " ",
+    ]
+    + [f"{'x' * 20}{by}{'y' * 6}{by}{'z' * size}" for by in ".:" for size in (27, 43)],
+)
+def test_garbage(kind, value):
+    """What nobody signed identifies nobody and raises nothing."""
+    assert identified(kind, value) is None
+
+
+def packed(data):
+    return b"." + urlsafe_b64encode(zlib.compress(data)).rstrip(b"=")
+
+
+@once
+@pytest.mark.parametrize("said", [None, 1, "u", [], ["user_id"], [["user_id", "u"]], True, float("nan")])
+def test_signed_but_no_session(kind, said):
+    """A good signature over what is no session identifies nobody."""
+    assert identified(kind, made(kind, said)) is None
+
+
+@once
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"!!!",
+        b"x",
+        urlsafe_b64encode(b"\xff\xfe\xfd"),
+        b64encode(b"{"),
+        urlsafe_b64encode(b"[" * 2100),
+        b"." + urlsafe_b64encode(b"not deflated"),
+        packed(b'{"user_id": "u"}')[:-4],
+        packed(json.dumps({"user_id": "u", "x": "y" * 2_000_000}).encode()),
+        b".",
+        b"..",
+        "é".encode(),
+    ],
+)
+def test_signed_but_unreadable(kind, raw):
+    """A good signature over what cannot be read, or unpacks to far more than a session, raises nothing."""
+    value = made(kind, None, raw=raw)
+    assert len(value) < 4096
+    assert identified(kind, value) is None
+
+
+@pytest.mark.parametrize(
+    "value", [{" d": "no date"}, {" u": 1}, {" u": "x"}, {" di": 1}, {" b": 1}, {" t": 1}]
+)
+def test_tags_of_nothing(value):
+    """What has a tag of Flask's, and is not what it says, is no session."""
+    said = json.dumps({"user_id": "u", "x": value}).encode()
+    assert identified("flask", made("flask", None, raw=urlsafe_b64encode(said))) is None
+    assert identified("starlette", made("starlette", None, raw=b64encode(said))).user == "u"
+
+
+@once
+def test_a_long_session_is_read_and_a_long_cookie_is_not(kind):
+    """What a browser keeps is read, and what it would not is not even verified."""
+    assert identified(kind, made(kind, {"user_id": "u", "x": "y" * 2000})).user == "u"
+    assert identified(kind, made(kind, {"user_id": "u"}, raw=b"A" * 4096)) is None
+
+
+@once
+@pytest.mark.parametrize("stamp", [b"", b"*", b"-1", b"A" * 12, b"\xe9"])
+def test_a_signature_over_no_time(kind, stamp):
+    """A session of no time is none."""
+    form = FORMATS[kind]
+    by = form.separator.encode()
+    signed = form.write({"user_id": "u"}) + by + stamp
+    value = signed + by + form.signer(SECRET.encode()).get_signature(signed)
+    assert identified(kind, value.decode("latin-1")) is None
+
+
+# ---- who, and in which session
+
+
+@once
+@pytest.mark.parametrize(
+    ("user", "identity"),
+    [
+        ("u42", "u42"),
+        ("é 😀", "é 😀"),
+        ("a:b", "a:b"),
+        (0, "0"),
+        (42, "42"),
+        (-1, "-1"),
+        (None, None),
+        ("", None),
+        (False, None),
+        ("a\nb", None),
+        ("x" * 257, None),
+        ("\ud800", None),
+    ],
+)
+def test_the_user(kind, user, identity):
+    """Text and numbers name a user; nothing, empty text, False, and what no name could be, is nobody."""
+    found = identified(kind, made(kind, {"user_id": user}))
+    assert (found and found.user) == identity
+
+
+@once
+@pytest.mark.parametrize("user", [True, 1.5, [], ["u"], {"id": 1}])
+def test_what_cannot_name_a_user(kind, user):
+    """A session that names its user by what cannot is the application's fault, and says so."""
+    with pytest.raises(TypeError, match="must be text or a whole number"):
+        identified(kind, made(kind, {"user_id": user}))
+
+
+@once
+def test_visitors(kind):
+    """A session in which nobody signed in is nobody's, however its user would be read."""
+    value = made(kind, {"basket": [1]})
+    assert identified(kind, value) is None
+    assert identified(kind, value, user=lambda said: said["user"]["id"]) is None
+    assert identified(kind, value, user=lambda said: said["basket"][7]) is None
+    assert identified(kind, value, user=lambda said: said.get("user")) is None
+
+
+@once
+def test_functions_of_the_session(kind):
+    """User, session and patterns may be read by functions."""
+    value = made(kind, {"account": {"id": 7, "team": "a"}, "login": {"id": "l1"}})
+    identity = identified(
+        kind,
+        value,
+        user=lambda said: said["account"]["id"],
+        session=lambda said: said["login"]["id"],
+        channels=lambda said: [f"team:{said['account']['team']}"],
+    )
+    assert (identity.user, identity.session, identity.channels) == ("7", "l1", ("team:a",))
+
+
+@once
+@pytest.mark.parametrize(
+    ("channels", "found"), [(["news", "order:*"], ("news", "order:*")), ([], ()), (None, ())]
+)
+def test_patterns_of_the_session(kind, channels, found):
+    """What the session may read is read from it, where the authenticator is told which entry has it."""
+    value = made(kind, {"user_id": "u", "may": channels})
+    assert identified(kind, value).channels == ()
+    assert identified(kind, value, channels="may").channels == found
+
+
+@once
+@pytest.mark.parametrize("channels", ["news", "*", 1, {"news": 1}, [1]])
+def test_what_are_no_patterns(kind, channels):
+    """A text is no list of patterns: a star in it would open everything."""
+    with pytest.raises(FieldError, match="must be a list of patterns"):
+        identified(kind, made(kind, {"user_id": "u", "may": channels}), channels="may")
+
+
+@once
+def test_the_name_of_a_session(kind):
+    """A sid is the sign-in's name, through every change of the rest; two sign-ins of a user have two."""
+    signed = [
+        identified(kind, made(kind, {"user_id": "u", "sid": sid, "visits": visits}, now=at), now=at + 9)
+        for sid, visits, at in (("a", 1, 1000), ("a", 2, 1001), ("b", 1, 1000))
+    ]
+    assert [identity.session for identity in signed] == ["a", "a", "b"]
+    assert identified(kind, made(kind, {"user_id": "u", "login": 5}), session="login").session == "5"
+
+
+@once
+def test_sessions_without_a_name(kind):
+    """Those of one user have one name together, which nobody else's has, and which says nothing."""
+    names = [
+        identified(
+            kind, made(kind, {"user_id": user, "sid": sid, "visits": visits}, now=at), now=at + 9
+        ).session
+        for user, sid, visits, at in (
+            ("u", None, 1, 1000),
+            ("u", "", 2, 2000),
+            ("u", "\n", 3, 3000),
+            ("v", None, 1, 1000),
+        )
+    ]
+    assert names[0] == names[1] == names[2] != names[3]
+    assert len(names[0]) == 22
+
+
+def test_a_changed_password_makes_another_name_in_django():
+    """Revoked sessions of a user are not those that were signed in with a later password."""
+    said = [{"_auth_user_id": "7", "_auth_user_hash": value} for value in ("a", "a", "b")]
+    names = [
+        DjangoSession(SECRET).identify(asking(made("django", one), name="sessionid"), time.time())
+        for one in said
+    ]
+    assert names[0].session == names[1].session != names[2].session
+
+
+# ---- several cookies, remembering, and time
+
+
+@once
+def test_the_newest_counts(kind):
+    """Of several valid cookies that signed last counts, wherever it stands, and junk hides nothing."""
+    now = 1_800_000_000
+    values = [
+        made(kind, {"user_id": "older"}, now=now - 500),
+        made(kind, {"user_id": "newest"}, now=now - 1),
+        made(kind, {"user_id": "to come"}, now=now + 300),
+        made(kind, {"user_id": "over"}, now=now - 40 * DAY),
+        "junk",
+    ]
+    for order in itertools.permutations(values):
+        assert identified(kind, *order, now=now).user == "newest"
+    junk = [f"{n:03}{values[1][3:]}" for n in range(200)]
+    assert identified(kind, *junk, values[1], *junk, now=now).user == "newest"
+    out = made(kind, {"basket": 1}, now=now)
+    assert identified(kind, *values, out, now=now) is None  # who has signed out since
+
+
+@once
+def test_verified_cookies_are_remembered_and_still_expire(kind):
+    """That a cookie was verified is remembered, never that it was in time; forged ones push nothing out."""
+    auth, _, name, _ = KINDS[kind]
+    auth = auth(SECRET, max_age=100)
+    value = made(kind, {"user_id": "u"}, now=1000)
+    inner = auth._kept if kind == "django" else auth
+    assert auth.identify(asking(value, name=name), 1050).user == "u"
+    assert auth.identify(asking(value, name=name), 1100) is None
+    assert auth.identify(asking(value, name=name), 900) is None
+    for n in range(5000):
+        assert auth.identify(asking(f"{value}{n}", name=name), 1001) is None
+    assert inner._known.cache_info().currsize == 1
+    assert auth.identify(asking(value, name=name), 1050).user == "u"
+
+
+@once
+@pytest.mark.parametrize("max_age", [100, 100.5, timedelta(seconds=100)])
+def test_max_age(kind, max_age):
+    """It is seconds, or what has them, since the session was signed last."""
+    value = made(kind, {"user_id": "u"}, now=1000)
+    assert identified(kind, value, now=1099, max_age=max_age).user == "u"
+    assert identified(kind, value, now=1101, max_age=max_age) is None
+
+
+def test_a_session_of_starlette_without_an_end():
+    """With max_age None, as Starlette has it for browser sessions, a session ends with the browser."""
+    auth = StarletteSession(SECRET, max_age=None)
+    value = issuers.starlette({"user_id": "u"}, SECRET, max_age=None)
+    identity = auth.identify(asking(value), time.time() + 10**8)
+    assert (identity.user, identity.expires, auth.max_age) == ("u", None, None)
+
+
+@pytest.mark.parametrize("issue", [issuers.flask_session, issuers.quart_session])
+@pytest.mark.parametrize("permanent", [True, False])
+def test_flasks_permanent_sessions_and_others(issue, permanent):
+    """Both end after the app's lifetime, as Flask itself reads them."""
+    lifetime = timedelta(hours=1)
+    value = issue({"user_id": "u"}, SECRET, permanent=permanent, PERMANENT_SESSION_LIFETIME=lifetime)
+    auth = FlaskSession(SECRET, max_age=lifetime)
+    assert auth.identify(asking(value), time.time() + 3590).user == "u"
+    assert auth.identify(asking(value), time.time() + 3610) is None
+
+
+def iso(seconds):
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("expiry", "end"),
+    [
+        (None, 14 * DAY),
+        (0, 14 * DAY),
+        (60, 60),
+        (100 * DAY, 14 * DAY),
+        (iso(1300), 300),
+        (iso(1300).replace("+00:00", ""), 300),
+        (iso(10**9), 14 * DAY),
+        (iso(500), -500),
+        ("never", None),
+        ([], 14 * DAY),
+        ({"a": 1}, None),
+    ],
+)
+def test_djangos_own_expiry(expiry, end):
+    """What set_expiry was told ends a session earlier, never later."""
+    value = made("django", {"user_id": "u", "_session_expiry": expiry}, now=1000)
+    for later in (0, 59, 61, 299, 301, 14 * DAY - 1, 14 * DAY + 1):
+        valid = end is not None and later < end
+        assert (identified("django", value, now=1000 + later) is not None) is valid
+
+
+TAGGED = {
+    "tuple": (1, "a"),
+    "bytes": b"\x00\xff",
+    "markup": Markup("<b>x</b>"),
+    "uuid": UUID(int=7),
+    "date": datetime(2026, 11, 28, 12, 0, tzinfo=UTC),
+    "like a tag": {" t": [1, (2, b"3")]},
+    "like another": {" di": {" u": "x"}},
+    "nested": [{"a": (UUID(int=1), None)}],
+}
+
+
+@pytest.mark.parametrize("issue", [issuers.flask_session, issuers.quart_session])
+def test_flasks_types(issue):
+    """What Flask keeps beyond JSON comes back as it was."""
+    seen = []
+    auth = FlaskSession(SECRET, user=lambda said: seen.append(said) or said["uuid"])
+    identity = auth.identify(asking(issue(TAGGED, SECRET)), time.time())
+    assert identity.user == str(UUID(int=7))
+    assert {name: seen[0][name] for name in TAGGED} == TAGGED
+
+
+@each
+def test_names_of_ones_own(kind):
+    """The cookie's name is the application's to choose."""
+    auth, issue, _, _ = KINDS[kind]
+    settings = {
+        "starlette": {"session_cookie": "mine"},
+        "flask": {"SESSION_COOKIE_NAME": "mine"},
+        "quart": {"SESSION_COOKIE_NAME": "mine"},
+        "django": {},
+    }[kind]
+    value = issue({"user_id": "u"}, SECRET, **settings)
+    assert auth(SECRET, name="mine").identify(asking(value, name="mine"), time.time()).user == "u"
+    assert auth(SECRET, name="mine").identify(asking(value, name="session"), time.time()) is None
+
+
+@pytest.mark.parametrize("secret", [SECRET, SECRET.encode(), "ünicode of the tests"])
+def test_secrets_as_the_framework_takes_them(secret):
+    """Text and bytes, as Flask and Django take both."""
+    for kind in ("flask", "quart", "django"):
+        auth, issue, name, _ = KINDS[kind]
+        assert (
+            auth(secret).identify(asking(issue({"user_id": "u"}, secret), name=name), time.time()).user == "u"
+        )
+    if isinstance(secret, str):
+        value = issuers.starlette({"user_id": "u"}, secret)
+        assert StarletteSession(secret).identify(asking(value), time.time()).user == "u"
+
+
+def test_flask_login():
+    """Its user is under another key."""
+    value = issuers.flask_session({"_user_id": "7", "_fresh": True, "_id": "f" * 128}, SECRET)
+    assert FlaskSession(SECRET, "_user_id").identify(asking(value), time.time()).user == "7"
+
+
+def test_beside_one_another():
+    """Two frameworks' cookies of the same name and secret are told apart."""
+    auth = AnyOf(StarletteSession(SECRET), FlaskSession(SECRET), DjangoSession(SECRET, "user_id"))
+    assert is_quick(auth)
+    for kind in ("starlette", "flask", "quart", "django"):
+        value = KINDS[kind][1]({"user_id": kind}, SECRET)
+        assert auth.identify(asking(value, name=KINDS[kind][2]), time.time()).user == kind
+
+
+async def later(said):
+    return said["user_id"]
+
+
+@once
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [
+        ("secret", {"secret": ""}),
+        ("secret", {"secret": []}),
+        ("secret", {"secret": "changeme"}),
+        ("secret", {"secret": "django-insecure-x8@y7#z6$w5%"}),
+        ("secret", {"secret": [SECRET, "short"]}),
+        ("secret", {"secret": 42}),
+        ("weak_secret", {"weak_secret": 1}),
+        ("user", {"user": ""}),
+        ("user", {"user": None}),
+        ("user", {"user": 1}),
+        ("user", {"user": later}),
+        ("session", {"session": None}),
+        ("session", {"session": ""}),
+        ("channels", {"channels": ["news"]}),
+        ("name", {"name": "a b"}),
+        ("name", {"name": "é"}),
+        ("max_age", {"max_age": 0}),
+        ("max_age", {"max_age": -1}),
+        ("max_age", {"max_age": "60"}),
+        ("max_age", {"max_age": True}),
+        ("max_age", {"max_age": float("inf")}),
+        ("max_age", {"max_age": timedelta(0)}),
+    ],
+)
+def test_bad_settings(kind, field, settings):
+    """A setting that cannot work is refused at construction, by name, and a secret is never shown."""
+    auth = KINDS[kind][0]
+    with pytest.raises(ConfigError) as caught:
+        auth(**{"secret": SECRET, **settings})
+    assert caught.value.field == field
+    assert SECRET not in str(caught.value)
+
+
+def test_a_secret_that_starlette_would_take_for_another():
+    """Bytes become the text of bytes there, and so they are refused here."""
+    for secret in (SECRET.encode(), [SECRET, SECRET.encode()]):
+        with pytest.raises(ConfigError, match="must be text"):
+            StarletteSession(secret)
+
+
+def test_weak_secrets_may_be_let_pass():
+    """An application whose secret is one says so."""
+    for kind in KINDS:
+        value = KINDS[kind][1]({"user_id": "u"}, "changeme")
+        assert identified(kind, value, secret="changeme", weak_secret=True).user == "u"
+
+
+@once
+def test_nobody_can_be_signed_in_where_functions_read(kind):
+    """Where a function says who it is nothing can be made that it would be read from."""
+    with pytest.raises(ConfigError, match="user"):
+        KINDS[kind][0](SECRET, user=lambda said: said["u"]).headers_for("u")
+    with pytest.raises(ConfigError, match="channels"):
+        KINDS[kind][0](SECRET).headers_for("u", ["news"])
+
+
+def test_django_without_django(monkeypatch):
+    """By its settings alone where there are none, or no Django: that is said."""
+    monkeypatch.setattr("django.conf.settings", LazySettings())
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
+    with pytest.raises(ConfigError, match="settings are not configured"):
+        DjangoSession()
+    monkeypatch.setitem(sys.modules, "django.conf", None)
+    with pytest.raises(ConfigError, match="without one Django is asked, and"):
+        DjangoSession()
+
+
+PROJECTS = {
+    "SESSION_ENGINE='django.contrib.sessions.backends.cache'": "not set up yet",
+    "SESSION_ENGINE='nowhere'": "No module named 'nowhere'",
+    "INSTALLED_APPS=[]": "django.contrib.auth is not in INSTALLED_APPS",
+    "SESSION_ENGINE='django.contrib.sessions.backends.signed_cookies', "
+    "SESSION_SERIALIZER='x.Pickle'": "SESSION_SERIALIZER: must be",
+    "SESSION_ENGINE='django.contrib.sessions.backends.signed_cookies', "
+    "SECRET_KEY='django-insecure-0a77d1'": "is one that Django made for development",
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_project_that_cannot_be_asked(project):
+    """What is wrong with a Django project, or too early, is said at construction."""
+    setup = "" if "not set up" in PROJECTS[project] else "django.setup(); "
+    program = (
+        f"import django; from django.conf import settings; settings.configure({project}); {setup}"
+        "from sse_edge.cookies import DjangoSession; DjangoSession()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ConfigError" in ran.stderr
+    assert PROJECTS[project] in ran.stderr

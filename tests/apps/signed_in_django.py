@@ -1,4 +1,4 @@
-"""A Django project with its own login, by whose sessions streams are let in; ``app``, and ``handler`` alone.
+"""A Django project with its own login, by whose sessions streams are let in; ``app``.
 
 ``BACKEND`` is the backend's URL, ``DATABASE`` the database's path, ``ENGINE`` the last word of
 SESSION_ENGINE, ``OLD`` a secret that was rotated out.  ``/login/<user>`` makes the user, too; ``/visit``
@@ -81,6 +81,19 @@ def logout(request):
     return JsonResponse({})
 
 
+def headers(request, user):
+    """A new user, and the cookie that ``headers_for`` signs it in with."""
+    user = str(User.objects.create_user(user).pk)
+    ((_, cookie),) = authenticator.headers_for(user)
+    return JsonResponse([user, cookie.decode()], safe=False)
+
+
+def who(request):
+    """What the authenticator says to the app's own views."""
+    identity = authenticator.identify_scope(request.scope)
+    return JsonResponse({"user": identity and identity.user, "session": identity and identity.session})
+
+
 urlpatterns = [
     path("login/<user>", login),
     path("visit", visit),
@@ -88,7 +101,11 @@ urlpatterns = [
     path("password", password),
     path("ban", ban),
     path("logout", logout),
+    path("headers/<user>", headers),
+    path("who", who),
 ]
 
-handler = get_asgi_application()
-app = SSEMiddleware(handler, backend=BACKEND, auth=DjangoSession(), channels={"/events/me": "user:{user}"})
+authenticator = DjangoSession()
+app = SSEMiddleware(
+    get_asgi_application(), backend=BACKEND, auth=authenticator, channels={"/events/me": "user:{user}"}
+)

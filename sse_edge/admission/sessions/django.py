@@ -104,24 +104,21 @@ class DjangoSession(Scoped):
     ) -> None:
         claims = Claims(user, session, channels)
         project = Project() if secret is None else None
+        usual = ("sessionid", _AGE) if project is None else (project.cookie, project.age)
+        name = usual[0] if name is None else name
+        age = seconds("max_age", usual[1] if max_age is None else max_age)
+
+        def signed(secrets: object) -> SignedSessions:
+            keys = checked(secrets, weak=weak_secret)
+            return SignedSessions(FORMAT, keys, claims, name, age, stable=[_HASH], ends=ends)
+
         self.blocking = project is not None
         self._kept: SignedSessions | EngineSessions
-        if project is not None:
-            name, age = name or project.cookie, max_age or project.age
-            secret = project.secrets
-        else:
-            name, age = name or "sessionid", max_age or _AGE
-        signed = None
-        if project is None or project.signs:
-            keys = checked(secret, weak=weak_secret)
-            signed = SignedSessions(
-                FORMAT, keys, claims, name, seconds("max_age", age), stable=[_HASH], ends=ends
-            )
         if project is None:
-            assert signed is not None
-            self._kept = signed
+            self._kept = signed(secret)
         else:
-            self._kept = EngineSessions(project, claims, name, seconds("max_age", age), signed)
+            inside = signed(project.secrets) if project.signs else None
+            self._kept = EngineSessions(project, claims, name, age, inside)
 
     @property
     def max_age(self) -> float | None:
