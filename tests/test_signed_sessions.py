@@ -22,7 +22,7 @@ from sse_edge.admission.authenticator import is_quick
 from sse_edge.admission.revocations import session_life
 from sse_edge.admission.sessions import django, flask, starlette
 from sse_edge.asgi import Request
-from sse_edge.cookies import DjangoSession, FlaskSession, StarletteSession
+from sse_edge.cookies import DjangoCookie, DjangoSession, FlaskSession, StarletteSession
 from sse_edge.errors import FieldError
 
 SECRET = "5f1c77 of the tests"
@@ -108,7 +108,7 @@ def test_signing_in_for_tests(kind):
 def made(kind, said, *, now=None, secret=SECRET, raw=None):
     """A session in a cookie as the framework would have signed it then; ``raw`` is the content itself."""
     form = FORMATS[kind]
-    signer = form.signer(secret.encode())
+    signer = form.signers(secret.encode())[0]
     content = form.write(said) if raw is None else raw
     signed = content + form.separator.encode() + form.stamp(int(time.time() if now is None else now))
     return (signed + form.separator.encode() + signer.get_signature(signed)).decode("latin-1")
@@ -252,7 +252,7 @@ def test_a_signature_over_no_time(kind, stamp):
     form = FORMATS[kind]
     by = form.separator.encode()
     signed = form.write({"user_id": "u"}) + by + stamp
-    value = signed + by + form.signer(SECRET.encode()).get_signature(signed)
+    value = signed + by + form.signers(SECRET.encode())[0].get_signature(signed)
     assert identified(kind, value.decode("latin-1")) is None
 
 
@@ -612,7 +612,9 @@ PROJECTS = {
     "SESSION_ENGINE='nowhere'": "No module named 'nowhere'",
     "INSTALLED_APPS=[]": "django.contrib.auth is not in INSTALLED_APPS",
     "SESSION_ENGINE='django.contrib.sessions.backends.signed_cookies', "
-    "SESSION_SERIALIZER='x.Pickle'": "SESSION_SERIALIZER: must be",
+    "SECRET_KEY='0a77d1 of the tests', SESSION_SERIALIZER='x.Pickle'": "SESSION_SERIALIZER: must be",
+    "SESSION_ENGINE='django.contrib.sessions.backends.signed_cookies', "
+    "SECRET_KEY=''": "SECRET_KEY setting must not be empty",
     "SESSION_ENGINE='django.contrib.sessions.backends.signed_cookies', "
     "SECRET_KEY='django-insecure-0a77d1'": "is one that Django made for development",
 }
@@ -629,3 +631,81 @@ def test_a_project_that_cannot_be_asked(project):
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ConfigError" in ran.stderr
     assert PROJECTS[project] in ran.stderr
+
+
+# ---- Django's signed cookies
+
+PLAIN = ["7", "ann@example.com", "a:b", 'a "quoted" \\ name', "a;b,c", "é", " x ", "null", "[1]"]
+
+
+@pytest.mark.parametrize("text", PLAIN)
+@pytest.mark.parametrize("salt", ["", "live"])
+@pytest.mark.parametrize("legacy", [True, False])
+def test_a_signed_cookie_of_django(text, salt, legacy):
+    """A user that a view has put there is read, in both forms of the salt, whatever it is written with."""
+    auth = DjangoCookie(SECRET, "live", salt=salt)
+    value = issuers.django_cookie("live", text, SECRET, salt=salt, legacy=legacy)
+    identity = auth.identify(asking(value, name="live"), time.time())
+    assert identity.user == text
+    assert identity.expires == pytest.approx(time.time() + 14 * DAY, abs=2)
+    strict = DjangoCookie(SECRET, "live", salt=salt, legacy_salt=False)
+    assert (strict.identify(asking(value, name="live"), time.time()) is None) is legacy
+    for other in (
+        DjangoCookie(SECRET, "live", salt="other"),
+        DjangoCookie(SECRET, "other", salt=salt),
+        DjangoCookie(NEW, "live", salt=salt),
+    ):
+        for name in ("live", "other"):
+            assert other.identify(asking(value, name=name), time.time()) is None
+
+
+def test_what_django_itself_signs():
+    """So this very release of Django signs cookies, as a view sets them."""
+    program = (
+        "from django.conf import settings; settings.configure(SECRET_KEY={!r})\n"
+        "from django.http import HttpResponse\n"
+        "response = HttpResponse(); response.set_signed_cookie('live', 'ann@example.com', salt='x')\n"
+        "print(response.cookies['live'].OutputString())"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program.format(SECRET)], capture_output=True, text=True, check=True
+    )
+    value = issuers.value([ran.stdout], "live")
+    auth = DjangoCookie(SECRET, "live", salt="x")
+    assert auth.identify(asking(value, name="live"), time.time()).user == "ann@example.com"
+
+
+def test_json_in_a_signed_cookie():
+    """It may hold more than the user."""
+    auth = DjangoCookie([OLD, NEW], "live", "id", channels="may")
+    text = json.dumps({"id": 7, "sid": "s;1", "may": ["order:*", "news"]})
+    value = issuers.django_cookie("live", text, OLD)
+    identity = auth.identify(asking(value, name="live"), time.time())
+    assert (identity.user, identity.session, identity.channels) == ("7", "s;1", ("order:*", "news"))
+    request = Request("GET", "/", tuple(auth.headers_for("ü;,", ["a;b"])))
+    identity = auth.identify(request, time.time())
+    assert (identity.user, identity.channels) == ("ü;,", ("a;b",))
+
+
+def test_every_change_of_a_signed_cookie_is_noticed():
+    """Nothing of what is signed can be changed, and junk in quotes is nobody's."""
+    value = issuers.django_cookie("live", "ann@example.com", SECRET)
+    auth = DjangoCookie(SECRET, "live")
+    now = time.time()
+    assert value[0] == value[-1] == '"'
+    for at in range(1, len(value) - 1):
+        for new in BASE64 + ".:=~":
+            if new != value[at]:
+                spelt = value[:at] + new + value[at + 1 :]
+                assert auth.identify(asking(spelt, name="live"), now) is None
+        assert auth.identify(asking(value[:at] + value[at + 1 :], name="live"), now) is None
+    for junk in (
+        '"',
+        '""',
+        '"\\"',
+        '"\\400"',
+        "\\" * 4000,
+        '"' + "\\" * 4000 + '"',
+        '"é:1:' + "é" * 43 + '"',
+    ):
+        assert auth.identify(asking(junk, name="live"), now) is None

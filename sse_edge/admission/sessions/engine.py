@@ -37,6 +37,10 @@ class Project:
             self.cookie: str = settings.SESSION_COOKIE_NAME
             engine: str = settings.SESSION_ENGINE
             self.store: Any = import_module(engine).SessionStore
+            self.signs = engine == _SIGNED_COOKIES
+            self.secrets = (
+                [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY] if self.signs else []
+            )
         except ImportError as error:
             raise ConfigError("secret", f"without one Django is asked, and {error}") from error
         except import_module("django.core.exceptions").ImproperlyConfigured as error:
@@ -46,10 +50,8 @@ class Project:
             why = "without one Django is asked, which is not set up yet: call get_asgi_application() before"
             raise ConfigError("secret", why)
         self.age: float = settings.SESSION_COOKIE_AGE
-        self.signs = engine == _SIGNED_COOKIES
         if self.signs and settings.SESSION_SERIALIZER != _JSON:
             raise ConfigError("SESSION_SERIALIZER", f"must be {_JSON}", settings.SESSION_SERIALIZER)
-        self.secrets = [*reversed(settings.SECRET_KEY_FALLBACKS), settings.SECRET_KEY]
         self.signs_in: bool = apps.is_installed("django.contrib.auth")
         self._database = import_module("django.db")
 

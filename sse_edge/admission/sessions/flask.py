@@ -40,7 +40,7 @@ def _untagged(read: dict[str, Any]) -> object:
 
 FORMAT = Format(
     separator=".",
-    signer=lambda secret: Signer(secret, b"cookie-session", key_derivation="hmac", digest_method=sha1),
+    signers=lambda secret: [Signer(secret, b"cookie-session", key_derivation="hmac", digest_method=sha1)],
     read=lambda content: json.loads(unpacked(content), object_hook=_untagged),
     write=lambda said: packed(json.dumps(said, separators=(",", ":")).encode()),
     time=lambda stamp: bytes_to_int(base64_decode(stamp)),

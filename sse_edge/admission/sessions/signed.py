@@ -50,16 +50,19 @@ _UNREADABLE = (
 class Format:
     """How a framework writes a session into a cookie: content, time and signature, and ``separator`` between.
 
-    ``signer`` makes what derives a secret's key; ``read`` and ``write`` are for the content, ``time`` and
-    ``stamp`` for when it was signed, in Unix seconds.
+    ``signers`` are what derives a secret's keys, first the one that signs; ``read`` and ``write`` are for the
+    content, ``time`` and ``stamp`` for when it was signed, in Unix seconds; ``quote`` and ``unquote`` are for
+    all of it as it stands in a header.
     """
 
     separator: str
-    signer: Callable[[bytes], Signer]
+    signers: Callable[[bytes], Sequence[Signer]]
     read: Callable[[bytes], object]
     write: Callable[[Mapping[str, Any]], bytes]
     time: Callable[[bytes], int]
     stamp: Callable[[int], bytes]
+    quote: Callable[[str], str] = str
+    unquote: Callable[[str], str] = str
 
 
 class SignedSessions(Scoped):
@@ -90,7 +93,7 @@ class SignedSessions(Scoped):
         self._max_age = None if max_age is None else seconds("max_age", max_age)
         self._stable = stable
         self._ends = ends
-        signers = [form.signer(secret) for secret in reversed(secrets)]
+        signers = [signer for secret in reversed(secrets) for signer in form.signers(secret)]
         # The newest first.  A copy of what has its key already signs in two thirds of the time.
         self._keys = [hmac.new(each.derive_key(), digestmod=each.digest_method) for each in signers]
         self._signature = len(_signature(self._keys[0], b""))
@@ -131,15 +134,17 @@ class SignedSessions(Scoped):
         """A cookie's value with this session."""
         stamp = self._form.stamp(int(time.time() if now is None else now))
         signed = self._form.separator.encode().join((self._form.write(said), stamp))
-        return f"{signed.decode()}{self._form.separator}{_signature(self._keys[0], signed)}"
+        return self._form.quote(f"{signed.decode()}{self._form.separator}{_signature(self._keys[0], signed)}")
 
     def read(self, value: str) -> tuple[int, float, Mapping[str, Any]]:
         """When a cookie was signed, when it ends, and what it holds.  Raises BadData for what is none."""
         if len(value) > _MAX_INPUT or not value.isascii():
             raise BadData("no session")
-        before, _, signature = value.rpartition(self._form.separator)
+        before, _, signature = self._form.unquote(value).rpartition(self._form.separator)
         content, _, stamp = before.rpartition(self._form.separator)
         if len(signature) != self._signature or not content or not 1 <= len(stamp) <= _STAMP:
+            raise BadData("no session")
+        if not signature.isascii():
             raise BadData("no session")
         signed = before.encode()
         for key in self._keys:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT = Format(
     separator=".",
-    signer=TimestampSigner,
+    signers=lambda secret: [TimestampSigner(secret)],
     read=lambda content: json.loads(b64decode(content, validate=True)),
     write=lambda said: b64encode(json.dumps(said).encode()),
     time=lambda stamp: bytes_to_int(base64_decode(stamp)),
