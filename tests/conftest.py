@@ -52,7 +52,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--heavy",
         action="store_true",
-        help="up to ten times as much of each protocol abuse, as in make abuse",
+        help="much more of what make test has a part of: make abuse, make openapi",
     )
     parser.addoption(
         "--sink",

@@ -1,9 +1,10 @@
-"""An app that publishes over HTTP, as ``edge``: ``BACKEND`` is its backend, ``TRUSTED`` a proxy's network.
+"""An app that publishes over HTTP, as ``edge``: ``BACKEND`` is its backend's URL, ``TRUSTED`` are networks.
 
 ``RATE`` is a rate for each token, and ``BODY_TIME`` are the seconds that a body may take; pages are at every
 other path.
 """
 
+import logging
 import os
 
 from sse_edge import Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware, publishing
@@ -12,6 +13,7 @@ SECRET = "a secret of the tests"
 AUTH, TOKENS = SignedCookie(SECRET, secure=False), PublishToken(SECRET)
 BACKEND = os.environ.get("BACKEND", "memory://")
 
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
 publishing.BODY_TIME = float(os.environ.get("BODY_TIME", "10"))
 
 
