@@ -61,6 +61,7 @@ ANYTHING = re.compile(rb"(\S+) (\S+) (\S+)\n(.*)", re.DOTALL)
         ("cookie", b"x", SignedCookie, "identify", lambda *_: Identity("eve")),
         ("forwarded", b"1.2.3.4", TrustedProxies, "client", lambda *_: "1.2.3.4"),
         ("envelope", b"s - -\nid: 9\ndata: a\n\n", announcement, "_OURS", ANYTHING),
+        ("body", b'{"channel": "news", "data": "a\\rid: 9"}', event, "_LINE_END", re.compile("\n")),
         ("id", b"5-1.abcde ", Place, "parse", _five_one),
         ("query", b"last_event_id=x", Place, "parse", _five_one),
     ],

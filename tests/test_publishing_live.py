@@ -67,7 +67,9 @@ async def answered(reader):
 
 
 @pytest.mark.parametrize(
-    ("language", "run"), [("sh", ["sh", "-c"]), ("js", ["node", "--input-type=module", "--eval"])]
+    ("language", "run"),
+    [("sh", ["sh", "-c"]), ("js", ["node", "--input-type=module", "--eval"])],
+    ids=["curl", "node"],
 )
 async def test_what_the_page_says(serve_app, redis_url, language, run):
     """The lines on the page do it, as they stand there."""
@@ -308,6 +310,7 @@ async def test_a_rate_over_all_workers(serve_app, redis_url):
         ("nginx", "nginx", "\n        location / {\n            proxy_pass http://app;"),
         ("caddy", "caddyfile", "\n\thandle {\n\t\t# Types named"),
     ],
+    ids=["nginx", "caddy"],
 )
 async def test_closed_to_the_outside(serve, serve_app, certificate, tmp_path, kind, language, before):
     """Through the shipped files one publishes from outside, unless the page's lines are in them."""

@@ -4,11 +4,13 @@ import asyncio
 import atexit
 import functools
 import ipaddress
+import json
 import re
 from urllib.parse import unquote_plus
 
 from hostile import lines, pieces
 from servers.sse import Decoder, Received
+from sse_edge import submission
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.cookies import Anonymous, SignedCookie
 from sse_edge.admission.gate import Gate
@@ -83,6 +85,22 @@ def check_message(payload):
     assert decoder.comments == []
     if payload.startswith(b"{"):
         assert decoder.retry is None
+
+
+def check_submission(body):
+    """What is asked to be published is events for channels that were allowed, or it is refused."""
+    taken = submission.read(body, ("news", "order:*"))
+    if isinstance(taken, Refusal):
+        assert (taken.code, taken.status) in (("bad-request", 400), ("forbidden", 403))
+        assert json.loads(taken.body())["error"] == taken.code
+        return
+    for event in taken.events:
+        assert event.channel == "news" or event.channel.startswith("order:")
+        decoder, heard = read(b"id: 7-7.abcde\n" + event.body)
+        [(name, _, id)] = heard
+        assert name not in ("open", "error")
+        assert not name.startswith("edge-")
+        assert (id, decoder.retry) == ("7-7.abcde", None)
 
 
 # Places

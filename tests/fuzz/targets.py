@@ -46,6 +46,11 @@ def envelope(data):
     oracles.check_message(data)
 
 
+def body(data):
+    """What somebody with a token asks to have published."""
+    oracles.check_submission(data)
+
+
 def id(data):
     """What should be an id."""
     oracles.check_place(data.decode("latin-1"))
@@ -60,7 +65,7 @@ def query(data):
     oracles.check_cursor(text.split("\n"))
 
 
-TARGETS = {each.__name__: each for each in (encoder, cookie, forwarded, envelope, id, query)}
+TARGETS = {each.__name__: each for each in (encoder, cookie, forwarded, envelope, body, id, query)}
 
 _TEXTS = [piece.encode() for piece in PIECES]
 _PLACES = [
@@ -90,6 +95,13 @@ SEEDS = {
         b'{"event_type": "e", "data": {"a": [1, null, true, 1e400, "\\ud800"]}}',
         b'{"data": "\xc3\xa9", "id": "9", "retry": 1}',
         '{"data": "\u2028"}'.encode("utf-16-le"),
+    ],
+    "body": [
+        b'{"channel": "news", "event": "e", "data": "a\\rid: 9", "dedupe_key": "k", "finish": true}',
+        b'[{"channel": "order:7", "json": {"a": [1, null, true, 1e400, "\\ud800"]}}]',
+        b'[{"channel": "news", "json": [1e5, -0.0, {}]}, {"channel": "user:7", "data": ""}]',
+        b'{"channel": "news", "channel": "news", "data": NaN}',
+        '{"channel": "news", "data": "\u2028\U0001f600"}'.encode(),
     ],
     "id": [place.encode() for place in _PLACES],
     "query": [
