@@ -19,7 +19,7 @@ MAX_BODY = 1_048_576
 MAX_EVENTS = 500
 """Events of a list at most: what goes to Redis in one step."""
 
-FIELDS = ("channel", "event", "data", "json", "dedupe_key", "finish")
+FIELDS = ("channel", "event", "data", "json", "dedupe_key", "except_user", "finish")
 """Of each event.  ``finish`` makes it its channel's last; the others are as in ``Publisher.publish``."""
 
 
@@ -92,6 +92,7 @@ def _event(item: object) -> Outgoing:
         item.get("event"),
         item.get("json", UNSET),
         item.get("dedupe_key"),
+        item.get("except_user"),
     )
     return event._replace(body=finishing(event.body)) if finish else event
 

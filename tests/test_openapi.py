@@ -146,6 +146,7 @@ FIELDS = {
     "data": TEXT | ANYTHING,
     "json": ANYTHING,
     "dedupe_key": TEXT | ANYTHING,
+    "except_user": st.text(max_size=5) | st.text("x", min_size=1023, max_size=1025) | ANYTHING,
     "finish": st.booleans() | ANYTHING,
     "other": ANYTHING,
 }

@@ -126,6 +126,19 @@ async def test_a_list(post, edge):
     assert list((await post(edge, [HI])).json) == ["ids"]
 
 
+async def test_everybody_but_one(post, edge, asgi):
+    """Who is named does not hear it, and others do."""
+    streams = [
+        asgi(edge, "/events/news", headers={"cookie": f"session={AUTH.issue(user, ['*'])}"})
+        for user in ("u1", "u2")
+    ]
+    for stream in streams:
+        await stream.wait_for(b"\nid: ")
+    assert (await post(edge, [{**HI, "except_user": "u1"}, {**HI, "data": "all"}])).status == 200
+    heard = [await stream.wait_for(b"data: all\n\n") for stream in streams]
+    assert [b"data: hi\n" in each for each in heard] == [False, True]
+
+
 async def test_once_for_a_dedupe_key(post, edge):
     """Repeated with the same key it is published once, and the answer is the same."""
     event = {**HI, "dedupe_key": "k1"}
@@ -244,6 +257,7 @@ BAD = [
     ({**HI, "event": "edge-close"}, "event", "event: edge-… are the edge's own events"),
     ({**HI, "dedupe_key": ""}, "dedupe_key", "dedupe_key: must be text of 1 to 256"),
     ({**HI, "dedupe_key": 5}, "dedupe_key", "dedupe_key: must be text of 1 to 256"),
+    ({**HI, "except_user": ""}, "except_user", "except_user: must be text of 1 to 1,024 characters"),
     ({**HI, "finish": 1}, "finish", "finish: must be true or false (got 1)"),
     ({**HI, "finish": None}, "finish", "finish: must be true or false (got None)"),
     ({**HI, "chanel": "x"}, "body", "body: has a field that is none of channel, event, data"),
