@@ -1,4 +1,7 @@
-"""Servers that stop by themselves, as they do after so many requests: streams are drained all the same."""
+"""Servers that stop by themselves, as they do after so many requests: streams are drained all the same.
+
+On each server: test_servers.py.
+"""
 
 import asyncio
 import json
@@ -10,7 +13,6 @@ from apps.edge import AUTH
 from servers.sse import get
 
 COOKIES = {"session": AUTH.issue("u42")}
-UVICORN_WORKER = ["-k", "uvicorn_worker.UvicornWorker"]
 PURE = ["--http", "h11", "--loop", "asyncio"]
 
 
@@ -37,9 +39,7 @@ async def pid(process):
         ("uvicorn", [], "apps.edge:edge", "task"),
         ("uvicorn", [], "apps.around:both_wrapped", "auto"),
         ("uvicorn", ["--limit-max-requests-jitter", "1", *PURE], "apps.around:send_wrapped", "auto"),
-        ("gunicorn", UVICORN_WORKER, "apps.around:both_wrapped", "auto"),
-        ("gunicorn", ["-k", "asgi"], "apps.around:both_wrapped", "auto"),
-        ("hypercorn", [], "apps.around:both_wrapped", "auto"),
+        ("gunicorn", ["-k", "uvicorn_worker.UvicornWorker"], "apps.around:both_wrapped", "auto"),
     ],
 )
 async def test_after_so_many_requests(serve_app, connect, server, options, app, sink):
@@ -58,19 +58,6 @@ async def test_after_so_many_requests(serve_app, connect, server, options, app, 
         async with asyncio.timeout(10):
             while await pid(process) == before:
                 await asyncio.sleep(0.05)
-    assert "Traceback" not in process.log
-
-
-async def test_granian_replaces_its_workers(serve_app, connect):
-    """As at the end of their lifetime, which is a minute at least: granian stops them with a signal."""
-    process = serve_app("apps.edge:edge", server="granian")
-    clients = [await connect(f"{process.url}/events/me", cookies=COOKIES) for _ in range(4)]
-    before = await pid(process)
-    process.signal(signal.SIGHUP)
-    await told(clients)
-    async with asyncio.timeout(10):
-        while await pid(process) == before:
-            await asyncio.sleep(0.05)
     assert "Traceback" not in process.log
 
 

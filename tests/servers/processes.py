@@ -293,15 +293,20 @@ class Processes:
         self.started.append(process)
         return process.wait_ready(timeout)
 
-    def serve_app(self, app, *, server="uvicorn", workers=1, port=None, unix=None, env=None, options=()):
+    def serve_app(
+        self, app, *, server="uvicorn", workers=1, port=None, unix=None, env=None, options=(), python=None
+    ):
         """Run ``module:attribute`` (tests/ is on the path) in a server; the process has ``.url``.
 
         ``unix`` is a socket's path to listen on instead of a port; ``options`` go to the server's
-        command line as they are.
+        command line as they are.  ``python`` is another environment's.
         """
         if unix is None:
             port = port or free_port()
-        arguments = [sys.executable, "-m", server, app, *_options(server, port, unix, workers), *options]
+        python = python or sys.executable
+        ours = server == "sse-edge serve"
+        command = [Path(python).with_name("sse-edge"), "serve"] if ours else [python, "-m", server]
+        arguments = [*command, app, *_options(server, port, unix, workers), *options]
         path = [str(TESTS), str(Path(sse_edge.__path__[0]).parent), os.environ.get("PYTHONPATH", "")]
         env = {"PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1", **(env or {})}
         process = self.serve(arguments, port=port, unix=unix, env=env)
@@ -325,7 +330,7 @@ def _end(process):
 
 
 def _options(server, port, unix, workers):
-    if server == "uvicorn":
+    if server in ("uvicorn", "sse-edge serve"):
         listen = ["--uds", unix] if unix else ["--host", "127.0.0.1", "--port", port]
         return [*listen, "--workers", workers]
     if server == "hypercorn":
