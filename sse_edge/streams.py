@@ -35,6 +35,11 @@ from .worker import Worker
 
 logger = logging.getLogger("sse_edge")
 
+# Measured: deploy/SERVERS.md.
+TAKEN_OVER = "4 KiB for one that is idle, and the least CPU for an event"
+WRAPPED = "2 to 11 times the CPU for an event, and 4 to 10 times the memory for a stream"
+SENT = "1.5 to 6 times the CPU for an event, and 4 to 13 times the memory for a stream"
+
 JSON = (b"content-type", b"application/json")
 BY_ACCEPT: Headers = [(b"vary", b"Accept")]
 NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
@@ -122,7 +127,8 @@ class Streams:
             await answer({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
-            if not self._told and wait is None and request.method == "GET":
+            # Streams over HTTP/1.0 go another way than all others.
+            if not self._told and wait is None and scope.get("http_version") != "1.0":
                 self._told = True
                 _tell(sink, send, worker.server, meant=self._handover)
             opened = None
@@ -259,14 +265,19 @@ def _told(request: Request, admission: Admission) -> Request:
 def _tell(sink: Sink, send: Send, server: str, *, meant: bool) -> None:
     """Say once how events go out, and where they need not cost as much."""
     if not isinstance(sink, TaskSink):
-        logger.info("streams take their connections over from %s: an event costs as little as can be", server)
+        logger.info("streams take their connections over from %s: %s", server or "uvicorn", TAKEN_OVER)
     elif meant and "uvicorn" in server and not is_own(send):
         logger.warning(
-            "streams go through the middlewares around the edge: an event costs two to ten times as much as "
-            "with app = SSEMiddleware(app, …) outside of them"
+            "streams go through the middlewares around the edge: %s, of app = SSEMiddleware(app, …) outside "
+            "of them",
+            WRAPPED,
         )
     else:
-        logger.info("streams go through the server's send")
+        logger.info(
+            "streams go through the server's send%s: %s, of a connection that is taken over from uvicorn",
+            f", {server}" if server else "",
+            SENT,
+        )
 
 
 def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:
