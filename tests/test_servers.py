@@ -1,12 +1,16 @@
 """What deploy/SERVERS.md says of each server is what is seen on it."""
 
 import json
+import os
 import re
+import tomllib
 
 import pytest
+import websockets
 
+from servers.processes import TESTS
 from sse_edge import streams
-from survey.page import END, FIRST, PAGE, RESULTS, results, said, tables
+from survey.page import DEPLOY, END, FIRST, PAGE, RESULTS, results, said, tables
 from survey.promises import NAMES, survey
 from survey.rows import OTHERS, ROWS
 
@@ -45,3 +49,18 @@ def test_what_the_log_says_of_costs(text, names):
 async def test_promises(serve_app, row):
     """Every promise, tried on every server."""
     assert await survey(row, serve_app) == results()[row.name]["cells"]
+
+
+async def test_websockets(serve_app, tmp_path):
+    """A wrapped app keeps its WebSockets under ``sse-edge serve`` with what the extra ``server`` brings."""
+    extra = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for library in ("websockets", "wsproto"):
+        if not any(re.match(rf"{library}\b", each) for each in extra["server"]):
+            (tmp_path / f"{library}.py").write_text("raise ImportError")
+    path = os.pathsep.join(map(str, (tmp_path, TESTS, TESTS.parent)))
+    env = {"PYTHONPATH": path, "STOPPED": str(tmp_path / "stopped")}
+    process = serve_app("apps.frameworks:fastapi", server="sse-edge serve", env=env)
+    async with websockets.connect(process.url.replace("http", "ws") + "/echo", proxy=None) as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "hello 42"
+    assert "WebSocket library" not in process.log
