@@ -86,6 +86,7 @@ class Worker:
         self._leases = leases
         self._drain_window = drain_window
         self._server: Server | None = None
+        self._noticed = False  # that it stops, before a signal was
         self._signals = SignalChain(self.loop, self._on_signal)
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
@@ -294,15 +295,16 @@ class Worker:
         self._on_stopping()
 
     def _on_signal(self) -> None:
-        if self.hub.draining:
+        # A server that was seen to stop may do so because of this signal.
+        if self.hub.draining and not self._noticed:
             self.hub.hurry()
-        else:
-            self._spawn(self._drain())
+        self._noticed = False
+        self._spawn(self._drain())
 
     def _on_stopping(self) -> None:
         # At a signal the drain is under way already.  Otherwise nobody else would end what is waited for.
         if not self.hub.draining:
-            self.hub.draining = True
+            self.hub.draining = self._noticed = True
             self._spawn(self._drain())
 
     async def _drain(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import signal
 import time
 import uuid
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from sse_edge.backends.redis import connection
 from sse_edge.delivery import hub as hub_module
 from sse_edge.errors import EventError
 from sse_edge.outcome import CLIENT_GONE, REFUSALS
+from sse_edge.server import Server
 
 AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/two/{a}/{b}": ["{a}", "{b}"]}
@@ -1278,6 +1280,36 @@ async def test_a_second_signal(edge, listen, monkeypatch):
     middleware._worker._on_signal()
     for client in clients:
         await closed(client, "drain")
+
+
+async def test_a_signal_after_the_server_began_to_stop(edge, listen, monkeypatch):
+    """A signal may be heard after the stop that it caused was seen: it is the first all the same."""
+    monkeypatch.setattr(hub_module, "HERD", 1)
+    middleware = edge(drain_window=30)
+    clients = [await listen(middleware, f"u{n}") for n in range(20)]
+    middleware._worker._on_stopping()
+    middleware._worker._on_signal()
+    await eventually(lambda: any(client.complete for client in clients))
+    assert not all(client.complete for client in clients)
+    middleware._worker._on_signal()
+    for client in clients:
+        await closed(client, "drain")
+
+
+async def test_a_held_signal_after_a_drain(edge, monkeypatch):
+    """A server that is kept from a signal hears of it also where the app itself had begun to drain."""
+    heard, before = [], signal.getsignal(signal.SIGTERM)
+    try:
+        signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+        monkeypatch.setattr("sse_edge.worker.find", lambda: Server("one that cuts", cuts=True))
+        middleware = edge()
+        await middleware.drain(0)
+        signal.raise_signal(signal.SIGTERM)
+        assert heard == []
+        await eventually(lambda: heard)
+        await middleware.stop()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_nothing_to_drain(edge, asgi):
