@@ -1,5 +1,6 @@
 """What works in each framework: the table of docs/FRAMEWORKS.md, each of whose cells is found by a test."""
 
+import ast
 import asyncio
 import json
 import re
@@ -308,5 +309,9 @@ def test_djangos_test_client(serve, project):
 
 
 def test_the_page_says_what_was_found(table):
-    """Its table is that of the results."""
+    """Its table is that of the results, and what it shows is Python."""
     assert table.is_written
+    blocks = re.findall(r"```python\n(.*?)```", table.page.read_text(), re.DOTALL)
+    assert len(blocks) == 6
+    for block in blocks:
+        ast.parse(block)
