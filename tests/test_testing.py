@@ -30,9 +30,11 @@ from sse_edge import (
     SSEMiddleware,
     SyncPublisher,
 )
+from sse_edge.cookies import DjangoSession, FlaskSession, StarletteSession
 from sse_edge.testing import RefusedError, StreamEndedError, client, sync_client
 from sse_edge.testing.decoder import Decoder, Received
 from sse_edge.testing.edges import edges
+from sse_edge.tokens import BearerJWT
 
 AUTH = SignedCookie("3c9f5b1e7a2d48e6b0c4f8a1d5e97263", name="edge")
 CHANNELS = {
@@ -216,10 +218,30 @@ class Silent:
         return None
 
 
-@pytest.mark.parametrize("auth", [Blocking(), Async(), AnyOf(Silent(), Async()), AnyOf(AUTH, Anonymous())])
+SECRET = "5e3c9f1b7a2d48e6b0c4f8a1d5e97263"
+
+SIGN_IN = [
+    AUTH,
+    StarletteSession(SECRET),
+    FlaskSession(SECRET),
+    DjangoSession(SECRET, user="user_id"),
+    BearerJWT(SECRET, algorithms=["HS256"]),
+    Blocking(),
+    Async(),
+    AnyOf(Silent(), Async()),
+    AnyOf(AUTH, Anonymous()),
+]
+
+
+@pytest.mark.parametrize("auth", SIGN_IN, ids=lambda auth: type(auth).__name__)
 async def test_authenticators_that_sign_in(auth):
-    """However they answer; one that blocks is asked in a thread."""
-    async with client(edge(auth=auth), user="u1") as c, c.stream("/events/me"):
+    """However they answer, in one session for a client; one that blocks is asked in a thread."""
+    app = edge(auth=auth)
+    async with client(app, user="u1") as c, c.stream("/events/me") as one, c.stream("/events/mine") as two:
+        await Publisher(app.backend).publish("user:u1", "hello")
+        assert (await one.next()).data == (await two.next()).data == "hello"
+        sessions = {stream.session for stream in app._worker.hub.streams}
+        assert len(sessions) == 1
         assert threading.get_ident() not in getattr(auth, "threads", ())
 
 

@@ -34,7 +34,7 @@ class Client:
     test may have an event loop of its own.
     ``cookies``, ``headers``: what each request says.  Cookies that answers set are kept.
     ``user``: who each request is signed in as, by the app's own authenticator, to read ``channels``
-    (patterns) besides.
+    (patterns) besides; in one session, which begins with the first of them.
     ``base_url``: scheme and Host, ``peer`` the client's address.  ``timeout``: seconds for whatever says
     none itself.  ``raise_app_exceptions``: whether what the app raises is raised in the test.
 
@@ -74,6 +74,7 @@ class Client:
         self._life = Life(app) if lifespan else None
         self._tells = raise_app_exceptions
         self._begun: list[Exchange] = []
+        self._signed_in: dict[tuple[str, ...], Headers] = {}
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
@@ -254,11 +255,17 @@ class Client:
         }
 
     async def _signed(self, user: str | None, channels: Sequence[str]) -> Headers:
-        """The headers that sign somebody in."""
+        """The headers of whoever is to be signed in."""
         if user is None:
             user, channels = self._user, channels or self._channels
         if user is None:
             return []
+        as_whom = (user, *channels)
+        if as_whom not in self._signed_in:  # once, as a browser has one session
+            self._signed_in[as_whom] = await self._sign_in(user, channels)
+        return self._signed_in[as_whom]
+
+    async def _sign_in(self, user: str, channels: Sequence[str]) -> Headers:
         found = edges(self.app)
         if not found:
             raise ConfigError("user", "no SSEMiddleware is found in the app: give cookies or headers", user)

@@ -25,7 +25,7 @@ class Published(NamedTuple):
     """An event that was published: its ``id`` is what ``publish`` returned.
 
     ``event`` is its name (``message`` where it was given none), ``data`` its text.  ``finishes``: it was its
-    channel's last.
+    channel's last.  ``except_user`` does not hear it.
     """
 
     channel: str
@@ -34,6 +34,7 @@ class Published(NamedTuple):
     id: str = ""
     finishes: bool = False
     dedupe_key: str | None = None
+    except_user: str | None = None
 
     def json(self) -> Any:
         """What ``data`` says as JSON."""
@@ -118,8 +119,8 @@ class Recorder(Sequence[Published]):
                 self.reopened.append(event.channel)
             elif said is not None and not (event.dedupe_key and self._is_known(event.channel, id)):
                 finishes = event.body.endswith(FINISHED)
-                made = Published(event.channel, said.data, said.event, id, finishes, event.dedupe_key)
-                self._published.append(made)
+                what = (event.channel, said.data, said.event, id)
+                self._published.append(Published(*what, finishes, event.dedupe_key, event.except_user))
 
     def _order(self, order: dict[str, Any]) -> None:
         if "until" in order:
