@@ -248,8 +248,8 @@ async def test_authenticators_that_sign_in(auth):
 @pytest.mark.parametrize(
     ("app", "why"),
     [
-        (edge(auth=Silent()), "Silent can sign nobody in"),
-        (edge(auth=Anonymous(), channels={"/events/me": "news"}), "Anonymous can sign nobody in"),
+        (edge(auth=Silent()), "Silent has no headers_for"),
+        (edge(auth=Anonymous(), channels={"/events/me": "news"}), "Anonymous has no headers_for"),
         (Starlette(), "no SSEMiddleware is found in the app"),
     ],
 )
@@ -279,6 +279,27 @@ class Slotted:
         await self.inner(scope, receive, send)
 
 
+class Proxy:
+    """As werkzeug's: whatever is asked of it is asked of another, which is not there now."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("outside of a request")
+
+
+class Keeping:
+    """One with such a thing, with an empty slot, and with itself."""
+
+    __slots__ = ("__dict__", "empty")
+
+    def __init__(self, inner):
+        self.proxy = Proxy()
+        self.itself = [self]
+        self.inner = {"inner": inner}
+
+    async def __call__(self, scope, receive, send):
+        await self.inner["inner"](scope, receive, send)
+
+
 class Outer(BaseHTTPMiddleware):
     """As @app.middleware("http") makes one: it holds every answer's first bytes back for a turn."""
 
@@ -298,6 +319,7 @@ HOLDING = [
     edge(),
     plain(edge()),
     plain(Slotted(edge())),
+    Keeping(edge()),
     partial(edge().__call__),
     added(),
     Starlette(middleware=[Middleware(Outer)], routes=[Mount("/", edge(path="/events"))]),
@@ -567,6 +589,16 @@ async def test_a_lifespan_that_fails():
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no database"})
 
+    @contextlib.asynccontextmanager
+    async def broken(app):
+        yield
+        raise ZeroDivisionError
+
+    async def stubborn(scope, receive, send):
+        for step in ("startup.complete", "shutdown.failed"):
+            await receive()
+            await send({"type": f"lifespan.{step}", "message": "still busy"})
+
     async def none(scope, receive, send):
         assert scope["type"] == "http"
         await PlainTextResponse("hi")(scope, receive, send)
@@ -577,6 +609,12 @@ async def test_a_lifespan_that_fails():
     with pytest.raises(RuntimeError, match="no database"):
         async with client(failing):
             pytest.fail("it did not start")
+    with pytest.raises(ZeroDivisionError):
+        async with client(Starlette(lifespan=broken)):
+            pass
+    with pytest.raises(RuntimeError, match="still busy"):
+        async with client(stubborn):
+            pass
     async with client(none) as c:
         assert (await c.get("/")).text == "hi"
 

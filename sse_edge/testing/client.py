@@ -272,7 +272,7 @@ class Client:
         auth = found[0].auth
         headers_for = getattr(auth, "headers_for", None)
         if headers_for is None or getattr(auth, "anonymous", False):
-            why = f"{type(auth).__name__} can sign nobody in (no headers_for): give cookies or headers"
+            why = f"{type(auth).__name__} has no headers_for to sign anybody in: give cookies or headers"
             raise ConfigError("user", why, user)
         if getattr(auth, "blocking", False):
             headers_for = sync_to_async(headers_for)

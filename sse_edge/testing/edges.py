@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, cast
 
 from ..middleware import SSEMiddleware
 
@@ -26,41 +33,48 @@ def edges(app: object) -> list[SSEMiddleware]:
     ahead = deque([app])
     while ahead and len(seen) < MOST:
         thing = ahead.popleft()
-        if id(thing) in seen or isinstance(thing, _LEAVES):
+        if id(thing) in seen or issubclass(type(thing), _LEAVES):
             continue
         seen[id(thing)] = thing
-        if isinstance(thing, SSEMiddleware):
-            found.append(thing)
-            ahead.append(thing.app)
+        if issubclass(type(thing), SSEMiddleware):
+            found.append(cast("SSEMiddleware", thing))
+            ahead.append(found[-1].app)
         else:
             ahead.extend(_held(thing))
     return found
 
 
-def _held(thing: object) -> Iterator[object]:
-    if isinstance(thing, MethodType):
+def _held(thing: Any) -> Iterator[object]:
+    kind = type(thing)  # isinstance would ask the thing itself, and proxies another that may not be there
+    if kind is MethodType:
         yield thing.__self__
         yield thing.__func__
-    elif isinstance(thing, partial):
-        yield thing.func
-        yield from thing.args
-        yield from thing.keywords.values()
-    elif isinstance(thing, FunctionType):
-        for cell in thing.__closure__ or ():
-            try:
-                yield cell.cell_contents
-            except ValueError:  # nothing is in it yet
-                continue
+    elif kind is FunctionType:
+        yield from _closed_over(thing)
         yield from vars(thing).values()
-    elif isinstance(thing, dict):
-        yield from list(thing.values())
-    elif isinstance(thing, (list, tuple, set, frozenset, deque)):
-        yield from list(thing)
+    elif issubclass(kind, partial):
+        yield from (thing.func, *thing.args, *thing.keywords.values())
+    elif issubclass(kind, dict):
+        yield from list(dict.values(thing))
+    elif issubclass(kind, (list, tuple, set, frozenset, deque)):
+        yield from list(kind.__iter__(thing))
     else:
-        attributes = getattr(thing, "__dict__", None)
-        if isinstance(attributes, Mapping):
-            yield from list(attributes.values())
-        for kind in type(thing).__mro__:
-            for name, slot in vars(kind).items():
-                if isinstance(slot, MemberDescriptorType):
-                    yield getattr(thing, name, None)
+        for each in kind.__mro__:
+            for name, slot in vars(each).items():
+                if name == "__dict__" or type(slot) is MemberDescriptorType:
+                    yield from _slot(slot, thing)
+
+
+def _closed_over(function: FunctionType) -> Iterator[object]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # nothing is in it yet
+            continue
+
+
+def _slot(slot: Any, thing: object) -> Iterator[object]:
+    try:
+        yield slot.__get__(thing)
+    except AttributeError:  # nothing is in it
+        return
