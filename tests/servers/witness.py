@@ -137,10 +137,11 @@ class Ledger(NamedTuple):
 
 
 def _in_redis(server):
-    """Slots that are held, by whomever, and channels that are heard."""
+    """Slots that are held, with the streams that workers say they have, and channels that are heard."""
     with contextlib.closing(server.client()) as client:
         keys = [key for key in client.scan_iter("*leases*", count=1000) if client.type(key) == "hash"]
-        held = sum(int(count) for key in keys for count in client.hvals(key))
+        fields = [field for key in keys for field in client.hgetall(key).items()]
+        held = sum(int(count) for name, count in fields if name != "report")
         return held, sum(len(client.pubsub_channels(f"*:{channel}")) for channel in CHANNELS)
 
 
