@@ -42,7 +42,9 @@ def dump(value: object, default: Default | None = None) -> str:
     text; members of an Enum as their values; sets, deques and mappings.  As a key of a dict whatever
     becomes text or a number.  Everything else is given to ``default``.
 
-    The text is the same with orjson and without; orjson is used where it is installed.
+    The text is the same with orjson and without; orjson is used where it is installed.  Of an Enum whose
+    members are texts or numbers themselves, the values have to be the same ones, as they are unless its
+    ``__new__`` says otherwise.
 
     Raises EventError with field ``json``: what nobody can write, NaN and infinities, what contains itself.
     """

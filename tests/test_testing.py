@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import threading
+import warnings
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -22,11 +24,13 @@ from sse_edge import (
     AnyOf,
     Channel,
     ConfigError,
+    Event,
     Identity,
     Limits,
     MemoryBackend,
     Publisher,
     SignedCookie,
+    Source,
     SSEMiddleware,
     SyncPublisher,
 )
@@ -348,6 +352,30 @@ async def test_a_refusal_that_middleware_holds_back():
         with pytest.raises(RefusedError, match="503 worker-full"):
             async with c.stream("/events/me"):
                 pytest.fail("there is no room")
+
+
+async def test_a_generator_behind_the_gate():
+    """A Source is played to the test as it reads, and closed when it leaves."""
+    asked, closed = [], asyncio.Event()
+
+    async def count(request, identity, after):
+        try:
+            for number in itertools.count(int(after or 0) + 1):
+                asked.append(number)
+                yield Event(json={"n": number, "user": identity.user}, id=str(number))
+        finally:
+            closed.set()
+
+    app = edge(channels={"/events/count": Source(count)})
+    async with client(app, user="u1") as c:
+        async with c.stream("/events/count") as stream:
+            events = await stream.take(3)
+            assert [event.json()["n"] for event in events] == [1, 2, 3]
+        async with asyncio.timeout(5):
+            await closed.wait()
+        assert len(asked) < 100_000
+        async with c.stream("/events/count", after=events[-1]) as stream:
+            assert (await stream.next()).json() == {"n": 4, "user": "u1"}
 
 
 async def test_compressed():
@@ -726,20 +754,32 @@ def test_decoder(stream, events, size):
     assert [event for piece in pieces for event in decoder.feed(piece)] == events
 
 
-async def test_httpx_waits_for_the_end_of_a_stream():
-    """What the page says of other clients: nothing comes of a stream before it has ended."""
+async def of_httpx(app, headers):
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://localhost", headers=headers) as c:
+        return (await c.get("/events/me")).status_code
+
+
+async def of_starlette(app, headers):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the httpx that it is used with
+        from starlette.testclient import TestClient  # noqa: PLC0415
+    c = TestClient(app, base_url="http://localhost", headers=headers)
+    return (await asyncio.to_thread(c.get, "/events/me")).status_code
+
+
+@pytest.mark.parametrize("ask", [of_httpx, of_starlette])
+async def test_other_clients_wait_for_the_end_of_a_stream(ask):
+    """What the page says of them: not even the head of a stream is seen before it has ended."""
     app = edge()
-    headers = [(name.decode(), value.decode()) for name, value in AUTH.headers_for("u1")]
-    async with app, AsyncClient(transport=ASGITransport(app), base_url="http://localhost") as c:
-
-        async def head():
-            async with c.stream("GET", "/events/me", headers=headers) as answer:
-                return answer.status_code
-
-        asked = asyncio.create_task(head())
+    headers = {name.decode(): value.decode() for name, value in AUTH.headers_for("u1")}
+    asked = asyncio.create_task(ask(app, headers))
+    async with asyncio.timeout(10):
         while not app.figures()["streams"]:
-            await asyncio.sleep(0)
-        done, _ = await asyncio.wait([asked], timeout=0.1)
-        assert not done
-        app.disconnect(user="u1")
-        assert await asked == 200
+            assert not asked.done() or await asked
+            await asyncio.sleep(0.01)
+    done, _ = await asyncio.wait([asked], timeout=0.1)
+    assert not done
+    await Publisher(app.backend).disconnect(user="u1")
+    assert await asked == 200
+    if ask is of_httpx:  # the other's event loop is gone
+        await app.stop()
