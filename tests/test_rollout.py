@@ -157,17 +157,3 @@ async def test_a_second_signal_exits_at_once(serve, redis_url, connect):
     process.signal(signal.SIGTERM)
     assert await process.exited(5) == 128 + signal.SIGTERM
     assert time.monotonic() - began < 2
-
-
-async def test_hypercorn_workers_do_not_hear_the_signal(serve_app, redis_url, connect):
-    """hypercorn cancels streams or waits for them, and says no goodbye; deploy/DRAIN.md says so."""
-    process = serve_app("apps.edge:edge", server="hypercorn", env={"BACKEND": redis_url})
-    client = await connect(f"{process.url}/events/me", cookies=COOKIES)
-    await opened(client)
-    process.signal(signal.SIGTERM)
-    if sys.version_info < (3, 12, 1):
-        await client.ended(15)
-    else:  # asyncio's Server.wait_closed() waits for connections, and hypercorn for it
-        await client.aclose()
-    await process.exited(15)
-    assert all(event.event != "edge-close" for event in client.events)
