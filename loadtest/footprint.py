@@ -44,7 +44,14 @@ TRACED = "FOOTPRINT_TRACED"
 PARTS = {
     "the server's connection (uvloop, libuv)": ("asyncio/runners.py", "/weakref.py"),
     "its two addresses, which uvicorn asks for": ("protocols/utils.py",),
-    "the stream": ("delivery/hub.py", "delivery/stream.py", "delivery/lifetime.py", "/event.py", "<string>"),
+    "the stream": (
+        "delivery/hub.py",
+        "delivery/audience.py",
+        "delivery/stream.py",
+        "delivery/lifetime.py",
+        "/event.py",
+        "<string>",
+    ),
     "its sink": ("delivery/transport.py",),
     "its channel": ("delivery/feed.py", "admission/routes.py"),
     "who is here, and the clock": ("delivery/roster.py", "delivery/few.py", "delivery/wheel.py"),

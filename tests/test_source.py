@@ -70,7 +70,7 @@ async def until(condition):
 def held(middleware):
     """Streams, names, leases and iterators that are left."""
     hub = middleware._worker.hub
-    rosters = len(hub.users), len(hub.sessions), len(hub._owned)
+    rosters = len(hub.users), len(hub.sessions), len(hub._audience.owned)
     return len(hub.streams), rosters, middleware._leases.count("user:u1"), len(hub.sources._pumps)
 
 

@@ -15,16 +15,14 @@ from ..event import FINISHED as LAST
 from ..event import EventId, Place
 from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
+from .audience import Audience
 from .backlog import Bounds
-from .census import Census
 from .compression import Gzip
 from .ends import Ends
-from .feed import Feed
 from .few import listed
 from .history import History
 from .lifetime import NEVER, Lifetime
 from .poll import Poll
-from .roster import Roster
 from .rounds import FEW, Rounds
 from .sink import Sink
 from .source import Sources
@@ -71,20 +69,17 @@ class Hub:
         self.lifetime = lifetime
         self.bounds = bounds or Bounds()
         self.draining = False
-        self.streams: set[Stream] = set()
-        self.users = Roster()
-        self.sessions = Roster()
+        self._audience = audience = Audience()
+        self.streams = audience.streams
+        self.users, self.sessions, self.census = audience.users, audience.sessions, audience.census
+        self._feeds = audience.feeds
         self.opened = 0
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
         self._chance = chance
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
-        self._feeds: dict[str, Feed] = {}
-        self._owned = Roster()
-        self.census = Census(self._feeds, self._owned, self.users)
         self._closed = False
         self._hurry = asyncio.Event()
-        self._empty = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
         self._history = History(self.subscriber, self._rounds)
@@ -169,7 +164,7 @@ class Hub:
         try:
             stream.begin = await self.subscriber.subscribe(stream.channels)
         except BaseException:
-            self._leave(stream)
+            self._audience.leave(stream)
             raise
         over = None if after is None or stream.ending else self.subscriber.finished(stream.channels)
         self._opened(stream)
@@ -187,17 +182,13 @@ class Hub:
     def own(self, stream: Stream) -> None:
         """Take ``stream``, which hears no channel: what it is given is its own.  Its ``channels`` say who it
         is for."""
-        self._enter(stream)
-        stream.owed = False
-        for channel in stream.channels:
-            self._owned.add(channel, stream)
-        self.census.note(stream)
+        self._audience.own(stream)
         self._opened(stream)
 
     def undo(self, stream: Stream) -> None:
         """Let go of a stream whose response did not begin, as if it had not come."""
         self.opened -= 1
-        self._leave(stream)
+        self._audience.leave(stream)
         self._wheel.remove(stream)
         stream.forget()
         if stream.feeds:
@@ -205,40 +196,11 @@ class Hub:
 
     def on(self, channel: str) -> list[Stream]:
         """The streams that hear ``channel``, or are for those who may."""
-        feed, owned = self._feeds.get(channel), self._owned.of(channel)
-        return owned if feed is None else [*owned, *listed(feed.live), *(feed.early or ())]
-
-    def _enter(self, stream: Stream) -> None:
-        self.streams.add(stream)
-        self.users.add(stream.user, stream)
-        self.sessions.add(stream.session, stream)
-        self._empty.clear()
+        return self._audience.on(channel)
 
     def _listen(self, stream: Stream) -> None:
-        self._enter(stream)
-        feeds = [self._feed(channel) for channel in stream.channels]
-        if len(feeds) == 1:  # whoever hears the same shares these
-            stream.feeds, stream.channels = feeds[0].only, feeds[0].name
-        else:
-            stream.feeds = tuple(feeds)
         stream.seen = self._rounds.number
-        for feed in stream.feeds:
-            feed.join(stream)
-        self.census.note(stream)
-
-    def _feed(self, channel: str) -> Feed:
-        feed = self._feeds.get(channel)
-        if feed is None:
-            feed = self._feeds[channel] = Feed(channel)
-        return feed
-
-    def _leave(self, stream: Stream) -> None:
-        self.streams.discard(stream)
-        self.users.discard(stream.user, stream)
-        self.sessions.discard(stream.session, stream)
-        if not self.streams:
-            self._empty.set()
-        self._unlisten(stream)
+        self._audience.listen(stream)
 
     def _opened(self, stream: Stream) -> None:
         self.opened += 1
@@ -292,7 +254,7 @@ class Hub:
         if stream.ending is None:
             stream.ending = ending
         self.endings[stream.ending.reason] += 1
-        self._leave(stream)
+        self._audience.leave(stream)
         self._ends.forget(stream)
         self._wheel.remove(stream)
         if stream.waiting is not None:
@@ -316,7 +278,7 @@ class Hub:
             stream.ending = ending
             proven = position if stream.proves(position) else None
             stream.goodbye = frames.goodbye(ending, proven, self._retry_ms())
-            self._unlisten(stream)
+            self._audience.unlisten(stream)
             self._wheel.place(stream, self.now + GOODBYE)
             self._rounds.flush(stream, self.now)
         else:
@@ -357,8 +319,7 @@ class Hub:
             self.end(stream, DRAIN)
             if number % FEW == 0:
                 await asyncio.sleep(0)
-        while self.streams:
-            await self._empty.wait()
+        await self._audience.gone()
 
     def hurry(self) -> None:
         """End at once what a drain has not ended yet."""
@@ -372,10 +333,7 @@ class Hub:
             self.end(stream, FORBIDDEN_SINCE)
             return
         self._rounds.settle(stream)
-        self._ignore(stream, channel)
-        self.census.note(stream)
-        stream.channels = tuple([other for other in stream.channels if other != channel])
-        stream.feeds = tuple([self._feeds[other] for other in stream.channels])
+        self._audience.drop(stream, channel)
         self.subscriber.unsubscribe([channel])
         self._rounds.queue(stream, frames.dropped(channel, FORBIDDEN_SINCE))
         self._ends.look(stream, self.now)
@@ -385,20 +343,6 @@ class Hub:
         stream.recheck = self.now + seconds
         if stream.ending is None and stream in self.streams:
             self._wheel.place(stream, self._due(stream))
-
-    def _unlisten(self, stream: Stream) -> None:
-        self.census.note(stream)
-        for channel in stream.channels:
-            if stream.feeds:
-                self._ignore(stream, channel)
-            else:
-                self._owned.discard(channel, stream)
-
-    def _ignore(self, stream: Stream, channel: str) -> None:
-        feed = self._feeds.get(channel)
-        if feed is not None and feed.leave(stream):
-            del self._feeds[channel]
-            feed.only = ()  # it refers to the feed: only the collector would find it
 
     # Events: the backend's Receiver
 
