@@ -316,6 +316,16 @@ def test_no_route(path, target, auth):
     assert caught.value.field == "channels"
 
 
+@pytest.mark.parametrize("answer", [Source(coroutine), [Source(coroutine)], ["news", Source(coroutine)]])
+async def test_a_function_names_channels_alone(asgi, caplog, answer):
+    """A Source from one is the application's mistake, and said in its log."""
+    middleware = SSEMiddleware(auth=AUTH, channels=lambda request: answer, hosts=["testserver"])
+    client = asgi(middleware, "/events/x", headers=cookie())
+    assert json.loads(await client.whole())["error"] == "backend-down"
+    assert "TypeError: channels: " in caplog.text
+    await middleware.stop()
+
+
 @pytest.mark.parametrize(
     ("path", "patterns", "status"),
     [
@@ -584,6 +594,9 @@ class Closing:
 
     async def aclose(self):
         self.closes += 1
+        async with asyncio.TaskGroup() as group:  # as one that has to end what it began
+            group.create_task(asyncio.sleep(0))
+        assert not asyncio.current_task().cancelling()
         if self.closing == "raises":
             raise RuntimeError("no more")
         if self.closing == "hangs":

@@ -168,6 +168,8 @@ class Routes:
             answer = await match.target(replace(request, params=match.params, identity=identity))
             if answer is not None and not isinstance(answer, list | tuple):
                 raise TypeError(f"channels: must return a list, not {type(answer).__name__}")
+            if any(isinstance(one, Source) for one in answer or ()):
+                raise TypeError("channels: a Source has a path of its own, and comes from no function")
         except (LookupError, ValueError) as error:
             # What int(params["page"]) raises: the client's doing, so no traceback.
             return BAD_REQUEST.because("this path or query names no channel").of(identity.user, why(error))

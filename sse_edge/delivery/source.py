@@ -112,6 +112,8 @@ class Pump:
 
     async def _run(self) -> None:
         ending = await self._play()
+        while self.task is not None and self.task.cancelling():
+            self.task.uncancel()  # it was meant for what is over now, and not for closing
         if ending is not None:
             self._end(self._stream, ending)
         await self._close()
