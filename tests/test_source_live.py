@@ -69,6 +69,19 @@ async def test_a_counter(served, listen, sink, loop):
     assert await until(process, open=0, closed=3, streams=0) < 1
 
 
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
+async def test_on_another_server(serve_app, listen, server):
+    """An iterator is closed within a second of its client's leaving, in the middle of an item, too."""
+    process = serve_app("apps.sources:edge", server=server)
+    clients = [await listen(process, path) for path in ("ticks", "hang", "flood")]
+    for client in clients:
+        await client.until(lambda event: True, PATIENCE)
+    assert (await figures(process))["open"] == 3
+    for client in clients:
+        client.abort()
+    assert await until(process, open=0, closed=3, streams=0) < 1
+
+
 @pytest.mark.parametrize(("sink", "loop"), KINDS)
 async def test_a_client_that_does_not_read(served, listen, sink, loop):
     """Its iterator waits, a little ahead of what server and kernel take, and is closed when it is slow."""
