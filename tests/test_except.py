@@ -15,9 +15,10 @@ from servers.sse import Decoder, get
 from sse_edge import EventError, MemoryBackend, Publisher, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing, Replay, Reset
 from sse_edge.backends.redis import connection
+from sse_edge.event import REOPENED
 from sse_edge.outcome import DRAIN
 
-NAMES = ["u1", "u 1\n: x", "ü/%", "\ud800"]
+NAMES = ["u1", "u 1\n: x", "ü/%", "\0%zz"]
 """A user may be called anything."""
 
 
@@ -173,6 +174,15 @@ async def test_what_comes_first_after_a_reset(hub, first, user, expected):
     hub.reset(Reset("c", "trimmed", place(9), kept))
     await settle()
     assert data(stream)[0][1:] == expected
+
+
+async def test_what_goes_on_after_a_reset_has_no_end(hub):
+    """Where the channel was reopened, its last event is one like others."""
+    streams = [await join(hub, first=first) for first in ({}, {"c": 1}, {"c": 5})]
+    hub.reset(Reset("c", "epoch", place(9), [(5, 1, b"data: 1\n: finished\n\n"), (5, 2, REOPENED)]))
+    await settle()
+    assert [data(stream)[0][1:] for stream in streams] == [[], ["1"], ["1"]]
+    assert all(stream.ending is None for stream in streams)
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -402,9 +412,9 @@ async def events():
         yield publisher
 
 
-@pytest.mark.parametrize("user", ["", "x" * 1025, 42, b"u1", ["u1"]])
+@pytest.mark.parametrize("user", ["", "x" * 1025, 42, b"u1", ["u1"], "\ud800"])
 async def test_who_is_no_user(events, user):
-    """Text of 1 to 1,024 characters; what else is given is an error that names the field."""
+    """Text of 1 to 1,024 characters that UTF-8 can carry; else it is an error that names the field."""
     for publish in (
         lambda: events.publish("a", "x", except_user=user),
         lambda: events.publish_many([("a", "x")], except_users=[user]),

@@ -120,6 +120,26 @@ async def test_who_comes_later_learns_of_the_end(worker):
     assert ear.heard == []
 
 
+async def test_a_reset_of_a_channel_that_goes_on(redis_url, redis_server):
+    """It has not finished, however many of its events come first."""
+    backend, ear = RedisBackend(redis_url), Ear()
+    subscriber = backend.subscriber(ear)
+    await subscriber.start()
+    await subscriber.subscribe(["a"])
+    await subscriber.replay(["a"], None, {"a": 5})
+    await backend.publish([out("a", "1"), end("a"), REOPEN])
+    await ear.wait(3)
+    redis_server.client().hset("sse:clock", "run", "another process that may have lost something")
+    await backend.cursor()
+    await backend.publish([out("b", "1")])
+    subscriber._ticks.want()
+    await ear.until(lambda: ear.resets)
+    assert subscriber.finished(["a"]) is None
+    assert [entry[2] for entry in ear.resets[0].first] == [b"data: 1\n\n", end("a").body, REOPEN.body]
+    await subscriber.close()
+    await backend.close()
+
+
 async def test_an_end_holds_for_its_retention(worker):
     """Exactly: Redis has the stream a little longer, and neither refuses nor tells of an end then."""
     settings = {"retention": {"a": Retention(10, 0.5), "b": Retention(10, 60)}}

@@ -281,7 +281,7 @@ async def test_the_position_is_what_was_delivered(start):
     seen = []
     deliver = ear.deliver
 
-    def noting(channel, id, frame):
+    def noting(channel, id, frame, except_user=None):
         deliver(channel, id, frame)
         seen.append((id, subscriber.position))
 

@@ -52,8 +52,8 @@ class Reset(NamedTuple):
     """Completeness of ``channel`` cannot be proven from before ``head``; ``reason`` says why not.
 
     ``head`` is None where nothing is numbered.  ``first`` is for streams that are open: the channel's last
-    events as of then, as many as make enough for each user, without their id lines; at least that with which
-    it finished.
+    events as of then, and ``REOPENED`` among them, as many as make enough for each user, without their id
+    lines; at least that with which it finished.
     """
 
     channel: str

@@ -135,16 +135,15 @@ class Log:
         return heard_by(user, last)
 
     def enough(self, count: int, upto: EventId | None = None) -> tuple[list[Logged], bool]:
-        """The last events up to ``upto``, so many that every user is to hear ``count`` of them; and whether
-        there are as many, or no others anywhere."""
+        """The last events up to ``upto``, and ``REOPENED`` among them, so many that every user is to hear
+        ``count`` of them; and whether there are as many, or no others anywhere."""
         kept = self._kept or ()
         found: list[Logged] = []
         for entry in islice(reversed(kept), len(kept) - self._end(upto), None):
             if not count:
                 break
-            if not reopens(entry[2]):
-                found.append(entry)
-                count -= len(entry) == 3
+            found.append(entry)
+            count -= len(entry) == 3 and not reopens(entry[2])
         found.reverse()
         return found, not count or self.whole
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..backends.base import NO_FIRST, Logged, Replay, heard_by
-from ..event import FINISHED, EventId, Place, without_id
+from ..event import FINISHED, EventId, Place, reopens, without_id
 from ..outcome import Ending
 from . import frames
 from .backlog import Backlog
@@ -43,7 +43,9 @@ class Heard(NamedTuple):
         any case."""
         count = first.get(self.channel, 0)
         frames = [frame for _, _, frame in heard_by(user, self.first)]
-        return frames[-count:] if count else [frame for frame in frames[-1:] if frame.endswith(FINISHED)]
+        if count:
+            return [frame for frame in frames if not reopens(frame)][-count:]
+        return [frame for frame in frames[-1:] if frame.endswith(FINISHED)]
 
     @property
     def is_last(self) -> bool:
