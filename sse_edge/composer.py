@@ -81,6 +81,7 @@ def _checked_user(field: str, user: object) -> str | None:
         return None
     if not isinstance(user, str) or not 0 < len(user) <= LONGEST_USER:
         raise EventError(field, f"must be text of 1 to {LONGEST_USER:,} characters", user)
+    _check_utf8(field, user)
     return str.__str__(user)  # a member of an enumeration of texts is its text
 
 
@@ -89,8 +90,12 @@ def _checked_key(field: str, key: object) -> str | None:
         return None
     if not isinstance(key, str) or not 0 < len(key) <= 256 or any(c < " " or c == "\x7f" for c in key):
         raise EventError(field, "must be text of 1 to 256 characters, none of them a control character", key)
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", key) from error
+    _check_utf8(field, key)
     return key
+
+
+def _check_utf8(field: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise EventError(field, "has a lone surrogate, which UTF-8 cannot carry", text) from error

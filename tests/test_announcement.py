@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sse_edge.backends.redis.announcement import NONE, Announcement, parse
+from sse_edge.backends.redis.announcement import NONE, Announcement, marked, parse, unmarked
 from sse_edge.errors import EventError
 from sse_edge.event import MAX_EVENT_BYTES
 
@@ -15,6 +15,11 @@ from sse_edge.event import MAX_EVENT_BYTES
         (b"s 5-1 4-2\ndata: a\n\n", Announcement(b"s", b"5-1", b"4-2", None, b"data: a\n\n")),
         (b"s 5-1 -\ndata: a\n\n", Announcement(b"s", b"5-1", NONE, None, b"data: a\n\n")),
         (b"s - -\nevent: e\ndata: a\n\n", Announcement(b"s", NONE, NONE, None, b"event: e\ndata: a\n\n")),
+        (
+            b"s 5-1 4-2\n: except u%201\ndata: a\n\n",
+            Announcement(b"s", b"5-1", b"4-2", b"u%201", b"data: a\n\n"),
+        ),
+        (b"s - -\n: except u\ndata: a\n\n", Announcement(b"s", NONE, NONE, b"u", b"data: a\n\n")),
         (b'{"data": "a\\nb"}', Announcement(b"", NONE, NONE, None, b"data: a\ndata: b\n\n")),
         (b'{"event": "e", "data": "a"}', Announcement(b"", NONE, NONE, None, b"event: e\ndata: a\n\n")),
         (
@@ -28,6 +33,29 @@ from sse_edge.event import MAX_EVENT_BYTES
 def test_taken(payload, announcement):
     """Our own announcements and plain JSON become frames."""
     assert parse(payload) == announcement
+
+
+@pytest.mark.parametrize("user", ["u", "u 1", "ü\n: x", "%", "%ff", "\0"])
+def test_a_user_is_read_back(user):
+    """From an announcement and from history, whatever it is called; nothing is left of it in the event."""
+    body = marked(b"data: a\n\n", user)
+    assert body.count(b"\n") == 3
+    assert unmarked(body) == (b"data: a\n\n", user)
+    heard = parse(b"s 5-1 4-2\n" + body)
+    assert (heard.body, heard.except_user) == (b"data: a\n\n", user)
+
+
+@pytest.mark.parametrize("body", [b"data: a\n\n", b": reopened\n\n", b"data: x\ndata: : except u\n\n"])
+def test_an_event_for_everybody(body):
+    """It has no user, and is left as it is."""
+    assert unmarked(marked(body, None)) == (body, None)
+    assert parse(b"s 5-1 4-2\n" + body).except_user is None
+
+
+def test_a_name_that_is_none():
+    """What somebody else has written in the place of a name is nobody's, and breaks nothing."""
+    assert parse(b"s 5-1 4-2\n: except %ff\ndata: a\n\n").except_user == "\ufffd"
+    assert unmarked(b": except \xff\ndata: a\n\n") == (b"data: a\n\n", "\ufffd")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +72,11 @@ def test_taken(payload, announcement):
         b"s 5-1 4-2\nevent: error\ndata: a\n\n",
         b"s 5-1 4-2\nevent: e\n\n",
         b"s 5-1 4-2\n\n\n",
+        b"s 5-1 4-2\n: except \ndata: a\n\n",
+        b"s 5-1 4-2\n: except u 1\ndata: a\n\n",
+        b"s 5-1 4-2\n: except u\n\n",
+        b"s 5-1 4-2\n: except u\n: except v\ndata: a\n\n",
+        b"s 5-1 4-2\ndata: a\n: except u\n\n",
         b"5-1 4-2\ndata: a\n\n",
         b" 5-1 4-2\ndata: a\n\n",
         b"s 5-1 4-2 3-1\ndata: a\n\n",

@@ -73,9 +73,11 @@ def check_events(fields, cuts=ALL_AT_ONCE):
 def check_message(payload):
     """A message from Redis is one event without an id and with no name of the edge's, or none."""
     try:
-        body = parse(payload).body
+        announcement = parse(payload)
     except EventError:
         return
+    body, user = announcement.body, announcement.except_user
+    assert user is None or (user and not payload.startswith(b"{"))
     decoder, heard = read(b"id: 7-7.abcde\n" + body)
     [(name, _, id)] = heard
     assert name not in ("open", "error")

@@ -83,7 +83,7 @@ def marked(body: bytes, except_user: str | None) -> bytes:
     """
     if except_user is None:
         return body
-    return f"{_EXCEPT}{quote(except_user, safe='', errors='surrogatepass')}\n".encode() + body
+    return f"{_EXCEPT}{quote(except_user, safe='')}\n".encode() + body
 
 
 def unmarked(body: bytes) -> tuple[bytes, str | None]:
@@ -95,7 +95,7 @@ def unmarked(body: bytes) -> tuple[bytes, str | None]:
 
 
 def _user(quoted: bytes) -> str:
-    return unquote(quoted.decode(), errors="surrogatepass")
+    return unquote(quoted.decode(errors="replace"))
 
 
 def number(id: bytes) -> EventId:
