@@ -120,6 +120,9 @@ KEPT = {
     ),
     "trimmed": seen(*BEGUN, reset(149.5, "trimmed"), heard(150), events=[*range(1, 151)]),
     "expired": seen(*BEGUN, reset(200, "expired"), Placed(200, "200000-0")),
+    "an event for everybody else": seen(
+        *BEGUN, heard(1), heard(3), events=[1, published(2, except_user="a"), published(3, except_user="b")]
+    ),
     "the tag changes with epoch": seen(
         opened(0.5),
         Placed(0.5, "500-0.aa"),
@@ -228,6 +231,10 @@ BROKEN = {
     "an event that is not out, by the publisher's word": (
         "lie",
         seen(*BEGUN, heard(1), heard(2), events=[1, published(2, state=NEVER)]),
+    ),
+    "an event for everybody else": (
+        "for others",
+        seen(*BEGUN, heard(1), heard(2), events=[1, published(2, except_user="a")]),
     ),
     "both attempts with one key came": (
         "published twice",

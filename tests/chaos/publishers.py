@@ -12,6 +12,9 @@ from .record import MAYBE, NEVER, SURE, Key, Publication
 REACH = 3.0
 """Seconds that a call may take beyond its timeout, for a machine that has much else to do."""
 
+EXCEPTING = 1 / 3
+"""Events that are for everybody but one client."""
+
 KEPT = 0.5
 """For what part of the history's life a publish is repeated with its key: as long is the key known."""
 
@@ -36,6 +39,7 @@ class Desk:
         self.stage = stage
         self.desk = desk
         self.chance = stage.plan.chance("publisher", desk.name)
+        self._excepting = stage.plan.chance("excepting", desk.name)
         settings = stage.plan.settings
         self._timeout = settings.timeout
         self._repeats = min(30.0, settings.history_ttl * KEPT)
@@ -76,9 +80,10 @@ class Desk:
         while not self._stopping.is_set():
             if desk.many and chance.random() < 0.2:
                 channels = [chance.choice(desk.channels) for _ in range(chance.randint(2, 5))]
-                await self._publish_many([self._next(channel) for channel in channels])
+                await self._publish_many([self._for_some(self._next(channel)) for channel in channels])
             else:
-                await self._publish(self._next(chance.choice(desk.channels), deduped=desk.deduped))
+                publication = self._next(chance.choice(desk.channels), deduped=desk.deduped)
+                await self._publish(self._for_some(publication))
             pause = desk.pause * chance.uniform(0.5, 1.5)
             if desk.breaks and chance.random() < 0.05:
                 pause += chance.uniform(1, 6)
@@ -94,6 +99,14 @@ class Desk:
         self.stage.record.publications.append(publication)
         return publication
 
+    def _for_some(self, publication):
+        """Every third event is for all but one client, most often one that listens to its channel."""
+        if self._excepting.random() < EXCEPTING:
+            roles = self.stage.plan.roles
+            likely = [role for role in roles if publication.key.channel in role.channels] or roles
+            publication.except_user = self._excepting.choice(likely).name
+        return publication
+
     async def _publish(self, publication):
         """Publish one event; with a key as often as it takes, or while the key is certainly known."""
         key = publication.key
@@ -104,7 +117,10 @@ class Desk:
             try:
                 async with self._timed([publication]):
                     publication.id = await self._events.publish(
-                        key.channel, _data(publication), dedupe_key=dedupe
+                        key.channel,
+                        _data(publication),
+                        dedupe_key=dedupe,
+                        except_user=publication.except_user,
                     )
             except PublishError as error:
                 maybe = maybe or error.may_have_happened
@@ -123,7 +139,8 @@ class Desk:
         try:
             async with self._timed(publications):
                 ids = await self._events.publish_many(
-                    [(each.key.channel, _data(each)) for each in publications]
+                    [(each.key.channel, _data(each)) for each in publications],
+                    except_users=[each.except_user for each in publications],
                 )
         except PublishError as error:
             # More than `published` may be out where they are of several partitions.

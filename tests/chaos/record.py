@@ -124,7 +124,7 @@ class Publication:
     """One event that was to be published: SURE with its id, MAYBE out, or NEVER, by the edge's own word.
 
     ``began`` and ``ended`` are about all attempts, ``longest`` is the longest of them in seconds;
-    ``deduped`` is whether they all carried one key.
+    ``deduped`` is whether they all carried one key, and ``except_user`` who is not to hear it.
     """
 
     key: Key
@@ -136,6 +136,7 @@ class Publication:
     state: str = MAYBE
     id: str = ""
     allowed: float = 0.0
+    except_user: str | None = None
 
 
 @dataclass

@@ -6,6 +6,7 @@
 - With one order of events nothing comes twice; with several, only on another connection.
 - A client's id does not go back unless it was reset, and its tag does not change without ``epoch``.
 - What a publisher was told is true: out once, or not at all.
+- Nobody hears what is for everybody else.
 """
 
 from bisect import bisect_right
@@ -167,6 +168,7 @@ class _Spell:
 class _Client:
     def __init__(self, name, truth, rules):
         self.name = name
+        self.user = name.partition(".")[0]
         self.truth = truth
         self.rules = rules
         self.violations = []
@@ -271,6 +273,8 @@ class _Client:
             return
         if publication.state == NEVER:
             self._say("lie", key.channel, f"{key} came, and its publisher was told that it is not out")
+        if publication.except_user == self.user:
+            self._say("for others", key.channel, f"{key} came, and is for everybody else")
         spell.notes += 1
         before = self._attempts.setdefault(key, note.attempt)
         double = before != note.attempt
@@ -343,6 +347,7 @@ class _Client:
             # A first place is the oldest of the partitions': the others begin a little later.
             if (self.rules.partitions == 1 or publication.began > spell.since)
             and publication.key not in spell.heard
+            and publication.except_user != self.user
             and not self._excused(spell, order, publication)
         ]
         if missing:
