@@ -195,6 +195,11 @@ async def test_what_is_published_can_be_heard(redis_url, serve_example, connect,
     assert await publish("user:u42", '{"a": [1, 2]}', "--json", "--event", "json") == ("json", '{"a":[1,2]}')
     assert await publish("news", "-", input="two\nlines\n") == ("message", "two\nlines")
     assert await publish("--event", "dash", "news", "--", "--data") == ("dash", "--data")
+    unheard = await asyncio.to_thread(
+        invoke, "publish", "--redis", redis_url, "news", "x", "--except-user", "u42"
+    )
+    assert unheard.exit_code == 0, unheard.output
+    assert await publish("news", "next", "--except-user", "u43") == ("message", "next")
 
 
 def test_the_address_and_prefix_of_redis(redis_server, redis_url):
@@ -228,6 +233,8 @@ def test_a_channel_s_last_event(redis_url):
         (["news", "x", "--prefix", ""], "prefix: must be text"),
         (["news", "x", "--history", "-1"], "history: must be a whole number"),
         (["news", "x", "--dedupe-key", "k" * 300], "dedupe_key: "),
+        (["news", "x", "--except-user", ""], "except_user: must be text"),
+        (["news", "x", "--except-user", "u1", "--finish"], "--finish is for everybody"),
     ],
 )
 def test_what_cannot_be_published(arguments, error):

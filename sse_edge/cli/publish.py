@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import click
 
@@ -45,6 +46,7 @@ from .options import redis_option
 @click.option(
     "--dedupe-key", metavar="KEY", show_envvar=True, help="Publish only once, however often it is repeated."
 )
+@click.option("--except-user", metavar="USER", show_envvar=True, help="This user is not to hear it.")
 @click.option("--finish", is_flag=True, show_envvar=True, help="It is the channel's last event.")
 def publish(
     channel: str,
@@ -57,6 +59,7 @@ def publish(
     history_ttl: float | None,
     partitions: int,
     dedupe_key: str | None,
+    except_user: str | None,
     finish: bool,
 ) -> None:
     """Publish DATA to CHANNEL through Redis and print the event's id.
@@ -68,12 +71,14 @@ def publish(
     sse-edge publish order:123 '{"status": "shipped"}' --json --event status
     date | sse-edge publish clock -
     """
+    if finish and except_user is not None:
+        raise Misuse("--finish is for everybody: leave out --except-user")
     text = _read_stdin() if data == "-" else data
     backend = RedisBackend(
         redis, prefix=prefix, history=history, history_ttl=history_ttl, partitions=partitions
     )
     events = SyncPublisher(backend)
-    send = events.finish if finish else events.publish
+    send = events.finish if finish else partial(events.publish, except_user=except_user)
     try:
         if is_json:
             click.echo(send(channel, json=_parse(text), event=event, dedupe_key=dedupe_key))
