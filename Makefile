@@ -84,7 +84,7 @@ fuzz: $(VENV)/.fuzz  ## inputs by chance for what reads bytes of strangers, 10 m
 abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests have, 6 minutes (ARGS="-k resets_rapidly")
 	$(VENV)/bin/pytest -s --heavy tests/test_abuse.py $(ARGS)
 
-openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 3 minutes
+openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 2 minutes
 	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.

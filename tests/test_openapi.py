@@ -60,6 +60,7 @@ def schemathesis(file, server, directory, *options):
     return said, done.returncode
 
 
+@pytest.mark.timeout(900)
 def test_schemathesis(serve_app, redis_url, tmp_path, request):
     """All its checks pass: data that the file allows and that it does not, other methods, no token."""
     server = serve_app("apps.publishing:edge", env={"BACKEND": redis_url})

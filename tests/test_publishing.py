@@ -590,6 +590,17 @@ async def test_what_is_said_of_refusals(post, edge, caplog):
     assert edge.figures()["refusals"] == {}
 
 
+async def test_metrics(post, asgi):
+    """Requests to publish are a metric of their own, by what came of them."""
+    async with make(status_path="/status") as edge:
+        assert [(await post(edge, body)).status for body in (HI, HI, {})] == [200, 200, 400]
+        metrics = asgi(edge, "/status/metrics")
+        lines = (await metrics.whole()).decode().splitlines()
+    assert 'sse_edge_publishes_total{outcome="published"} 2.0' in lines
+    assert 'sse_edge_publishes_total{outcome="bad-request"} 1.0' in lines
+    assert not [line for line in lines if line.startswith("sse_edge_refusals_total")]
+
+
 # ---- Settings
 
 
