@@ -244,6 +244,28 @@ async def test_an_end_from_before_redis_restarted(worker, private_redis, monkeyp
     assert said(replay) == ["1"]
 
 
+@pytest.mark.parametrize("first", [0, 2, 50])
+async def test_a_channel_that_was_reopened_before_redis_restarted(worker, private_redis, monkeypatch, first):
+    """It goes on in the new data set, however much of what came before is told again."""
+    monkeypatch.setattr(connection, "BACK_OFF", (0.5, 1.0))
+    server = private_redis(appendonly=True, appendfsync="always")
+    backend, subscriber, ear = await worker(server.url)
+    await subscriber.subscribe(["a"])
+    await subscriber.replay(["a"], None, {"a": first})
+    for event in (out("a", "1"), end("a"), REOPEN):
+        await backend.publish([event])
+    await ear.wait(3)
+    assert subscriber.finished(["a"]) is None
+    server.kill()
+    server.start()
+    await ear.until(lambda: ear.resets)
+    (reset,) = ear.resets
+    assert [_text(frame) for _, _, frame in reset.first] == ["1", "end"][:first]
+    assert subscriber.finished(["a"]) is None
+    await backend.publish([out("a", "2")])
+    await ear.until(lambda: ear.data[-1] == "2")
+
+
 async def test_a_state_is_told_again_after_a_reset(worker, private_redis, monkeypatch):
     """Of channels of which something was to come first, as much as that; of others only an end."""
     monkeypatch.setattr(connection, "BACK_OFF", (0.5, 1.0))
