@@ -274,8 +274,6 @@ class Order:
         first = channel.enough(max(1, channel.first), head, log)
         for entry in first:
             self._recent.append(channel, entry[:2], *entry[2:])
-        if log is not None and log.finished is None:
-            channel.finished = None  # it was reopened after those
         if not channel.first and channel.finished is None:
             first = []
         # Without id lines: other channels may still be owed what is older, or their reset.
