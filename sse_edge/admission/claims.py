@@ -59,7 +59,7 @@ class Claims:
         """What would be read as these.  Raises ConfigError where functions read it."""
         made: dict[str, Any] = {}
         for name, entry, value in (
-            ("session", self._sessions[0], session),
+            ("session", next(iter(self._sessions), None), session),
             ("channels", self.channels, list(channels)),
             ("user", self.user, user),
         ):

@@ -89,9 +89,9 @@ class DjangoSession(Scoped):
     ``SESSION_COOKIE_NAME`` and ``SESSION_COOKIE_AGE``.
 
     ``user`` is the entry of the session that names the user: its key, or a function of the session.
-    ``session`` is the one that names the sign-in; where it has none, it is the session's key, or in signed
-    cookies a digest of the user and of the password's hash.  ``channels`` is one with a list of patterns that
-    may be read, as in SignedCookie's.  Raises ConfigError.
+    ``session`` is the one that names the sign-in, and by default its name is the session's key; in signed
+    cookies ``sid``, and where that is not there a digest of the user and of the password's hash.
+    ``channels`` is one with a list of patterns that may be read, as in SignedCookie's.  Raises ConfigError.
     """
 
     anonymous = False
@@ -101,14 +101,16 @@ class DjangoSession(Scoped):
         secret: Secret | None = None,
         user: Entry = USER,
         *,
-        session: Entry = "sid",
+        session: Entry | None = None,
         channels: Entry | None = None,
         name: str | None = None,
         max_age: Age | None = None,
         weak_secret: bool = False,
     ) -> None:
-        claims = Claims(user, session, channels)
         project = Project() if secret is None else None
+        kept = project is not None and not project.signs
+        named: Entry | tuple[str, ...] = (() if kept else "sid") if session is None else session
+        claims = Claims(user, named, channels)
         usual = ("sessionid", _AGE) if project is None else (project.cookie, project.age)
         name = usual[0] if name is None else name
         age = seconds("max_age", usual[1] if max_age is None else max_age)
