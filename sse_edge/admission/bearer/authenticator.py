@@ -104,7 +104,7 @@ class BearerJWT(Scoped):
             if self._server is None:
                 begin, end, identity = self._known(match[1])
             else:
-                header = self._jwt.get_unverified_header(match[1])
+                header = self._header(match[1])
                 keys = self._server.keys(header.get("alg"), header.get("kid"), now)
                 begin, end, identity = self._verify(match[1], keys)
         except (self._jwt.PyJWTError, *_INVALID):
@@ -129,8 +129,14 @@ class BearerJWT(Scoped):
         token = self._jwt.encode(said, key.prepared, key.algorithm)
         return [(b"authorization", f"Bearer {token}".encode())]
 
+    def _header(self, token: str) -> Mapping[str, Any]:
+        header: dict[str, Any] = self._jwt.get_unverified_header(token)
+        if "crit" in header:  # no extension is known here, and PyJWT 2.10 passes over it
+            raise self._jwt.InvalidTokenError("critical extensions")
+        return header
+
     def _read(self, token: str) -> tuple[float, float, Identity | None]:
-        header = self._jwt.get_unverified_header(token)
+        header = self._header(token)
         keys = [key for key in self._keys if key.fits(header.get("alg"), header.get("kid"))]
         return self._verify(token, keys)
 
