@@ -26,6 +26,7 @@ from sse_edge.admission.bearer.keys import COOLDOWN, FRESH, STALE, KeyServer
 from sse_edge.admission.revocations import session_life
 from sse_edge.asgi import Request
 from sse_edge.backends.base import LONGEST_LIFE
+from sse_edge.errors import FieldError
 from sse_edge.tokens import BearerJWT
 
 NOW = 1_800_000_000
@@ -287,6 +288,22 @@ def test_claims_of_ones_own():
     assert (identity.user, identity.channels) == ("acme.u42", ("org:acme",))
     assert len(identity.session) == 22
     assert auth.identify(asking(signed(changed())), NOW) is None  # it has no org
+
+
+@pytest.mark.parametrize(
+    ("claims", "error"),
+    [
+        ({"admin": True}, TypeError),
+        ({"admin": {"id": 1}}, TypeError),
+        ({"admin": "a", "may": "*"}, FieldError),
+    ],
+)
+def test_claims_that_cannot_be_meant(claims, error):
+    """What names no user, or is no list of patterns, is a mistake of whoever set this up, and said."""
+    auth = BearerJWT(SECRET, algorithms=["HS256"], user="admin", channels="may", **SETTINGS)
+    with pytest.raises(error):
+        auth.identify(asking(signed(changed(**claims))), NOW)
+    assert auth.identify(asking(signed(changed(admin=None))), NOW) is None
 
 
 def test_leeway_and_longest_life():

@@ -28,6 +28,10 @@ _BEARER = re.compile(r"bearer +([\w-]+\.[\w-]+\.[\w-]+)", re.IGNORECASE | re.ASC
 _INVALID = (ValueError, TypeError, LookupError, RecursionError)
 
 
+class _InvalidError(Exception):
+    """A token that is none, or not for here."""
+
+
 class BearerJWT(Scoped):
     """Takes ``Authorization: Bearer`` with a JSON Web Token, and from nowhere else.
 
@@ -101,14 +105,11 @@ class BearerJWT(Scoped):
         if match is None:
             return None
         try:
-            if self._server is None:
-                begin, end, identity = self._known(match[1])
-            else:
-                header = self._header(match[1])
-                keys = self._server.keys(header.get("alg"), header.get("kid"), now)
-                begin, end, identity = self._verify(match[1], keys)
-        except (self._jwt.PyJWTError, *_INVALID):
+            # What a key server has verified is not remembered: it may take a key back.
+            told = self._known(match[1]) if self._server is None else self._read(match[1], now)
+        except _InvalidError:
             return None
+        begin, end, identity = told
         if not begin - CLOCK_SKEW - self._leeway <= now < end:
             return None
         return None if self._max_age is not None and end - now > self._max_age + self._leeway else identity
@@ -129,24 +130,24 @@ class BearerJWT(Scoped):
         token = self._jwt.encode(said, key.prepared, key.algorithm)
         return [(b"authorization", f"Bearer {token}".encode())]
 
-    def _header(self, token: str) -> Mapping[str, Any]:
-        header: dict[str, Any] = self._jwt.get_unverified_header(token)
-        if "crit" in header:  # no extension is known here, and PyJWT 2.10 passes over it
-            raise self._jwt.InvalidTokenError("critical extensions")
-        return header
-
-    def _read(self, token: str) -> tuple[float, float, Identity | None]:
-        header = self._header(token)
-        keys = [key for key in self._keys if key.fits(header.get("alg"), header.get("kid"))]
-        return self._verify(token, keys)
-
-    def _verify(self, token: str, keys: Sequence[Key]) -> tuple[float, float, Identity | None]:
-        said = self._verified(token, keys)
-        begin = max(_time(said.get("nbf", 0)), _time(said.get("iat", 0)))
-        end = _time(said["exp"]) + self._leeway
+    def _read(self, token: str, now: float = 0.0) -> tuple[float, float, Identity | None]:
+        try:
+            said = self._verified(token, self._keys_for(self._jwt.get_unverified_header(token), now))
+            begin = max(_time(said.get("nbf", 0)), _time(said.get("iat", 0)))
+            end = _time(said["exp"]) + self._leeway
+        except (self._jwt.PyJWTError, *_INVALID) as error:
+            raise _InvalidError from error
         # Not of the signature, which may be written in several ways, or made anew.
         unnamed = digest(token.rpartition(".")[0])
         return begin, end, self._claims.identity(said, end, unnamed)
+
+    def _keys_for(self, header: Mapping[str, Any], now: float) -> Sequence[Key]:
+        if "crit" in header:  # no extension is known here, and PyJWT 2.10 passes over it
+            raise _InvalidError
+        algorithm, name = header.get("alg"), header.get("kid")
+        if self._server is not None:
+            return self._server.keys(algorithm, name, now)
+        return [key for key in self._keys if key.fits(algorithm, name)]
 
     def _verified(self, token: str, keys: Sequence[Key]) -> Mapping[str, Any]:
         # Times are compared where the time is known.
