@@ -74,23 +74,14 @@ def test_schemathesis(serve_app, redis_url, tmp_path, request):
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "phase", "found"),
-    [
-        ("maxItems: 500", "maxItems: 5", "coverage", "Schema-violating request accepted"),
-        ("required: [id]", "required: [place]", "examples", "Response violates schema"),
-    ],
-)
-def test_schemathesis_finds_what_is_wrong(serve_app, tmp_path, old, new, phase, found):
+def test_schemathesis_finds_what_is_wrong(serve_app, tmp_path):
     """It is no formality: where the file says something else than the edge does, it fails."""
     server = serve_app("apps.publishing:edge")
     text = FILE.read_text()
-    assert text.count(old) == 1
-    (tmp_path / "openapi.yaml").write_text(text.replace(old, new))
-    said, code = schemathesis(
-        "openapi.yaml", server, tmp_path, "--phases", phase, "--generation-deterministic"
-    )
-    assert (code, found in said) == (1, True), said
+    assert text.count("required: [id]") == 1
+    (tmp_path / "openapi.yaml").write_text(text.replace("required: [id]", "required: [place]"))
+    said, code = schemathesis("openapi.yaml", server, tmp_path, "--phases", "examples", "--no-shrink")
+    assert (code, "Response violates schema" in said) == (1, True), said
 
 
 def test_the_limits_are_the_codes():
