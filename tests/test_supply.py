@@ -261,7 +261,7 @@ def test_what_is_not_committed_is_not_given_out(release):
     assert {"pyproject.toml", "LICENSE", "sse_edge/py.typed", "tests/test_supply.py", "PKG-INFO"} <= names
     with zipfile.ZipFile(first[f"{stem}-py3-none-any.whl"]) as wheel:
         roots = {name.split("/")[0] for name in wheel.namelist()}
-        assert roots == {"sse_edge", "pytest_sse_edge.py", f"{stem}.dist-info"}
+        assert roots == {"sse_edge", f"{stem}.dist-info"}
 
 
 def test_the_checksums(release):

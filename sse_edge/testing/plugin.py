@@ -1,18 +1,15 @@
-"""The pytest plugin of sse_edge: fixtures for tests of apps that publish and stream.
-
-It is a module of its own, and imports sse_edge with the first fixture that is used: pytest loads it in every
-project of an environment, and measures coverage from later on.
-"""
+"""The pytest plugin: fixtures for tests of apps that publish and stream."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from sse_edge.testing import Client, Recorder, SyncClient
+from .client import Client, client
+from .recorder import Recorder, recorder
+from .sync import SyncClient, sync_client
 
 
 @pytest.fixture
@@ -27,24 +24,18 @@ def sse_client(sse_app: Any) -> Callable[..., Client]:
 
     Nothing of it is async before that, so it is for any plugin that runs async tests.
     """
-    from sse_edge.testing import client  # noqa: PLC0415
-
     return lambda app=None, **options: client(_app(app, sse_app), **options)
 
 
 @pytest.fixture
 def sse_sync_client(sse_app: Any) -> Callable[..., SyncClient]:
     """``with sse_sync_client(user="u1") as c``: ``sse_edge.testing.sync_client`` of ``sse_app``."""
-    from sse_edge.testing import sync_client  # noqa: PLC0415
-
     return lambda app=None, **options: sync_client(_app(app, sse_app), **options)
 
 
 @pytest.fixture
 def sse_recorder() -> Iterator[Recorder]:
     """What this process publishes during the test: ``sse_edge.testing.recorder()``."""
-    from sse_edge.testing import recorder  # noqa: PLC0415
-
     with recorder() as published:
         yield published
 
