@@ -592,6 +592,7 @@ def test_metrics_that_alerts_name():
     figures = {
         "streams": 1, "connected": True, "ready": True, "opened": 1, "delivered": 1, "degraded": (),
         "refusals": {"origin": 1}, "endings": {"slow": 1}, "dropped": {"foreign": 1},
+        "publishes": {"done": 1},
     }  # fmt: skip
     exported = {
         (sample.name, tuple(sample.labels))
