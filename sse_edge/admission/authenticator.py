@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
@@ -10,7 +9,7 @@ from typing import Any, Protocol, TypeVar, cast
 from ..asgi import Headers, Request, Scope
 from ..errors import ConfigError
 from ..identity import Identity
-from .callback import Callback, callback, is_async
+from .callback import Callback, is_async, method
 
 Answer = Identity | None
 """Who asks; None if nothing valid proves it."""
@@ -123,21 +122,12 @@ def checked(auth: object) -> Callback:
     Raises ConfigError for what can identify nobody: no ``identify``, a class where an object is meant, other
     arguments, a flag that is none.
     """
-    identify = getattr(auth, "identify", None)
-    if auth is None or isinstance(auth, type) or not callable(identify):
-        raise ConfigError("auth", "must be SignedCookie(…), Anonymous() or have an identify method", auth)
-    try:
-        inspect.signature(identify).bind(None, 0.0)
-    except TypeError as error:
-        raise ConfigError("auth", "identify must take (request, now)", auth) from error
-    except ValueError:  # a builtin that does not tell
-        pass
-    for flag in ("anonymous", "blocking"):
-        if not isinstance(getattr(auth, flag, False), bool):
-            raise ConfigError(f"auth.{flag}", "must be True or False", getattr(auth, flag))
-    if getattr(auth, "blocking", False) and is_async(identify):
-        raise ConfigError("auth.blocking", "is for an identify that is not async", auth)
-    return callback("auth", identify, threaded=getattr(auth, "blocking", False))
+    must = "must be SignedCookie(…), Anonymous() or have an identify method"
+    ask = method("auth", auth, "identify", "request", "now", must=must)
+    anonymous = getattr(auth, "anonymous", False)
+    if not isinstance(anonymous, bool):
+        raise ConfigError("auth.anonymous", "must be True or False", anonymous)
+    return ask
 
 
 def valid(identity: object, now: float) -> Answer:

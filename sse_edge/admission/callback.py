@@ -60,6 +60,27 @@ def check_takes(field: str, function: object, *names: str) -> None:
         pass
 
 
+def method(field: str, owner: object, name: str, *takes: str, must: str) -> Callback:
+    """An async function that asks a method of an object of the application's: at once, async, or in a thread
+    where the object says ``blocking = True``; see ``callback``.
+
+    Raises ConfigError, saying what it ``must`` be, for what has no such method or takes other arguments.
+    """
+    function = getattr(owner, name, None)
+    if owner is None or isinstance(owner, type) or not callable(function):
+        raise ConfigError(field, must, owner)
+    try:
+        check_takes(field, function, *takes)
+    except ConfigError as error:
+        raise ConfigError(field, f"{name} {error.why}", owner) from error
+    blocking = getattr(owner, "blocking", False)
+    if not isinstance(blocking, bool):
+        raise ConfigError(f"{field}.blocking", "must be True or False", blocking)
+    if blocking and is_async(function):
+        raise ConfigError(f"{field}.blocking", f"is for a {name} that is not async", owner)
+    return callback(field, function, threaded=blocking)
+
+
 def is_async(function: object) -> bool:
     """Whether calling it gives a coroutine."""
     return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)

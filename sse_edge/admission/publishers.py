@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Awaitable, Sequence
@@ -12,7 +11,7 @@ from itsdangerous import BadData
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
-from .callback import Callback, callback, is_async
+from .callback import Callback, method
 from .cookies import CLOCK_SKEW
 from .seal import LONGEST, Seal
 from .secret import Secret
@@ -100,21 +99,8 @@ def checked(auth: object) -> Callback:
 
     Raises ConfigError for what can verify nothing.
     """
-    verify = getattr(auth, "verify", None)
-    if auth is None or isinstance(auth, type) or not callable(verify):
-        raise ConfigError("publish_auth", "must be PublishToken(…) or have a verify method", auth)
-    try:
-        inspect.signature(verify).bind("", 0.0)
-    except TypeError as error:
-        raise ConfigError("publish_auth", "verify must take (token, now)", auth) from error
-    except ValueError:  # a builtin that does not tell
-        pass
-    blocking = getattr(auth, "blocking", False)
-    if not isinstance(blocking, bool):
-        raise ConfigError("publish_auth.blocking", "must be True or False", blocking)
-    if blocking and is_async(verify):
-        raise ConfigError("publish_auth.blocking", "is for a verify that is not async", auth)
-    return callback("publish_auth", verify, threaded=blocking)
+    must = "must be PublishToken(…) or have a verify method"
+    return method("publish_auth", auth, "verify", "token", "now", must=must)
 
 
 def granted(answer: object, now: float) -> Identity | None:
