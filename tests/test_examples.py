@@ -50,6 +50,16 @@ async def test_plain_asgi(example, connect):
     assert {event.event for event in await stream.take(2)} == {"tick"}
 
 
+async def test_a_stop_watch_goes_on(example, connect):
+    """Each client has its own, which goes on where its connection was cut."""
+    url = example("plain_asgi").url + "/events/stopwatch"
+    stream = await connect(url)
+    assert [event.data for event in await stream.take(2)] == ["0", "1"]
+    assert (await (await connect(url)).next()).data == "0"
+    stream = await connect(url, headers={"Last-Event-ID": "1"})
+    assert (await stream.next()).data == "2"
+
+
 # ---- first events, and streams that finish
 
 
