@@ -41,6 +41,7 @@ TOGETHER = {
     "tests/test_leases.py": "leases",
     "tests/test_turnstile.py": "turnstile",
     "tests/test_upgrades.py": "upgrades",
+    "tests/test_signed_in.py": "signed in",
     "tests/test_spellings.py": "spellings",
     "tests/test_supply.py": "supply",
 }

@@ -12,9 +12,11 @@ from hostile import looking_at
 from sse_edge import event
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.cookies import SignedCookie
+from sse_edge.admission.sessions.signed import SignedSessions
 from sse_edge.backends.redis import announcement
 from sse_edge.event import EventId, Place
 from sse_edge.identity import Identity
+from sse_edge.tokens import BearerJWT
 
 INPUTS = [(name, path) for name in TARGETS for path in sorted((CORPUS / name).iterdir())]
 
@@ -59,6 +61,8 @@ ANYTHING = re.compile(rb"(\S+) (\S+) (\S+)\n(\0)?(.*)", re.DOTALL)
     [
         ("encoder", b"\x01a\rid: 9", event, "_LINE_END", re.compile("\n")),
         ("cookie", b"x", SignedCookie, "identify", lambda *_: Identity("eve")),
+        ("session", b"x", BearerJWT, "identify", lambda *_: Identity("eve")),
+        ("session", b"x", SignedSessions, "identify", lambda *_: Identity("eve")),
         ("forwarded", b"1.2.3.4", TrustedProxies, "client", lambda *_: "1.2.3.4"),
         ("envelope", b"s - -\nid: 9\ndata: a\n\n", announcement, "_OURS", ANYTHING),
         ("body", b'{"channel": "news", "data": "a\\rid: 9"}', event, "_LINE_END", re.compile("\n")),

@@ -1,5 +1,6 @@
 """Apps with logins of their own under uvicorn: their sessions are the streams'."""
 
+import asyncio
 import json
 import time
 
@@ -128,17 +129,22 @@ async def test_as_long_as_django_lets_them_in(site, name):
     assert await here.may_listen() == 200
 
 
-@pytest.mark.parametrize("name", DJANGO)
-async def test_a_session_of_django_that_expires(site, connect, name):
+async def test_a_session_of_django_that_expires(site, connect):
     """What set_expiry was told ends a stream, and the session."""
-    visitor = Visitor(site(name))
-    await visitor.login("cid")
-    await visitor.get("/expire/2")
-    stream = await connect(visitor.url + "/events/me", headers=visitor.headers)
-    assert stream.status == 200
-    await stream.ended(10)
-    assert json.loads(stream.events[-1].data)["reason"] == "session-expired"
-    assert await visitor.may_listen() == 401
+
+    async def expires(name):
+        visitor = Visitor(site(name))
+        await visitor.login("cid")
+        await visitor.get("/expire/2")
+        stream = await connect(visitor.url + "/events/me", headers=visitor.headers)
+        assert stream.status == 200
+        await stream.ended(10)
+        assert json.loads(stream.events[-1].data)["reason"] == "session-expired"
+        assert await visitor.may_listen() == 401
+
+    for name in DJANGO:  # the servers, one after the other
+        site(name)
+    await asyncio.gather(*map(expires, DJANGO))
 
 
 @pytest.mark.parametrize("name", ["db", "signed_cookies"])

@@ -8,22 +8,29 @@ import json
 import re
 from urllib.parse import unquote_plus
 
+import jwt
+
 from hostile import lines, pieces
 from servers.sse import Decoder, Received
 from sse_edge import submission
 from sse_edge.admission.address import TrustedProxies
+from sse_edge.admission.claims import Claims
 from sse_edge.admission.cookies import Anonymous, SignedCookie
 from sse_edge.admission.gate import Gate
 from sse_edge.admission.limits import Limits
 from sse_edge.admission.origin import OriginPolicy
 from sse_edge.admission.routes import Routes
+from sse_edge.admission.sessions import django, flask, starlette
+from sse_edge.admission.sessions.signed import SignedSessions
 from sse_edge.asgi import Request
 from sse_edge.backends.memory import MemoryBackend
 from sse_edge.backends.redis.announcement import parse
-from sse_edge.errors import EventError
+from sse_edge.cookies import DjangoCookie, DjangoSession, FlaskSession, StarletteSession
+from sse_edge.errors import EventError, FieldError
 from sse_edge.event import MAX_EVENT_BYTES, NOWHERE, Event, EventId, Place
 from sse_edge.identity import Identity
 from sse_edge.outcome import Refusal
+from sse_edge.tokens import BearerJWT
 
 ALL_AT_ONCE = (1 << 30,)
 
@@ -138,6 +145,53 @@ def check_cookie(header):
     pairs = [pair.partition("=") for pair in header.split(";")]
     values = [value.strip(" \t") for name, _, value in pairs if name.strip(" \t") == "session"]
     assert AUTH.identify(request(("cookie", header)), NOW) == (WHO if VALUE in values else None)
+
+
+FOREIGN = {
+    starlette.FORMAT: ("session", StarletteSession(SECRET, max_age=600)),
+    flask.FORMAT: ("session", FlaskSession(SECRET, max_age=600)),
+    django.FORMAT: ("sessionid", DjangoSession(SECRET, "user_id", max_age=600)),
+}
+SESSIONS = {
+    form: SignedSessions(form, [SECRET.encode()], Claims("user_id", "sid", None), name, 600)
+    for form, (name, _) in FOREIGN.items()
+}
+SIGNED = {form: each.sign({"user_id": "u42", "sid": "s1"}, NOW) for form, each in SESSIONS.items()}
+PLAIN = DjangoCookie(SECRET, "live", max_age=600)
+TOKENS = BearerJWT(SECRET, algorithms=["HS256"], weak_secret=True)
+
+
+def check_session(header):
+    """A Cookie header is nobody's, or has the session that the framework signed, as it was signed."""
+    asked = request(("cookie", header))
+    for form, (name, auth) in FOREIGN.items():
+        found = auth.identify(asked, NOW)
+        assert found is None or (found.user == "u42" and f"{name}={SIGNED[form]}" in header.replace(" ", ""))
+    assert PLAIN.identify(asked, NOW) is None
+
+
+def check_signed(content):
+    """Whatever a framework has signed, or somebody with its secret, says who it is, or nobody."""
+    for form, (name, auth) in FOREIGN.items():
+        by = form.separator.encode()
+        signed = content + by + form.stamp(NOW)
+        value = signed + by + form.signers(SECRET.encode())[0].get_signature(signed)
+        _check_claims(auth, ("cookie", f"{name}={value.decode('latin-1')}"))
+    token = jwt.PyJWS().encode(content, SECRET)
+    _check_claims(TOKENS, ("authorization", f"Bearer {token}"))
+
+
+def check_token(header):
+    """Nobody without the secret is anybody."""
+    assert TOKENS.identify(request(("authorization", header)), NOW) is None
+
+
+def _check_claims(auth, header):
+    try:
+        found = auth.identify(request(header), NOW)
+    except (TypeError, FieldError):  # an application that names users by what cannot
+        return
+    assert found is None or (found.user and found.session and found.expires > NOW)
 
 
 # Addresses

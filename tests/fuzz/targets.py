@@ -33,6 +33,17 @@ def cookie(data):
     oracles.check_cookie(text)
 
 
+def session(data):
+    """A cookie of a framework's, a whole Cookie header, an Authorization, and what somebody has signed."""
+    text = data.decode("latin-1")
+    for name in ("session", "sessionid", "live"):
+        oracles.check_session(f"{name}={text}")
+    oracles.check_session(text)
+    oracles.check_token(text)
+    oracles.check_token(f"Bearer {text}")
+    oracles.check_signed(data)
+
+
 def forwarded(data):
     """A header on each line."""
     values = data.decode("latin-1").split("\n")
@@ -65,7 +76,7 @@ def query(data):
     oracles.check_cursor(text.split("\n"))
 
 
-TARGETS = {each.__name__: each for each in (encoder, cookie, forwarded, envelope, body, id, query)}
+TARGETS = {each.__name__: each for each in (encoder, cookie, session, forwarded, envelope, body, id, query)}
 
 _TEXTS = [piece.encode() for piece in PIECES]
 _PLACES = [
@@ -80,6 +91,14 @@ _PLACES = [
 SEEDS = {
     "encoder": [b"\x03a\r\nb\xffname\xff5-1.abcde\xff1000\xffsecond", *[b"\x01%b" % text for text in _TEXTS]],
     "cookie": [oracles.VALUE.encode(), f"a=b; session={oracles.VALUE}; session=x".encode(), b"..", b"=;;=,"],
+    "session": [
+        *[value.encode() for value in oracles.SIGNED.values()],
+        b"eyJ1c2VyX2lkIjoidTQyIiwic2lkIjp7IiBkIjoieCJ9fQ",
+        b".eJyrViotTi2Kz0xRslIqNTFSqgUAOWAGBQ",
+        b'{"sub": "u42", "exp": 1700000600, "sid": 1}',
+        b'"\\054\\"a:1:b"',
+        b"a.b.c, Bearer a.b.c",
+    ],
     "forwarded": [
         b"192.0.2.1, 10.0.0.1",
         b'unknown, "[2001:db8::1]:443", 1.2.3.4:80',
