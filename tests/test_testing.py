@@ -233,6 +233,7 @@ SIGN_IN = [
     Blocking(),
     Async(),
     AnyOf(Silent(), Async()),
+    AnyOf(Silent(), Blocking()),
     AnyOf(AUTH, Anonymous()),
 ]
 
@@ -246,7 +247,8 @@ async def test_authenticators_that_sign_in(auth):
         assert (await one.next()).data == (await two.next()).data == "hello"
         sessions = {stream.session for stream in app._worker.hub.streams}
         assert len(sessions) == 1
-        assert threading.get_ident() not in getattr(auth, "threads", ())
+        for asked in getattr(auth, "each", [auth]):
+            assert threading.get_ident() not in getattr(asked, "threads", ())
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,13 @@ def is_quick(auth: object) -> bool:
     return getattr(getattr(auth, "identify", None), "quick", False) and not _waits(auth)
 
 
+def blocks(auth: object) -> bool:
+    """Whether ``auth``, or any of several, is to be asked in a thread."""
+    if isinstance(auth, AnyOf):
+        return any(map(blocks, auth.each))
+    return bool(getattr(auth, "blocking", False))
+
+
 def lets_anyone(auth: object) -> bool:
     """Whether ``auth`` lets in who proves nothing."""
     if isinstance(auth, AnyOf):
@@ -145,4 +152,4 @@ def valid(identity: object, now: float) -> Answer:
 def _waits(auth: object) -> bool:
     if isinstance(auth, AnyOf):
         return any(map(_waits, auth.each))
-    return bool(getattr(auth, "blocking", False)) or is_async(getattr(auth, "identify", None))
+    return blocks(auth) or is_async(getattr(auth, "identify", None))

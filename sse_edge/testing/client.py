@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from asgiref.sync import sync_to_async
 
+from ..admission.authenticator import blocks
 from ..asgi import ASGIApp, Headers, Scope
 from ..errors import ConfigError
 from ..jsontext import dump
@@ -274,7 +275,7 @@ class Client:
         if headers_for is None or getattr(auth, "anonymous", False):
             why = f"{type(auth).__name__} has no headers_for to sign anybody in: give cookies or headers"
             raise ConfigError("user", why, user)
-        if getattr(auth, "blocking", False):
+        if blocks(auth):
             headers_for = sync_to_async(headers_for)
         made = headers_for(user, channels)
         return list(await made if inspect.isawaitable(made) else made)
