@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ..errors import BackendError, EventError
 from ..event import FINISHED, REOPENED, EventId, Place
+from .presence import Presence
 
 T = TypeVar("T")
 
@@ -213,39 +214,6 @@ class Turnstile(Leases, Protocol):
         Raises AloneError, and then nothing is held, but the attempt may be counted; or BackendError.  When
         cancelled, nothing is held.
         """
-
-
-class Attendance(Protocol):
-    """The open streams of one worker, counted at the moment; polls count while they wait."""
-
-    def count(self, channel: str) -> int:
-        """How many there are on a channel."""
-
-    def present(self, user: str) -> int:
-        """How many a user has."""
-
-    def changed(self) -> tuple[Collection[str], Collection[str]]:
-        """The channels and users whose numbers may be others than when this was asked last; all, the first
-        time."""
-
-    def everybody(self) -> tuple[Collection[str], Collection[str]]:
-        """The channels that have streams, and the users."""
-
-
-class Presence(Protocol):
-    """How many streams there are over all workers."""
-
-    async def start(self, attendance: Attendance) -> None:
-        """Let this worker's streams count, from the running event loop; does not wait for the backend."""
-
-    async def close(self) -> None:
-        """They count no more."""
-
-    async def count(self, channel: str) -> int:
-        """How many streams there are on ``channel``, as every worker said last.  Raises BackendError."""
-
-    async def present(self, user: str) -> int:
-        """How many ``user`` has.  Raises BackendError."""
 
 
 class Writing(NamedTuple):

@@ -1,12 +1,46 @@
-"""Streams of one process, counted."""
+"""How many streams there are: what one worker says, and what all of them have; those of one process."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
+from typing import Protocol
 
-from .base import Attendance
 
-Workers = list[tuple[asyncio.AbstractEventLoop, Attendance]]
+class Census(Protocol):
+    """The open streams of one worker, counted at the moment; polls count while they wait."""
+
+    def count(self, channel: str) -> int:
+        """How many there are on a channel."""
+
+    def present(self, user: str) -> int:
+        """How many a user has."""
+
+    def changed(self) -> tuple[Collection[str], Collection[str]]:
+        """The channels and users whose numbers may be others than when this was asked last; all, the first
+        time."""
+
+    def everybody(self) -> tuple[Collection[str], Collection[str]]:
+        """The channels that have streams, and the users."""
+
+
+class Presence(Protocol):
+    """How many streams there are over all workers."""
+
+    async def start(self, census: Census) -> None:
+        """Let this worker's streams count, from the running event loop; does not wait for the backend."""
+
+    async def close(self) -> None:
+        """They count no more."""
+
+    async def count(self, channel: str) -> int:
+        """How many streams there are on ``channel``, as every worker said last.  Raises BackendError."""
+
+    async def present(self, user: str) -> int:
+        """How many ``user`` has.  Raises BackendError."""
+
+
+Workers = list[tuple[asyncio.AbstractEventLoop, Census]]
 
 
 class LocalPresence:
@@ -14,13 +48,13 @@ class LocalPresence:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._own: tuple[asyncio.AbstractEventLoop, Attendance] | None = None
+        self._own: tuple[asyncio.AbstractEventLoop, Census] | None = None
 
-    async def start(self, attendance: Attendance) -> None:
+    async def start(self, census: Census) -> None:
         """See ``Presence.start``."""
         # A loop that was closed without close() has no streams any more.
         self._workers[:] = [known for known in self._workers if not known[0].is_closed()]
-        self._own = asyncio.get_running_loop(), attendance
+        self._own = asyncio.get_running_loop(), census
         self._workers.append(self._own)
 
     async def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .census import Census
+from .census import StreamCensus
 from .feed import Feed
 from .few import listed
 from .roster import Roster
@@ -24,7 +24,7 @@ class Audience:
         self.sessions = Roster()
         self.feeds: dict[str, Feed] = {}
         self.owned = Roster()
-        self.census = Census(self.feeds, self.owned, self.users)
+        self.census = StreamCensus(self.feeds, self.owned, self.users)
         self._empty = asyncio.Event()
 
     def listen(self, stream: Stream) -> None:

@@ -9,8 +9,8 @@ from .roster import Roster
 from .stream import Stream
 
 
-class Census:
-    """See ``Attendance``: it counts what ``feeds`` and ``users`` have at the moment, and of streams that hear
+class StreamCensus:
+    """See ``Census``: it counts what ``feeds`` and ``users`` have at the moment, and of streams that hear
     no channel those that are for whoever may hear it, in ``owned``.
 
     What changes is noted only once somebody has asked for it.
@@ -24,22 +24,22 @@ class Census:
         self._names: set[str] = set()
 
     def count(self, channel: str) -> int:
-        """See ``Attendance.count``."""
+        """See ``Census.count``."""
         feed = self._feeds.get(channel)
         return self._owned.count(channel) + (0 if feed is None else feed.count)
 
     def present(self, user: str) -> int:
-        """See ``Attendance.present``."""
+        """See ``Census.present``."""
         return self._users.count(user)
 
     def changed(self) -> tuple[Collection[str], Collection[str]]:
-        """See ``Attendance.changed``."""
+        """See ``Census.changed``."""
         channels, users = self._channels, self._names
         self._channels, self._names = set(), set()
         return self.everybody() if channels is None else (channels, users)
 
     def everybody(self) -> tuple[Collection[str], Collection[str]]:
-        """See ``Attendance.everybody``."""
+        """See ``Census.everybody``."""
         return [*self._feeds, *self._owned.names], self._users.names
 
     def note(self, stream: Stream) -> None:

@@ -1,6 +1,6 @@
 -- How many streams there are over all workers, on a channel or of a user.  Needs no write.
 --
--- KEYS  workers (see attend.lua), then the hashes of some of them
+-- KEYS  workers (see report.lua), then the hashes of some of them
 -- ARGV  the field; then the name of the worker of each of those hashes
 -- Returns {the sum over those that count, the names of all that count}
 

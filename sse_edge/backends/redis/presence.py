@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 from ...errors import BackendError
 from ...logline import sentence
-from ..base import Attendance
+from ..presence import Census
 from .fork import disown_after_fork
 from .leases import ANSWER, HEARTBEAT
-from .scripts import ATTEND, COUNT
+from .scripts import COUNT, REPORT
 from .server import Argument, Server
 
 logger = logging.getLogger("sse_edge")
@@ -40,7 +40,7 @@ class RedisPresence:
         self._stem = stem
         self._workers = f"{stem}:workers"
         self._heartbeat = heartbeat
-        self._attendance: Attendance | None = None
+        self._census: Census | None = None
         self._task: asyncio.Task[None] | None = None
         self._name = self._counted = ""
         self._report = 0
@@ -48,11 +48,11 @@ class RedisPresence:
         self._known: list[str] = []
         self.calls = 0
 
-    async def start(self, attendance: Attendance) -> None:
+    async def start(self, census: Census) -> None:
         """See ``Presence.start``."""
         disown_after_fork(self)
-        self._attendance = attendance
-        self._task = asyncio.create_task(self._run(attendance))
+        self._census = census
+        self._task = asyncio.create_task(self._run(census))
 
     def disown(self) -> tuple[object, Iterable[int]]:
         """See ``Inherited.disown``: what the parent has is the parent's."""
@@ -95,13 +95,13 @@ class RedisPresence:
 
     # A worker's own
 
-    async def _run(self, attendance: Attendance) -> None:
+    async def _run(self, census: Census) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
             try:
                 # Where data were lost all is written at once; if again, with the next heartbeat.
-                if not await self._beat(attendance):
-                    await self._beat(attendance)
+                if not await self._beat(census):
+                    await self._beat(census)
             except Exception as error:
                 self._report = 0
                 if not isinstance(error, BackendError):
@@ -114,19 +114,19 @@ class RedisPresence:
                 logger.warning("Redis is told again which streams are open")
                 self._failing = False
 
-    async def _beat(self, attendance: Attendance) -> bool:
+    async def _beat(self, census: Census) -> bool:
         """Write what may have changed, or all; whether that is what is there now."""
-        channels, users = attendance.changed()
+        channels, users = census.changed()
         if not self._report:
             self._name = secrets.token_hex(8)
-            channels, users = attendance.everybody()
+            channels, users = census.everybody()
         todo = [*((CHANNEL, name) for name in channels), *((USER, name) for name in users)]
         for at in range(0, max(1, len(todo)), BATCH):
             counts: list[str | int] = []
             gone: list[str] = []
             is_last = at + BATCH >= len(todo)
             for kind, name in todo[at : at + BATCH]:
-                number = attendance.count(name) if kind is CHANNEL else attendance.present(name)
+                number = census.count(name) if kind is CHANNEL else census.present(name)
                 if number:
                     counts += (_field(kind, name), number)
                 else:
@@ -157,7 +157,7 @@ class RedisPresence:
         ]
         self.calls += 1
         keys = [self._workers, self._own(self._name)]
-        return bool(await self._server.run(ATTEND, keys, arguments, self._workers))
+        return bool(await self._server.run(REPORT, keys, arguments, self._workers))
 
 
 def _field(kind: str, name: str) -> str:
