@@ -4,7 +4,7 @@ from .admission.authenticator import AnyOf
 from .admission.channel import Channel
 from .admission.cookies import Anonymous, SignedCookie
 from .admission.limits import Limits
-from .admission.publishers import PublishToken
+from .admission.publish_token import PublishToken
 from .admission.source import Source
 from .backends.memory import MemoryBackend
 from .backends.redis import RedisBackend

@@ -17,9 +17,9 @@ from .admission.gate import Authorize, Gate
 from .admission.limits import ConnectRate, Limits, SharedConnectRate
 from .admission.origin import OriginPolicy
 from .admission.polling import Polling
-from .admission.publishers import Verifier
+from .admission.publish_gate import PublishGate
+from .admission.publish_token import Verifier
 from .admission.routes import ChannelMap, Routes
-from .admission.wicket import Wicket
 from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
@@ -166,9 +166,9 @@ class SSEMiddleware:
         self._publishing: Publishing | None = None
         if publish_path is not None or publish_auth is not None:
             rate = SharedConnectRate(ConnectRate(limits.publishes), windows, what="publishes")
-            wicket = Wicket(publish_auth, proxies, guesses=self._gate.rate, rate=rate)
+            publish_gate = PublishGate(publish_auth, proxies, guesses=self._gate.rate, rate=rate)
             if publish_path is not None:
-                self._publishing = Publishing(publish_path, wicket, self._backend)
+                self._publishing = Publishing(publish_path, publish_gate, self._backend)
         _check_apart(path=path, status_path=status_path, publish_path=publish_path)
         self._worker: Worker | None = None
 

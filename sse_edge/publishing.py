@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from .admission.wicket import Wicket
+from .admission.publish_gate import PublishGate
 from .asgi import Headers, Receive, Request, Scope, Send, answering, respond
 from .backends.base import Backend
 from .errors import ConfigError, EventError, PublishError
@@ -23,18 +23,18 @@ BODY_TIME = 10.0
 
 
 class Publishing:
-    """Answers ``path`` alone: a POST that ``wicket`` lets in is published to ``backend``.
+    """Answers ``path`` alone: a POST that ``gate`` lets in is published to ``backend``.
 
     ``outcomes`` counts requests: ``published``, ``client-gone``, or the code of the refusal.
     Raises ConfigError.
     """
 
-    def __init__(self, path: str, wicket: Wicket, backend: Backend) -> None:
+    def __init__(self, path: str, gate: PublishGate, backend: Backend) -> None:
         if not isinstance(path, str) or not path.startswith("/") or path.endswith("/"):
             raise ConfigError("publish_path", "must begin with / and not end with it", path)
         self.outcomes: Counter[str] = Counter()
         self._path = path
-        self._wicket = wicket
+        self._gate = gate
         self._backend = backend
 
     def at(self, path: str) -> bool:
@@ -44,7 +44,7 @@ class Publishing:
     async def answer(self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Publish what a request asks for, or say why not."""
         request = Request.of(scope, path)
-        publisher = await self._wicket.admit(request, time.time())
+        publisher = await self._gate.admit(request, time.time())
         if isinstance(publisher, Refusal):
             await self._refuse(worker, request, publisher, *answering(scope, request, receive, send))
             return
@@ -78,7 +78,7 @@ class Publishing:
         self, worker: Worker, request: Request, refusal: Refusal, send: Send, headers: Headers
     ) -> None:
         self.outcomes[refusal.code] += 1
-        worker.refusals.tell(request.method, request.path, refusal, self._wicket.address(request))
+        worker.refusals.tell(request.method, request.path, refusal, self._gate.address(request))
         if refusal.status == 401:  # RFC 9110, section 11.6.1
             headers = [*headers, (b"www-authenticate", b"Bearer")]
         await refuse(send, refusal, headers, allow=b"POST")

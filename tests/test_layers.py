@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,12 @@ WINGS = LAYERS[1]
 ONLY_IN = {
     "redis": ("backends.redis",),
     "limits": ("admission.limits", "backends.redis.windows"),
-    "itsdangerous": ("admission.seal", "admission.cookies", "admission.publishers", "admission.sessions"),
+    "itsdangerous": (
+        "admission.signing",
+        "admission.cookies",
+        "admission.publish_token",
+        "admission.sessions",
+    ),
     "jwt": ("admission.bearer",),
     "h11": ("doctor.wire",),
 }
@@ -103,6 +109,22 @@ def _inside(name, target):
     if own == other and wing in WINGS and wing != other_wing and target != "backends.base":
         return "the wings know each other only through backends.base"
     return None
+
+
+def listed(page):
+    """The modules that the tree on a page has, by their dotted names."""
+    found, folders = set(), {}
+    for line in page.partition("sse_edge/\n")[2].partition("\n```")[0].split("\n"):
+        indent = len(line) - len(line.lstrip())
+        if not 2 <= indent <= 6:
+            continue
+        around = folders.get(indent - 2, "")
+        for name in re.split(r"\s{2,}", line.strip())[0].split():
+            module = around + name.removesuffix("/").removesuffix(".py")
+            found.add(module)
+            if name.endswith("/"):
+                folders[indent] = module + "."
+    return found
 
 
 def _layer(name):
@@ -173,6 +195,14 @@ def test_the_package_keeps_to_its_layers():
     sources = modules(ROOT)
     assert "event" in sources
     assert violations(sources) == []
+
+
+def test_the_tree():
+    """ARCHITECTURE.md lists every module where it is, and none that is gone."""
+    page = (ROOT.parent / "ARCHITECTURE.md").read_text()
+    found = {name for name in modules(ROOT) if not name.startswith("__")}
+    there = {name for name in listed(page) if "*" not in name}
+    assert sorted(found ^ there) == []
 
 
 NEIGHBOURS = {
@@ -260,7 +290,7 @@ def test_an_import_that_is_allowed(name, source):
         ("admission.gate", "import limits", "only admission.limits and backends.redis.windows may"),
         ("backends.redis.client", "import limits", "only admission.limits and backends.redis.windows may"),
         ("middleware", "from limits import parse", "only admission.limits and backends.redis.windows may"),
-        ("middleware", "import itsdangerous", "only admission.seal and admission.cookies and"),
+        ("middleware", "import itsdangerous", "only admission.signing and admission.cookies and"),
         ("middleware", "from .helpers import thing", "no layer"),
         ("helpers", "", "no layer"),
     ],

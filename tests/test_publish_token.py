@@ -10,7 +10,7 @@ from itsdangerous import TimestampSigner
 from itsdangerous.encoding import base64_encode
 
 from sse_edge import ConfigError, Identity, PublishToken, SignedCookie
-from sse_edge.admission.publishers import checked, granted
+from sse_edge.admission.publish_token import checked, granted
 from sse_edge.asgi import Request
 from sse_edge.errors import FieldError
 

@@ -15,9 +15,9 @@ from itsdangerous import BadData
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from .authenticator import Scoped, quick
-from .seal import Seal
 from .secret import Secret
 from .settings import matching
+from .signing import Signer
 from .text import is_text, patterns, text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class SignedCookie(Scoped):
             raise ConfigError("name", 'browsers take a __Host- cookie only with path "/" and no domain', name)
         scope = f"Path={path}" + (f"; Domain={domain}" if domain else "")
         self._attributes = f"{scope}; HttpOnly{'; Secure' if secure else ''}; SameSite={samesite}"
-        self._seal = Seal(secret, f"{_SALT}{name}".encode(), weak_secret=weak_secret)
+        self._signer = Signer(secret, f"{_SALT}{name}".encode(), weak_secret=weak_secret)
         self._known = lru_cache(maxsize=_MAX_KNOWN)(self._verify)
 
     @property
@@ -134,7 +134,7 @@ class SignedCookie(Scoped):
         issued = int(time.time() if now is None else now)
         end = math.ceil(issued + self._max_age)
         payload = [text("user", user), text("session", session), given, end]
-        value = self._seal.sign(payload, issued)
+        value = self._signer.sign(payload, issued)
         if len(value) > _MAX_OUTPUT:
             raise FieldError("channels", f"would make a cookie of more than {_MAX_OUTPUT} bytes", len(value))
         return value
@@ -161,7 +161,7 @@ class SignedCookie(Scoped):
         is no valid cookie pushes nothing out, because exceptions are not remembered, and a valid one has
         one spelling.
         """
-        issued, said = self._seal.read(value)
+        issued, said = self._signer.read(value)
         try:
             user, session, channels, signed_end = said
         except (TypeError, ValueError):

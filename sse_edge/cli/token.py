@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..admission.cookies import SignedCookie
-from ..admission.publishers import PublishToken
+from ..admission.publish_token import PublishToken
 from .failure import Misuse
 
 

@@ -28,7 +28,7 @@ _STANDARD = bytes.maketrans(b"-_", b"+/")
 _read = json.JSONDecoder().raw_decode  # without the whitespace that may surround a document
 
 
-class Seal:
+class Signer:
     """Signs for one purpose, which ``salt`` names: what was signed for another is not valid here.
 
     ``secret`` is one secret, or a list from oldest to newest; ConfigError is what ``secret.checked`` raises.

@@ -1,4 +1,4 @@
-"""The wicket, the small gate beside the gate: what a request to publish goes through, in order."""
+"""The gate for requests to publish: what each goes through, in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..outcome import (
     UNAUTHENTICATED,
     Refusal,
 )
-from .publishers import checked, granted
+from .publish_token import checked, granted
 from .size import MAX_TEXT, oversized
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..identity import Identity
     from .address import TrustedProxies
     from .limits import SharedConnectRate
-    from .publishers import Verifier
+    from .publish_token import Verifier
 
 log = logging.getLogger("sse_edge")
 
@@ -36,7 +36,7 @@ WRONG_TOKEN = UNAUTHENTICATED.because("this token is not valid, or no longer")
 _REMEMBERED = 1024  # tokens that were good, and addresses whose were not
 
 
-class Wicket:
+class PublishGate:
     """Lets in whoever has a token, as often as ``rate`` allows it.
 
     A wrong one counts as an attempt to connect of its address (``guesses``).  Where those are too many, no

@@ -13,8 +13,8 @@ from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from .callback import Callback, method
 from .cookies import CLOCK_SKEW
-from .seal import LONGEST, Seal
 from .secret import Secret
+from .signing import LONGEST, Signer
 from .text import is_text, patterns, text
 
 _SALT = b"sse_edge.publish"  # no session's: those have a colon and a cookie's name behind
@@ -47,7 +47,7 @@ class PublishToken:
 
     def __init__(self, secret: Secret, *, max_age: float | None = None, weak_secret: bool = False) -> None:
         self._max_age = _life(max_age)
-        self._seal = Seal(secret, _SALT, weak_secret=weak_secret)
+        self._signer = Signer(secret, _SALT, weak_secret=weak_secret)
 
     def issue(
         self,
@@ -68,7 +68,7 @@ class PublishToken:
         issued = int(time.time() if now is None else now)
         ends = [math.ceil(issued + life) for life in (_life(max_age), self._max_age) if life is not None]
         said = [None if name is None else text("name", name), given, min(ends, default=None)]
-        token = self._seal.sign(said, issued)
+        token = self._signer.sign(said, issued)
         if len(token) > LONGEST:
             raise FieldError("channels", f"would make a token of more than {LONGEST} bytes", len(token))
         return token
@@ -76,7 +76,7 @@ class PublishToken:
     def verify(self, token: str, now: float) -> Identity | None:
         """Whose a token is, and the channels that it is good for."""
         try:
-            issued, said = self._seal.read(token)
+            issued, said = self._signer.read(token)
         except BadData:
             return None
         if type(said) is not list or len(said) != 3 or type(said[1]) is not list or not said[1]:
