@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Literal
@@ -31,6 +31,25 @@ COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 6265 section 4.1
 WHY_NAME = "must be a cookie name: letters, digits and !#$%&'*+-.^_`|~"
 _PATH = re.compile(r"/[\x21-\x3a\x3c-\x7e]*")
 _DOMAIN = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE | re.ASCII)
+
+
+def newest(
+    values: Iterable[str], known: Callable[[str], tuple[int, float, Identity | None]], now: float
+) -> tuple[str, Identity | None]:
+    """The newest of several cookies that is valid at Unix time ``now``, "" where none is, and whose it is.
+
+    ``known`` says of a value when it was signed, when it ends, and for whom it was; BadData for what is none.
+    """
+    last: tuple[int, str] | None = None
+    found = None
+    for value in values:
+        try:
+            issued, end, identity = known(value)
+        except BadData:
+            continue
+        if issued - CLOCK_SKEW <= now < end and (last is None or (issued, value) > last):
+            last, found = (issued, value), identity
+    return "" if last is None else last[1], found
 
 
 class Anonymous(Scoped):
@@ -107,18 +126,7 @@ class SignedCookie(Scoped):
     @quick
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the newest valid cookie of this name was issued for."""
-        newest: tuple[int, str] | None = None
-        found = None
-        for value in request.cookies(self._name):
-            try:
-                issued, end, identity = self._known(value)
-            except BadData:
-                continue
-            if not issued - CLOCK_SKEW <= now < end:
-                continue
-            if newest is None or (issued, value) > newest:
-                newest, found = (issued, value), identity
-        return found
+        return newest(request.cookies(self._name), self._known, now)[1]
 
     def issue(
         self, user: str, channels: Sequence[str] = (), *, session: str | None = None, now: float | None = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
     import re
+
+Age = float | timedelta
+"""Seconds, or what has them."""
 
 
 def strings(field: str, value: object) -> tuple[str, ...]:
@@ -33,3 +38,11 @@ def whole(field: str, value: object, most: int | None = None) -> int:
         upto = "" if most is None else f", at most {most}"
         raise ConfigError(field, f"must be a positive whole number{upto}", value)
     return value
+
+
+def seconds(field: str, age: object) -> float:
+    """The age in seconds, if it is one."""
+    number = age.total_seconds() if isinstance(age, timedelta) else age
+    if type(number) not in (int, float) or not 0 < number < math.inf:  # type: ignore[operator]
+        raise ConfigError(field, "must be a positive number of seconds, or a timedelta", age)
+    return number  # type: ignore[return-value]

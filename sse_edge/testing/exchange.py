@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from .response import first
 
 PATIENCE = 5.0
 """Seconds for an app to return once its client has left."""
@@ -48,8 +49,7 @@ class Exchange:
 
     def header(self, name: str) -> str:
         """The first value of a header of the answer, or ""."""
-        wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+        return first(self.headers, name)
 
     def take(self) -> bytes:
         """What has come of the body since this was asked last."""

@@ -31,8 +31,13 @@ class Response:
 
     def header(self, name: str) -> str:
         """The first value of a header, or ""."""
-        wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), "")
+        return first(self.headers, name)
+
+
+def first(headers: Headers, name: str) -> str:
+    """The first value of a header, or ""."""
+    wanted = name.lower().encode()
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == wanted), "")
 
 
 def keep_cookies(headers: Headers, cookies: MutableMapping[str, str]) -> None:

@@ -14,8 +14,7 @@ from ...errors import ConfigError
 from ..authenticator import Scoped
 from ..claims import Claims, Entry, digest
 from ..cookies import CLOCK_SKEW
-from ..sessions.signed import Age, seconds
-from ..settings import strings
+from ..settings import Age, seconds, strings
 
 if TYPE_CHECKING:
     from ...asgi import Headers, Request

@@ -14,8 +14,9 @@ from itsdangerous import Signer
 from ..authenticator import Scoped, quick
 from ..claims import Claims, Entry
 from ..secret import Secret, checked
+from ..settings import Age, seconds
 from .engine import EngineSessions, Project
-from .signed import Age, Format, SignedSessions, packed, seconds, unpacked
+from .signed import Format, SignedSessions, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,8 @@ from itsdangerous.encoding import base64_decode, base64_encode, bytes_to_int, in
 
 from ..claims import Claims, Entry
 from ..secret import Secret, checked
-from .signed import Age, Format, SignedSessions, packed, seconds, unpacked
+from ..settings import Age, seconds
+from .signed import Format, SignedSessions, packed, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

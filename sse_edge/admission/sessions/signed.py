@@ -9,25 +9,21 @@ import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import lru_cache
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 from itsdangerous import BadData, Signer
 
-from ...errors import ConfigError
 from ..authenticator import Scoped, quick
 from ..claims import Claims
-from ..cookies import CLOCK_SKEW, COOKIE_NAME, WHY_NAME
-from ..settings import matching
+from ..cookies import COOKIE_NAME, WHY_NAME, newest
+from ..settings import Age, matching, seconds
+from ..signing import is_signed, signature
 
 if TYPE_CHECKING:
     from ...asgi import Headers, Request
     from ...identity import Identity
-
-Age = float | timedelta
-"""Seconds, or what has them."""
 
 MAX_KNOWN = 4096
 """Verified cookies that are remembered: most have a few hundred bytes."""
@@ -96,7 +92,7 @@ class SignedSessions(Scoped):
         signers = [signer for secret in reversed(secrets) for signer in form.signers(secret)]
         # The newest first.  A copy of what has its key already signs in two thirds of the time.
         self._keys = [hmac.new(each.derive_key(), digestmod=each.digest_method) for each in signers]
-        self._signature = len(_signature(self._keys[0], b""))
+        self._length = len(signature(self._keys[0], b""))
         self._known = lru_cache(maxsize=MAX_KNOWN)(self._verify)
 
     @property
@@ -111,16 +107,7 @@ class SignedSessions(Scoped):
 
     def newest(self, request: Request, now: float) -> tuple[str, Identity | None]:
         """That session's cookie, "" if there is none, and whose it is."""
-        newest: tuple[int, str] = (0, "")
-        found = None
-        for value in request.cookies(self._name):
-            try:
-                issued, end, identity = self._known(value)
-            except BadData:
-                continue
-            if issued - CLOCK_SKEW <= now < end and (issued, value) > newest:
-                newest, found = (issued, value), identity
-        return newest[1], found
+        return newest(request.cookies(self._name), self._known, now)
 
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """A request's headers with a new session of ``user``, as the framework would have made it.
@@ -134,23 +121,18 @@ class SignedSessions(Scoped):
         """A cookie's value with this session."""
         stamp = self._form.stamp(int(time.time() if now is None else now))
         signed = self._form.separator.encode().join((self._form.write(said), stamp))
-        return self._form.quote(f"{signed.decode()}{self._form.separator}{_signature(self._keys[0], signed)}")
+        made = (signed.decode(), signature(self._keys[0], signed).decode())
+        return self._form.quote(self._form.separator.join(made))
 
     def read(self, value: str) -> tuple[int, float, Mapping[str, Any]]:
         """When a cookie was signed, when it ends, and what it holds.  Raises BadData for what is none."""
         if len(value) > _MAX_INPUT or not value.isascii():
             raise BadData("no session")
-        before, _, signature = self._form.unquote(value).rpartition(self._form.separator)
+        before, _, given = self._form.unquote(value).rpartition(self._form.separator)
         content, _, stamp = before.rpartition(self._form.separator)
-        if len(signature) != self._signature or not content or not 1 <= len(stamp) <= _STAMP:
+        if len(given) != self._length or not content or not 1 <= len(stamp) <= _STAMP:
             raise BadData("no session")
-        if not signature.isascii():
-            raise BadData("no session")
-        signed = before.encode()
-        for key in self._keys:
-            if hmac.compare_digest(_signature(key, signed), signature):
-                break
-        else:
+        if not is_signed(self._keys, before.encode(), given.encode()):
             raise BadData("not signed with these secrets")
         try:
             issued = self._form.time(stamp.encode())
@@ -169,14 +151,6 @@ class SignedSessions(Scoped):
         stable = [said.get(key) for key in self._stable]
         expires = None if end == math.inf else end
         return issued, end, self._claims.identity(said, expires, unnamed=stable)
-
-
-def seconds(field: str, age: object) -> float:
-    """An age in seconds.  Raises ConfigError for what is none."""
-    number = age.total_seconds() if isinstance(age, timedelta) else age
-    if type(number) not in (int, float) or not 0 < number < math.inf:  # type: ignore[operator]
-        raise ConfigError(field, "must be a positive number of seconds, or a timedelta", age)
-    return number  # type: ignore[return-value]
 
 
 def unpacked(content: bytes) -> bytes:
@@ -204,9 +178,3 @@ def packed(data: bytes) -> bytes:
 
 def _encoded(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
-
-
-def _signature(key: hmac.HMAC, signed: bytes) -> str:
-    copy = key.copy()
-    copy.update(signed)
-    return _encoded(copy.digest()).decode()

@@ -12,7 +12,8 @@ from itsdangerous.encoding import base64_decode, base64_encode, bytes_to_int, in
 from ...errors import ConfigError
 from ..claims import Claims, Entry
 from ..secret import checked
-from .signed import Age, Format, SignedSessions
+from ..settings import Age
+from .signed import Format, SignedSessions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
