@@ -1,13 +1,16 @@
-"""What the rest reads from ASGI: types, and one request's headers without losing repeated ones."""
+"""ASGI: its types, one request read without losing repeated headers, and answers that are no stream."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
+
+from .outcome import METHOD, OVER, Refusal
 
 if TYPE_CHECKING:
     from .identity import Identity
@@ -20,6 +23,9 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 """Of three arguments that each framework has types of its own for: dictionaries, mappings, typed ones."""
 
 Headers = list[tuple[bytes, bytes]]
+
+JSON = (b"content-type", b"application/json")
+NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 
 CLOSE = (b"connection", b"close")
 """No request can follow on this connection (RFC 9112, section 9.6)."""
@@ -152,6 +158,21 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") 
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def refuse(
+    send: Send, refusal: Refusal, headers: Headers, allow: bytes = b"GET, HEAD, OPTIONS"
+) -> None:
+    """Say a refusal as a status; ``allow`` are the methods that are answered."""
+    if refusal.status == OVER.status:  # which has no body
+        await respond(send, refusal.status, [*NO_STORE, *headers])
+        return
+    head: Headers = [JSON, *NO_STORE, *headers]
+    if refusal.retry_after is not None:
+        head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
+    if refusal.status == METHOD.status:
+        head.append((b"allow", allow))
+    await respond(send, refusal.status, head, refusal.body())
 
 
 def answering(scope: Scope, request: Request, receive: Receive, send: Send) -> tuple[Send, Headers]:

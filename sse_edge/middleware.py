@@ -20,7 +20,7 @@ from .admission.polling import Polling
 from .admission.publish_gate import PublishGate
 from .admission.publish_token import Verifier
 from .admission.routes import ChannelMap, Routes
-from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, route_path
+from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, refuse, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .delivery.backlog import Bounds
@@ -32,7 +32,7 @@ from .outcome import NOT_FOUND
 from .publisher import check_one_of
 from .publishing import Publishing
 from .status import Status
-from .streams import Streams, hold, refuse
+from .streams import Streams, hold
 from .worker import Worker, check_seconds
 from .writer import give_up
 

@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from .admission.publish_gate import PublishGate
-from .asgi import Headers, Receive, Request, Scope, Send, answering, respond
+from .asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
 from .backends.base import Backend
 from .errors import ConfigError, EventError, PublishError
 from .outcome import BACKEND_DOWN, OVER, TOO_LARGE, TOO_SLOW, Refusal
-from .streams import JSON, NO_STORE, refuse
 from .submission import MAX_BODY, read, refused
 from .worker import Worker
 

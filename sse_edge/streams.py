@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from .admission.polling import Polling, is_poll, malformed
 from .admission.routes import Routes
 from .admission.size import legible, oversized
 from .admission.source import Source
-from .asgi import Headers, Receive, Request, Scope, Send, answering, respond
+from .asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
 from .backends.base import Leases
 from .delivery import frames
 from .delivery.answer import Answer
@@ -30,7 +29,7 @@ from .delivery.stream import Stream
 from .delivery.transport import is_own, open_sink
 from .errors import BackendError
 from .event import Place
-from .outcome import BACKEND_DOWN, ERROR, METHOD, NOT_FOUND, OVER, Refusal
+from .outcome import BACKEND_DOWN, ERROR, NOT_FOUND, OVER, Refusal
 from .worker import Worker
 
 logger = logging.getLogger("sse_edge")
@@ -40,9 +39,7 @@ TAKEN_OVER = "4 KiB for one that is idle, and the least CPU for an event"
 WRAPPED = "2 to 11 times the CPU for an event, and 4 to 10 times the memory for a stream"
 SENT = "1.5 to 6 times the CPU for an event, and 4 to 13 times the memory for a stream"
 
-JSON = (b"content-type", b"application/json")
 BY_ACCEPT: Headers = [(b"vary", b"Accept")]
-NO_STORE: Headers = [(b"cache-control", b"no-store, no-transform"), (b"x-content-type-options", b"nosniff")]
 STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
 
 
@@ -293,18 +290,3 @@ def _coding(admission: Admission) -> Headers:
         return []
     vary = (b"vary", b"accept-encoding")
     return [vary, (b"content-encoding", b"gzip")] if admission.compress else [vary]
-
-
-async def refuse(
-    send: Send, refusal: Refusal, headers: Headers, allow: bytes = b"GET, HEAD, OPTIONS"
-) -> None:
-    """Say a refusal as a status; ``allow`` are the methods that are answered."""
-    if refusal.status == OVER.status:  # which has no body
-        await respond(send, refusal.status, [*NO_STORE, *headers])
-        return
-    head: Headers = [JSON, *NO_STORE, *headers]
-    if refusal.retry_after is not None:
-        head.append((b"retry-after", b"%d" % max(1, math.ceil(refusal.retry_after))))
-    if refusal.status == METHOD.status:
-        head.append((b"allow", allow))
-    await respond(send, refusal.status, head, refusal.body())

@@ -26,13 +26,12 @@ class Decoder:
     """WHATWG HTML, section 9.2.6, fed with bytes in pieces of any size.
 
     ``last_event_id`` is what a browser would come back with, ``retry`` the reconnection time in milliseconds
-    that it was told last; ``comments`` and ``places`` are how many comments and ids there were.
+    that it was told last; ``places`` is how many ids there were.
     """
 
     def __init__(self, last_event_id: str = "") -> None:
         self.last_event_id = last_event_id
         self.retry: int | None = None
-        self.comments = 0
         self.places = 0
         self._rest = b""
         self._id = last_event_id
@@ -58,8 +57,6 @@ class Decoder:
         value = value.removeprefix(" ")
         if not text:
             yield from self._block()
-        elif not field:
-            self.comments += 1
         elif field == "event":
             self._event = value
         elif field == "data":

@@ -40,7 +40,6 @@ class RedisPresence:
         self._stem = stem
         self._workers = f"{stem}:workers"
         self._heartbeat = heartbeat
-        self._census: Census | None = None
         self._task: asyncio.Task[None] | None = None
         self._name = self._counted = ""
         self._report = 0
@@ -51,7 +50,6 @@ class RedisPresence:
     async def start(self, census: Census) -> None:
         """See ``Presence.start``."""
         disown_after_fork(self)
-        self._census = census
         self._task = asyncio.create_task(self._run(census))
 
     def disown(self) -> tuple[object, Iterable[int]]:
