@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -513,6 +514,8 @@ def test_the_script_installs_what_the_tests_name():
     """tests/debian-packages and the fixtures agree on commands and packages."""
     listed = subprocess.run([TESTS / "debian-packages", "--list"], capture_output=True, text=True, check=True)
     assert dict(line.split() for line in listed.stdout.splitlines()) == PACKAGES
+    source = "".join(path.read_text() for path in TESTS.rglob("*.py"))
+    assert set(re.findall(r'(?<![\w.])command\("([\w-]+)"', source)) <= {"sh", *PACKAGES}
 
 
 _CHILD = """

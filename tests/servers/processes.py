@@ -30,6 +30,7 @@ PACKAGES = {
     "caddy": "caddy",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    "curl": "curl",
     "openssl": "openssl",
     "git": "git",
     "haproxy": "haproxy",
