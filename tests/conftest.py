@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import subprocess
+import uuid
 
 import pytest
 
@@ -135,6 +136,14 @@ def redis_url(redis_server):
     redis_server.resume()
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
+def url(request):
+    """The URL of an empty backend, one of each kind."""
+    if request.param == "redis":
+        return request.getfixturevalue("redis_url")
+    return f"memory://{uuid.uuid4().hex}"
 
 
 @pytest.fixture

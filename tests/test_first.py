@@ -6,7 +6,6 @@ import json
 import logging
 import random
 import re
-import uuid
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,14 +35,6 @@ CHANNELS = {
     "/events/news": "news",
     "/events/asked": lambda request: [Channel("order:7", first=2), "news"],
 }
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
 
 
 @pytest.fixture

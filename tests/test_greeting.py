@@ -19,14 +19,6 @@ def cookie(user="u1", **claims):
     return {"cookie": f"session={AUTH.issue(user, channels=['*'], **claims)}"}
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
-
-
 @pytest.fixture
 async def edge():
     """``edge(channels, …)`` makes an SSEMiddleware that is stopped after the test's clients."""

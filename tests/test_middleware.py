@@ -63,14 +63,6 @@ def decoded(client):
     return decoder, decoder.feed(client.body())
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
-
-
 @pytest.fixture
 async def edge():
     """``edge(app, backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients."""

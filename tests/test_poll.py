@@ -217,14 +217,6 @@ async def edge():
         await middleware._backend.close()
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
-
-
 @pytest.fixture
 async def publisher(url):
     async with Publisher(url) as publisher:

@@ -5,7 +5,6 @@ import json
 import logging
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
@@ -53,14 +52,6 @@ class Listener:
             (event,) = Decoder().feed(frame)
             seen.append((channel, *event))
         return seen
-
-
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
 
 
 @pytest.fixture

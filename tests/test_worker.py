@@ -53,14 +53,6 @@ async def eventually(condition, timeout=5.0):
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture(params=["memory", REDIS])
-def url(request):
-    """The URL of an empty backend, one of each kind."""
-    if request.param == "redis":
-        return request.getfixturevalue("redis_url")
-    return f"memory://{uuid.uuid4().hex}"
-
-
 @pytest.fixture
 async def edge():
     """``edge(backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients."""
