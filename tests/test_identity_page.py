@@ -1,15 +1,15 @@
 """docs/IDENTITY.md: what it shows runs, and does what it says."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from servers.pages import programs
+
 PAGE = Path(__file__).parents[1] / "docs" / "IDENTITY.md"
-BLOCK = re.compile(r"```python\n(# (\w+\.py).*?)```", re.DOTALL)
 
 SETTINGS = """
 SECRET_KEY = "4e7a1b of the tests"
@@ -128,18 +128,10 @@ assert auth.blocking
 """What is done with what the page shows; the file is named for it."""
 
 
-def blocks():
-    """What the page shows: name of the file → its text."""
-    text = PAGE.read_text()
-    found = {name: code for code, name in BLOCK.findall(text)}
-    assert text.count("```python") == len(found), "a block has no name, or two have the same"
-    return found
-
-
 @pytest.mark.parametrize("name", DRIVEN)
 def test_every_block_of_the_page_runs(name, tmp_path, redis_url):
     """Who signs in by it is let in, and who signs out is revoked: streams end, and the cookie is refused."""
-    files = {**blocks(), "settings.py": SETTINGS, "urls.py": URLS, "driver.py": DRIVER + DRIVEN[name]}
+    files = {**programs(PAGE), "settings.py": SETTINGS, "urls.py": URLS, "driver.py": DRIVER + DRIVEN[name]}
     for file, code in files.items():
         (tmp_path / file).write_text(code)
     path = os.pathsep.join([str(PAGE.parents[1]), str(tmp_path)])
@@ -159,4 +151,4 @@ def test_every_block_of_the_page_runs(name, tmp_path, redis_url):
 
 def test_every_block_is_driven():
     """No block is forgotten: what is imported by another is named here."""
-    assert blocks().keys() == {*DRIVEN, "shop.py", "views.py"}
+    assert programs(PAGE).keys() == {*DRIVEN, "shop.py", "views.py"}

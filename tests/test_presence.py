@@ -94,6 +94,12 @@ class Counted:
         return await (self.presence.present(user) if channel is None else self.presence.count(channel))
 
 
+async def beats(presence, count):
+    """Wait until a worker has said so many times more what it has."""
+    before = presence.calls
+    await until(lambda: presence.calls >= before + count)
+
+
 async def test_over_all_workers(workers):
     """Streams of every worker count, by channel and by user; and no more when they have gone."""
     (one, presence), (two, _) = await workers.start(), await workers.start()
@@ -165,14 +171,14 @@ async def test_what_changed_is_asked_for():
 
 async def test_a_killed_worker(redis):
     """What it said is gone within two heartbeats; a live one's stays, though nothing changes there."""
-    (one, killed), (two, _) = await redis.start(), await redis.start()
+    (one, killed), (two, living) = await redis.start(), await redis.start()
     for hub in (one, two):
         await join(hub, "a", user="u1")
     counted = Counted(redis.presence())
     await counted.become(2, "a")
     killed._task.cancel()
-    assert await counted.become(1, "a") <= 2 * BEAT + 0.1
-    await asyncio.sleep(3 * BEAT)
+    assert await counted.become(1, "a") < 2 * BEAT + 1
+    await beats(living, 3)
     assert (await counted.now("a"), await counted.now(user="u1")) == (1, 1)
 
 
@@ -184,8 +190,7 @@ async def test_nothing_is_written_while_nothing_changes(redis, redis_server):
     await Counted(redis.presence()).become(1, "c49")
     client = redis_server.client()
     client.config_resetstat()
-    before = presence.calls
-    await until(lambda: presence.calls >= before + 3)
+    await beats(presence, 3)
     assert "cmdstat_hset" not in client.info("commandstats")
     await join(hub, "c7")
     await Counted(redis.presence()).become(2, "c7")
@@ -221,16 +226,16 @@ async def test_data_are_lost(redis, redis_server, lost):
         client.delete(f"{HERE}:workers")
     else:  # as on a replica that was promoted without it
         client.hset(f"{HERE}:{presence._name}", mapping={"report": "0", "c:a": "7"})
-    assert await counted.become(1, "a") <= 2 * BEAT + 0.2
+    assert await counted.become(1, "a") < 2 * BEAT + 1
     assert await counted.now(user="u1") == 1
-    await asyncio.sleep(3 * BEAT)
+    await beats(presence, 3)
     assert (await counted.now("a"), len(client.keys(f"{HERE}:*"))) == (1, 2)
 
 
 async def test_redis_is_away(redis, redis_url, proxy, caplog):
     """What changed meanwhile is said when it is back; asking raises until then, and the log says it once."""
     redis.url = proxy.url
-    hub, _ = await redis.start(timeout=0.5)
+    hub, presence = await redis.start(timeout=0.5)
     stream = await join(hub, "a")
     away = redis.presence(timeout=0.5)
     redis.url = redis_url
@@ -243,7 +248,7 @@ async def test_redis_is_away(redis, redis_url, proxy, caplog):
     await until(lambda: "is not told" in caplog.text)
     with pytest.raises(BackendError):
         await away.count("a")
-    await asyncio.sleep(2 * BEAT)
+    await beats(presence, 2)
     proxy.refusing = False
     await counted.become(1, "b")
     assert await counted.now("a") == 0

@@ -1,17 +1,16 @@
 """docs/TESTING.md: whatever it shows runs."""
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
 
+from servers.pages import programs
 from sse_edge import testing
 
 PAGE = Path(__file__).parents[1] / "docs" / "TESTING.md"
-BLOCK = re.compile(r"```python\n(# (\w+\.py).*?)```", re.DOTALL)
 
 INI = """
 [pytest]
@@ -21,14 +20,6 @@ filterwarnings =
     error
     ignore:Using `httpx` with `starlette.testclient` is deprecated
 """
-
-
-def blocks():
-    """What the page shows: name of the file → its text."""
-    text = PAGE.read_text()
-    found = {name: code for code, name in BLOCK.findall(text)}
-    assert text.count("```python") == len(found), "a block has no name, or two have the same"
-    return found
 
 
 def run(directory, *plugins):
@@ -44,7 +35,7 @@ def run(directory, *plugins):
 
 def test_every_block_of_the_page_passes(tmp_path):
     """As one project, with warnings as errors: pytest-asyncio, anyio, unittest, and without async."""
-    shown = blocks()
+    shown = programs(PAGE)
     for name, code in shown.items():
         (tmp_path / name).write_text(code)
     (tmp_path / "pytest.ini").write_text(INI)
@@ -82,7 +73,7 @@ def test_which_app(sse_client):
 
 def test_the_plugin_without_pytest_asyncio(tmp_path):
     """Its fixtures are not async, so nothing is needed for them; without an app they say what is missing."""
-    (tmp_path / "shop.py").write_text(blocks()["shop.py"])
+    (tmp_path / "shop.py").write_text(programs(PAGE)["shop.py"])
     (tmp_path / "test_it.py").write_text(WITHOUT)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     done = run(tmp_path, "anyio")
