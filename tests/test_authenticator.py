@@ -92,6 +92,12 @@ def test_an_authenticator_that_cannot_work_is_refused_at_construction(auth, fiel
         AnyOf(ONE, auth)
 
 
+def test_a_class_is_called_one():
+    """Whoever forgets the brackets is told so."""
+    with pytest.raises(ConfigError, match=r"must be an object, SignedCookie\(…\), and not its class"):
+        SSEMiddleware(auth=SignedCookie, channels={"/events/news": "news"})
+
+
 def test_any_of_nothing():
     """Nobody would be let in."""
     with pytest.raises(ConfigError, match="at least"):

@@ -67,7 +67,9 @@ def method(field: str, owner: object, name: str, *takes: str, must: str) -> Call
     Raises ConfigError, saying what it ``must`` be, for what has no such method or takes other arguments.
     """
     function = getattr(owner, name, None)
-    if owner is None or isinstance(owner, type) or not callable(function):
+    if isinstance(owner, type):
+        raise ConfigError(field, f"must be an object, {owner.__name__}(…), and not its class", owner)
+    if owner is None or not callable(function):
         raise ConfigError(field, must, owner)
     try:
         check_takes(field, function, *takes)

@@ -46,8 +46,8 @@ _PLACEHOLDER = re.compile(rf"(?>{'|'.join(sorted(_WORDS.split(), key=len, revers
 _DIGIT = re.compile(r"[0-9]")
 
 
-def checked(secret: object, *, weak: object = False) -> list[bytes]:
-    """The secrets as bytes, oldest first.
+def checked(secret: object, *, weak: object = False, field: str = "secret") -> list[bytes]:
+    """The secrets as bytes, oldest first; ``field`` is what they are called.
 
     Raises ConfigError, which never shows one, for what is no secret, and unless ``weak`` for those that are
     shorter than ``SHORTEST``, published, or made of a placeholder's words or of a pattern.
@@ -57,7 +57,7 @@ def checked(secret: object, *, weak: object = False) -> list[bytes]:
     keys = [secret] if isinstance(secret, str | bytes) else secret
     if not isinstance(keys, list | tuple) or not keys:
         raise ConfigError(
-            "secret",
+            field,
             f"must be text or bytes, or a list of them from oldest to newest, not {type(keys).__name__}",
             secret=True,
         )
@@ -65,11 +65,11 @@ def checked(secret: object, *, weak: object = False) -> list[bytes]:
     for number, key in enumerate(keys, 1):
         which = f"number {number} of {len(keys)} (oldest first) " if len(keys) > 1 else ""
         if not isinstance(key, str | bytes) or not key.strip():
-            raise ConfigError("secret", f"{which}must be non-empty text or bytes", secret=True)
+            raise ConfigError(field, f"{which}must be non-empty text or bytes", secret=True)
         made.append(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key)
         why = None if weak else weakness(made[-1])
         if why:
-            raise ConfigError("secret", f"{which}{why}; {_HOW}", secret=True)
+            raise ConfigError(field, f"{which}{why}; {_HOW}", secret=True)
     return made
 
 

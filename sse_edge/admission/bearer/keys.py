@@ -71,7 +71,7 @@ def given(key: object, algorithms: Sequence[str], *, weak: bool) -> list[Key]:
         return found
     several = key if isinstance(key, list | tuple) else [key]
     if algorithms[0] in _SHORTEST:
-        secrets = checked(several, weak=weak)
+        secrets = checked(several, weak=weak, field="key")
         least = max(_SHORTEST[name] for name in algorithms)
         if not weak and min(map(len, secrets)) < least:
             why = f"must have {least} bytes for these algorithms (RFC 7518, section 3.2)"
