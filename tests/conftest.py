@@ -10,6 +10,7 @@ import pytest
 
 pytest.register_assert_rewrite("servers")
 
+from delivery import ScriptedBackend, make_hub  # noqa: E402
 from faulty import Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
@@ -136,6 +137,20 @@ def redis_url(redis_server):
     redis_server.resume()
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture
+def backend():
+    """A backend that a test writes the script of."""
+    return ScriptedBackend()
+
+
+@pytest.fixture
+async def hub(backend):
+    """A hub on it, which a test tells what is heard."""
+    hub = await make_hub(backend)
+    yield hub
+    await hub.close()
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])

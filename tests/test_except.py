@@ -25,18 +25,6 @@ NAMES = ["u1", "u 1\n: x", "ü/%", "\0%zz"]
 # ---- One worker's streams
 
 
-@pytest.fixture
-def backend():
-    return ScriptedBackend()
-
-
-@pytest.fixture
-async def hub(backend):
-    hub = await make_hub(backend)
-    yield hub
-    await hub.close()
-
-
 def data(stream):
     """What was sent to a stream, read as a client reads it: events and the place that it has then."""
     sent = stream.sink.data

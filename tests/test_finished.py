@@ -5,25 +5,13 @@ import gzip
 
 import pytest
 
-from delivery import TAG, ListSink, ScriptedBackend, at, frame, join, make_hub, place, settle
+from delivery import TAG, ListSink, at, frame, join, make_hub, place, settle
 from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery.history import opening
 from sse_edge.delivery.rounds import FEW
 from sse_edge.delivery.stream import Heard
 from sse_edge.event import finishing
 from sse_edge.outcome import CLIENT_GONE, DRAIN, FINISHED, REVOKED
-
-
-@pytest.fixture
-def backend():
-    return ScriptedBackend()
-
-
-@pytest.fixture
-async def hub(backend):
-    hub = await make_hub(backend)
-    yield hub
-    await hub.close()
 
 
 def last(n, channel="c"):

@@ -18,18 +18,6 @@ from sse_edge.errors import BackendError
 from sse_edge.outcome import CLIENT_GONE, DRAIN, MAX_DURATION, REVOKED, SLOW
 
 
-@pytest.fixture
-def backend():
-    return ScriptedBackend()
-
-
-@pytest.fixture
-async def hub(backend):
-    hub = await make_hub(backend)
-    yield hub
-    await hub.close()
-
-
 async def test_an_event_reaches_the_streams_of_its_channel_only(hub):
     """Each stream hears its own channels and no other."""
     a, b, both = await join(hub, "a"), await join(hub, "b"), await join(hub, "a", "b")

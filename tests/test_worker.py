@@ -1262,26 +1262,18 @@ async def test_streams_that_leave_by_themselves():
     await hub.close()
 
 
-async def test_a_second_signal(edge, listen, monkeypatch):
-    """The first signal drains over ``drain_window``, and the second ends what is left at once."""
+@pytest.mark.parametrize("first", ["_on_signal", "_on_stopping"])
+async def test_a_second_signal(edge, listen, monkeypatch, first):
+    """The first signal drains over ``drain_window``, and the second ends what is left at once.
+
+    A signal may be heard after the stop that it caused was seen: it is the first all the same.
+    """
     monkeypatch.setattr(hub_module, "HERD", 1)
     middleware = edge(drain_window=30)
     clients = [await listen(middleware, f"u{n}") for n in range(20)]
-    middleware._worker._on_signal()
-    await eventually(lambda: any(client.complete for client in clients))
-    assert not all(client.complete for client in clients)
-    middleware._worker._on_signal()
-    for client in clients:
-        await closed(client, "drain")
-
-
-async def test_a_signal_after_the_server_began_to_stop(edge, listen, monkeypatch):
-    """A signal may be heard after the stop that it caused was seen: it is the first all the same."""
-    monkeypatch.setattr(hub_module, "HERD", 1)
-    middleware = edge(drain_window=30)
-    clients = [await listen(middleware, f"u{n}") for n in range(20)]
-    middleware._worker._on_stopping()
-    middleware._worker._on_signal()
+    getattr(middleware._worker, first)()
+    if first == "_on_stopping":
+        middleware._worker._on_signal()
     await eventually(lambda: any(client.complete for client in clients))
     assert not all(client.complete for client in clients)
     middleware._worker._on_signal()
