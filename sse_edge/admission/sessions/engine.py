@@ -93,7 +93,7 @@ class _Copy(dict[str, Any]):
 class EngineSessions:
     """Sessions in cookies called ``name`` that a project's engine keeps, or reads from ``signed`` cookies.
 
-    Of several cookies the last counts that is somebody's, as it does there.
+    Of several cookies the last counts that is somebody's, as it does there.  Raises ConfigError.
     """
 
     def __init__(

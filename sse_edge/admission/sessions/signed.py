@@ -67,7 +67,7 @@ class SignedSessions(Scoped):
     ``secrets`` are from oldest to newest, and all of them verify.  A session is over ``max_age`` seconds
     after it was signed last, or never where that is None, and earlier where ``ends`` says so, which is told
     what it holds and when it was signed.  Sessions of a user that have no name of their own are taken for one
-    another where their entries ``stable`` are the same.
+    another where their entries ``stable`` are the same.  Raises ConfigError.
     """
 
     anonymous = False
@@ -92,7 +92,7 @@ class SignedSessions(Scoped):
         signers = [signer for secret in reversed(secrets) for signer in form.signers(secret)]
         # The newest first.  A copy of what has its key already signs in two thirds of the time.
         self._keys = [hmac.new(each.derive_key(), digestmod=each.digest_method) for each in signers]
-        self._length = len(signature(self._keys[0], b""))
+        self._length = len(signature(self._keys[0], b""))  # characters of a signature
         self._known = lru_cache(maxsize=MAX_KNOWN)(self._verify)
 
     @property
