@@ -336,16 +336,13 @@ def test_several_keys():
     for key in (old, SECRET):
         assert auth.identify(asking(signed(key=key)), NOW).user == "u42"
     given = key_set(first=CURVE, second=RSA)
-    given["keys"] += [
-        {"kty": "odd"},
-        {"kty": "RSA", "use": "enc"},
-        "junk",
-        {**given["keys"][0], "use": "enc"},
-    ]
+    encrypts = {**key_set(third=OTHER)["keys"][0], "use": "enc"}
+    given["keys"] += [{"kty": "odd"}, {"kty": "RSA", "use": "enc"}, "junk", encrypts]
     auth = BearerJWT(given, algorithms=["RS256", "ES256"], **SETTINGS)
     for kid, valid in (("first", True), (None, True), ("second", False), ("third", False)):
         token = jwt.encode(CLAIMS, CURVE, "ES256", None if kid is None else {"kid": kid})
         assert (auth.identify(asking(token), NOW) is not None) is valid
+    assert auth.identify(asking(jwt.encode(CLAIMS, OTHER, "ES256")), NOW) is None
 
 
 @pytest.mark.parametrize(
