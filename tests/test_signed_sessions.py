@@ -641,6 +641,37 @@ def test_a_project_that_cannot_be_asked(project):
     assert PROJECTS[project] in ran.stderr
 
 
+CONNECTIONS = """
+import time, django
+from django.conf import settings
+settings.configure(
+    SECRET_KEY="4e7a1b of the tests",
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "database"}},
+    INSTALLED_APPS=["django.contrib.sessions"],
+)
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+from sse_edge.asgi import Request
+from sse_edge.cookies import DjangoSession
+
+call_command("migrate", verbosity=0)
+auth = DjangoSession(user="user_id")
+request = Request("GET", "/", tuple(auth.headers_for("u1")))
+assert connection.connection is not None
+assert auth.identify(request, time.time()).user == "u1"
+assert connection.connection is None
+"""
+
+
+def test_no_connection_is_kept(tmp_path):
+    """Whoever asked the database keeps its connection for CONN_MAX_AGE (0 s), as Django does itself."""
+    ran = subprocess.run(
+        [sys.executable, "-c", CONNECTIONS], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 # ---- Django's signed cookies
 
 PLAIN = ["7", "ann@example.com", "a:b", 'a "quoted" \\ name', "a;b,c", "é", " x ", "null", "[1]"]
