@@ -348,7 +348,8 @@ async def test_first_events_that_lie_far_back(start):
     for user, expected in (("u2", ["38"]), ("u1", ["state"]), ("u2", ["38"])):
         assert said(await subscriber.replay(["a"], None, {"a": 1}, user)) == expected
     await backend.publish([out("a", "39", "u1")])
-    assert said(await subscriber.replay(["a"], None, {"a": 1}, "u1")) == []
+    # Forgotten by then; but that it was pushed out, a worker with Redis learns when it has heard what did it.
+    assert said(await subscriber.replay(["a"], None, {"a": 1}, "u1")) in ([], ["state"])
 
 
 @pytest.mark.parametrize("fault", ["cut", "lost"])
