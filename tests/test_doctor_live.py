@@ -71,8 +71,21 @@ https://localhost:PORT {
         @event_source header Accept *text/event-stream*
         handle @event_source {
             map {http.request.uuid} {seconds} {
-                ~^[0-7] 2001
-                ~^[89ab] 3002
+                ~^0 2000
+                ~^1 2137
+                ~^2 2274
+                ~^3 2411
+                ~^4 2548
+                ~^5 2685
+                ~^6 2822
+                ~^7 2959
+                ~^8 3096
+                ~^9 3233
+                ~^a 3370
+                ~^b 3507
+                ~^c 3644
+                ~^d 3781
+                ~^e 3918
                 default 4003
             }
             header Content-Type text/event-stream
