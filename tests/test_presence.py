@@ -169,7 +169,7 @@ async def test_what_changed_is_asked_for():
 # ---- Redis
 
 
-async def test_a_killed_worker(redis):
+async def test_a_killed_worker(redis, redis_server):
     """What it said is gone within two heartbeats; a live one's stays, though nothing changes there."""
     (one, killed), (two, living) = await redis.start(), await redis.start()
     for hub in (one, two):
@@ -180,6 +180,7 @@ async def test_a_killed_worker(redis):
     assert await counted.become(1, "a") < 2 * BEAT + 1
     await beats(living, 3)
     assert (await counted.now("a"), await counted.now(user="u1")) == (1, 1)
+    await until(lambda: redis_server.client().zcard(f"{HERE}:workers") == 1)  # nor is its name kept
 
 
 async def test_nothing_is_written_while_nothing_changes(redis, redis_server):
@@ -382,5 +383,7 @@ async def test_a_loop_that_is_gone(caplog):
         await join(hub, "a")
         return await backend.presence().count("a")
 
-    assert await asyncio.to_thread(asyncio.run, work()) == 1
+    for _ in range(3):
+        assert await asyncio.to_thread(asyncio.run, work()) == 1
     assert await backend.presence().count("a") == 0
+    assert len(backend._workers) == 1

@@ -18,6 +18,7 @@ from sse_edge import (
     SSEMiddleware,
     publishing,
 )
+from sse_edge.admission import publish_gate
 from sse_edge.event import MAX_EVENT_BYTES
 from sse_edge.submission import MAX_BODY, MAX_EVENTS
 
@@ -476,6 +477,21 @@ async def test_guessing_costs(post):
         assert (await post(edge, token=ORDERS, headers=here)).status == 429
         assert (await post(edge, headers=here)).status == 200
         assert (await post(edge, token=ORDERS, headers=there)).status == 200
+
+
+async def test_how_much_is_known_of_who_guesses(post, monkeypatch):
+    """A bounded number of addresses, so that nobody fills a worker's memory with more of them."""
+    monkeypatch.setattr(publish_gate, "_REMEMBERED", 3)
+    settings = {"limits": Limits(connects_per_ip="1/minute"), "trusted_proxies": ["127.0.0.1/32"]}
+    async with make(**settings) as edge:
+        for n in range(10):
+            headers = [KIND, ("x-forwarded-for", f"192.0.2.{n}")]
+            assert [(await post(edge, token="x", headers=headers)).status for _ in range(2)] == [401, 429]
+        gate = edge._publishing._gate
+        assert list(gate._shut) == [f"192.0.2.{n}" for n in (7, 8, 9)]
+        for n in range(5):
+            await post(edge, token=TOKENS.issue([f"{n}:*"]))
+        assert len(gate._good) == 3
 
 
 async def test_who_guesses_is_a_client_like_any(post, asgi):

@@ -343,6 +343,9 @@ def test_several_keys():
         token = jwt.encode(CLAIMS, CURVE, "ES256", None if kid is None else {"kid": kid})
         assert (auth.identify(asking(token), NOW) is not None) is valid
     assert auth.identify(asking(jwt.encode(CLAIMS, OTHER, "ES256")), NOW) is None
+    given = {"keys": [*key_set(rest=CURVE)["keys"] * 64, *key_set(late=OTHER)["keys"]]}
+    auth = BearerJWT(given, algorithms=["ES256"], **SETTINGS)
+    assert auth.identify(asking(jwt.encode(CLAIMS, OTHER, "ES256")), NOW) is None  # whatever is beyond 64
 
 
 @pytest.mark.parametrize(
