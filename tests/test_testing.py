@@ -386,8 +386,8 @@ async def test_compressed():
     options = {"user": "u1", "headers": {"accept-encoding": "gzip"}}
     async with client(app, **options) as c, c.stream("/events/news") as stream:
         assert stream.header("content-encoding") == "gzip"
-        await Publisher(app.backend).publish("news", "squeezed")
-        assert (await stream.next()).data == "squeezed"
+        await Publisher(app.backend).publish("news", "squeezed " * 100)
+        assert (await stream.next()).data == "squeezed " * 100
 
 
 async def test_origins():
@@ -558,6 +558,25 @@ async def test_an_app_that_sends_without_end_waits_for_the_test():
             before = sent
             await asyncio.sleep(0.05)
         assert sent < 200_000
+
+
+@pytest.mark.timeout(10)
+async def test_an_app_that_only_sends(monkeypatch):
+    """Who never looks whether somebody listens does not stop the test: it is cancelled, and that is said."""
+    monkeypatch.setattr("sse_edge.testing.exchange.PATIENCE", 0.05)
+
+    async def sends(scope, receive, send):
+        headers = STREAM if scope["path"] == "/stream" else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        while True:
+            await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+
+    async with client(sends, lifespan=False) as c:
+        with pytest.raises(TimeoutError, match="did not return within"):
+            async with c.stream("/stream") as stream:
+                assert (await stream.next()).data == "x"
+        with pytest.raises(TimeoutError):
+            await c.get("/", timeout=0.05)
 
 
 async def test_an_app_that_does_not_notice_that_its_client_has_left(monkeypatch):

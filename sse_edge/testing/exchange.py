@@ -107,6 +107,7 @@ class Exchange:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
+        await asyncio.sleep(0)  # an app that has always more to send lets the test have a turn
         if self._left or self.complete:
             return
         if message["type"] == "http.response.start":
@@ -116,7 +117,6 @@ class Exchange:
             self.body += message.get("body", b"")
             self.complete = not message.get("more_body", False)
         self._changed.set()
-        await asyncio.sleep(0)  # an app that has always more to send lets the test have a turn
         while (
             self._unread is not None and len(self.body) > self._unread and not (self._left or self.complete)
         ):
