@@ -158,13 +158,15 @@ async def test_other_thread(handlers):
     assert threads[0][1] == before
 
 
-def test_closed_loop(handlers):
-    """A signal after the event loop was closed goes to the server's handler alone."""
+@pytest.mark.parametrize("holds", [False, True])
+def test_closed_loop(handlers, holds):
+    """A signal after the event loop was closed goes to the server's handler alone, and at once."""
     loop = asyncio.new_event_loop()
-    chain = SignalChain(loop, lambda: handlers.append("ours"))
+    chain = SignalChain(loop, lambda: handlers.append("ours"), holds=holds)
     chain.install()
     loop.close()
     signal.raise_signal(signal.SIGTERM)
+    assert handlers == [("server", signal.SIGTERM)]
     chain.remove()
     assert handlers == [("server", signal.SIGTERM)]
 
