@@ -488,6 +488,8 @@ async def test_a_plain_request_for_a_stream_does_not_hang():
             RuntimeError, match=r"GET /events/me is answered with a stream: open it with stream"
         ):
             await c.get("/events/me")
+        head = await c.request("HEAD", "/events/me")
+        assert (head.status, head.header("Content-Type"), head.body) == (200, "text/event-stream", b"")
         assert app.figures()["streams"] == 0
 
 
@@ -666,6 +668,68 @@ async def test_a_lifespan_that_fails():
             pass
     async with client(none) as c:
         assert (await c.get("/")).text == "hi"
+
+
+@pytest.mark.parametrize("ignores", [False, True], ids=["cancelled", "ignores it"])
+@pytest.mark.parametrize("step", ["start-up", "shutdown"])
+async def test_a_lifespan_that_hangs(step, ignores, monkeypatch):
+    """It is given up after the client's timeout with an error that says which step it was."""
+    monkeypatch.setattr("sse_edge.testing.life.PATIENCE", 0.05)
+    let_go = asyncio.Event()
+    tasks = asyncio.all_tasks()
+
+    async def hang():
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                if not ignores:
+                    raise
+        raise ZeroDivisionError
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        if step == "start-up":
+            await hang()
+        yield
+        if step == "shutdown":
+            await hang()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(TimeoutError, match=f"the app's {step} took longer than 0.1 s"):
+            async with client(edge(Starlette(lifespan=lifespan)), timeout=0.1):
+                pass
+        if not ignores:
+            assert asyncio.all_tasks() == tasks
+        let_go.set()
+        while asyncio.all_tasks() != tasks:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("said", ["startup.failed", "shutdown.complete"])
+async def test_an_app_that_does_not_return_from_its_lifespan(said, monkeypatch):
+    """It says that it is through, and is not: no test hangs for that."""
+    monkeypatch.setattr("sse_edge.testing.life.PATIENCE", 0.05)
+
+    async def app(scope, receive, send):
+        for step in ("startup.complete", "shutdown.complete"):
+            await receive()
+            await send({"type": f"lifespan.{said if said[:7] == step[:7] else step}"})
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10):
+        with pytest.raises((TimeoutError, RuntimeError), match="start-up failed|shutdown took longer"):
+            async with client(app, timeout=0.2):
+                pass
+
+
+async def test_an_edge_whose_redis_is_away():
+    """What the edge answers to that comes before the client's own patience is over."""
+    app = edge(backend="redis://127.0.0.1:1/0")
+    async with client(app, user="u1") as c:
+        with pytest.raises(RefusedError, match="503 backend-down"):
+            async with c.stream("/events/me"):
+                pytest.fail("there is no Redis")
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])

@@ -37,10 +37,12 @@ class Client:
     ``user``: who each request is signed in as, by the app's own authenticator, to read ``channels``
     (patterns) besides; in one session, which begins with the first of them.
     ``base_url``: scheme and Host, ``peer`` the client's address.  ``timeout``: seconds for whatever says
-    none itself.  ``raise_app_exceptions``: whether what the app raises is raised in the test.
+    none itself, the app's start-up and its shutdown too; longer than Redis is waited for by default, so that
+    what the app makes of that is heard.  ``raise_app_exceptions``: whether what the app raises is raised in
+    the test.
 
     Raises ConfigError for a ``user`` whom nobody can sign in: the app has no edge, or its authenticator no
-    ``headers_for``.
+    ``headers_for``.  The block raises TimeoutError where a step of the lifespan takes longer.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Client:
         headers: Pairs = (),
         base_url: str = "http://localhost",
         peer: str = "127.0.0.1",
-        timeout: float = 5.0,
+        timeout: float = 15.0,
         lifespan: bool = True,
         raise_app_exceptions: bool = True,
     ) -> None:
@@ -72,14 +74,18 @@ class Client:
         self._server = (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
         self._peer = peer
         self._timeout = timeout
-        self._life = Life(app) if lifespan else None
+        self._life = Life(app, timeout) if lifespan else None
         self._tells = raise_app_exceptions
         self._begun: list[Exchange] = []
         self._signed_in: dict[tuple[str, ...], Headers] = {}
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
-            await self._life.start()
+            try:
+                await self._life.start()
+            except BaseException:
+                await self._stop_edges()
+                raise
         return self
 
     async def __aexit__(
@@ -93,9 +99,12 @@ class Client:
                 if self._life is not None:
                     await self._life.stop()
             finally:
-                # A mounted app hears of no lifespan, and one edge begins by itself with its first request.
-                for edge in edges(self.app):
-                    await edge.stop()
+                await self._stop_edges()
+
+    async def _stop_edges(self) -> None:
+        # A mounted app hears of no lifespan, and one edge begins by itself with its first request.
+        for edge in edges(self.app):
+            await edge.stop()
 
     def stream(
         self,
@@ -170,7 +179,7 @@ class Client:
             said.append((b"content-length", b"%d" % len(body)))
         exchange = await self._begin(method, path, said, body, user, channels, cookies)
         try:
-            return await self._answer(exchange, f"{method} {path}", timeout)
+            return await self._answer(exchange, f"{method} {path}", timeout, head=method == "HEAD")
         finally:
             if not exchange.complete:
                 await exchange.close()
@@ -195,7 +204,7 @@ class Client:
         """See ``request``."""
         return await self.request("DELETE", path, **options)
 
-    async def _answer(self, exchange: Exchange, what: str, timeout: float | None) -> Response:
+    async def _answer(self, exchange: Exchange, what: str, timeout: float | None, *, head: bool) -> Response:
         timeout = self._timeout if timeout is None else timeout
 
         def there() -> bool:
@@ -205,14 +214,15 @@ class Client:
             whole = await exchange.wait(there, timeout)
         except TimeoutError:
             raise TimeoutError(f"{what}: waited {timeout} s for the whole answer") from None
-        if _is_stream(exchange):
+        if _is_stream(exchange) and not head:
             raise RuntimeError(f"{what} is answered with a stream: open it with stream(…)")
         if not whole and not exchange.complete:
             raise RuntimeError(f"{what}: the app returned without a whole answer")
         if (exchange.status or 0) >= 500:  # Starlette answers, and raises then
             await exchange.returned(timeout)
         keep_cookies(exchange.headers, self.cookies)
-        return Response(exchange.status or 0, exchange.headers, exchange.take())
+        # RFC 9110, section 9.3.2: whatever the app sends as a body, a server sends none.
+        return Response(exchange.status or 0, exchange.headers, b"" if head else exchange.take())
 
     async def _begin(
         self,

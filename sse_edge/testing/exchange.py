@@ -80,7 +80,7 @@ class Exchange:
         await asyncio.wait([self._task], timeout=PATIENCE)
         if not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=PATIENCE)
             raise TimeoutError(f"the app did not return within {PATIENCE} s after its client had left")
         self._tell()
 
