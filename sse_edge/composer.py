@@ -7,7 +7,7 @@ from typing import Any
 
 from .backends.base import Outgoing
 from .errors import EventError
-from .event import Event, check_channel
+from .event import Event, check_channel, finishing
 from .jsontext import Default
 
 UNSET: Any = object()
@@ -24,9 +24,10 @@ def composed(
     dedupe_key: str | None = None,
     except_user: str | None = None,
     *,
+    finish: bool = False,
     default: Default | None = None,
 ) -> Outgoing:
-    """One event as the backend takes it; see ``Publisher.publish``.  Raises EventError."""
+    """One event, or a channel's last, as the backend takes it; see ``Publisher``.  Raises EventError."""
     channel = check_channel(channel)
     if isinstance(data, Event):
         if event is not None or json is not UNSET:
@@ -43,7 +44,8 @@ def composed(
     else:
         made = Event(data, event=event)
     key = _checked_key("dedupe_key", dedupe_key)
-    return Outgoing(channel, made.encode(), key, _checked_user("except_user", except_user))
+    body = finishing(made.encode()) if finish else made.encode()
+    return Outgoing(channel, body, key, _checked_user("except_user", except_user))
 
 
 def composed_many(events: object, dedupe_keys: object, except_users: object = None) -> list[Outgoing]:

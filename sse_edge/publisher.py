@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from .backends import open_backend
 from .backends.base import CONTROL, Backend, Outgoing
 from .composer import UNSET, composed, composed_many
 from .errors import ConfigError, EventError
-from .event import REOPENED, Event, check_channel, finishing
+from .event import REOPENED, Event, check_channel
 from .jsontext import Default
 from .stored import StoredEvent, stored
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
@@ -103,12 +103,12 @@ class Publisher:
 
         Raises like ``publish``, and EventError where no history is kept.
         """
-        outgoing = composed(channel, data, event, json, dedupe_key, default=self._default)
-        return (await self._backend.publish([outgoing._replace(body=finishing(outgoing.body))]))[0]
+        outgoing = composed(channel, data, event, json, dedupe_key, finish=True, default=self._default)
+        return (await self._backend.publish([outgoing]))[0]
 
     async def reopen(self, channel: str) -> None:
         """Let a finished channel go on; any other stays as it is.  Raises like ``finish``."""
-        await self._backend.publish([Outgoing(check_channel(channel), REOPENED)])
+        await self._backend.publish([_reopening(channel)])
 
     async def recent(self, channel: str, n: int) -> list[StoredEvent]:
         """The last ``n`` events, 1 or more, that history has of the channel, oldest first.
@@ -222,8 +222,7 @@ class Publisher:
 
         They end as ``revoked``; the clients may come back if their cookie still lets them.
         """
-        name, value = check_one_of(user=user, channel=channel, session=session)
-        await self._order({name: value})
+        await self._backend.publish([_disconnection(user, channel, session)])
 
     async def revoke(self, session: str, *, max_age: float | None = None) -> None:
         """End every stream of a session, and refuse its cookie from now on, for as long as it can live.
@@ -233,18 +232,11 @@ class Publisher:
         A cookie that lives longer is let in again after them.
         Raises PublishError or BackendError when it is not certain that it happened.
         """
-        check_one_of(session=session)
-        until = None
-        if max_age is not None:
-            if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
-                raise EventError("max_age", "must be a positive number of seconds", max_age)
-            until = time.time() + max_age
+        _check_revocation(session, max_age)
+        until = None if max_age is None else time.time() + max_age
         # First kept, then told: a worker that begins in between learns of it as well.
         until = await self._backend.revoke(session, until)
-        await self._order({"session": session, "until": until})
-
-    async def _order(self, order: dict[str, object]) -> None:
-        await self._backend.publish([Outgoing(CONTROL, Event(json=order).encode())])
+        await self._backend.publish([_order({"session": session, "until": until})])
 
     async def aclose(self) -> None:
         """Close what this publisher opened; before that what it writes on this event loop is abandoned."""
@@ -365,6 +357,52 @@ class SyncPublisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def prepared(publisher: SyncPublisher, method: str, given: dict[str, Any]) -> Callable[[], object]:
+    """A call of one of ``PREPARED`` by the names of its arguments: they are checked and encoded at once, and
+    what is returned sends them.  Raises EventError."""
+    backend, default = publisher._backend, publisher._events._default
+    if method == "publish_many":
+        outgoing = composed_many(**given)
+    elif method in ("publish", "finish"):
+        outgoing = [composed(**given, finish=method == "finish", default=default)]
+    elif method == "reopen":
+        outgoing = [_reopening(**given)]
+    elif method == "disconnect":
+        outgoing = [_disconnection(**given)]
+    elif method == "revoke":
+        _check_revocation(**given)
+        return lambda: publisher.revoke(**given)
+    else:
+        check_channel(given["channel"])
+        return lambda: publisher.stop(**given)
+    return lambda: backend.wait(backend.publish(outgoing))
+
+
+PREPARED = ("publish", "publish_many", "finish", "reopen", "disconnect", "revoke", "stop")
+"""The methods of a ``SyncPublisher`` that tell somebody something."""
+
+
+def _reopening(channel: str) -> Outgoing:
+    return Outgoing(check_channel(channel), REOPENED)
+
+
+def _disconnection(user: str | None, channel: str | None, session: str | None) -> Outgoing:
+    name, value = check_one_of(user=user, channel=channel, session=session)
+    return _order({name: value})
+
+
+def _order(order: dict[str, object]) -> Outgoing:
+    return Outgoing(CONTROL, Event(json=order).encode())
+
+
+def _check_revocation(session: str, max_age: float | None) -> None:
+    check_one_of(session=session)
+    if max_age is None:
+        return
+    if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
+        raise EventError("max_age", "must be a positive number of seconds", max_age)
 
 
 def check_one_of(**given: str | None) -> tuple[str, str]:

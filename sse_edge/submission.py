@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from .backends.base import Outgoing
 from .composer import UNSET, composed
 from .errors import EventError
-from .event import finishing
 from .outcome import BAD_REQUEST, FORBIDDEN, Refusal
 from .pattern import matches
 
@@ -86,15 +85,15 @@ def _event(item: object) -> Outgoing:
     finish = item.get("finish", False)
     if not isinstance(finish, bool):
         raise EventError("finish", "must be true or false", finish)
-    event = composed(
+    return composed(
         item.get("channel", ""),
         item.get("data", UNSET),
         item.get("event"),
         item.get("json", UNSET),
         item.get("dedupe_key"),
         item.get("except_user"),
+        finish=finish,
     )
-    return event._replace(body=finishing(event.body)) if finish else event
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import connections, models, transaction
 from django.http import JsonResponse
 from django.urls import path
 
-from sse_edge import SSEMiddleware, SyncPublisher
+from sse_edge import EventError, SSEMiddleware, SyncPublisher
 from sse_edge.django import on_commit
 
 from .edge import AUTH, BACKEND
@@ -57,11 +57,19 @@ publish_later = {
 }
 
 
+BAD = {
+    "name": {"data": "x", "event": "a\nb"},
+    "payload": {"json": object()},
+    "misspelt": {"jason": 1},
+    "nothing": {},
+}
+
+
 def change(request, database, outcome):
     """Make an order in a transaction, which is committed or not, and tell of it; what was out before its end.
 
-    ``outcome`` is ``commit``, ``rollback``, ``bad``, which is an event that cannot be, or ``alone``, without
-    a transaction.  Within it is another one, which is rolled back.
+    ``outcome`` is ``commit``, ``rollback``, ``alone``, without a transaction, ``changed``, whose data is so
+    before the commit, or one of BAD.  Within it is another one, which is rolled back.
     """
     publish, before = publish_later[database], len(events.recent("order:7", 1000))
     with contextlib.ExitStack() as stack:
@@ -71,7 +79,17 @@ def change(request, database, outcome):
             stack.enter_context(contextlib.suppress(LookupError))
             stack.enter_context(transaction.atomic(using=database))
             Order.objects.using(database).create(number=f"{database} {outcome}", owner="u42")
-            publish("order:7", outcome, event="a\nb" if outcome == "bad" else database)
+            payload = {"state": "as it was"}
+            if outcome in BAD:
+                try:
+                    publish("order:7", **BAD[outcome])
+                except (EventError, TypeError) as error:
+                    return JsonResponse({"error": str(error)})
+            elif outcome == "changed":
+                publish("order:7", json=payload, event=database)
+            else:
+                publish("order:7", outcome, event=database)
+            payload["state"] = "changed"
             with contextlib.suppress(LookupError), transaction.atomic(using=database):
                 publish("order:7", "inner", event=database)
                 raise LookupError
