@@ -44,8 +44,10 @@ def composed(
     else:
         made = Event(data, event=event)
     key = _checked_key("dedupe_key", dedupe_key)
-    body = finishing(made.encode()) if finish else made.encode()
-    return Outgoing(channel, body, key, _checked_user("except_user", except_user))
+    user = _checked_user("except_user", except_user)
+    if finish and user is not None:
+        raise EventError("except_user", "everybody hears a channel's last event", user)
+    return Outgoing(channel, finishing(made.encode()) if finish else made.encode(), key, user)
 
 
 def composed_many(events: object, dedupe_keys: object, except_users: object = None) -> list[Outgoing]:
@@ -53,16 +55,19 @@ def composed_many(events: object, dedupe_keys: object, except_users: object = No
     if not isinstance(events, Iterable) or isinstance(events, (str, bytes, Mapping)):
         raise EventError("events", "must be (channel, data) pairs", events)
     pairs = list(events)
-    keys = [_checked_key("dedupe_keys", key) for key in _for_each("dedupe_keys", dedupe_keys, "key", pairs)]
-    users = [
-        _checked_user("except_users", user) for user in _for_each("except_users", except_users, "user", pairs)
-    ]
+    keys = _for_each("dedupe_keys", dedupe_keys, "key", pairs)
+    users = _for_each("except_users", except_users, "user", pairs)
     outgoing = []
-    for pair, key, user in zip(pairs, keys, users, strict=True):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise EventError("events", "must be (channel, data) pairs", pair)
-        channel, data = pair
-        outgoing.append(composed(channel, data, dedupe_key=key, except_user=user))
+    for index, (pair, key, user) in enumerate(zip(pairs, keys, users, strict=True)):
+        try:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise EventError("events", "must be a (channel, data) pair", pair)
+            checked = _checked_key("dedupe_keys", key), _checked_user("except_users", user)
+            channel, data = pair
+            outgoing.append(composed(channel, data, None, UNSET, *checked))
+        except EventError as error:
+            error.tell(index)
+            raise
     return outgoing
 
 

@@ -44,7 +44,21 @@ class ConfigError(FieldError):
 
 
 class EventError(FieldError):
-    """An event, a channel name or a publish argument was refused; nothing was published."""
+    """An event, a channel name or a publish argument was refused; nothing was published.
+
+    ``index``: with which of several events something is wrong, from 0; the message says it, too.
+    """
+
+    index: int | None = None
+
+    def tell(self, index: int) -> None:
+        """Say with which of several it is."""
+        self.index = index
+        said = str(self)
+        if self.field in ("events", "dedupe_keys", "except_users"):
+            self.args = (f"{self.field}[{index}]{said.removeprefix(self.field)}",)
+        else:
+            self.args = (f"events[{index}].{said}",)
 
 
 class PublishError(EdgeError):

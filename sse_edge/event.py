@@ -152,16 +152,20 @@ class Event:
         set_field(self, "event", event)
         set_field(self, "id", id)
         set_field(self, "retry", retry)
-        size = len(self.encode())
+        given = "data" if json is _UNSET else "json"
+        size = len(self._encode(given))
         if size > MAX_EVENT_BYTES:
-            raise EventError("data", f"the event is larger than {MAX_EVENT_BYTES} bytes", f"{size} bytes")
+            raise EventError(given, f"the event is larger than {MAX_EVENT_BYTES} bytes", f"{size} bytes")
 
     def encode(self) -> bytes:
         """The event as bytes on the wire, ending in a blank line."""
+        return self._encode("data")
+
+    def _encode(self, given: str) -> bytes:
         try:
             return encode(self.data, event=self.event, id=self.id, retry=self.retry)
         except UnicodeEncodeError as error:
-            raise EventError("data", "has a lone surrogate, which UTF-8 cannot carry", self.data) from error
+            raise EventError(given, "has a lone surrogate, which UTF-8 cannot carry", self.data) from error
 
 
 def as_event(said: object) -> Event:

@@ -29,6 +29,8 @@ except ImportError:
 Default = Callable[[Any], object]
 """What stands in JSON for a value of the application's own; TypeError for one that it does not know."""
 
+HINT = "; what stands for it says Publisher(default=…), or of an Event Event(json=…, default=…)"
+
 _SMALL = re.compile(rb"[0-9]e-[0-9]").search
 _LONGEST_KEY = 40
 
@@ -249,7 +251,8 @@ class _Plain:
         try:
             return self._stand_in(value)
         except (TypeError, ValueError) as error:
-            raise self._error(path, f"is of type {type(value).__name__}") from error
+            hint = HINT if self._stand_in is _stand_in and isinstance(error, TypeError) else ""
+            raise self._error(path, f"is of type {type(value).__name__}{hint}") from error
 
     def _error(self, path: str, why: str) -> EventError:
         return EventError("json", f"cannot be written as JSON: {path or 'it'} {why}", self._whole)

@@ -26,7 +26,7 @@ class Publisher:
     ``async with Publisher(url) as events`` closes the connections it opened; so does ``aclose()``.
 
     ``default``: a function of a value that says what stands for it in ``json=``, where that holds something
-    of the application's own; see ``Event``.
+    of the application's own; see ``Event``, which has its own for those that are made elsewhere.
     """
 
     def __init__(self, backend: str | Backend = "memory://", *, default: Default | None = None) -> None:
@@ -80,9 +80,9 @@ class Publisher:
 
         ``dedupe_keys`` and ``except_users``: one for each event, or None where it has none; see ``publish``.
         A call whose connection is lost is tried once more if every event has a key.  All of it is checked
-        before the first event is published: raises EventError for bad input, and PublishError like
-        ``publish``; its ``published`` are the ids of the first events that are out, and
-        ``may_have_happened`` is about the others.
+        before the first event is published: raises EventError for bad input, whose ``index`` says which
+        event it is, and PublishError like ``publish``; its ``published`` are the ids of the first events
+        that are out, and ``may_have_happened`` is about the others.
         """
         return await self._backend.publish(composed_many(events, dedupe_keys, except_users))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -72,8 +73,14 @@ def _parse(body: bytes) -> Any:
         raise
     except UnicodeDecodeError as error:
         raise EventError("body", "is not UTF-8", f"byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
         raise EventError("body", f"is not JSON: {error}", f"{len(body)} bytes") from None
+    except RecursionError:
+        raise EventError("body", "is nested too deeply", f"{len(body)} bytes") from None
+    except ValueError:  # of int
+        most = sys.get_int_max_str_digits()
+        why = f"has a whole number of more than {most} digits"
+        raise EventError("body", why, f"{len(body)} bytes") from None
 
 
 def _event(item: object) -> Outgoing:
@@ -105,7 +112,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> Any:
-    raise ValueError(f"it has no {name}")
+    raise EventError("body", f"is not JSON: it has no {name}", name)
 
 
 def _kind(item: object) -> str:

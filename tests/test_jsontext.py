@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hostile import looking_at
 from sse_edge import ConfigError, Event, EventError, Publisher, SyncPublisher, jsontext
+from sse_edge.jsontext import HINT
 
 ONE = UUID("00000000-0000-4000-8000-000000000001")
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -307,7 +308,20 @@ def test_refused(value, why):
         Event(json=value)
     assert caught.value.field == "json"
     kind = type(value).__name__
-    assert str(caught.value) == f"json: cannot be written as JSON: {why} (got a value of type {kind})"
+    said = str(caught.value).replace(HINT, "")
+    assert said == f"json: cannot be written as JSON: {why} (got a value of type {kind})"
+
+
+@both_ways
+def test_what_to_do_about_a_type():
+    """It is said where a default is given, unless there is one."""
+    for default, hinted in ((None, True), (encode, False)):
+        with pytest.raises(EventError) as caught:
+            Event(json=[1j], default=default)
+        assert ("Event(json=…, default=…)" in str(caught.value)) is hinted
+    with pytest.raises(EventError) as caught:
+        Event(json=math.nan)
+    assert HINT not in str(caught.value)
 
 
 @both_ways
@@ -338,7 +352,7 @@ def test_what_default_raises_of_itself_is_not_hidden():
 def test_a_lone_surrogate_is_refused_as_ever():
     """UTF-8 cannot carry it, in whatever value or key."""
     for value in ("\ud800", {"\ud800": 1}, [{"a": "\udfff"}], {ONE: "\ud800"}):
-        with pytest.raises(EventError, match="lone surrogate"):
+        with pytest.raises(EventError, match="^json: has a lone surrogate"):
             Event(json=value)
 
 

@@ -325,6 +325,29 @@ async def test_bad_input_among_good(publisher, backend, listen):
     assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
 
 
+NTH = [
+    ([("c", "x"), ("c", 5)], {}, "data", "events[1].data: must be text; pass json=… for anything else (got "),
+    ([("c", "x"), ("", "x")], {}, "channel", "events[1].channel: must be a non-empty string (got '')"),
+    ([("c", "x"), ("c", Event("x", id="7"))], {}, "id", "events[1].id: is given by the backend"),
+    ([("c", "x"), "cx!"], {}, "events", "events[1]: must be a (channel, data) pair"),
+    ([("c", "x")] * 3, {"dedupe_keys": ["a", None, ""]}, "dedupe_keys", "dedupe_keys[2]: must be text of 1"),
+    ([("c", "x")] * 2, {"except_users": [None, 5]}, "except_users", "except_users[1]: must be text of 1"),
+]
+
+
+async def test_which_of_several_is_bad(publisher):
+    """It is said in the message and as a number, from 0; not where one event was given."""
+    for events, options, field, message in NTH:
+        with pytest.raises(EventError) as caught:
+            await publisher.publish_many(events, **options)
+        error = caught.value
+        assert (error.field, error.index) == (field, len(events) - 1)
+        assert str(error).startswith(message)
+    with pytest.raises(EventError) as caught:
+        await publisher.publish("", "x")
+    assert caught.value.index is None
+
+
 BAD_MANY = [
     ("dedupe_keys", [("c", "x")], []),
     ("dedupe_keys", [("c", "x")], ["a", "b"]),
