@@ -1,9 +1,11 @@
+import asyncio
+import threading
 import time
 
 import pytest
 
 from sse_edge import Anonymous, AnyOf, ConfigError, Identity, SignedCookie, SSEMiddleware
-from sse_edge.admission.authenticator import is_quick, lets_anyone
+from sse_edge.admission.authenticator import Scoped, is_quick, lets_anyone
 from sse_edge.admission.revocations import session_life
 from sse_edge.asgi import Request
 
@@ -187,10 +189,66 @@ def test_identify_a_scope():
     assert Anonymous().identify_scope(http).user is None
 
 
-async def test_identify_a_scope_where_it_takes_time():
-    """What waits is awaited there, too."""
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    assert (await AnyOf(ONE, Later(Identity("db"))).identify_scope(scope)).user == "db"
+class Slow(Scoped):
+    """Asks a database, in a thread."""
+
+    blocking = True
+
+    def __init__(self, identity):
+        self.identity = identity
+        self.threads = []
+
+    def identify(self, request, now):
+        self.threads.append(threading.get_ident())
+        return self.identity
+
+
+class Told(Scoped):
+    """Does not look async, and is."""
+
+    def identify(self, request, now):
+        return Later(Identity("db")).identify(request, now)
+
+
+SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": []}
+WAITING = [Slow(None), AnyOf(ONE, Slow(None)), AnyOf(ONE, AnyOf(Later(None))), Told()]
+
+
+@pytest.mark.parametrize("auth", WAITING)
+async def test_nobody_is_let_in_by_what_was_not_awaited(auth):
+    """A view on the event loop is told how to ask what waits: it gets no coroutine, which is true, and does
+    not stand still."""
+    with pytest.raises(RuntimeError, match=r"await auth\.identify_scope_async\(scope\)"):
+        auth.identify_scope(SCOPE)
+
+
+@pytest.mark.parametrize("wrap", [lambda auth: auth, lambda auth: AnyOf(ONE, AnyOf(auth))])
+async def test_a_scope_is_identified_by_what_waits(wrap):
+    """Async views await it, and it takes a thread where it has to; sync ones have the answer at once."""
+    gone = Identity("db", expires=1.0)
+    slow = Slow(Identity("db"))
+    assert (await wrap(slow).identify_scope_async(SCOPE)).user == "db"
+    assert threading.get_ident() not in slow.threads
+    for auth, user in ((slow, "db"), (Slow(None), None), (Slow(gone), None)):
+        for identity in (
+            await wrap(auth).identify_scope_async(SCOPE),
+            await asyncio.to_thread(wrap(auth).identify_scope, SCOPE),
+        ):
+            assert (identity and identity.user) == user
+
+
+async def test_a_scope_is_identified_by_what_is_async():
+    """One of several may be, in sync views, too."""
+    for auth in (AnyOf(ONE, Later(Identity("db"))), Told()):
+        assert (await auth.identify_scope_async(SCOPE)).user == "db"
+        assert (await asyncio.to_thread(auth.identify_scope, SCOPE)).user == "db"
+    assert await ONE.identify_scope_async(SCOPE) is None
+
+
+def test_no_answer_identifies_nobody():
+    """What is true and no Identity lets nobody in."""
+    with pytest.raises(TypeError, match="must return an Identity or None"):
+        Slow("ann").identify_scope(SCOPE)
 
 
 @pytest.mark.parametrize("auth", [ONE, AnyOf(Of(None), ONE), AnyOf(Anonymous(), ONE)])

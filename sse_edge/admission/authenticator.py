@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
+
+from asgiref.sync import async_to_sync
 
 from ..asgi import Headers, Request, Scope
 from ..errors import ConfigError
@@ -13,6 +17,8 @@ from .callback import Callback, is_async, method
 
 Answer = Identity | None
 """Who asks; None if nothing valid proves it."""
+
+_AWAIT = "who this is takes time to find out: in async code, await auth.identify_scope_async(scope)"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,13 +39,23 @@ class Authenticator(Protocol):
 class Scoped:
     """Adds the way in for the application's own views."""
 
-    def identify_scope(self, scope: Scope) -> Any:
+    def identify_scope(self, scope: Scope) -> Answer:
         """Who makes the request, or opens the WebSocket, of an ASGI scope: an Identity or None, now.
 
-        For views that have to know it as the streams do.  Awaitable where ``identify`` is.  A session that
-        was revoked is still known here until it has expired: what it may do in a view is the view's to say.
+        For views that have to know it as the streams do.  A session that was revoked is still known here
+        until it has expired: what it may do in a view is the view's to say.
+
+        Raises what ``identify`` does, and RuntimeError on an event loop where that would have to wait, as it
+        has to where ``identify`` is async or ``blocking``: see ``identify_scope_async``.
         """
-        return cast("Authenticator", self).identify(Request.of(scope), time.time())
+        if _waits(self) and _on_loop():
+            raise RuntimeError(_AWAIT)
+        return _told(cast("Authenticator", self), Request.of(scope), time.time())
+
+    async def identify_scope_async(self, scope: Scope) -> Answer:
+        """The same for async views, of any authenticator: in a thread, where it has to be asked in one."""
+        now = time.time()
+        return valid(await checked(self)(Request.of(scope), now), now)
 
 
 class AnyOf(Scoped):
@@ -153,3 +169,29 @@ def _waits(auth: object) -> bool:
     if isinstance(auth, AnyOf):
         return any(map(_waits, auth.each))
     return blocks(auth) or is_async(getattr(auth, "identify", None))
+
+
+def _on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _told(auth: Authenticator, request: Request, now: float) -> Answer:
+    """What ``auth`` answers, in the thread that asks."""
+    if isinstance(auth, AnyOf):
+        answers = (_told(one, request, now) for one in auth.each)
+        return next((answer for answer in answers if answer is not None), None)
+    answer = auth.identify(request, now)
+    if inspect.iscoroutine(answer) and _on_loop():
+        answer.close()
+        raise RuntimeError(_AWAIT)
+    if inspect.isawaitable(answer):
+        answer = async_to_sync(_awaited)(answer)
+    return valid(answer, now)
+
+
+async def _awaited(answer: Awaitable[Answer]) -> Answer:
+    return await answer
