@@ -192,6 +192,16 @@ async def test_signed_in_by_headers(site, name):
     assert json.loads((await get(url + "/who")).body) == {"user": None, "session": None}
 
 
+@pytest.mark.parametrize("name", DJANGO)
+async def test_a_transaction_is_kept(site, name):
+    """A view that asks who it is in the midst of a transaction has all of it committed."""
+    visitor = Visitor(site(name))
+    user = await visitor.login("hal")
+    during = await visitor.get("/order/thing")
+    assert json.loads(during.body) == {"user": str(user), "written": 1}
+    assert json.loads((await visitor.get("/orders/thing")).body) == {"written": 1}
+
+
 async def test_an_edge_beside_django(site):
     """Who has the secret reads sessions in signed cookies without Django."""
     visitor = Visitor(site("signed_cookies"))

@@ -673,6 +673,57 @@ def test_no_connection_is_kept(tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
+INSIDE = (
+    CONNECTIONS.partition('call_command("migrate"')[0]
+    + """
+from django.contrib.sessions.models import Session
+from django.test import TestCase
+from django.test.runner import DiscoverRunner
+from sse_edge import SSEMiddleware
+from sse_edge.testing import client
+
+auth = DjangoSession(user="user_id")
+app = SSEMiddleware(None, auth=auth, channels={"/events/me": "user:{user}"})
+
+class Tests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        cls.headers = {name.decode(): value.decode() for name, value in auth.headers_for("u1")}
+
+    async def test_edge(self):
+        async with client(app, headers=self.headers) as c:
+            assert (await c.get("/events/me?poll=0")).status == 200
+        assert await Session.objects.acount() == 1
+
+    def test_view(self):
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": auth.headers_for("u2")}
+        assert auth.identify_scope(scope).user == "u2"
+        assert Session.objects.count() == 2
+
+connection.settings_dict["TEST"]["NAME"] = "tests"  # in memory there is nothing to close
+runner = DiscoverRunner(verbosity=0, interactive=False)
+created = runner.setup_databases()
+results = runner.run_suite(runner.test_loader.loadTestsFromTestCase(Tests))
+assert results.testsRun == 2 and results.wasSuccessful()
+
+connection.connect()
+scope = {"type": "http", "method": "GET", "path": "/", "headers": auth.headers_for("u3")}
+assert auth.identify_scope(scope).user == "u3"
+assert connection.connection is not None
+connection.close()
+runner.teardown_databases(created)
+"""
+)
+
+
+def test_others_connections_are_left_alone(tmp_path):
+    """A test's transaction outlives that streams are asked for in it, and a view has the connection on."""
+    ran = subprocess.run(
+        [sys.executable, "-c", INSIDE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
 # ---- Django's signed cookies
 
 PLAIN = ["7", "ann@example.com", "a:b", 'a "quoted" \\ name', "a;b,c", "é", " x ", "null", "[1]"]

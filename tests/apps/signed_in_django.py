@@ -3,7 +3,7 @@
 ``BACKEND`` is the backend's URL, ``DATABASE`` the database's path, ``ENGINE`` the last word of
 SESSION_ENGINE, ``OLD`` a secret that was rotated out.  ``/login/<user>`` makes the user, too; ``/visit``
 changes what else is in the session, ``/expire/<seconds>`` sets its expiry, ``/password`` and ``/ban`` do to
-the user what they say.
+the user what they say; ``/order/<name>`` writes in a transaction, and ``/orders/<name>`` looks at that.
 """
 
 import os
@@ -13,6 +13,7 @@ import django
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command
+from django.db import transaction
 from django.http import JsonResponse
 from django.urls import path
 
@@ -94,6 +95,18 @@ def who(request):
     return JsonResponse({"user": identity and identity.user, "session": identity and identity.session})
 
 
+@transaction.atomic
+def order(request, name):
+    """Asks who it is within a transaction, after it has written something."""
+    User.objects.create(username=name)
+    identity = authenticator.identify_scope(request.scope)
+    return JsonResponse({"user": identity.user, "written": User.objects.filter(username=name).count()})
+
+
+def orders(request, name):
+    return JsonResponse({"written": User.objects.filter(username=name).count()})
+
+
 urlpatterns = [
     path("login/<user>", login),
     path("visit", visit),
@@ -103,6 +116,8 @@ urlpatterns = [
     path("logout", logout),
     path("headers/<user>", headers),
     path("who", who),
+    path("order/<name>", order),
+    path("orders/<name>", orders),
 ]
 
 authenticator = DjangoSession()

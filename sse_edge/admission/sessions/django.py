@@ -138,6 +138,12 @@ class DjangoSession(Scoped):
         """Who the session says; by Django's settings, to be asked in a thread."""
         return self._kept.identify(request, now)
 
+    def identify_here(self, request: Request, now: float) -> Identity | None:
+        """The same for a view, in its thread and transaction."""
+        kept = self._kept
+        here = kept.identify_here if isinstance(kept, EngineSessions) else kept.identify
+        return here(request, now)
+
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """A request's headers with a new session of ``user``; by Django's settings that of a user who exists.
 

@@ -63,8 +63,13 @@ class Project:
         return bool(auth.get_user(_Asking(said)).is_authenticated)
 
     def renew(self) -> None:
-        """Drop database connections that are too old or broken, as Django does around each request."""
-        self._database.close_old_connections()
+        """Drop database connections that are too old or broken, as Django does around each request.
+
+        Not those in a transaction: that of a test is around all that the edge does in its thread.
+        """
+        for connection in self._database.connections.all(initialized_only=True):
+            if not connection.in_atomic_block:
+                connection.close_if_unusable_or_obsolete()
 
     def sign_in(self, session: Any, user: str) -> None:
         """Put a user into a session, as ``login`` does."""
@@ -108,21 +113,25 @@ class EngineSessions:
         self._signed = signed
 
     def identify(self, request: Request, now: float) -> Identity | None:
-        """Who the session says, if Django still lets them in."""
-        values = [value for value in dict.fromkeys(request.cookies(self._name)) if value]
-        if not values:
+        """Who the session says, if Django still lets them in; in a thread of the edge's own."""
+        if not any(request.cookies(self._name)):
             return None
         self._project.renew()
         try:
-            if self._signed is not None:
-                return self._in_cookie(request, now)
-            for value in values[: -_MOST - 1 : -1]:
-                identity = self._kept(value) if _KEY.fullmatch(value) else None
-                if identity is not None:
-                    return identity
-            return None
+            return self.identify_here(request, now)
         finally:
             self._project.renew()
+
+    def identify_here(self, request: Request, now: float) -> Identity | None:
+        """The same in a view, whose connections are not touched."""
+        values = [value for value in dict.fromkeys(request.cookies(self._name)) if value]
+        if self._signed is not None:
+            return self._in_cookie(request, now) if values else None
+        for value in values[: -_MOST - 1 : -1]:
+            identity = self._kept(value) if _KEY.fullmatch(value) else None
+            if identity is not None:
+                return identity
+        return None
 
     def _kept(self, key: str) -> Identity | None:
         store = self._project.store(key)
