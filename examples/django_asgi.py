@@ -66,6 +66,7 @@ def may_read(identity: Identity, channel: str) -> bool:
     return Order.objects.filter(number=channel.removeprefix("order:"), owner=identity.user).exists()
 
 
+auth = DjangoSession(user="user_id")
 events = SyncPublisher(BACKEND)
 publish_on_commit = on_commit(events.publish)
 
@@ -84,8 +85,8 @@ def login(request: HttpRequest) -> HttpResponse:
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """End the session's streams, in every tab and worker, and let its cookie open no more."""
-    if request.session.session_key:
-        events.revoke(request.session.session_key)
+    if "user_id" in request.session:
+        events.revoke(auth.session_name(request.session))
     request.session.flush()
     return HttpResponse(status=204)
 
@@ -135,7 +136,7 @@ urlpatterns = [
 app = SSEMiddleware(
     get_asgi_application(),
     backend=BACKEND,
-    auth=DjangoSession(user="user_id"),
+    auth=auth,
     authorize=may_read,
     channels={"/events/me": ["user:{user}", "news"], "/events/orders/{order}": "order:{order}"},
 )

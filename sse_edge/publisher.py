@@ -17,6 +17,10 @@ from .jsontext import Default
 from .stored import StoredEvent, stored
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
+_NAMELESS = (
+    'has no name: put session["sid"] = token_urlsafe(16) into it at sign-in; '
+    "without one, disconnect(user=…) ends streams and refuses nothing"
+)
 _MOST = 2_147_483_647  # more than any history has
 
 
@@ -224,15 +228,16 @@ class Publisher:
         """
         await self._backend.publish([_disconnection(user, channel, session)])
 
-    async def revoke(self, session: str, *, max_age: float | None = None) -> None:
+    async def revoke(self, session: str | None, *, max_age: float | None = None) -> None:
         """End every stream of a session, and refuse its cookie from now on, for as long as it can live.
 
         That is the longest ``max_age`` that the workers' authenticators have or lately had, or 400 days
         (browsers keep no cookie longer) where no worker has said it.  ``max_age``: seconds instead of that.
         A cookie that lives longer is let in again after them.
-        Raises PublishError or BackendError when it is not certain that it happened.
+        Raises EventError for a session that has no name, ``Identity.session`` being None, and PublishError or
+        BackendError when it is not certain that it happened.
         """
-        _check_revocation(session, max_age)
+        session = _check_revocation(session, max_age)
         until = None if max_age is None else time.time() + max_age
         # First kept, then told: a worker that begins in between learns of it as well.
         until = await self._backend.revoke(session, until)
@@ -341,7 +346,7 @@ class SyncPublisher:
         """See ``Publisher.disconnect``."""
         self._backend.wait(self._events.disconnect(user=user, channel=channel, session=session))
 
-    def revoke(self, session: str, *, max_age: float | None = None) -> None:
+    def revoke(self, session: str | None, *, max_age: float | None = None) -> None:
         """See ``Publisher.revoke``."""
         self._backend.wait(self._events.revoke(session, max_age=max_age))
 
@@ -397,12 +402,15 @@ def _order(order: dict[str, object]) -> Outgoing:
     return Outgoing(CONTROL, Event(json=order).encode())
 
 
-def _check_revocation(session: str, max_age: float | None) -> None:
+def _check_revocation(session: str | None, max_age: float | None) -> str:
+    if not session:
+        raise EventError("session", _NAMELESS, session)
     check_one_of(session=session)
-    if max_age is None:
-        return
-    if isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9:
+    if max_age is not None and (
+        isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9
+    ):
         raise EventError("max_age", "must be a positive number of seconds", max_age)
+    return session
 
 
 def check_one_of(**given: str | None) -> tuple[str, str]:

@@ -21,6 +21,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
 ROOT_URLCONF = "urls"
+SESSION_ENGINE = "django.contrib.sessions.backends.%s"
 """
 URLS = """
 from django.contrib.auth import login, logout
@@ -97,6 +98,22 @@ from asgi import app
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
 asyncio.run(in_app(app))
+
+from django.contrib.auth.models import User
+
+async def closed():
+    async with client(app) as c:
+        assert (await c.post("/logout")).status == 200
+        assert (await c.post("/login")).status == 200
+        async with c.stream("/events/me") as stream:
+            await c.post("/login")
+            user = await User.objects.aget()
+            user.is_active = False
+            await user.asave()
+            assert await stream.ended(timeout=5) == "revoked"
+        assert await refused(c, dict(c.cookies))
+
+asyncio.run(closed())
 """,
     "beside.py": """
 import asgi, beside
@@ -128,10 +145,18 @@ assert auth.blocking
 """What is done with what the page shows; the file is named for it."""
 
 
-@pytest.mark.parametrize("name", DRIVEN)
-def test_every_block_of_the_page_runs(name, tmp_path, redis_url):
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [*((name, "db") for name in DRIVEN), ("asgi.py", "cache"), ("asgi.py", "signed_cookies")],
+)
+def test_every_block_of_the_page_runs(name, engine, tmp_path, redis_url):
     """Who signs in by it is let in, and who signs out is revoked: streams end, and the cookie is refused."""
-    files = {**programs(PAGE), "settings.py": SETTINGS, "urls.py": URLS, "driver.py": DRIVER + DRIVEN[name]}
+    files = {
+        **programs(PAGE),
+        "settings.py": SETTINGS % engine,
+        "urls.py": URLS,
+        "driver.py": DRIVER + DRIVEN[name],
+    }
     for file, code in files.items():
         (tmp_path / file).write_text(code)
     path = os.pathsep.join([str(PAGE.parents[1]), str(tmp_path)])

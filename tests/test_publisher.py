@@ -256,6 +256,14 @@ async def test_cursor(publisher, backend):
     assert len(set(tags)) == 1
 
 
+@pytest.mark.parametrize("session", [None, ""])
+async def test_a_session_without_a_name_is_not_revoked(publisher, session):
+    """Nothing could be refused, and that is said, with what to do at sign-in."""
+    with pytest.raises(EventError, match=r"token_urlsafe\(16\).* disconnect\(user=…\)") as raised:
+        await publisher.revoke(session)
+    assert raised.value.field == "session"
+
+
 async def test_dedupe_key(publisher, backend, listen):
     """A repeated key publishes nothing and returns the first id, on any channel; another key publishes."""
     listener, _ = await listen(backend, "c")

@@ -347,31 +347,24 @@ def test_the_name_of_a_session(kind):
 
 
 @once
-def test_sessions_without_a_name(kind):
-    """Those of one user have one name together, which nobody else's has, and which says nothing."""
-    names = [
-        identified(
-            kind, made(kind, {"user_id": user, "sid": sid, "visits": visits}, now=at), now=at + 9
-        ).session
-        for user, sid, visits, at in (
-            ("u", None, 1, 1000),
-            ("u", "", 2, 2000),
-            ("u", "\n", 3, 3000),
-            ("v", None, 1, 1000),
-        )
-    ]
-    assert names[0] == names[1] == names[2] != names[3]
-    assert len(names[0]) == 22
+@pytest.mark.parametrize("sid", [None, "", "\n", False])
+def test_sessions_without_a_name(kind, sid):
+    """They have none: one that all of a user's have would be revoked with the next sign-in, too."""
+    said = {"user_id": "u", "_auth_user_hash": "a", "_id": "b", "sid": sid}
+    assert identified(kind, made(kind, said)).session is None
+    assert identified(kind, made(kind, said), session="user_id").session == "u"  # where that is meant
 
 
-def test_a_changed_password_makes_another_name_in_django():
-    """Revoked sessions of a user are not those that were signed in with a later password."""
-    said = [{"_auth_user_id": "7", "_auth_user_hash": value} for value in ("a", "a", "b")]
-    names = [
-        DjangoSession(SECRET).identify(asking(made("django", one), name="sessionid"), time.time())
-        for one in said
-    ]
-    assert names[0].session == names[1].session != names[2].session
+@once
+def test_the_name_of_a_session_in_views(kind):
+    """Views know what the streams know a session by, of the framework's own object."""
+    for said, settings, name in (
+        ({"sid": "s1"}, {}, "s1"),
+        ({"user_id": "u"}, {}, None),
+        ({"login": {"id": 7}}, {"session": lambda said: said["login"]["id"]}, "7"),
+        ({}, {"session": lambda said: said["login"]["id"]}, None),
+    ):
+        assert KINDS[kind][0](SECRET, **settings).session_name(said) == name
 
 
 # ---- several cookies, remembering, and time

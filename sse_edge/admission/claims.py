@@ -35,25 +35,23 @@ class Claims:
         self._sessions = [_entry("session", key) for key in keys]
         self.channels = None if channels is None else _entry("channels", channels)
 
-    def identity(
-        self, said: Said, expires: float | None, session: str | None = None, unnamed: Sequence[object] = ()
-    ) -> Identity | None:
+    def identity(self, said: Said, expires: float | None, session: str | None = None) -> Identity | None:
         """Who it says; None for nobody.
 
-        ``session`` is what it is called where it says no name itself; where that is None, a digest of the
-        user and ``unnamed``.  Raises TypeError for what names nobody, FieldError for what are no patterns.
+        ``session`` is what the sign-in is called where it says no name itself.  Raises TypeError for what
+        names nobody, FieldError for what are no patterns.
         """
         user = _name("user", _said(self.user, said))
         if user is None:
             return None
-        for entry in self._sessions:
-            named = _name("session", _said(entry, said))
-            if named is not None:
-                break
-        else:
-            named = session or digest(user, *unnamed)
+        named = self.session(said) or session
         channels = None if self.channels is None else _said(self.channels, said)
         return Identity(user, () if channels is None else channels, named, expires)
+
+    def session(self, said: Said) -> str | None:
+        """What it says that the sign-in is called."""
+        names = (_name("session", _said(entry, said)) for entry in self._sessions)
+        return next((name for name in names if name is not None), None)
 
     def said(self, user: str, session: str, channels: Sequence[str]) -> dict[str, Any]:
         """What would be read as these.  Raises ConfigError where functions read it."""

@@ -77,7 +77,7 @@ def ban(request):
 
 def logout(request):
     with SyncPublisher(BACKEND) as events:
-        events.revoke(request.session.get("sid") or request.session.session_key)
+        events.revoke(authenticator.session_name(request.session))
     auth.logout(request)
     return JsonResponse({})
 

@@ -30,7 +30,6 @@ USER = "_auth_user_id"
 VALUE = "value"
 """What a signed cookie holds that is no JSON."""
 
-_HASH = "_auth_user_hash"
 _EXPIRY = "_session_expiry"
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _AGE = 14 * 86400
@@ -80,9 +79,10 @@ def ends(said: Mapping[str, Any], issued: int) -> float:
 class DjangoSession(Scoped):
     """Sessions of Django.
 
-    Without ``secret`` by Django's settings, once it is set up: engine, cookie, age and secrets are theirs,
-    and whom ``django.contrib.auth`` signed in is let in as long as there: until logout, a changed password,
-    or ``is_active=False``.  That asks Django, in a thread.
+    Without ``secret`` by Django's settings, once it is set up: engine, cookie, age and secrets are theirs.
+    Django is asked for each new stream, in a thread, and whom ``django.contrib.auth`` would not let in any
+    more gets none: after logout, a changed password, or ``is_active=False``.  Streams that are open go on:
+    ``events.disconnect(user=str(pk))`` ends them.
 
     With ``secret``, Django's ``SECRET_KEY`` or a list from oldest to newest
     (``[*reversed(SECRET_KEY_FALLBACKS), SECRET_KEY]``), sessions of the engine ``signed_cookies`` alone,
@@ -90,8 +90,8 @@ class DjangoSession(Scoped):
     ``SESSION_COOKIE_NAME`` and ``SESSION_COOKIE_AGE``.
 
     ``user`` is the entry of the session that names the user: its key, or a function of the session.
-    ``session`` is the one that names the sign-in, and by default its name is the session's key; in signed
-    cookies ``sid``, and where that is not there a digest of the user and of the password's hash.
+    ``session`` is the one that names the sign-in, without which no session can be revoked: by default the
+    session's key, and in signed cookies ``sid``, which the app has to put there.
     ``channels`` is one with a list of patterns that may be read, as in SignedCookie's.  Raises ConfigError.
     """
 
@@ -118,7 +118,7 @@ class DjangoSession(Scoped):
 
         def signed(secrets: object) -> SignedSessions:
             keys = checked(secrets, weak=weak_secret)
-            return SignedSessions(FORMAT, keys, claims, name, age, stable=[_HASH], ends=ends)
+            return SignedSessions(FORMAT, keys, claims, name, age, ends=ends)
 
         self.blocking = project is not None
         self._kept: SignedSessions | EngineSessions
@@ -143,6 +143,13 @@ class DjangoSession(Scoped):
         kept = self._kept
         here = kept.identify_here if isinstance(kept, EngineSessions) else kept.identify
         return here(request, now)
+
+    def session_name(self, session: Any) -> str | None:
+        """What ``events.revoke`` takes for ``request.session``, whatever engine keeps it.
+
+        None for one without a name: of signed cookies and without ``sid``, or that has never been saved.
+        """
+        return self._kept.session_name(session)
 
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """A request's headers with a new session of ``user``; by Django's settings that of a user who exists.

@@ -147,6 +147,11 @@ class EngineSessions:
             return None
         return identity
 
+    def session_name(self, session: Any) -> str | None:
+        """What a session is called: what it says itself, or its key where that is the same each time."""
+        key = None if self._signed is not None else session.session_key
+        return self._claims.session(session) or key
+
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """A request's headers with a new session of ``user``; raises what Django does for nobody's."""
         said = self._claims.said(user, token_urlsafe(16), channels)

@@ -63,7 +63,7 @@ class FlaskSession(SignedSessions):
     SECRET_KEY]``); ``name`` and ``max_age`` are its ``SESSION_COOKIE_NAME`` and
     ``PERMANENT_SESSION_LIFETIME``, which ends sessions that are not permanent, too.  ``user`` is the entry of
     the session that names the user: its key (Flask-Login's is ``"_user_id"``), or a function of the session.
-    ``session`` is the one that names the sign-in, a digest of the user where it has none; ``channels`` one
+    ``session`` is the one that names the sign-in, without which no session can be revoked; ``channels`` one
     with a list of patterns that may be read, as in SignedCookie's.  Raises ConfigError.
     """
 

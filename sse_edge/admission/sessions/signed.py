@@ -66,8 +66,7 @@ class SignedSessions(Scoped):
 
     ``secrets`` are from oldest to newest, and all of them verify.  A session is over ``max_age`` seconds
     after it was signed last, or never where that is None, and earlier where ``ends`` says so, which is told
-    what it holds and when it was signed.  Sessions of a user that have no name of their own are taken for one
-    another where their entries ``stable`` are the same.  Raises ConfigError.
+    what it holds and when it was signed.  Raises ConfigError.
     """
 
     anonymous = False
@@ -80,14 +79,12 @@ class SignedSessions(Scoped):
         name: str,
         max_age: Age | None,
         *,
-        stable: Sequence[str] = (),
         ends: Callable[[Mapping[str, Any], int], float] | None = None,
     ) -> None:
         self._form = form
         self._claims = claims
         self._name = matching("name", name, COOKIE_NAME, WHY_NAME)
         self._max_age = None if max_age is None else seconds("max_age", max_age)
-        self._stable = stable
         self._ends = ends
         signers = [signer for secret in reversed(secrets) for signer in form.signers(secret)]
         # The newest first.  A copy of what has its key already signs in two thirds of the time.
@@ -108,6 +105,10 @@ class SignedSessions(Scoped):
     def newest(self, request: Request, now: float) -> tuple[str, Identity | None]:
         """That session's cookie, "" if there is none, and whose it is."""
         return newest(request.cookies(self._name), self._known, now)
+
+    def session_name(self, session: Mapping[str, Any]) -> str | None:
+        """What ``events.revoke`` takes for a view's session, ``request.session``; None if it has no name."""
+        return self._claims.session(session)
 
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """A request's headers with a new session of ``user``, as the framework would have made it.
@@ -148,9 +149,7 @@ class SignedSessions(Scoped):
 
     def _verify(self, value: str) -> tuple[int, float, Identity | None]:
         issued, end, said = self.read(value)
-        stable = [said.get(key) for key in self._stable]
-        expires = None if end == math.inf else end
-        return issued, end, self._claims.identity(said, expires, unnamed=stable)
+        return issued, end, self._claims.identity(said, None if end == math.inf else end)
 
 
 def unpacked(content: bytes) -> bytes:

@@ -34,7 +34,7 @@ class StarletteSession(SignedSessions):
     ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key``, ``session_cookie`` and
     ``max_age``; of a list of secrets, from oldest to newest, all verify.  ``user`` is the entry of the
     session that names the user: its key, or a function of the session.  ``session`` is the one that names the
-    sign-in, a digest of the user where it has none; ``channels`` one with a list of patterns that may be
+    sign-in, without which no session can be revoked; ``channels`` one with a list of patterns that may be
     read, as in SignedCookie's.  Raises ConfigError.
     """
 
