@@ -10,12 +10,15 @@ import zlib
 from base64 import b64encode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from secrets import token_urlsafe
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from django.conf import LazySettings
 from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
 from markupsafe import Markup
+from starlette.config import Config
+from starlette.datastructures import Secret
 
 from apps import issuers
 from sse_edge import AnyOf, ConfigError, Identity, SignedCookie
@@ -582,6 +585,19 @@ def test_a_secret_that_starlette_would_take_for_another():
             StarletteSession(secret)
 
 
+def test_a_secret_of_starlettes_own():
+    """What its Config reads is taken as its SessionMiddleware takes it, one or several, and never shown."""
+    config = Config(environ={"KEY": SECRET, "WEAK": "changeme"})
+    key = config("KEY", cast=Secret)
+    value = issuers.starlette({"user_id": "u"}, key)
+    for secret in (key, [OLD, key]):
+        assert StarletteSession(secret).identify(asking(value), time.time()).user == "u"
+    with pytest.raises(ConfigError, match="has fewer than 16 bytes"):
+        StarletteSession(config("WEAK", cast=Secret))
+    with pytest.raises(ConfigError, match="must be non-empty text"):
+        StarletteSession(SimpleNamespace(secret=SECRET))  # of which Starlette would take the repr
+
+
 def test_weak_secrets_may_be_let_pass():
     """An application whose secret is one says so."""
     for kind in KINDS:
@@ -594,8 +610,21 @@ def test_nobody_can_be_signed_in_where_functions_read(kind):
     """Where a function says who it is nothing can be made that it would be read from."""
     with pytest.raises(ConfigError, match="user"):
         KINDS[kind][0](SECRET, user=lambda said: said["u"]).headers_for("u")
-    with pytest.raises(ConfigError, match="channels"):
+    with pytest.raises(ConfigError, match="channels: a function reads them"):
+        KINDS[kind][0](SECRET, channels=lambda said: said["c"]).headers_for("u", ["news"])
+    assert KINDS[kind][0](SECRET, channels=lambda said: said["c"]).headers_for("u")
+
+
+@once
+def test_nobody_can_be_signed_in_with_channels_that_are_not_read(kind):
+    """Whoever tests with channels is told what the sessions lack for it."""
+    with pytest.raises(ConfigError, match='channels="channels".* or sign in without channels'):
         KINDS[kind][0](SECRET).headers_for("u", ["news"])
+    headers = KINDS[kind][0](SECRET, channels="channels").headers_for("u", ["news"])
+    found = KINDS[kind][0](SECRET, channels="channels").identify(
+        Request("GET", "/", tuple(headers)), time.time()
+    )
+    assert found.channels == ("news",)
 
 
 def test_django_without_django(monkeypatch):

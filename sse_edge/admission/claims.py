@@ -63,8 +63,11 @@ class Claims:
         ):
             if isinstance(entry, str):
                 made[entry] = value
+            elif name == "channels" and channels and entry is None:
+                why = 'are not read here: give channels="channels", or sign in without channels'
+                raise ConfigError(name, why, channels)
             elif name == "user" or (name == "channels" and channels):
-                raise ConfigError(name, "is no key, so that nothing can be made that it would be read from")
+                raise ConfigError(name, "a function reads them, of which nobody knows what it would find")
         return made
 
 

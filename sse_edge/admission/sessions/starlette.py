@@ -18,6 +18,8 @@ from .signed import Format, SignedSessions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from starlette.datastructures import Secret as StarlettesSecret
+
 FORMAT = Format(
     separator=".",
     signers=lambda secret: [TimestampSigner(secret)],
@@ -31,16 +33,16 @@ FORMAT = Format(
 class StarletteSession(SignedSessions):
     """Sessions of Starlette's ``SessionMiddleware``, and so of FastAPI.
 
-    ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key``, ``session_cookie`` and
-    ``max_age``; of a list of secrets, from oldest to newest, all verify.  ``user`` is the entry of the
-    session that names the user: its key, or a function of the session.  ``session`` is the one that names the
-    sign-in, without which no session can be revoked; ``channels`` one with a list of patterns that may be
-    read, as in SignedCookie's.  Raises ConfigError.
+    ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key`` (a ``Secret``, too),
+    ``session_cookie`` and ``max_age``, and have to be given as there; of a list of secrets, from oldest to
+    newest, all verify.  ``user`` is the entry of the session that names the user: its key, or a function of
+    the session.  ``session`` is the one that names the sign-in, without which no session can be revoked;
+    ``channels`` one with a list of patterns that may be read, as in SignedCookie's.  Raises ConfigError.
     """
 
     def __init__(
         self,
-        secret: str | Sequence[str],
+        secret: str | StarlettesSecret | Sequence[str | StarlettesSecret],
         user: Entry = "user_id",
         *,
         session: Entry = "sid",
@@ -49,7 +51,14 @@ class StarletteSession(SignedSessions):
         max_age: Age | None = 14 * 86400,
         weak_secret: bool = False,
     ) -> None:
-        keys = checked(secret, weak=weak_secret)
-        if isinstance(secret, bytes) or any(isinstance(each, bytes) for each in secret):
+        given = list(map(_text, secret if isinstance(secret, list | tuple) else [secret]))
+        keys = checked(given, weak=weak_secret)
+        if any(isinstance(each, bytes) for each in given):
             raise ConfigError("secret", "must be text: Starlette signs with str(secret_key)", secret=True)
         super().__init__(FORMAT, keys, Claims(user, session, channels), name, max_age)
+
+
+def _text(secret: object) -> object:
+    """What a ``starlette.datastructures.Secret`` holds, and else what is given."""
+    names = [(kind.__module__, kind.__name__) for kind in type(secret).__mro__]
+    return str(secret) if ("starlette.datastructures", "Secret") in names else secret
