@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import string
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 import zlib
 from base64 import b64encode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from secrets import token_urlsafe
 from types import SimpleNamespace
 from uuid import UUID
@@ -27,7 +29,6 @@ from sse_edge.admission.revocations import session_life
 from sse_edge.admission.sessions import django, flask, starlette
 from sse_edge.asgi import Request
 from sse_edge.cookies import DjangoCookie, DjangoSession, FlaskSession, StarletteSession
-from sse_edge.errors import FieldError
 
 SECRET = "5f1c77 of the tests"
 OLD, NEW = "0a77d1 of the tests", "c3e915 of the tests"
@@ -289,10 +290,44 @@ def test_the_user(kind, user, identity):
 
 @once
 @pytest.mark.parametrize("user", [True, 1.5, [], ["u"], {"id": 1}])
-def test_what_cannot_name_a_user(kind, user):
-    """A session that names its user by what cannot is the application's fault, and says so."""
-    with pytest.raises(TypeError, match="must be text or a whole number"):
-        identified(kind, made(kind, {"user_id": user}))
+def test_what_cannot_name_a_user(kind, user, caplog):
+    """A session that names its user by what cannot is nobody's, and one line says so for all."""
+    auth, _, name, _ = KINDS[kind]
+    auth = auth(SECRET)
+    for visits in range(3):
+        value = made(kind, {"user_id": user, "visits": visits})
+        assert auth.identify(asking(value, name=name), time.time()) is None
+    (line,) = (record for record in caplog.records if record.name == "sse_edge")
+    assert f"user must be text or a whole number, not {type(user).__name__}" in line.getMessage()
+    assert (line.levelname, line.exc_info) == ("ERROR", None)
+
+
+@once
+@pytest.mark.parametrize(
+    "read",
+    [
+        {"user": lambda said: said["user"]["id"]},
+        {"user": lambda said: said["user"].id},
+        {"session": lambda said: said["user"]["id"]},
+        {"channels": lambda said: said["user"]["channels"]},
+    ],
+)
+def test_functions_that_a_session_is_not_made_for(kind, read, caplog):
+    """Whose session a function cannot read is nobody, and one line says where, and not what is in it."""
+    value = made(kind, {"user": None, "user_id": "u"})
+    assert identified(kind, value, **read) is None
+    (line,) = (record for record in caplog.records if record.name == "sse_edge")
+    assert re.search(r"(Type|Attribute)Error at \S+test_signed_sessions\.py:\d+", line.getMessage())
+    assert line.exc_info is None
+
+
+@pytest.mark.parametrize("function", [lambda: "u", lambda session, request: "u"])
+def test_functions_that_take_something_else(function):
+    """They would let nobody in: that is said at construction."""
+    for what in ("user", "session", "channels"):
+        with pytest.raises(ConfigError, match=rf"^{what}: must take \(session\)"):
+            StarletteSession(SECRET, **{what: function})
+    assert StarletteSession(SECRET, itemgetter("u")).headers_for is not None
 
 
 @once
@@ -332,10 +367,11 @@ def test_patterns_of_the_session(kind, channels, found):
 
 @once
 @pytest.mark.parametrize("channels", ["news", "*", 1, {"news": 1}, [1]])
-def test_what_are_no_patterns(kind, channels):
-    """A text is no list of patterns: a star in it would open everything."""
-    with pytest.raises(FieldError, match="must be a list of patterns"):
-        identified(kind, made(kind, {"user_id": "u", "may": channels}), channels="may")
+def test_what_are_no_patterns(kind, channels, caplog):
+    """A text is no list of patterns, a star in it would open everything: who has one is nobody."""
+    assert identified(kind, made(kind, {"user_id": "u", "may": channels}), channels="may") is None
+    assert "channels must be a list of patterns" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @once

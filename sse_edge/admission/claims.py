@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
+from traceback import walk_tb
 from typing import Any
 from uuid import UUID
 
-from ..errors import ConfigError
+from ..errors import ConfigError, FieldError
 from ..identity import Identity
-from .callback import is_async
+from ..logline import value as written
+from .callback import check_takes, is_async
 from .text import is_text
+
+log = logging.getLogger("sse_edge")
 
 Said = Mapping[str, Any]
 """A session's entries, or a token's claims."""
@@ -34,24 +39,35 @@ class Claims:
         keys = session if isinstance(session, tuple) else (session,)
         self._sessions = [_entry("session", key) for key in keys]
         self.channels = None if channels is None else _entry("channels", channels)
+        self._told: set[str] = set()
 
     def identity(self, said: Said, expires: float | None, session: str | None = None) -> Identity | None:
         """Who it says; None for nobody.
 
-        ``session`` is what the sign-in is called where it says no name itself.  Raises TypeError for what
-        names nobody, FieldError for what are no patterns.
+        ``session`` is what the sign-in is called where it says no name itself.  What names its user by what
+        can name none, or is not what the functions are made for, is nobody's, and logged once for each way.
         """
-        user = _name("user", _said(self.user, said))
-        if user is None:
+        try:
+            user = _name("user", _said(self.user, said))
+            if user is None:
+                return None
+            channels = None if self.channels is None else _said(self.channels, said)
+            named = self.session(said) or session
+            return Identity(user, () if channels is None else channels, named, expires)
+        except (TypeError, AttributeError, FieldError) as error:
+            self._tell(error)
             return None
-        named = self.session(said) or session
-        channels = None if self.channels is None else _said(self.channels, said)
-        return Identity(user, () if channels is None else channels, named, expires)
 
     def session(self, said: Said) -> str | None:
         """What it says that the sign-in is called."""
         names = (_name("session", _said(entry, said)) for entry in self._sessions)
         return next((name for name in names if name is not None), None)
+
+    def _tell(self, error: Exception) -> None:
+        reason = _reason(error)
+        if reason not in self._told:
+            self._told.add(reason)
+            log.error("a session or a token was signed that names nobody: %s; this is said once", reason)
 
     def said(self, user: str, session: str, channels: Sequence[str]) -> dict[str, Any]:
         """What would be read as these.  Raises ConfigError where functions read it."""
@@ -81,6 +97,7 @@ def _entry(field: str, entry: object) -> Entry:
     if isinstance(entry, str) and entry:
         return entry
     if callable(entry) and not is_async(entry):
+        check_takes(field, entry, "session")
         return entry
     raise ConfigError(field, "must be a key, or a function that is not async", entry)
 
@@ -94,11 +111,19 @@ def _said(entry: Entry, said: Said) -> Any:
         return None
 
 
+def _reason(error: Exception) -> str:
+    """Nothing of what was said, which may be anything."""
+    if isinstance(error, FieldError):
+        return f"{error.field} {error.why}"
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    return f"{type(error).__name__} at {written(frame.f_code.co_filename)}:{line}"
+
+
 def _name(what: str, value: object) -> str | None:
     if value is None or value is False:
         return None
     if type(value) is int or isinstance(value, UUID):
         value = str(value)
     if not isinstance(value, str):
-        raise TypeError(f"{what} must be text or a whole number, not {type(value).__name__}")
+        raise FieldError(what, f"must be text or a whole number, not {type(value).__name__}")
     return value if is_text(value) else None
