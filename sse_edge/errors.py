@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from .redaction import LONGEST, is_secret, redacted
 
 _PAYLOADS = frozenset(("data", "events", "json", "complete", "failed", "stopped", "abandoned"))
 """Fields that hold what is published, which no log is to have."""
+
+ENDS = (asyncio.CancelledError, GeneratorExit)
+"""What comes out of an iterator because it has to end."""
 
 
 class EdgeError(Exception):
@@ -88,6 +92,14 @@ class PublishError(EdgeError):
 
 class BackendError(EdgeError):
     """The channel backend could not be reached or answered with an error."""
+
+
+def is_end(error: BaseException) -> bool:
+    """Whether it is no failure, but says alone that something had to end: a group of tasks says so of those,
+    and of the generator that it is in."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(ENDS)[1] is None
+    return isinstance(error, ENDS)
 
 
 def _written(value: object) -> str:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from apps import inside
 from apps.sources import AUTH
 from servers.sse import get
 
@@ -80,6 +81,27 @@ async def test_on_another_server(serve_app, listen, server):
     for client in clients:
         client.abort()
     assert await until(process, open=0, closed=3, streams=0) < 1
+
+
+@pytest.mark.parametrize("sink", SINKS)
+async def test_whatever_they_do_inside(serve_app, listen, sink):
+    """Time-outs, failures, task groups, a model's answer: each lives for longer than one that is let go of,
+    and its finally has run within a second of its client's leaving; nothing is left, or complained of."""
+    process = serve_app("apps.inside:edge", env={"SSE_EDGE_SINK": sink})
+    clients = {name: await listen(process, name) for name in inside.KINDS}
+    began = time.monotonic()
+    for client in clients.values():
+        await client.until(lambda event: time.monotonic() > began + 2 and event.data == "x", PATIENCE)
+    assert (await figures(process))["finished"] == 0
+    for client in clients.values():
+        client.abort()
+    count = len(clients)
+    assert await until(process, begun=count, finished=count, connections=0, streams=0) < 1
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 10) in (0, -signal.SIGTERM)
+    assert "Traceback" not in process.log
+    assert "WARNING" not in process.log
+    assert "ERROR" not in process.log
 
 
 @pytest.mark.parametrize(("sink", "loop"), KINDS)

@@ -10,7 +10,7 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
-from ..errors import EventError
+from ..errors import ENDS, EventError, is_end
 from ..event import as_event, is_cursor
 from ..logline import value
 from ..outcome import ERROR, FINISHED, Ending
@@ -28,6 +28,9 @@ SOONEST, LATEST = 0.01, 0.32
 
 PATIENCE = 1.0
 """Seconds for an iterator to close once its stream has ended."""
+
+SHOVES = 100
+"""Times that an iterator which is let go of is told to end: each ``finally`` in it may wait once more."""
 
 End = Callable[[Stream, Ending], None]
 
@@ -63,6 +66,9 @@ class Sources:
 class Pump:
     """Asks an iterator for one item after the other while its stream is open and the client reads, in a task
     of its own; then closes it.
+
+    All of an iterator runs in that task, so that its time-outs and scopes may stay open while it gives items:
+    what cancels the task then, but the end of its stream, is theirs, and meets them as soon as they wait.
 
     An iterator that is waiting when its stream ends is cancelled there.  One that does not end then within
     PATIENCE is let go of: whatever it swallows, the task ends.
@@ -121,26 +127,38 @@ class Pump:
     async def _play(self) -> Ending | None:
         """How the stream is to end; None if it has."""
         self._playing = True
+        before: asyncio.CancelledError | None = None
+        cancelled: asyncio.CancelledError | None = None
         try:
             while not self.stopped:
-                self._give(await self._leashed(anext(self._iterator)))
-                await self._room()
+                self._give(await self._leashed(self._next(cancelled, again=before is not None)))
+                before, cancelled = cancelled, await self._room()
         except StopAsyncIteration:
             return FINISHED
-        except asyncio.CancelledError:
-            if self.stopped:
-                return None
-            logger.error("source failed for %s, something in it was cancelled, user=%s", *self._whose)
-            return ERROR
-        except Exception:
-            if self.stopped:  # as what is cancelled may, and nobody hears of it
-                logger.exception("source failed to stop for %s, user=%s", *self._whose)
-                return None
-            logger.exception("source failed for %s, user=%s", *self._whose)
-            return ERROR
+        except (Exception, *ENDS, BaseExceptionGroup) as error:
+            if not is_end(error):
+                # As what is cancelled may, and nobody hears of it.
+                failed = "failed to stop" if self.stopped else "failed"
+                logger.exception("source %s for %s, user=%s", failed, *self._whose)
+            elif not self.stopped:
+                logger.error("source failed for %s, something in it was cancelled, user=%s", *self._whose)
+            return None if self.stopped else ERROR
         finally:
             self._playing = False
         return None
+
+    def _next(self, cancelled: asyncio.CancelledError | None, *, again: bool) -> Awaitable[Any]:
+        """What gives the next item; what has ``cancelled`` the task meanwhile is raised where that waits, or
+        if it came back ``again``, since nothing waited, where the last one was given."""
+        if cancelled is not None and again:
+            throw: Callable[[BaseException], Awaitable[Any]] | None = getattr(self._iterator, "athrow", None)
+            if throw is None:
+                raise cancelled
+            return throw(cancelled)
+        if cancelled is not None and self.task is not None:
+            self.task.uncancel()  # a scope counts how often it has cancelled
+            self.task.cancel(*cancelled.args)  # and knows its own by the message
+        return anext(self._iterator)
 
     def _give(self, item: object) -> None:
         if self._stream.ending is not None:  # it was not heard when it was cancelled
@@ -150,13 +168,20 @@ class Pump:
             raise EventError("id", "is none that a client could come back with", event.id)
         self._rounds.queue(self._stream, event.encode())
 
-    async def _room(self) -> None:
-        """Let what was given be written, and others have their turn; then wait for the client."""
-        await asyncio.sleep(0)
-        wait = SOONEST
-        while self._stream.queued + self._stream.sink.unsent > self._most:
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, LATEST)
+    async def _room(self) -> asyncio.CancelledError | None:
+        """Let what was given be written, and others have their turn; then wait for the client, or until
+        something of the iterator's own cancels it: its time-out, or a group with a task that failed."""
+        try:
+            await asyncio.sleep(0)
+            wait = SOONEST
+            while self._stream.queued + self._stream.sink.unsent > self._most:
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, LATEST)
+        except asyncio.CancelledError as error:
+            if self.stopped:
+                raise
+            return error
+        return None
 
     async def _close(self) -> None:
         close = getattr(self._iterator, "aclose", None)
@@ -167,10 +192,9 @@ class Pump:
             closing = close()
             if inspect.isawaitable(closing):
                 await self._leashed(closing)
-        except asyncio.CancelledError:  # let go of, or with the event loop
-            return
-        except Exception:
-            logger.exception("source failed to close for %s, user=%s", *self._whose)
+        except (Exception, *ENDS, BaseExceptionGroup) as error:
+            if not is_end(error):
+                logger.exception("source failed to close for %s, user=%s", *self._whose)
 
     @types.coroutine
     def _leashed(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
@@ -185,12 +209,12 @@ class Pump:
             try:
                 thrown = None
                 yield waits
-            except BaseException as error:
+            except BaseException as error:  # a cancellation, or how what it waited for has failed
                 if self._abandoned:
                     with contextlib.suppress(BaseException):
-                        steps.throw(GeneratorExit())
+                        for _ in range(SHOVES):
+                            steps.throw(GeneratorExit())
                     raise
-                self._limit()
                 thrown = error
 
     def _limit(self) -> None:
