@@ -275,6 +275,29 @@ async def test_stopped_while_it_blocks(remembered, monkeypatch):
     assert await told(remembered) == [("stopped", "stopped")]
 
 
+async def test_stopped_in_a_group(remembered, caplog):
+    """An iterator that gave a piece inside a task group is closed there, and that is not an error."""
+    closed = []
+
+    async def produce():
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.sleep(3600))
+                while True:
+                    yield "x" * 1000
+        finally:
+            closed.append(True)
+
+    task = asyncio.create_task(remembered.write("a", produce()))
+    async with asyncio.timeout(PATIENCE):
+        while not await told(remembered):
+            await asyncio.sleep(0.01)
+    await remembered.stop("a")
+    assert (await task).reason == "stopped"
+    assert closed == [True]
+    assert caplog.text == ""
+
+
 async def test_an_iterator_that_does_not_mind(remembered):
     """One that goes on when it is cancelled is closed with its next piece, and that is not published."""
     closed = []

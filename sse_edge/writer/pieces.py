@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
-from ..errors import EventError
+from ..errors import EventError, is_end
 from ..event import Event
 from .thread import Threaded
 
@@ -34,5 +34,6 @@ async def close(iterator: object) -> None:
             done = end()
             if inspect.isawaitable(done):
                 await done
-    except Exception:
-        logger.exception("closing an iterator failed")
+    except (Exception, GeneratorExit, BaseExceptionGroup) as error:
+        if not is_end(error):
+            logger.exception("closing an iterator failed")
