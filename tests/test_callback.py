@@ -4,8 +4,17 @@ import threading
 
 import pytest
 
+from sse_edge import Anonymous, Channel, SSEMiddleware
 from sse_edge.admission.callback import callback
+from sse_edge.cookies import StarletteSession
 from sse_edge.errors import ConfigError
+from sse_edge.tokens import BearerJWT
+
+SECRET = "a secret of the tests that is long enough"
+
+
+def edge(**settings):
+    return SSEMiddleware(**{"auth": Anonymous(), "channels": {"/events/x": "news"}, **settings})
 
 
 def sync(a, b):
@@ -103,3 +112,49 @@ async def test_bare_next_does_not_hang():
     """StopIteration out of a sync function is an error, not a request that waits for ever."""
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(callback("field", lambda: next(iter(())))(), 5)
+
+
+def generator(*args):
+    yield args
+
+
+async def async_generator(*args):
+    yield args
+
+
+class Generator:
+    def __call__(self, *args):
+        yield args
+
+
+class Verifies:
+    def __init__(self, function):
+        self.verify = self.identify = function
+        self.blocking = False
+
+
+@pytest.mark.parametrize(
+    "function",
+    [generator, async_generator, Generator(), functools.partial(async_generator, 1)],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize(
+    ("field", "asks"),
+    [
+        ("greeting", lambda function: Channel("news", greeting=function)),
+        ("channels", lambda function: edge(channels=function)),
+        ("channels", lambda function: edge(channels={"/events/x": function})),
+        ("authorize", lambda function: edge(authorize=function)),
+        ("auth", lambda function: edge(auth=Verifies(function))),
+        ("publish_auth", lambda function: edge(publish_path="/publish", publish_auth=Verifies(function))),
+        ("user", lambda function: StarletteSession(SECRET, user=function)),
+        ("session", lambda function: StarletteSession(SECRET, user="user", session=function)),
+        ("channels", lambda function: StarletteSession(SECRET, user="user", channels=function)),
+        ("user", lambda function: BearerJWT(SECRET, algorithms=["HS256"], user=function)),
+    ],
+)
+def test_a_generator_is_no_answer(field, asks, function):
+    """Wherever one answer is wanted it is refused at once, with what is wanted."""
+    with pytest.raises(ConfigError, match="must return its answer, and not yield") as caught:
+        asks(function)
+    assert caught.value.field == field

@@ -419,7 +419,7 @@ async def test_a_yes(answer):
     assert isinstance(await admit(gate, asking("/events/granted")), Admission)
 
 
-async def _no_generator(identity, channel):
+async def _no_generator():
     yield False
 
 
@@ -434,7 +434,7 @@ async def _no_generator(identity, channel):
         lambda identity, channel: lambda: False,
         lambda identity, channel: float("nan"),
         lambda identity, channel: (yes for yes in [False]),
-        _no_generator,
+        lambda identity, channel: _no_generator(),
     ],
 )
 async def test_what_is_no_answer(authorize, caplog):

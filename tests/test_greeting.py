@@ -301,7 +301,13 @@ async def test_while_the_backend_is_away(asgi, edge):
     await client.wait_for(b'data: "7"\n')
 
 
-@pytest.mark.parametrize("greeting", [1, "hello", lambda: None, lambda request: None, lambda a, b, c: None])
+async def generator(request, identity):
+    yield "one of many"
+
+
+@pytest.mark.parametrize(
+    "greeting", [1, "hello", lambda: None, lambda request: None, lambda a, b, c: None, generator]
+)
 def test_no_greeting(greeting):
     """What cannot be asked is refused where it is said."""
     with pytest.raises(ConfigError) as caught:

@@ -237,6 +237,22 @@ async def test_what_is_said_of_a_failure(remembered, failed, said):
     assert await told(remembered) == [("failed", said)]
 
 
+async def says_later(error):
+    return "failed"
+
+
+def says_much(error):
+    yield "failed"
+
+
+@pytest.mark.parametrize("failed", [says_later, says_much])
+async def test_what_says_nothing_of_a_failure(remembered, failed):
+    """A function that cannot be asked when it fails is refused before anything is written."""
+    with pytest.raises(EventError, match="a function that returns it and is not async"):
+        await remembered.write("a", pieces("x"), failed=failed)
+    assert await told(remembered) == []
+
+
 async def test_stopped(events):
     """``stop`` ends an iterator that never yields again, within a second; its ``finally`` has run."""
     closed = []

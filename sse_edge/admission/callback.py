@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
@@ -17,18 +17,21 @@ ANSWER = 30.0
 """Seconds for a function to answer: who waits for it holds a connection, and looks as if it were let in."""
 
 
-def callback(field: str, function: object, *, threaded: bool = True) -> Callback:
+def callback(field: str, function: object, *, threaded: bool = True, many: bool = False) -> Callback:
     """An async function that calls ``function`` and returns what it says.
 
     A sync function runs in asgiref's one sync thread, where Django's ORM and other code that is tied
     to its thread may be used; it costs about 100 µs, and calls wait for each other.  Where it is not to be
-    ``threaded`` it is called as it is.  Raises ConfigError for what cannot be called.
+    ``threaded`` it is called as it is.  Raises ConfigError for what cannot be called, and unless ``many``
+    answers are wanted, for a generator function.
 
     The async function raises what ``function`` raises, TimeoutError if it has not answered after ANSWER
     seconds, and RuntimeError for a cancellation that came from inside it.
     """
     if not callable(function):
         raise ConfigError(field, "must be callable", function)
+    if not many:
+        check_answers(field, function)
     threaded = threaded and not is_async(function)
     asked = sync_to_async(_without_stop(function), thread_sensitive=True) if threaded else function
 
@@ -60,6 +63,24 @@ def check_takes(field: str, function: object, *names: str) -> None:
         pass
 
 
+def check_answers(field: str, function: object) -> None:
+    """ConfigError for a generator function, sync or async, where one answer is wanted."""
+    if generates(function):
+        raise ConfigError(field, "must return its answer, and not yield as a generator does", function)
+
+
+def generates(function: object) -> Literal["sync", "async"] | None:
+    """What kind of a generator calling it gives, however it is written."""
+    if isinstance(function, type):
+        return None
+    for written in (function, getattr(function, "__call__", None)):  # noqa: B004 - not whether it can be called
+        if inspect.isasyncgenfunction(written):
+            return "async"
+        if inspect.isgeneratorfunction(written):
+            return "sync"
+    return None
+
+
 def method(field: str, owner: object, name: str, *takes: str, must: str) -> Callback:
     """An async function that asks a method of an object of the application's: at once, async, or in a thread
     where the object says ``blocking = True``; see ``callback``.
@@ -73,6 +94,7 @@ def method(field: str, owner: object, name: str, *takes: str, must: str) -> Call
         raise ConfigError(field, must, owner)
     try:
         check_takes(field, function, *takes)
+        check_answers(field, function)
     except ConfigError as error:
         raise ConfigError(field, f"{name} {error.why}", owner) from error
     blocking = getattr(owner, "blocking", False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import ConfigError
-from .callback import check_takes
+from .callback import check_answers, check_takes
 from .greeting import Greeting
 
 ALL = 2_147_483_647
@@ -44,6 +44,7 @@ class Channel:
             raise ConfigError("first", f'must be "all" or a whole number of events, 0 to {MOST}', first)
         if self.greeting is not None:
             check_takes("greeting", self.greeting, "request", "identity")
+            check_answers("greeting", self.greeting)
 
     @property
     def count(self) -> int:

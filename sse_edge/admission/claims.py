@@ -14,7 +14,7 @@ from uuid import UUID
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
 from ..logline import value as written
-from .callback import check_takes, is_async
+from .callback import check_answers, check_takes, is_async
 from .text import is_text
 
 log = logging.getLogger("sse_edge")
@@ -98,6 +98,7 @@ def _entry(field: str, entry: object) -> Entry:
         return entry
     if callable(entry) and not is_async(entry):
         check_takes(field, entry, "session")
+        check_answers(field, entry)
         return entry
     raise ConfigError(field, "must be a key, or a function that is not async", entry)
 

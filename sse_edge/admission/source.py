@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from ..errors import ConfigError
 from ..event import Event
 from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, OVER, Refusal
-from .callback import Callback, callback, check_takes
+from .callback import Callback, callback, check_takes, generates
 
 if TYPE_CHECKING:
     from ..asgi import Request
@@ -49,14 +48,14 @@ class Source:
 
     def __post_init__(self) -> None:
         check_takes("make", self.make, "request", "identity", "after")
-        if _makes(inspect.isgeneratorfunction, self.make):
+        if generates(self.make) == "sync":
             raise ConfigError("make", "must be an async generator, not a sync one", self.make)
         channel: object = self.channel
         if channel is not None and not isinstance(channel, str):
             raise ConfigError("channel", "must be a channel's template, or None", channel)
         # What only makes an object needs no thread, and may need the event loop.
-        at_once = isinstance(self.make, type) or _makes(inspect.isasyncgenfunction, self.make)
-        object.__setattr__(self, "_ask", callback("make", self.make, threaded=not at_once))
+        at_once = isinstance(self.make, type) or generates(self.make) == "async"
+        object.__setattr__(self, "_ask", callback("make", self.make, threaded=not at_once, many=True))
 
     async def begin(
         self, request: Request, identity: Identity, after: str | None
@@ -75,10 +74,3 @@ class Source:
         except Exception:
             log.exception("source failed to begin for %s, user=%s", value(request.path), value(identity.user))
             return BACKEND_DOWN.because("this stream cannot begin at the moment").of(identity.user)
-
-
-def _makes(is_kind: Callable[[Any], bool], make: object) -> bool:
-    """Whether calling ``make`` gives a generator of a kind, however it is written."""
-    if isinstance(make, type) or is_kind(make):
-        return not isinstance(make, type)
-    return is_kind(getattr(make, "__call__", None))  # noqa: B004 - not whether it can be called

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 
+from ..admission.callback import generates, is_async
 from ..backends.base import IS_FINISHED, LIFE, WRITES, Backend, Outgoing
 from ..errors import BackendError, EventError, PublishError
 from ..event import Event, finishing
@@ -31,6 +32,8 @@ class Endings:
         given = {COMPLETE: complete, STOPPED: stopped, ABANDONED: abandoned}
         if not callable(failed):
             given[FAILED] = failed
+        elif is_async(failed) or generates(failed):
+            raise EventError(FAILED, "must be text, or a function that returns it and is not async", failed)
         self._bodies = {name: _last(name, data) for name, data in given.items()}
 
     def of(self, name: str, error: BaseException | None = None) -> bytes:
