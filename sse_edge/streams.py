@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -29,7 +30,7 @@ from .delivery.stream import Stream
 from .delivery.transport import is_own, open_sink
 from .errors import BackendError
 from .event import Place
-from .outcome import BACKEND_DOWN, ERROR, NOT_FOUND, OVER, Refusal
+from .outcome import BACKEND_DOWN, DRAINING, ERROR, NOT_FOUND, OVER, Refusal
 from .worker import Worker
 
 logger = logging.getLogger("sse_edge")
@@ -101,8 +102,6 @@ class Streams:
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
             await refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
             return None
-        if not worker.is_informed:
-            await worker.informed()
         hub = worker.hub
         refusal, wait = oversized(request), None
         if refusal is not None:
@@ -110,39 +109,59 @@ class Streams:
         else:
             refusal, wait = malformed(request), self._polling.wait(request)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
-        verdict = refusal or await self._gate.admit(
-            request, time.time(), streams=len(hub.streams), draining=hub.draining
-        )
-        if verdict is None:
-            await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
-        elif isinstance(verdict, Refusal):
-            await self._refuse(worker, request, answer, verdict, headers)
-        elif request.method == "HEAD":
-            # Not respond(): a stream has no Content-Length, so neither has its HEAD.
-            head = _head(headers, verdict, wait)
-            await answer({"type": "http.response.start", "status": 200, "headers": head})
-            await answer({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            sink = self._sink(scope, receive, send, _head(headers, verdict, wait), wait)
-            # Streams over HTTP/1.0 go another way than all others.
-            if not self._told and wait is None and scope.get("http_version") != "1.0":
-                self._told = True
-                _tell(sink, send, worker.server, meant=self._handover)
-            opened = None
+        leash = asyncio.timeout(None)
+        hub.entering.add(leash)
+        try:
             try:
-                opened = await self._open(worker, verdict, sink, request, wait)
-            finally:
-                if not isinstance(opened, Opened):
-                    self._leases.release(verdict.subjects)
-            if isinstance(opened, Opened):
-                return opened
-            await self._refuse(worker, request, answer, opened, headers)
-        return None
+                async with leash:
+                    if not worker.is_informed:
+                        await worker.informed()
+                    verdict: Opened | Admission | Refusal | None = refusal or await self._gate.admit(
+                        request, time.time(), streams=len(hub.streams), draining=hub.draining
+                    )
+                    if isinstance(verdict, Admission) and request.method != "HEAD":
+                        head = _head(headers, verdict, wait)
+                        sink = self._sink(worker, scope, receive, send, head, wait)
+                        verdict = await self._let_in(worker, verdict, sink, request, wait)
+            except TimeoutError:
+                if not leash.expired():
+                    raise
+                verdict = DRAINING
+            if isinstance(verdict, Opened):
+                return verdict
+            if isinstance(verdict, Refusal):
+                await self._refuse(worker, request, answer, verdict, headers)
+            elif verdict is None:
+                await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
+            else:
+                await _answer_head(answer, _head(headers, verdict, wait))
+            return None
+        finally:
+            hub.entering.discard(leash)
 
-    def _sink(self, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None) -> Sink:
+    async def _let_in(
+        self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
+    ) -> Opened | Refusal:
+        """Open an admission's stream, or let go of what it holds."""
+        opened = None
+        try:
+            opened = await self._open(worker, admission, sink, request, wait)
+        finally:
+            if not isinstance(opened, Opened):
+                self._leases.release(admission.subjects)
+        return opened
+
+    def _sink(
+        self, worker: Worker, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None
+    ) -> Sink:
         if wait is not None:
             return Answer(send, receive, head, self._bounds.age)
-        return open_sink(unframed(scope, send), receive, head, handover=self._handover)
+        sink = open_sink(unframed(scope, send), receive, head, handover=self._handover)
+        # Streams over HTTP/1.0 go another way than all others.
+        if not self._told and scope.get("http_version") != "1.0":
+            self._told = True
+            _tell(sink, send, worker.server, meant=self._handover)
+        return sink
 
     async def _open(
         self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
@@ -275,6 +294,12 @@ def _tell(sink: Sink, send: Send, server: str, *, meant: bool) -> None:
             f", {server}" if server else "",
             SENT,
         )
+
+
+async def _answer_head(send: Send, head: Headers) -> None:
+    """Answer HEAD.  Not by respond(): a stream has no Content-Length, so neither has its HEAD."""
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:

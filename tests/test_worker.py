@@ -1326,14 +1326,14 @@ async def test_drained_while_admitted(edge, asgi):
 
 
 async def test_drained_while_subscribing(edge, asgi):
-    """A stream that is not live yet when the drain comes ends with it."""
-    subscribing, go_on = asyncio.Event(), asyncio.Event()
+    """A request whose channels are not heard yet when the drain comes is refused."""
+    subscribing = asyncio.Event()
 
     class SlowSubscriber(MemorySubscriber):
         async def subscribe(self, channels):
             if "news" in channels:
                 subscribing.set()
-                await go_on.wait()
+                await asyncio.Event().wait()
             await super().subscribe(channels)
 
     class Backend(MemoryBackend):
@@ -1344,10 +1344,9 @@ async def test_drained_while_subscribing(edge, asgi):
     client = asgi(middleware, "/events/me", headers=cookie()).open()
     await asyncio.wait_for(subscribing.wait(), 5)
     draining = asyncio.create_task(middleware.drain(0))
-    await asyncio.sleep(0)
-    go_on.set()
-    await closed(client, "drain")
+    assert json.loads(await client.whole())["error"] == "draining"
     await asyncio.wait_for(draining, 1)
+    assert not middleware._worker.hub.streams
 
 
 async def test_a_client_that_does_not_read(edge, listen, monkeypatch):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Literal
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -16,6 +18,9 @@ Callback = Callable[..., Awaitable[object]]
 ANSWER = 30.0
 """Seconds for a function to answer: who waits for it holds a connection, and looks as if it were let in."""
 
+PATIENCE = 1.0
+"""Seconds for one that is cancelled to end; then it is let go of."""
+
 
 def callback(field: str, function: object, *, threaded: bool = True, many: bool = False) -> Callback:
     """An async function that calls ``function`` and returns what it says.
@@ -26,7 +31,8 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
     answers are wanted, for a generator function.
 
     The async function raises what ``function`` raises, TimeoutError if it has not answered after ANSWER
-    seconds, and RuntimeError for a cancellation that came from inside it.
+    seconds, and RuntimeError for a cancellation that came from inside it.  One that is cancelled has PATIENCE
+    seconds to end, whatever it swallows; what it says then is heard by nobody.
     """
     if not callable(function):
         raise ConfigError(field, "must be callable", function)
@@ -40,8 +46,8 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
             async with asyncio.timeout(ANSWER):
                 answer = asked(*args)
                 if inspect.isawaitable(answer):
-                    answer = await answer
-                return await answer if inspect.isawaitable(answer) else answer
+                    answer = await _obeying(answer)
+                return await _obeying(answer) if inspect.isawaitable(answer) else answer
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -129,6 +135,55 @@ def takes_values(field: str, function: Callable[..., Any]) -> bool:
         why = "must take (identity, channel) or (identity, channel, values)"
         raise ConfigError(field, why, function) from error
     return takes
+
+
+@types.coroutine
+def _obeying(awaitable: Awaitable[object]) -> Generator[Any, Any, object]:
+    """Await something that ends when it is cancelled, though it may swallow that."""
+    task = asyncio.current_task()
+    if task is None:
+        return (yield from awaitable.__await__())
+    before, steps = task.cancelling(), awaitable.__await__()
+    thrown: BaseException | None = None
+    timer: asyncio.TimerHandle | None = None
+    insisted = False
+
+    def insist() -> None:
+        nonlocal timer, insisted
+        timer = None
+        # A timeout of its own, which it has dealt with, has taken its cancellation back.
+        if task.cancelling() > before:
+            insisted = True
+            task.cancel()
+
+    try:
+        while True:
+            try:
+                waits = next(steps) if thrown is None else steps.throw(thrown)
+            except StopIteration as result:
+                if task.cancelling() > before:
+                    raise asyncio.CancelledError from None
+                return result.value
+            except Exception as error:
+                if task.cancelling() > before:
+                    raise asyncio.CancelledError from error
+                raise
+            thrown = None
+            try:
+                yield waits
+            except BaseException as error:
+                if insisted:
+                    with contextlib.suppress(BaseException):
+                        steps.throw(GeneratorExit())
+                    raise
+                if timer is None and task.cancelling() > before:
+                    timer = asyncio.get_running_loop().call_later(PATIENCE, insist)
+                thrown = error
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if insisted:
+            task.uncancel()
 
 
 def _without_stop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,6 +29,9 @@ from .source import Sources
 from .stream import Heard, Stream
 from .wheel import TICK, Wheel
 
+SOON = 0.01
+"""Seconds between looks whether who was refused because of a drain has its answer."""
+
 HERD = 100
 """Streams that may come back in one second without being a herd."""
 
@@ -44,10 +47,11 @@ class Hub:
 
     ``users`` and ``sessions`` find its streams by name, and ``census`` counts them.  ``bounds`` are on what
     may wait for one client before its stream ends as ``slow``.  ``sources`` plays what streams have of their
-    own.  ``on_recheck`` is called with a stream whose right to its channels is to be asked again,
-    ``on_closed`` with each whose response is over, when nothing of it is left, ``on_control`` with each
-    message to all workers, or None when some may have been lost, and ``on_stopping`` for each stream that
-    the server waits for to stop.
+    own.  ``entering`` are the requests that have no answer yet: a drain ends what they wait for.
+    ``on_recheck`` is called with a stream whose right to its channels is to be asked again, ``on_closed``
+    with each whose response is over, when nothing of it is left, ``on_control`` with each message to all
+    workers, or None when some may have been lost, and ``on_stopping`` for each stream that the server waits
+    for to stop.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Hub:
         self.lifetime = lifetime
         self.bounds = bounds or Bounds()
         self.draining = False
+        self.entering: set[asyncio.Timeout] = set()
         self._audience = audience = Audience()
         self.streams = audience.streams
         self.users, self.sessions, self.census = audience.users, audience.sessions, audience.census
@@ -106,7 +111,8 @@ class Hub:
 
     async def close(self) -> None:
         """End what is open and stop; the clock runs until the last stream is let go of."""
-        self.draining = self._closed = True
+        self._closed = True
+        self._refuse()
         self._rounds.end_soon(self.streams, DRAIN)
         while self._rounds.end_few():  # noqa: ASYNC110 - nothing is waited for
             await asyncio.sleep(0)
@@ -165,6 +171,7 @@ class Hub:
             stream.begin = await self.subscriber.subscribe(stream.channels)
         except BaseException:
             self._audience.leave(stream)
+            self._wheel.remove(stream)  # where it was ended meanwhile
             raise
         over = None if after is None or stream.ending else self.subscriber.finished(stream.channels)
         self._opened(stream)
@@ -267,7 +274,7 @@ class Hub:
 
     def end(self, stream: Stream, ending: Ending) -> None:
         """End an open stream; the first ending counts."""
-        if stream.ending is not None:
+        if stream.ending is not None or stream not in self.streams:  # as one that was undone
             return
         if stream.waiting is not None:
             stream.waiting.cancel()
@@ -301,7 +308,7 @@ class Hub:
 
         A few streams are no herd: they are ended at ``HERD`` a second, whatever the window.
         """
-        self.draining = True
+        refused = self._refuse()
         streams = list(self.streams)
         random.shuffle(streams)
         self.end_soon(
@@ -320,6 +327,17 @@ class Hub:
             if number % FEW == 0:
                 await asyncio.sleep(0)
         await self._audience.gone()
+        limit = self.now + GOODBYE
+        while refused & self.entering and self.now < limit:  # noqa: ASYNC110
+            await asyncio.sleep(SOON)
+
+    def _refuse(self) -> set[asyncio.Timeout]:
+        """Take no more streams, and wait for nothing that would let one in; who is refused by that."""
+        self.draining = True
+        for leash in self.entering:
+            with contextlib.suppress(RuntimeError):  # it has an answer, or is refused already
+                leash.reschedule(0)
+        return set(self.entering)
 
     def hurry(self) -> None:
         """End at once what a drain has not ended yet."""
