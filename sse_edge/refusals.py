@@ -140,7 +140,7 @@ class RefusalLog:
 
 
 class Failures(logging.Filter):
-    """Lets some tracebacks of each kind into the log: with ``authorize`` every request may fail."""
+    """Lets some failures of each kind into the log: with ``authorize`` every request may fail."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Failures(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging."""
-        if not record.exc_info or self._loop.is_closed():
+        if self._loop.is_closed() or not (record.exc_info or getattr(record, "sampled", False)):
             return True
         self._tell()
         kind = _template(record).partition(",")[0].partition(" for ")[0]

@@ -78,7 +78,7 @@ async def test_any_kind_of_function(function, in_loop):
     ids=lambda value: type(value).__name__,
 )
 async def test_async_functions_need_no_thread(function, monkeypatch):
-    """An async function does not wait for the one sync thread."""
+    """An async function takes no thread."""
     monkeypatch.delattr("sse_edge.admission.callback.sync_to_async")
     assert await callback("field", function)(1, 2) == (1, 2, True)
 

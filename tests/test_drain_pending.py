@@ -132,8 +132,7 @@ async def test_refused_at_once(edge, asgi, slow, place, how):
         del kinds["poll"]
     for client in kinds.values():
         client.open()
-    # The one thread of sync functions has the first.
-    await eventually(lambda: wait.waiting == (1 if how == "sync" else len(kinds)))
+    await eventually(lambda: wait.waiting == len(kinds))
     began = time.monotonic()
     await asyncio.wait_for(middleware.drain(10), 20)
     assert time.monotonic() - began < 5

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Literal
 
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, iscoroutinefunction, sync_to_async
 
 from ..errors import ConfigError
+from ..logline import why
+from .pool import POOL, database
 
 Callback = Callable[..., Awaitable[object]]
 
@@ -21,16 +24,26 @@ ANSWER = 30.0
 PATIENCE = 1.0
 """Seconds for one that is cancelled to end; then it is let go of."""
 
+log = logging.getLogger("sse_edge")
+
+
+class PlainError(Exception):
+    """A failure of which a line says everything: no traceback would tell more."""
+
+
+class AnswerTimeoutError(PlainError, TimeoutError):
+    """A function has not answered in time."""
+
 
 def callback(field: str, function: object, *, threaded: bool = True, many: bool = False) -> Callback:
     """An async function that calls ``function`` and returns what it says.
 
-    A sync function runs in asgiref's one sync thread, where Django's ORM and other code that is tied
-    to its thread may be used; it costs about 100 µs, and calls wait for each other.  Where it is not to be
-    ``threaded`` it is called as it is.  Raises ConfigError for what cannot be called, and unless ``many``
-    answers are wanted, for a generator function.
+    A sync function runs in a thread of the process's pool, where Django's ORM may be used; it costs about
+    100 µs.  Below ``async_to_sync``, as in Django's tests, it runs in the thread that waits there, and sees
+    its transaction.  Where it is not to be ``threaded`` it is called as it is.  Raises ConfigError for what
+    cannot be called, and unless ``many`` answers are wanted, for a generator function.
 
-    The async function raises what ``function`` raises, TimeoutError if it has not answered after ANSWER
+    The async function raises what ``function`` raises, AnswerTimeoutError if it has not answered after ANSWER
     seconds, and RuntimeError for a cancellation that came from inside it.  One that is cancelled has PATIENCE
     seconds to end, whatever it swallows; what it says then is heard by nobody.
     """
@@ -38,16 +51,22 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
         raise ConfigError(field, "must be callable", function)
     if not many:
         check_answers(field, function)
-    threaded = threaded and not is_async(function)
-    asked = sync_to_async(_without_stop(function), thread_sensitive=True) if threaded else function
+    threads = threaded and not is_async(function)
+    asked = _threaded(field, function) if threads else function
 
     async def ask(*args: object) -> object:
+        limit = asyncio.timeout(ANSWER)
         try:
-            async with asyncio.timeout(ANSWER):
+            async with limit:
                 answer = asked(*args)
                 if inspect.isawaitable(answer):
                     answer = await _obeying(answer)
                 return await _obeying(answer) if inspect.isawaitable(answer) else answer
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            busy = f", all {POOL.most} threads are busy" if threads and POOL.is_full else ""
+            raise AnswerTimeoutError(f"no answer within {ANSWER:g} s{busy}") from None
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -55,6 +74,14 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
             raise RuntimeError("something in it was cancelled") from error
 
     return ask
+
+
+def tell_failure(error: Exception, message: str, *args: object) -> None:
+    """Log what became of asking: with a traceback, where that says more than a line does."""
+    if isinstance(error, PlainError):
+        log.error(f"{message}: %s", *args, why(error), extra={"sampled": True})
+    else:
+        log.error(message, *args, exc_info=error)
 
 
 def check_takes(field: str, function: object, *names: str) -> None:
@@ -184,6 +211,31 @@ def _obeying(awaitable: Awaitable[object]) -> Generator[Any, Any, object]:
             timer.cancel()
         if insisted:
             task.uncancel()
+
+
+def _threaded(field: str, function: Callable[..., Any]) -> Callable[..., Awaitable[object]]:
+    def pooled(*args: object) -> object:
+        with POOL.doing(field), database():
+            return call(*args)
+
+    call = _without_stop(function)
+    # By way of asgiref, which brings context variables along, and has an async_to_sync in it come back here.
+    alone = sync_to_async(pooled, thread_sensitive=False, executor=POOL)  # type: ignore[call-overload]
+    waited_for = sync_to_async(call, thread_sensitive=True)
+
+    def ask(*args: object) -> Awaitable[object]:
+        return waited_for(*args) if _has_thread() else alone(*args)
+
+    return ask
+
+
+def _has_thread() -> bool:
+    """Whether asgiref has a thread for what is asked here: one that waits for it, or that belongs to it."""
+    return bool(
+        getattr(AsyncToSync.executors, "current", None)
+        or SyncToAsync.thread_sensitive_context.get(None)
+        or asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    )
 
 
 def _without_stop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ Nothing expensive comes before something cheap, and no slot is taken before ever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -32,7 +31,7 @@ from ..outcome import (
     Refusal,
 )
 from .authenticator import checked, is_quick, lets_anyone, valid
-from .callback import Callback, callback, takes_values
+from .callback import Callback, callback, takes_values, tell_failure
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
@@ -57,7 +56,6 @@ Authorize = (
 """Whether an identity may read a channel; told the values that the channel's name was filled with, too, if it
 takes them."""
 
-log = logging.getLogger("sse_edge")
 NO_GUARD: Mapping[str, Values] = MappingProxyType({})
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
 EARLIEST = "earliest"
@@ -203,8 +201,9 @@ class Gate:
             told = (identity, channel, values) if self._tells_values else (identity, channel)
             try:
                 yes = self._authorize is not None and _is_yes(await self._authorize(*told))
-            except Exception:
-                log.exception("authorize failed, user=%s channel=%s", value(identity.user), value(channel))
+            except Exception as error:  # noqa: BLE001 - the application's own
+                who = value(identity.user), value(channel)
+                tell_failure(error, "authorize failed, user=%s channel=%s", *who)
                 return BACKEND_DOWN.because("could not decide whether this channel may be read")
             if not yes:
                 return FORBIDDEN.because(f"channel {channel!r} may not be read by this user")
@@ -256,8 +255,8 @@ class Gate:
             identity = valid(
                 self._auth.identify(request, now) if quick else await self._ask_auth(request, now), now
             )
-        except Exception:  # an authenticator of the application's own
-            log.exception("auth failed to identify a request for %s", value(request.path))
+        except Exception as error:  # noqa: BLE001 - the application's own
+            tell_failure(error, "auth failed to identify a request for %s", value(request.path))
             return BACKEND_DOWN.because("could not decide who this is")
         if identity is None:
             return UNAUTHENTICATED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from ..errors import EventError
 from ..event import Event, as_event
 from ..logline import value
 from ..outcome import BACKEND_DOWN, Refusal
-from .callback import Callback
+from .callback import Callback, tell_failure
 
 if TYPE_CHECKING:
     from ..asgi import Request
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 Greeting = Callable[["Request", "Identity"], Event | str | Awaitable[Event | str | None] | None]
 """Makes a stream's first event: an Event without an id, text, or None for none."""
-
-log = logging.getLogger("sse_edge")
 
 
 async def greet(greetings: Iterable[Callback], request: Request, identity: Identity) -> list[bytes] | Refusal:
@@ -38,7 +35,8 @@ async def greet(greetings: Iterable[Callback], request: Request, identity: Ident
             if event.id is not None:
                 raise EventError("id", "a greeting has none: it is in no history", event.id)
             said.append(event.encode())
-        except Exception:
-            log.exception("greeting failed for %s, user=%s", value(request.path), value(identity.user))
+        except Exception as error:  # noqa: BLE001 - the application's own
+            who = value(request.path), value(identity.user)
+            tell_failure(error, "greeting failed for %s, user=%s", *who)
             return BACKEND_DOWN.because("could not make what this stream begins with").of(identity.user)
     return said

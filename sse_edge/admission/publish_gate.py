@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from dataclasses import replace
 from hashlib import sha256
@@ -18,6 +17,7 @@ from ..outcome import (
     UNAUTHENTICATED,
     Refusal,
 )
+from .callback import tell_failure
 from .publish_token import checked, granted
 from .size import MAX_TEXT, oversized
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .limits import SharedConnectRate
     from .publish_token import Verifier
 
-log = logging.getLogger("sse_edge")
 
 NO_TOKEN = UNAUTHENTICATED.because("no token: Authorization: Bearer …")
 WRONG_TOKEN = UNAUTHENTICATED.because("this token is not valid, or no longer")
@@ -86,8 +85,8 @@ class PublishGate:
             return _too_fast("too many wrong tokens from this address", shut - now)
         try:
             identity = granted(await self._verify(token, now), now)
-        except Exception:  # a verifier of the application's own
-            log.exception("publish_auth failed to verify a token")
+        except Exception as error:  # noqa: BLE001 - the application's own
+            tell_failure(error, "publish_auth failed to verify a token")
             return BACKEND_DOWN.because("could not decide whether this token is valid")
         if identity is not None:
             _remember(self._good, key, None)

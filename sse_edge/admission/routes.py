@@ -14,7 +14,7 @@ from ..event import check_channel
 from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
 from ..pattern import SEPARATOR
-from .callback import Callback, callback
+from .callback import Callback, callback, tell_failure
 from .channel import ALL, Channel
 from .polling import is_poll
 from .settings import matching, strings, whole
@@ -173,8 +173,8 @@ class Routes:
         except (LookupError, ValueError) as error:
             # What int(params["page"]) raises: the client's doing, so no traceback.
             return BAD_REQUEST.because("this path or query names no channel").of(identity.user, why(error))
-        except Exception:
-            log.exception("channels: the function failed for %s", value(request.path))
+        except Exception as error:  # noqa: BLE001 - the application's own
+            tell_failure(error, "channels: the function failed for %s", value(request.path))
             return BACKEND_DOWN.because("could not tell which channels this path stands for")
         return self._checked(answer or ())
 

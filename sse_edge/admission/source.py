@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from ..errors import ConfigError
 from ..event import Event
 from ..logline import value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, OVER, Refusal
-from .callback import Callback, callback, check_takes, generates
+from .callback import Callback, callback, check_takes, generates, tell_failure
 
 if TYPE_CHECKING:
     from ..asgi import Request
@@ -22,8 +21,6 @@ Items = AsyncIterable[Event | str]
 
 Make = Callable[["Request", "Identity", str | None], Items | Awaitable[Items | None] | None]
 """Makes it, for a request of an identity whose last id was so; None where there is nothing more to hear."""
-
-log = logging.getLogger("sse_edge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,7 @@ class Source:
         except (LookupError, ValueError) as error:
             # What int(params["page"]) raises: the client's doing, so no traceback.
             return BAD_REQUEST.because("this path or query names no stream").of(identity.user, why(error))
-        except Exception:
-            log.exception("source failed to begin for %s, user=%s", value(request.path), value(identity.user))
+        except Exception as error:  # noqa: BLE001 - the application's own
+            who = value(request.path), value(identity.user)
+            tell_failure(error, "source failed to begin for %s, user=%s", *who)
             return BACKEND_DOWN.because("this stream cannot begin at the moment").of(identity.user)
