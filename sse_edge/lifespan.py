@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from .asgi import ASGIApp, Message, Receive, Scope, Send
+
+NEEDS_ASYNCIO = (
+    "sse_edge needs asyncio, or uvloop, and this server runs something else: hypercorn without -k trio"
+)
+
+
+def has_loop() -> bool:
+    """Whether an event loop of asyncio's runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Lifespan:
@@ -12,7 +26,7 @@ class Lifespan:
 
     The inner app's lifespan runs as if it were alone.  An app that raises or returns before it
     answers the start-up has no lifespan, as the specification says, and is answered for; one that
-    says ``startup.failed`` fails the server's start as it would alone.
+    says ``startup.failed`` fails the server's start as it would alone.  So does a server without asyncio.
     """
 
     def __init__(
@@ -24,6 +38,10 @@ class Lifespan:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ``lifespan`` scope."""
+        if not has_loop():
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": NEEDS_ASYNCIO})
+            return
         run = _Run(self._start, self._stop, receive, send)
         try:
             if self._app is not None:

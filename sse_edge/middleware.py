@@ -27,7 +27,7 @@ from .delivery.backlog import Bounds
 from .delivery.lifetime import Lifetime
 from .delivery.transport import takes_over
 from .errors import ConfigError
-from .lifespan import Lifespan
+from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
 from .outcome import NOT_FOUND
 from .publisher import check_one_of
 from .publishing import Publishing
@@ -241,6 +241,8 @@ class SSEMiddleware:
             return self._worker
         if self._worker is not None:
             self._worker.forget()
+        if not has_loop():
+            raise RuntimeError(NEEDS_ASYNCIO)
         self._worker = worker = Worker(
             self._backend,
             self._gate,

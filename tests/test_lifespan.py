@@ -6,6 +6,7 @@ import uuid
 import warnings
 
 import pytest
+import trio
 
 from servers.asgi import ASGIClient
 from sse_edge import MemoryBackend, Publisher, SignedCookie, SSEMiddleware
@@ -376,3 +377,34 @@ def test_starlette_test_client(entered):
     else:
         twice()
         assert len(backend._subscribers) <= 1
+
+
+NO_ASYNCIO = "sse_edge needs asyncio, or uvloop, and this server runs something else"
+
+
+def test_a_server_without_asyncio():
+    """Its start fails with one sentence; a request without a start before says the same."""
+    middleware = SSEMiddleware(auth=AUTH, channels={"/events/me": "user:{user}"})
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message)
+
+    trio.run(middleware, {"type": "lifespan"}, receive, send)
+    (failed,) = sent
+    assert failed["type"] == "lifespan.startup.failed"
+    assert failed["message"].startswith(NO_ASYNCIO)
+    client = ASGIClient(middleware, "/events/me", headers=COOKIE)
+    with pytest.raises(RuntimeError, match=NO_ASYNCIO):
+        trio.run(middleware, client.scope, receive, send)
+
+
+async def test_hypercorn_with_trio(serve_app):
+    """hypercorn's trio worker does not start, and says why; its own exit code is 0."""
+    process = serve_app("apps.edge:edge", server="hypercorn", options=["-k", "trio"])
+    assert await process.exited(10) == 0
+    assert NO_ASYNCIO in process.log
+    assert "no running event loop" not in process.log
