@@ -111,10 +111,17 @@ def _gunicorn(seen: dict[str, Any]) -> Server:
 
 
 def _uvicorn_in_gunicorn(seen: dict[str, Any]) -> Server:
+    worker, server = seen["self"], seen["server"]
+
+    def stops() -> bool:
+        # SIGQUIT, which the master sends at SIGINT too, tells the worker, and that does not tell uvicorn.
+        if not worker.alive:
+            server.should_exit = True
+        return bool(server.should_exit)
+
     # While it waits, it gives no sign of life either.
-    cfg = seen["self"].cfg
-    grace = min(cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout)
-    return Server(f"gunicorn {_version('gunicorn')}", grace=grace)
+    grace = min(worker.cfg.graceful_timeout, worker.cfg.timeout or worker.cfg.graceful_timeout)
+    return Server(f"gunicorn {_version('gunicorn')}", stops, grace)
 
 
 def _hypercorn(seen: dict[str, Any]) -> Server:
@@ -142,9 +149,10 @@ _KNOWN: dict[tuple[str, str], Callable[[dict[str, Any]], Server]] = {
 def _inside(one: Server, other: Server) -> Server:
     """A server that another runs."""
     graces = [each.grace for each in (one, other) if each.grace is not None]
+    stops = [each.stops for each in (one, other) if each.stops is not None]
     return Server(
         f"{one.name} with {other.name}",
-        other.stops,
+        (lambda: any(stopping() for stopping in stops)) if stops else None,
         min(graces, default=None),
         one.cuts or other.cuts,
         warnings=(*one.warnings, *other.warnings),

@@ -203,6 +203,28 @@ async def test_sigterm(serve_app, connect, server):
     assert "ERROR" not in process.log
 
 
+@pytest.mark.parametrize(
+    ("worker", "number"),
+    [
+        ("uvicorn_worker.UvicornWorker", signal.SIGINT),
+        ("uvicorn_worker.UvicornWorker", signal.SIGQUIT),
+        ("asgi", signal.SIGQUIT),
+    ],
+)
+async def test_gunicorn_is_to_stop_at_once(serve_app, connect, worker, number):
+    """At SIGINT and SIGQUIT gunicorn sends its workers SIGQUIT, which uvicorn never hears of: they drain."""
+    process = serve_app("apps.edge:edge", server="gunicorn", options=["-k", worker])
+    client = await connect(f"{process.url}/events/me", cookies=COOKIES)
+    process.signal(number)
+    began = time.monotonic()
+    goodbye = await client.until(lambda event: event.event == "edge-close")
+    assert goodbye.data == '{"reason": "drain"}'
+    assert await client.ended()
+    assert await process.exited(10) == 0
+    assert time.monotonic() - began < 5
+    assert "SIGKILL" not in process.log
+
+
 async def test_sigterm_with_less_time_than_the_drain_takes(serve_app, connect):
     """Streams that were taken over end in good order too when uvicorn waits no longer, and are counted."""
     options = ["--timeout-graceful-shutdown", "1"]
