@@ -91,7 +91,9 @@ class PublishError(EdgeError):
 
 
 class BackendError(EdgeError):
-    """The channel backend could not be reached or answered with an error."""
+    """The channel backend could not be reached, or answered with an error: ``answered``."""
+
+    answered: bool = False
 
 
 def is_end(error: BaseException) -> bool:

@@ -37,6 +37,12 @@ def sentence(text: str) -> str:
     return _quoted(text, _SENTENCE)
 
 
+def refuses(error: BaseException) -> str:
+    """What a backend does that has not done something: it is away, or there and refuses it, and why."""
+    said = sentence(str(error)) or "no answer"
+    return f"refuses it ({said})" if getattr(error, "answered", False) else f"is away ({said})"
+
+
 def why(error: BaseException) -> str:
     """An exception in few words; never its ``repr``, which can hold the data that it could not read."""
     said = sentence(redacted(str(error)))

@@ -130,8 +130,9 @@ class Publisher:
         """How many open streams there are on a channel, over all workers; polls count while they wait.
 
         In one process it is exact.  Through Redis it is what each worker said with its last heartbeat, 5
-        seconds ago at most; those of a worker that was killed count for up to 10 seconds.  Raises EventError
-        and BackendError.
+        seconds ago at most; those of a worker that was killed count for up to 10 seconds.  Where Redis has
+        lost its data it is less, at first 0, until each has said it again.  Raises EventError and
+        BackendError.
         """
         return await self._presence.count(check_channel(channel))
 

@@ -18,7 +18,8 @@ from sse_edge import (
     SSEMiddleware,
     SyncPublisher,
 )
-from sse_edge.errors import EdgeError
+from sse_edge.backends.redis.presence import RedisPresence
+from sse_edge.errors import BackendError, EdgeError
 from sse_edge.event import Place
 from sse_edge.writer import end_abandoned
 
@@ -163,6 +164,51 @@ async def test_limits_and_revocation_with_their_permissions(private_redis, asgi,
         assert b"revoked" in stream.body()
         assert edge.figures()["degraded"] == []
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+async def test_what_the_minimal_user_may_not(private_redis, asgi, caplog, monkeypatch):
+    """It is said by name what counting over all workers lacks, and that Redis is there and refuses it."""
+    monkeypatch.setattr(RedisPresence.__init__, "__kwdefaults__", {"heartbeat": 0.05})
+    server = private_redis(config=[user(MINIMAL_ACL)])
+    url = f"redis://edge:hunter2@127.0.0.1:{server.port}/0"
+    auth = SignedCookie("a secret of the tests")
+    async with (
+        SSEMiddleware(backend=url, auth=auth, channels={"/events/me": "user:{user}"}) as edge,
+        Publisher(url) as events,
+    ):
+        stream = asgi(edge, "/events/me", headers={"cookie": f"session={auth.issue('u42')}"})
+        await stream.wait_for(b"\nid: ")
+        for ask, name in ((events.count, "news"), (events.present, "u42")):
+            with pytest.raises(BackendError, match="^Redis: this user has no permission for ZRANGEBYSCORE$"):
+                await ask(name)
+        with pytest.raises(BackendError, match="has no permission for ZADD, ZRANGEBYSCORE, "):
+            await events.revoke("s1")
+        async with asyncio.timeout(10):
+            while "is not told" not in caplog.text or "leases" not in caplog.text:
+                await asyncio.sleep(0.01)
+        warnings = "\n".join(record.message for record in caplog.records if record.levelname == "WARNING")
+    no = "Redis: this user has no permission for"
+    assert f"leases are counted in this worker alone while Redis refuses it ({no} HDEL, HGETALL, " in warnings
+    assert f"Redis is not told which streams are open: {no} HDEL, ZADD, ZREM, ZREMRANGEBYSCORE" in warnings
+    assert f"which sessions are revoked cannot be read: {no} ZADD, ZRANGEBYSCORE" in warnings
+    assert "can't run" not in warnings
+
+
+async def test_a_redis_that_is_full_is_there(private_redis, asgi, caplog):
+    """What is counted alone then is so because Redis refuses it."""
+    server = private_redis()
+    auth = SignedCookie("a secret of the tests")
+    edge = SSEMiddleware(backend=server.url, auth=auth, channels={"/events/me": "user:{user}"})
+    server.cli("CONFIG", "SET", "maxmemory", "1")
+    asgi(edge, "/events/me", headers={"cookie": f"session={auth.issue('u42')}"}).open()
+    async with asyncio.timeout(10):
+        while "leases are counted" not in caplog.text or "connects are counted" not in caplog.text:
+            await asyncio.sleep(0.01)
+    await edge.stop()
+    assert "used memory > 'maxmemory'" in caplog.text
+    for what in ("leases", "connects"):
+        assert f"{what} are counted in this worker alone while Redis refuses it (Redis: " in caplog.text
+    assert "Redis is away" not in caplog.text
 
 
 @pytest.mark.parametrize("permissions", [MINIMAL_ACL, LIMITS_ACL])

@@ -14,7 +14,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidi
 
 from ..backends.base import AloneError, Leases, Turnstile
 from ..errors import ConfigError
-from ..logline import sentence
+from ..logline import refuses
 from .settings import whole
 
 logger = logging.getLogger("sse_edge")
@@ -106,9 +106,8 @@ class SharedConnectRate:
             self._away_until = time.monotonic() + AWAY
             if not self.degraded:
                 self.degraded = True
-                why = sentence(str(error)) or "no answer"
                 logger.warning(
-                    "%s are counted in this worker alone while Redis is away (%s)", self._what, why
+                    "%s are counted in this worker alone while Redis %s", self._what, refuses(error)
                 )
             return self._local.hit(address)
         self._answered()

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import BackendError
-from ...logline import sentence
+from ...logline import refuses
 from ..base import AloneError, Attempt, Window
 from .fork import disown_after_fork
 from .scripts import LEASES
@@ -206,7 +206,7 @@ class RedisLeases:
     def _degrade(self, error: Exception) -> None:
         if not self.degraded:
             self.degraded = True
-            logger.warning("%s while Redis is away (%s)", ALONE, sentence(str(error)) or "no answer")
+            logger.warning("%s while Redis %s", ALONE, refuses(error))
         for request in [*self._asked, *self._requests]:
             if request.answer.done():
                 continue

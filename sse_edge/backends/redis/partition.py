@@ -249,6 +249,6 @@ def _published(step: Step, outcomes: Iterator[Any], suffix: str) -> Published:
             text, in_part = outcome
             if text.startswith(b"FINISHED "):
                 return Published(places, FinishedError(step.events[len(places)].channel))
-            return Published(places, CommandError.answered(text, sent=bool(in_part)))
+            return Published(places, CommandError.said(text, sent=bool(in_part)))
         places.append(outcome.decode() + suffix)
     return Published(places)

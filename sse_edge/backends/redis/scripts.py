@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha1
 from importlib.resources import files
 from typing import NamedTuple
+
+_CALLED = re.compile(r"redis\.p?call\('([A-Z]+)'")
 
 
 class Script(NamedTuple):
@@ -12,6 +15,11 @@ class Script(NamedTuple):
 
     text: str
     hash: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that it calls by their names."""
+        return sorted(set(_CALLED.findall(self.text)))
 
 
 def _load(*names: str) -> Script:

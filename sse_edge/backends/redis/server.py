@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import select
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -23,13 +24,14 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as LostError
 
 from ...errors import BackendError
 from .fork import disown_after_fork
-from .scripts import Script
+from .scripts import PERMITTED, Script
 from .url import Node, RedisUrl
 
 CONNECTIONS = 32
@@ -75,6 +77,8 @@ _AT_THE_DOOR = (
 )
 _AT_THE_DOOR_CODES = ("BUSY ",)
 
+_DENIED_IN_SCRIPT = "can't run this command"
+
 
 def is_refusal(error: BaseException) -> bool:
     """Whether Redis answered that it has changed nothing.  An answer that is not known counts as none."""
@@ -98,11 +102,14 @@ class CommandError(BackendError):
     """A command was not confirmed; ``sent`` is whether Redis may have executed it, at least in part."""
 
     def __init__(self, error: BaseException, *, sent: bool) -> None:
-        self.sent = sent and not is_refusal(error)
+        refusal = is_refusal(error)
+        self.sent = sent and not refusal
+        loading = isinstance(error, BusyLoadingError)  # not there yet
+        self.answered = not loading and (refusal or isinstance(error, ResponseError))
         super().__init__(f"Redis: {told(error)}")
 
     @classmethod
-    def answered(cls, text: bytes, *, sent: bool) -> CommandError:
+    def said(cls, text: bytes, *, sent: bool) -> CommandError:
         """What a script says about one event, and whether that may be out all the same."""
         error = cls(RedisError(text.decode(errors="replace")), sent=sent)
         error.sent = sent
@@ -300,10 +307,26 @@ async def in_time(server: Server, call: Call, home: str, timeout: float) -> Any:
     """One timeout around all of it: how long a single wait takes depends on how many others wait."""
     try:
         async with asyncio.timeout(timeout):
-            return await server.perform(call, home)
+            try:
+                return await server.perform(call, home)
+            except CommandError as error:
+                if _DENIED_IN_SCRIPT in str(error) and (denied := await _denied(server, call, home)):
+                    error.args = (f"Redis: this user has no permission for {', '.join(denied)}",)
+                raise
     except TimeoutError:
         late = call.late()
         raise late from late.__cause__
+
+
+async def _denied(server: Server, call: Call, home: str) -> list[str]:
+    """The commands of a script that this user may not run: of one within a script Redis does not say it."""
+    commands = call.script.commands
+    asked = [json.dumps([command, home, "1", "x"]) for command in commands]
+    try:
+        places = await server.perform(Call(PERMITTED, [], asked), home)
+    except CommandError:  # a server that has no such question
+        return []
+    return [commands[place - 1] for place in places]
 
 
 class SingleServer:
