@@ -77,7 +77,8 @@ class Named:
 
 
 @pytest.fixture
-def slow():
+def slow(monkeypatch):
+    monkeypatch.setattr("sse_edge.admission.callback.PATIENCE", 0.2)
     made = []
 
     def make(how):
