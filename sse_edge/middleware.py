@@ -219,7 +219,8 @@ class SSEMiddleware:
         await self.stop()
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new streams, end the open ones in random order over ``seconds``; return when all are gone.
+        """Refuse new streams, and those that are not let in yet; end the open ones in random order over
+        ``seconds``; return when all are gone.
 
         What SIGTERM does by itself, over ``drain_window``.
         """

@@ -42,6 +42,13 @@ class Publishing:
 
     async def answer(self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Publish what a request asks for, or say why not."""
+        worker.publishing += 1
+        try:
+            await self._answer(worker, path, scope, receive, send)
+        finally:
+            worker.publishing -= 1
+
+    async def _answer(self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request.of(scope, path)
         publisher = await self._gate.admit(request, time.time())
         if isinstance(publisher, Refusal):

@@ -16,7 +16,7 @@ from itertools import islice
 from .admission.gate import Admission, Gate
 from .backends.base import CONTROL, LOOK, Backend, Leases
 from .delivery.backlog import Bounds
-from .delivery.hub import Hub
+from .delivery.hub import SOON, Hub
 from .delivery.lifetime import Lifetime
 from .delivery.stream import Stream
 from .drain import SignalChain
@@ -51,6 +51,17 @@ LOOKS = (0.02, 0.2, 1.0)
 
 SHARE = 2 / 3
 """Of the time that the server waits, for the drain; the rest is for clients to take their last bytes."""
+
+PUBLISHING = 5.0
+"""Seconds that requests to publish have after a drain, where the server would cut them."""
+
+STILL = 5.0
+"""Seconds after a drain in which the server has to stop, before that it does not is worth a warning."""
+
+UNSTOPPED = (
+    "a signal has drained the streams, and %s goes on: new ones are refused until it stops; a handler of the "
+    "app's own, as by loop.add_signal_handler, keeps signals from the server, and has to make it stop"
+)
 
 INFORMED = 1.0
 """Seconds that the first requests wait at most for the revoked sessions."""
@@ -92,6 +103,8 @@ class Worker:
         self._asking = asyncio.Semaphore(ASKING)
         self._tasks: set[asyncio.Task[object]] = set()
         self._informed = asyncio.Event()
+        self.publishing = 0
+        """Requests to publish that have no answer yet."""
         self.refusals = RefusalLog(self.loop)
         self._failures = Failures(self.loop)
 
@@ -310,7 +323,15 @@ class Worker:
     async def _drain(self) -> None:
         grace = self._server.grace if self._server is not None else None
         await self.hub.drain(self._drain_window if grace is None else min(self._drain_window, grace * SHARE))
+        limit = self.loop.time() + PUBLISHING
+        while self.publishing and self.loop.time() < limit:  # noqa: ASYNC110
+            await asyncio.sleep(SOON)
         self._signals.release()
+        if self._server is None or (stops := self._server.stops) is None:
+            return
+        await asyncio.sleep(STILL)
+        if not stops():
+            logger.warning(UNSTOPPED, self._server.name)
 
     def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = self.loop.create_task(work)

@@ -1297,6 +1297,26 @@ async def test_a_held_signal_after_a_drain(edge, monkeypatch):
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("stops", [True, False, None])
+async def test_a_server_that_goes_on(edge, monkeypatch, caplog, stops):
+    """Where a signal does not stop the server, one line says so; of some that cannot be known."""
+    monkeypatch.setattr("sse_edge.worker.STILL", 0.05)
+    server = Server(
+        "uvicorn 1.0", None if stops is None else lambda: stops and middleware._worker.hub.draining
+    )
+    monkeypatch.setattr("sse_edge.worker.find", lambda: server)
+    middleware = edge()
+    await middleware.start()
+    worker = middleware._worker
+    tasks = set(worker._tasks)
+    worker._on_signal()
+    (drain,) = worker._tasks - tasks
+    await asyncio.wait_for(drain, 5)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (stops is False)
+    assert all("uvicorn 1.0 goes on" in warning for warning in warnings)
+
+
 async def test_nothing_to_drain(edge, asgi):
     """Without streams ``drain`` returns at once, also before the first request, and refuses new ones."""
     middleware = edge(refusals="status")

@@ -30,7 +30,7 @@ from .stream import Heard, Stream
 from .wheel import TICK, Wheel
 
 SOON = 0.01
-"""Seconds between looks whether who was refused because of a drain has its answer."""
+"""Seconds between looks, in a drain, whether requests have their answers."""
 
 HERD = 100
 """Streams that may come back in one second without being a herd."""

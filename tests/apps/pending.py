@@ -1,7 +1,7 @@
 """An app, as ``edge``, whose functions wait for ever; how many of them wait is said at /figures.
 
 A path's name says which of them does; an ``authorize`` that is ``deaf`` swallows what cancels it.
-``identify`` waits for whoever sends a header ``wait``, and a token to publish is verified in a second.
+``identify`` waits for whoever sends a header ``wait``, and a token to publish is verified in two seconds.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Tokens:
     """Lets everybody publish, after a while."""
 
     async def verify(self, token, now):
-        await wait(1)
+        await wait(2)
         return ["*"]
 
 
