@@ -701,7 +701,7 @@ def test_a_project_that_cannot_be_asked(project):
 
 
 CONNECTIONS = """
-import time, django
+import asyncio, django
 from django.conf import settings
 settings.configure(
     SECRET_KEY="4e7a1b of the tests",
@@ -711,15 +711,17 @@ settings.configure(
 django.setup()
 from django.core.management import call_command
 from django.db import connection
-from sse_edge.asgi import Request
+from django.db.backends.signals import connection_created
 from sse_edge.cookies import DjangoSession
 
 call_command("migrate", verbosity=0)
 auth = DjangoSession(user="user_id")
-request = Request("GET", "/", tuple(auth.headers_for("u1")))
+scope = {"type": "http", "method": "GET", "path": "/", "headers": auth.headers_for("u1")}
+made = []
+connection_created.connect(lambda connection, **_: made.append(connection), weak=False)
+assert asyncio.run(auth.identify_scope_async(scope)).user == "u1"
+assert made and made[0] is not connection and made[0].connection is None
 assert connection.connection is not None
-assert auth.identify(request, time.time()).user == "u1"
-assert connection.connection is None
 """
 
 

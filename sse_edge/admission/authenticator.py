@@ -39,10 +39,6 @@ class Authenticator(Protocol):
 class Scoped:
     """Adds the way in for the application's own views."""
 
-    def identify_here(self, request: Request, now: float) -> Answer | Awaitable[Answer]:
-        """What ``identify`` says, in the thread of a view, and in its database transaction."""
-        return cast("Authenticator", self).identify(request, now)
-
     def identify_scope(self, scope: Scope) -> Answer:
         """Who makes the request, or opens the WebSocket, of an ASGI scope: an Identity or None, now.
 
@@ -188,8 +184,7 @@ def _told(auth: Authenticator, request: Request, now: float) -> Answer:
     if isinstance(auth, AnyOf):
         answers = (_told(one, request, now) for one in auth.each)
         return next((answer for answer in answers if answer is not None), None)
-    ask = auth.identify_here if isinstance(auth, Scoped) else auth.identify
-    answer = ask(request, now)
+    answer = auth.identify(request, now)
     if inspect.iscoroutine(answer) and _on_loop():
         answer.close()
         raise RuntimeError(_AWAIT)

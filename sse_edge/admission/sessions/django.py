@@ -138,12 +138,6 @@ class DjangoSession(Scoped):
         """Who the session says; by Django's settings, to be asked in a thread."""
         return self._kept.identify(request, now)
 
-    def identify_here(self, request: Request, now: float) -> Identity | None:
-        """The same for a view, in its thread and transaction."""
-        kept = self._kept
-        here = kept.identify_here if isinstance(kept, EngineSessions) else kept.identify
-        return here(request, now)
-
     def session_name(self, session: Any) -> str | None:
         """What ``events.revoke`` takes for ``request.session``, whatever engine keeps it.
 

@@ -53,7 +53,6 @@ class Project:
         if self.signs and settings.SESSION_SERIALIZER != _JSON:
             raise ConfigError("SESSION_SERIALIZER", f"must be {_JSON}", settings.SESSION_SERIALIZER)
         self.signs_in: bool = apps.is_installed("django.contrib.auth")
-        self._database = import_module("django.db")
 
     def knows(self, said: Mapping[str, Any]) -> bool:
         """Whether whom ``login`` put into a session is still one whom Django lets in."""
@@ -61,15 +60,6 @@ class Project:
             return True
         auth = import_module("django.contrib.auth")
         return bool(auth.get_user(_Asking(said)).is_authenticated)
-
-    def renew(self) -> None:
-        """Drop database connections that are too old or broken, as Django does around each request.
-
-        Not those in a transaction: that of a test is around all that the edge does in its thread.
-        """
-        for connection in self._database.connections.all(initialized_only=True):
-            if not connection.in_atomic_block:
-                connection.close_if_unusable_or_obsolete()
 
     def sign_in(self, session: Any, user: str) -> None:
         """Put a user into a session, as ``login`` does."""
@@ -113,17 +103,7 @@ class EngineSessions:
         self._signed = signed
 
     def identify(self, request: Request, now: float) -> Identity | None:
-        """Who the session says, if Django still lets them in; in a thread of the edge's own."""
-        if not any(request.cookies(self._name)):
-            return None
-        self._project.renew()
-        try:
-            return self.identify_here(request, now)
-        finally:
-            self._project.renew()
-
-    def identify_here(self, request: Request, now: float) -> Identity | None:
-        """The same in a view, whose connections are not touched."""
+        """Who the session says, if Django still lets them in; on the connections of the thread that asks."""
         values = [value for value in dict.fromkeys(request.cookies(self._name)) if value]
         if self._signed is not None:
             return self._in_cookie(request, now) if values else None
