@@ -12,6 +12,7 @@ from sse_edge.server import find
 
 CODE = """
 async def _serve(self):
+    server = getattr(self, "server", None)  # as a worker of gunicorn's calls uvicorn's
     await self.wait()
 
 async def worker_serve(config, context, wait):
@@ -96,14 +97,26 @@ async def test_uvicorn_in_gunicorn(running, graceful, timeout, grace):
     cfg = SimpleNamespace(graceful_timeout=graceful, timeout=timeout)
     names = {"__name__": "uvicorn.server"}
     exec(CODE, names)
-    await running(
-        "uvicorn_worker._workers", "_serve", SimpleNamespace(cfg=cfg, wait=lambda: names["_serve"](inner))
-    )
+    worker = SimpleNamespace(cfg=cfg, alive=True, server=inner, wait=lambda: names["_serve"](inner))
+    await running("uvicorn_worker._workers", "_serve", worker)
     found = find()
     assert found.grace == grace
     assert not found.stops()
     inner.should_exit = True
     assert found.stops()
+
+
+async def test_a_worker_of_gunicorns_that_is_told_to_quit(running):
+    """SIGQUIT tells the worker alone: uvicorn hears of it from us."""
+    inner = uvicorn()
+    cfg = SimpleNamespace(graceful_timeout=30, timeout=30)
+    worker = SimpleNamespace(cfg=cfg, alive=True, server=inner, wait=asyncio.Event().wait)
+    await running("uvicorn_worker._workers", "_serve", worker)
+    found = find()
+    assert not found.stops()
+    worker.alive = False
+    assert found.stops()
+    assert inner.should_exit
 
 
 async def test_gunicorn(running):

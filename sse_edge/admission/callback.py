@@ -79,7 +79,7 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
 def tell_failure(error: Exception, message: str, *args: object) -> None:
     """Log what became of asking: with a traceback, where that says more than a line does."""
     if isinstance(error, PlainError):
-        log.error(f"{message}: %s", *args, why(error), extra={"sampled": True})
+        log.error(message + ": %s", *args, why(error), extra={"sampled": True})
     else:
         log.error(message, *args, exc_info=error)
 
