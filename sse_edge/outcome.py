@@ -46,7 +46,7 @@ class Refusal:
 
 
 BAD_REQUEST = Refusal("bad-request", 400, "the request is malformed")
-UNAUTHENTICATED = Refusal("unauthenticated", 401, "no valid session cookie")
+UNAUTHENTICATED = Refusal("unauthenticated", 401, "no valid session cookie or token")
 ORIGIN = Refusal("origin", 403, "this origin may not read streams here")
 FORBIDDEN = Refusal("forbidden", 403, "this channel may not be read by this user")
 NOT_FOUND = Refusal("not-found", 404, "there is no stream at this path")

@@ -139,7 +139,7 @@ asyncio.run(both())
 """,
     "tokens.py": """
 from tokens import app, auth
-assert auth.blocking
+assert auth.answers_later
 """,
 }
 """What is done with what the page shows; the file is named for it."""

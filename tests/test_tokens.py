@@ -1,12 +1,16 @@
 """Bearer tokens: JSON Web Tokens of PyJWT's own making, key servers on loopback, and a browser."""
 
+import asyncio
 import base64
 import http.server
 import json
+import socket
 import string
 import sys
 import threading
 import time
+from contextlib import suppress
+from http.client import HTTPException
 
 import jwt
 import pytest
@@ -20,12 +24,22 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from servers.sse import get
-from sse_edge import AnyOf, ConfigError, Identity, SignedCookie, SSEMiddleware, SyncPublisher
-from sse_edge.admission.authenticator import is_quick
-from sse_edge.admission.bearer.keys import COOLDOWN, FRESH, STALE, KeyServer
+from sse_edge import AnyOf, ConfigError, Identity, MemoryBackend, SignedCookie, SSEMiddleware, SyncPublisher
+from sse_edge.admission.authenticator import blocks, is_quick
+from sse_edge.admission.bearer.keys import (
+    COOLDOWN,
+    FRESH,
+    MOST_BYTES,
+    STALE,
+    KeyServer,
+    NoKeysError,
+    fetched,
+    of_set,
+)
 from sse_edge.admission.revocations import session_life
 from sse_edge.asgi import Request
 from sse_edge.backends.base import LONGEST_LIFE
+from sse_edge.testing import client
 from sse_edge.tokens import BearerJWT
 
 NOW = 1_800_000_000
@@ -117,6 +131,11 @@ def changed(**claims):
         (changed(exp=[NOW + 600]), None),
         (changed(exp=float("inf")), None),
         (changed(exp=float("nan")), None),
+        (changed(exp=10**308), "u42"),
+        (changed(exp=10**309), None),
+        (changed(exp=10**4000), None),
+        (changed(nbf=10**309), None),
+        (changed(iat=-(10**309)), None),
         (changed(aud=None), None),
         (changed(aud="stream"), None),
         (changed(aud=["other"]), None),
@@ -294,6 +313,9 @@ def test_claims_of_ones_own():
     [
         ({"admin": True}, "user must be text"),
         ({"admin": {"id": 1}}, "user must be text"),
+        ({"admin": 1.5}, "user must be text"),
+        ({"admin": "a", "sid": []}, "session must be text"),
+        ({"admin": "a", "may": [1]}, "channels must be a list of patterns"),
         ({"admin": "a", "may": "*"}, "channels must be a list of patterns"),
     ],
 )
@@ -425,7 +447,6 @@ def test_signing_in_for_tests():
 def test_it_is_not_asked_before_the_rate_is():
     """Verifying takes its time, so that forged tokens are counted before they are looked at."""
     assert not is_quick(HMAC)
-    assert not HMAC.blocking
     assert not is_quick(AnyOf(SignedCookie("a secret of the tests"), HMAC))
 
 
@@ -446,54 +467,257 @@ class Source:
         return self.says
 
 
-def test_keys_are_asked_for_when_they_are_needed():
+async def answered(server):
+    """Wait until what a server is asked is answered."""
+    async with asyncio.timeout(10):
+        while server._asking is not None:
+            await asyncio.sleep(0.002)
+
+
+async def test_keys_are_asked_for_when_they_are_needed():
     """At first, when they are old, and when one is missing; but not for every stranger's token."""
     source = Source(a=CURVE)
     server = KeyServer("https://id.example/keys", ["ES256"], source)
+    assert await server.keys("RS256", "a", NOW) == []
     assert source.asked == 0
     for _ in range(3):
-        assert [key.id for key in server.keys("ES256", "a", NOW)] == ["a"]
+        assert [key.id for key in await server.keys("ES256", "a", NOW)] == ["a"]
     assert source.asked == 1
     for n in range(100):
-        assert server.keys("ES256", f"unknown{n}", NOW + n / 100) == []
+        assert await server.keys("ES256", f"unknown{n}", NOW + n / 100) == []
     assert source.asked == 1
     source.says = key_set(a=CURVE, b=OTHER)
-    assert server.keys("ES256", "b", NOW + COOLDOWN - 1) == []
-    assert [key.id for key in server.keys("ES256", "b", NOW + COOLDOWN)] == ["b"]
+    assert await server.keys("ES256", "b", NOW + COOLDOWN - 1) == []
+    assert [key.id for key in await server.keys("ES256", "b", NOW + COOLDOWN)] == ["b"]
     assert source.asked == 2
     source.says = key_set(b=OTHER)
-    assert server.keys("ES256", "a", NOW + COOLDOWN + FRESH - 1) != []
-    assert server.keys("ES256", "a", NOW + COOLDOWN + FRESH) == []
+    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH - 1) != []
+    assert source.asked == 2
+    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH) != []  # and asks
+    await answered(server)
+    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH) == []
     assert source.asked == 3
 
 
+async def test_keys_that_are_old_before_anybody_comes():
+    """Where nobody came for long the first to come waits: a key may have been taken back meanwhile."""
+    source = Source(a=CURVE)
+    server = KeyServer("https://id.example/keys", ["ES256"], source)
+    await server.keys("ES256", "a", NOW)
+    source.says = key_set(b=OTHER)
+    assert await server.keys("ES256", "a", NOW + 2 * FRESH) == []
+
+
 @pytest.mark.parametrize(
-    "says", [ConnectionError("away"), ValueError("no JSON"), {}, {"keys": []}, [], key_set(x=RSA)]
+    "says",
+    [
+        ConnectionError("away"),
+        ValueError("no JSON"),
+        RecursionError("too deep"),
+        {},
+        {"keys": []},
+        {"keys": {}},
+        {"keys": [{**key_set(x=CURVE)["keys"][0], "alg": ["ES256"]}]},
+        [],
+        key_set(x=RSA),
+    ],
+    ids=range(9),
 )
-def test_a_key_server_that_says_nothing_useful(says, caplog):
+async def test_a_key_server_that_says_nothing_useful(says, caplog):
     """Its last keys are used for an hour, and asking it again waits; that is in the log."""
     source = Source(a=CURVE)
     server = KeyServer("https://id.example/keys", ["ES256"], source)
-    server.keys("ES256", "a", NOW)
+    await server.keys("ES256", "a", NOW)
     source.says = says
-    assert server.keys("ES256", "a", NOW + FRESH) != []
-    assert server.keys("ES256", "a", NOW + FRESH + COOLDOWN - 1) != []
+    assert await server.keys("ES256", "a", NOW + FRESH) != []
+    assert await server.keys("ES256", "a", NOW + FRESH + COOLDOWN - 1) != []
+    await answered(server)
     assert source.asked == 2
-    assert "jwks_url tells no key" in caplog.text
-    assert server.keys("ES256", "a", NOW + STALE - 1) != []
-    with pytest.raises(OSError, match="has told none"):
-        server.keys("ES256", "a", NOW + STALE)
+    assert [line[:20] for line in caplog.messages if "jwks" in line] == ["jwks_url tells no ke"]
+    assert await server.keys("ES256", "a", NOW + STALE - 1) != []
+    await answered(server)
+    with pytest.raises(NoKeysError, match="has told none"):
+        await server.keys("ES256", "a", NOW + STALE)
     source.says = key_set(a=CURVE)
-    assert server.keys("ES256", "a", NOW + STALE + COOLDOWN) != []
+    assert await server.keys("ES256", "a", NOW + STALE + COOLDOWN) != []
 
 
-def test_a_clock_that_goes_back():
-    """Keys are asked for again, and not never."""
+async def test_a_clock_that_goes_back():
+    """Keys are asked for again, and not never; a request that overtakes another is no clock."""
     source = Source(a=CURVE)
     server = KeyServer("https://id.example/keys", ["ES256"], source)
-    server.keys("ES256", "a", NOW)
+    await server.keys("ES256", "a", NOW)
+    assert await server.keys("ES256", "a", NOW - 0.01) != []
+    assert source.asked == 1
     source.says = key_set(b=OTHER)
-    assert [key.id for key in server.keys("ES256", "b", NOW - 86_400)] == ["b"]
+    assert [key.id for key in await server.keys("ES256", "b", NOW - 86_400)] == ["b"]
+
+
+class Slow(Source):
+    """A key server that answers when it may."""
+
+    def __init__(self, **keys):
+        super().__init__(**keys)
+        self.may = threading.Event()
+        self.may.set()
+
+    def __call__(self):
+        said = super().__call__()
+        assert self.may.wait(30)
+        return said
+
+
+async def test_a_slow_key_server_keeps_out_nobody_whose_key_is_known(monkeypatch):
+    """While it is asked for a forged token's key all others have their answers, and that one waits."""
+    slow = Slow(a=CURVE)
+    auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["ES256"], audience="streams")
+    monkeypatch.setattr(auth._server, "_fetch", slow)
+    cookie = SignedCookie("a secret of the tests")
+    mine = {name.decode(): value.decode() for name, value in cookie.headers_for("ann")}
+    edge = SSEMiddleware(
+        backend=MemoryBackend(), auth=AnyOf(auth, cookie), channels={"/events/me": "user:{user}"}
+    )
+    path = "/events/me?poll=0"
+    async with client(edge) as c:
+        assert (await c.get(path, headers=token(CURVE, "a"))).status == 200
+        monkeypatch.setattr(auth._server, "_asked", float("-inf"))
+        slow.may.clear()
+        forged = asyncio.create_task(c.get(path, headers=token(OTHER, "b")))
+        while slow.asked < 2:
+            await asyncio.sleep(0.002)
+        assert (await c.get(path, headers=token(CURVE, "a"))).status == 200
+        assert (await c.get(path, headers=mine)).status == 200
+        answer = await c.get(path)
+        assert (answer.status, answer.json()["detail"]) == (401, "no valid session cookie or token")
+        assert not forged.done()
+        slow.may.set()
+        assert (await forged).status == 401
+    assert slow.asked == 2
+
+
+async def test_a_key_server_that_never_answers(monkeypatch, caplog):
+    """Who needs it waits for some seconds, and it is asked by a few threads at most; that is a line."""
+    monkeypatch.setattr("sse_edge.admission.bearer.keys.PATIENCE", 0.05)
+    slow = Slow(a=CURVE)
+    slow.may.clear()
+    auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["ES256"], audience="streams")
+    monkeypatch.setattr(auth._server, "_fetch", slow)
+    edge = SSEMiddleware(backend=MemoryBackend(), auth=auth, channels={"/events/me": "user:{user}"})
+    async with client(edge) as c:
+        for _ in range(6):
+            assert (await c.get("/events/me?poll=0", headers=token(CURVE, "a"))).status == 503
+            monkeypatch.setattr(auth._server, "_asked", float("-inf"))
+    assert slow.asked == 3
+    assert not any(record.exc_info for record in caplog.records)
+    told = (
+        "auth failed to identify a request for /events/me: NoKeysError: the server of the keys has told none"
+    )
+    assert told in caplog.messages
+    slow.may.set()
+    await answered(auth._server)
+
+
+@pytest.mark.parametrize(
+    ("says", "error"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 200_000, RecursionError),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * (MOST_BYTES + 1), ValueError),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff", ValueError),
+        (b"HTTP/1.0 200 OK\r\n\r\n", ValueError),
+        (b"HTTP/1.0 302 Found\r\nLocation: {url}\r\n\r\n{}", OSError),
+        (b"HTTP/1.0 503 Away\r\n\r\n{}", OSError),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{", ValueError),
+        (b"nothing of HTTP\r\n\r\n", HTTPException),
+        (b"", OSError),
+    ],
+    ids=range(9),
+)
+def test_what_is_no_key_set(says, error):
+    """What a server sends that is none raises, before it takes memory; and nobody is sent elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+        def serve():
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(says.replace(b"{url}", url.encode()))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(error):
+            fetched(url)
+        thread.join()
+
+
+def test_a_key_set_that_trickles(monkeypatch):
+    """There is a time for all of it."""
+    monkeypatch.setattr("sse_edge.admission.bearer.keys.PATIENCE", 0.3)
+    left = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while not left.wait(0.02):
+                    connection.sendall(b" ")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(TimeoutError, match=r"not all of it within 0\.3 s"):
+            fetched(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        left.set()
+        thread.join()
+
+
+ODD = [
+    None,
+    True,
+    0,
+    -1,
+    10**400,
+    1.5,
+    float("nan"),
+    "",
+    "x",
+    "\x00",
+    "\ud800",
+    "A" * 5000,
+    [],
+    [[]],
+    {},
+    [None],
+]
+
+
+@pytest.mark.parametrize("pair", [RSA, CURVE, EDWARDS], ids=["RSA", "EC", "OKP"])
+def test_odd_keys_of_a_set(pair):
+    """Whatever is in a set, the good ones of it are found."""
+    (good,) = key_set(a=pair)["keys"]
+    names = ["RS256", "ES256", "EdDSA"]
+    for field in {*good, "alg", "key_ops", "d", "p", "oth"}:
+        keys = [{**good, field: odd} for odd in ODD]
+        assert any(key.id == "a" for key in of_set({"keys": [*ODD, *keys, good]}, names)), field
+
+
+@pytest.mark.parametrize("claim", ["sub", "aud", "iss", "exp", "nbf", "iat", "sid", "jti", "may", "n"])
+def test_odd_claims(claim):
+    """Whatever is signed, it is a token of somebody or of nobody."""
+    for user in ("sub", "n"):
+        auth = BearerJWT(SECRET, algorithms=["HS256"], user=user, channels="may", max_age=600, **SETTINGS)
+        for odd in ODD:
+            claims = json.dumps({**CLAIMS, "n": "x", claim: odd}).encode()
+            identity = auth.identify(asking(signed(claims)), NOW)
+            assert identity is None or identity.expires <= NOW + 600
+
+
+@pytest.mark.parametrize("field", ["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u", "cty", "zip"])
+def test_odd_heads(field):
+    """Whatever the head of a token says that nobody signed, it is nobody's."""
+    for odd in ODD:
+        forged = unsigned({"alg": "HS256", field: odd}) + ".x"
+        assert HMAC.identify(asking(forged), NOW) is None
 
 
 @pytest.fixture
@@ -563,11 +787,13 @@ async def test_a_key_server_that_is_away(serve_app, key_server):
     assert (answer.status, answer.header("retry-after") is None) == (503, False)
 
 
-def test_keys_by_a_url_take_a_thread():
-    """So it says of itself, and so a middleware asks it."""
+async def test_keys_by_a_url_are_awaited():
+    """So is identify, by itself and among several, and it blocks nobody."""
     auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["RS256"])
-    assert auth.blocking
-    SSEMiddleware(auth=auth, channels={"/events/me": "user:{user}"})
+    assert not blocks(auth)
+    for one in (auth, AnyOf(SignedCookie("a secret of the tests"), auth)):
+        assert not is_quick(one)
+        assert await one.identify(asking(), NOW) is None
 
 
 FETCH = """

@@ -19,12 +19,13 @@ from ..settings import Age, seconds, strings
 if TYPE_CHECKING:
     from ...asgi import Headers, Request
     from ...identity import Identity
-    from .keys import Key
+    from .keys import Key, KeyServer
 
+_Said = tuple[float, float, "Identity | None"]  # from when to when, and who
 _MAX_INPUT = 8192  # bytes of a header that are worth looking at
 _MAX_KNOWN = 1024  # verified tokens that are remembered, one or two KB each
 _BEARER = re.compile(r"bearer +([\w-]+\.[\w-]+\.[\w-]+)", re.IGNORECASE | re.ASCII)  # RFC 6750, section 2.1
-_INVALID = (ValueError, TypeError, LookupError, RecursionError)
+_INVALID = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 
 
 class _InvalidError(Exception):
@@ -84,7 +85,7 @@ class BearerJWT(Scoped):
         self._server = None if jwks_url is None else KeyServer(jwks_url, names)
         self._keys = [] if jwks_url is not None else given(key, names, weak=weak_secret)
         self._known = lru_cache(maxsize=_MAX_KNOWN)(self._read)
-        self.blocking = self._server is not None
+        self.answers_later = self._server is not None
 
     @property
     def max_age(self) -> float | None:
@@ -92,23 +93,31 @@ class BearerJWT(Scoped):
         return None if self._max_age is None else self._max_age + self._leeway
 
     # Not quick: a signature by a public key takes a tenth of a millisecond, and forged ones cost nothing.
-    def identify(self, request: Request, now: float) -> Identity | None:
-        """Who the token was issued for; with ``jwks_url`` to be asked in a thread.
+    def identify(self, request: Request, now: float) -> Any:
+        """Who the token was issued for; with ``jwks_url`` to be awaited.
 
         Raises OSError while its server has told no keys.
         """
-        headers = request.all(b"authorization")
-        if len(headers) != 1 or len(headers[0]) > _MAX_INPUT:
-            return None
-        match = _BEARER.fullmatch(headers[0].strip(" \t"))
-        if match is None:
-            return None
+        token = _token(request)
+        if self._server is not None:
+            return self._identify(token, self._server, now)
         try:
-            # What a key server has verified is not remembered: it may take a key back.
-            told = self._known(match[1]) if self._server is None else self._read(match[1], now)
+            return None if token is None else self._timely(self._known(token), now)
         except _InvalidError:
             return None
-        begin, end, identity = told
+
+    async def _identify(self, token: str | None, server: KeyServer, now: float) -> Identity | None:
+        if token is None:
+            return None
+        try:
+            keys = await server.keys(*self._named(token), now)
+            # What a key server has verified is not remembered: it may take a key back.
+            return self._timely(self._said(token, keys), now)
+        except _InvalidError:
+            return None
+
+    def _timely(self, said: _Said, now: float) -> Identity | None:
+        begin, end, identity = said
         if not begin - CLOCK_SKEW - self._leeway <= now < end:
             return None
         return None if self._max_age is not None and end - now > self._max_age + self._leeway else identity
@@ -129,9 +138,13 @@ class BearerJWT(Scoped):
         token = self._jwt.encode(said, key.prepared, key.algorithm)
         return [(b"authorization", f"Bearer {token}".encode())]
 
-    def _read(self, token: str, now: float = 0.0) -> tuple[float, float, Identity | None]:
+    def _read(self, token: str) -> _Said:
+        algorithm, name = self._named(token)
+        return self._said(token, [key for key in self._keys if key.fits(algorithm, name)])
+
+    def _said(self, token: str, keys: Sequence[Key]) -> _Said:
         try:
-            said = self._verified(token, self._keys_for(self._jwt.get_unverified_header(token), now))
+            said = self._verified(token, keys)
             begin = max(_time(said.get("nbf", 0)), _time(said.get("iat", 0)))
             end = _time(said["exp"]) + self._leeway
         except (self._jwt.PyJWTError, *_INVALID) as error:
@@ -140,13 +153,15 @@ class BearerJWT(Scoped):
         unnamed = digest(token.rpartition(".")[0])
         return begin, end, self._claims.identity(said, end, unnamed)
 
-    def _keys_for(self, header: Mapping[str, Any], now: float) -> Sequence[Key]:
+    def _named(self, token: str) -> tuple[object, object]:
+        """The algorithm and the key that it says it is signed by."""
+        try:
+            header = self._jwt.get_unverified_header(token)
+        except (self._jwt.PyJWTError, *_INVALID) as error:
+            raise _InvalidError from error
         if "crit" in header:  # no extension is known here, and PyJWT 2.10 passes over it
             raise _InvalidError
-        algorithm, name = header.get("alg"), header.get("kid")
-        if self._server is not None:
-            return self._server.keys(algorithm, name, now)
-        return [key for key in self._keys if key.fits(algorithm, name)]
+        return header.get("alg"), header.get("kid")
 
     def _verified(self, token: str, keys: Sequence[Key]) -> Mapping[str, Any]:
         # Times are compared where the time is known.
@@ -172,6 +187,14 @@ class BearerJWT(Scoped):
         raise self._jwt.InvalidSignatureError("no key of ours")
 
 
+def _token(request: Request) -> str | None:
+    headers = request.all(b"authorization")
+    if len(headers) != 1 or len(headers[0]) > _MAX_INPUT:
+        return None
+    match = _BEARER.fullmatch(headers[0].strip(" \t"))
+    return None if match is None else match[1]
+
+
 def _texts(field: str, value: object) -> list[str] | None:
     if value is None:
         return None
@@ -184,4 +207,4 @@ def _texts(field: str, value: object) -> list[str] | None:
 def _time(value: object) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
         raise ValueError("no time")
-    return value  # type: ignore[return-value]
+    return float(value)  # type: ignore[arg-type]

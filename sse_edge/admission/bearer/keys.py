@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPException
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, build_opener
 
 import jwt
 from jwt.algorithms import get_default_algorithms, has_crypto, requires_cryptography
 from jwt.exceptions import PyJWTError
 
 from ...errors import ConfigError
-from ...logline import value
+from ...logline import sentence, why
+from ..callback import PlainError
 from ..secret import checked
 from ..settings import strings
 
@@ -27,10 +35,20 @@ COOLDOWN = 10.0
 STALE = 3600.0
 """Seconds for which keys are used while their server says nothing."""
 
-_PATIENCE = 5.0  # seconds for it to answer
+PATIENCE = 5.0
+"""Seconds for it to tell them all, and for a token to wait for that."""
+
+MOST_BYTES = 512 * 1024
+"""Bytes of a key set."""
+
+_AT_ONCE = 3  # threads that ask, of which the older ones hang
 _MOST = 64  # keys of a set
 _SHORTEST = {"HS256": 32, "HS384": 48, "HS512": 64}  # bytes: RFC 7518, section 3.2
 _UNFIT = (PyJWTError, ValueError, TypeError, AttributeError)
+
+
+class NoKeysError(PlainError, ConnectionError):
+    """A key server has told no keys, or none for so long that they are not to be used any more."""
 
 
 class Key(NamedTuple):
@@ -100,10 +118,10 @@ def of_set(keys: Mapping[str, Any], algorithms: Sequence[str]) -> list[Key]:
     for one in listed[:_MOST] if isinstance(listed, list) else ():
         if not isinstance(one, dict) or one.get("use", "sig") != "sig":
             continue
-        for name in algorithms if one.get("alg") is None else {one["alg"]}.intersection(algorithms):
+        for name in [name for name in algorithms if one.get("alg") in (None, name)]:
             try:
                 prepared = jwt.PyJWK({**one, "alg": name}, name)
-            except _UNFIT:
+            except Exception:  # noqa: BLE001, S112 - whatever two libraries make of an odd one
                 continue
             found.append(Key(name, one.get("kid"), prepared))
     return found
@@ -112,8 +130,9 @@ def of_set(keys: Mapping[str, Any], algorithms: Sequence[str]) -> list[Key]:
 class KeyServer:
     """The keys that a URL has (JWKS), asked for when they are needed first, old, or one is missing.
 
-    Blocks for as long as asking takes.  While the server says nothing the last keys are used for an hour.
-    Raises ConfigError for what is no such URL.
+    It is asked in a thread of its own, and meanwhile what is known is used: only whose key is not known
+    waits.  While the server says nothing the last keys are used for an hour.  Raises ConfigError for what is
+    no such URL.
     """
 
     def __init__(
@@ -123,36 +142,102 @@ class KeyServer:
             raise ConfigError("jwks_url", "must be an http(s) URL", url)
         if algorithms[0] in _SHORTEST:
             raise ConfigError("algorithms", "must be of public keys where a server tells them", algorithms)
-        client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_PATIENCE)
-        self._fetch = fetch or client.fetch_data
+        self._fetch = fetch or (lambda: fetched(url))
         self._algorithms = algorithms
+        self._lock = threading.Lock()
         self._keys: list[Key] = []
         self._asked = self._told = float("-inf")
-        self._lock = threading.Lock()
+        self._failed = False
+        self._asking: Future[None] | None = None
+        self._threads: list[threading.Thread] = []
 
-    def keys(self, algorithm: object, key: object, now: float) -> list[Key]:
-        """Those that may be meant, at Unix time ``now``.  Raises OSError while the server has told none."""
+    async def keys(self, algorithm: object, key: object, now: float) -> list[Key]:
+        """Those that may be meant, at Unix time ``now``.  Raises NoKeysError."""
+        if algorithm not in self._algorithms:
+            return []
         with self._lock:
-            found = [each for each in self._keys if each.fits(algorithm, key)]
-            if (not found or not 0 <= now - self._told < FRESH) and not 0 <= now - self._asked < COOLDOWN:
-                self._asked = now
-                self._ask(now)
-                found = [each for each in self._keys if each.fits(algorithm, key)]
-            if not 0 <= now - self._told < STALE:
-                raise ConnectionError("the server of the keys has told none")
-            return found
+            found = self._fitting(algorithm, key)
+            if (not found or _age(self._told, now) >= FRESH) and _age(self._asked, now) >= COOLDOWN:
+                self._begin(now)
+            asking = self._asking
+            # Where nobody came for long, one that was taken back may be among them.
+            holds = _age(self._told, now) < (STALE if self._failed else 2 * FRESH)
+        if asking is not None and not (found and holds):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    await asyncio.wrap_future(asking)
+            found = self._fitting(algorithm, key)
+        if _age(self._told, now) >= STALE:
+            raise NoKeysError("the server of the keys has told none")
+        return found
 
-    def _ask(self, now: float) -> None:
+    def _fitting(self, algorithm: object, key: object) -> list[Key]:
+        return [each for each in self._keys if each.fits(algorithm, key)]
+
+    def _begin(self, now: float) -> None:
+        self._asked = now
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= _AT_ONCE:
+            return
+        asking: Future[None] = Future()
+        asking.set_running_or_notify_cancel()  # who waits no longer cancels it for nobody
+        thread = threading.Thread(target=self._ask, args=(asking, now), name="sse_edge-keys", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        self._asking = asking
+
+    def _ask(self, asking: Future[None], now: float) -> None:
         try:
             told = self._fetch()
-        except (*_UNFIT, OSError, HTTPException) as error:
-            log.warning("jwks_url tells no keys, error=%s", value(str(error)))
-            return
-        found = of_set(told, self._algorithms) if isinstance(told, Mapping) else []
-        if found:
-            self._keys, self._told = found, now
-        else:  # somebody's mistake, which would keep everybody out
-            log.warning("jwks_url tells no key for %s", value(", ".join(self._algorithms)))
+            found = of_set(told, self._algorithms) if isinstance(told, Mapping) else []
+        except Exception as error:  # noqa: BLE001 - whatever a server says, and a network does not
+            self._failed = True
+            log.warning("jwks_url tells no keys: %s", why(error))
+        else:
+            self._failed = not found
+            if not found:  # somebody's mistake, which would keep everybody out
+                log.warning("jwks_url tells no key for %s", sentence(", ".join(self._algorithms)))
+            else:
+                self._take(found, now)
+        finally:
+            with self._lock:
+                if self._asking is asking:
+                    self._asking = None
+            asking.set_result(None)
+
+    def _take(self, keys: list[Key], now: float) -> None:
+        with self._lock:
+            if now >= self._told or _age(self._told, now):  # else one asked later has answered before
+                self._keys, self._told = keys, now
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+        """A key server is where it was said to be: what it points to may be anything."""
+
+
+def fetched(url: str) -> object:
+    """What a URL has, as JSON.  Raises OSError, HTTPException, ValueError or RecursionError."""
+    end = time.monotonic() + PATIENCE
+    text = bytearray()
+    try:
+        with build_opener(_NoRedirects).open(url, timeout=PATIENCE) as response:
+            while piece := response.read1(65536):
+                text += piece
+                if len(text) > MOST_BYTES:
+                    raise ValueError(f"more than {MOST_BYTES // 1024} KiB")
+                if time.monotonic() > end:
+                    raise TimeoutError(f"not all of it within {PATIENCE:g} s")
+    except HTTPError as error:
+        error.close()
+        raise
+    return json.loads(text)
+
+
+def _age(then: float, now: float) -> float:
+    """Seconds since then; without end where the clock went back, for more than requests overtake another."""
+    age = now - then
+    return age if age >= 0 else 0.0 if age > -COOLDOWN else math.inf
 
 
 def _prepared(algorithm: str, key: object) -> Any:
