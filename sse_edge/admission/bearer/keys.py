@@ -182,7 +182,11 @@ class KeyServer:
         asking: Future[None] = Future()
         asking.set_running_or_notify_cancel()  # who waits no longer cancels it for nobody
         thread = threading.Thread(target=self._ask, args=(asking, now), name="sse_edge-keys", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads here
+            log.warning("jwks_url cannot be asked: %s", why(error))
+            return
         self._threads.append(thread)
         self._asking = asking
 
