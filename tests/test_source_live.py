@@ -164,3 +164,20 @@ async def test_drain(served, listen, sink):
     assert time.monotonic() - began < 5
     assert process.log.count("was let go of, for /events/stubborn, user=u") == 1
     assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize(
+    ("server", "options"), [("uvicorn", []), ("gunicorn", ["-k", "asgi", "--graceful-timeout", "25"])]
+)
+async def test_who_does_not_read_holds_up_no_stop(serve_app, listen, server, options):
+    """Where the connection is known it is cut when its client has not taken the goodbye in time; the server
+    would wait until it has read what it was given."""
+    process = serve_app("apps.sources:edge", server=server, options=options, env={"SSE_EDGE_SINK": "task"})
+    client = await listen(process, "flood", receive_buffer=4096)
+    client.stop_reading()
+    made = -1
+    while made != (made := (await figures(process))["flooded"]) or not made:
+        await asyncio.sleep(0.4)
+    process.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(process.wait, 12) in (0, -signal.SIGTERM)
+    client.abort()

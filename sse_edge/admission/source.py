@@ -30,7 +30,7 @@ class Source:
     ``make``: ``(request, identity, after)``, an async generator function, or a function or class that gives
     an async iterator of ``Event`` or text; a sync function runs in a thread.  ``after`` is the client's last
     id as the iterator gave it, ``Event(…, id=…)``, or None.  None in place of an iterator says that there is
-    nothing more: the client is told not to come back (204).
+    nothing more: the client is told not to come back (204).  All of an iterator runs in one task.
 
     ``channel``: a channel's template that says who may: its name is asked about, and is what ``disconnect``
     ends, as for any other channel.  Nothing that is published to it is heard.  Without it every identity may,

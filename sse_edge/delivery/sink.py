@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..asgi import Headers, Receive, Send
 from ..logline import why
+from .peer import reset
 
 logger = logging.getLogger("sse_edge")
 
@@ -72,9 +73,9 @@ class TaskSink:
     """
 
     __slots__ = (
-        "_closing",
         "_finishing",
         "_headers",
+        "_is_running",
         "_leash",
         "_over",
         "_owner",
@@ -82,6 +83,7 @@ class TaskSink:
         "_ready",
         "_receive",
         "_send",
+        "_transport",
         "_unsent",
         "_waiter",
     )
@@ -89,11 +91,12 @@ class TaskSink:
     def __init__(self, send: Send, receive: Receive, headers: Headers) -> None:
         self._send = send
         self._receive = receive
-        self._closing = _closing(receive)
+        self._transport = _transport(receive)
         self._headers = headers
         self._queue: list[bytes] = []
         self._unsent = 0
         self._finishing = False
+        self._is_running = False
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
         self._leash: asyncio.Timeout | None = None
@@ -127,6 +130,9 @@ class TaskSink:
 
     def abort(self) -> None:
         """See ``Sink.abort``."""
+        # Before its head is out, what is unsent may be another response's.
+        if self._transport is not None and self._is_running and not self._over:
+            reset(self._transport)  # or the server waits until the client has read what it was given
         self._let_go()
 
     async def start(self, first: bytes, owner: Owner) -> None:
@@ -152,6 +158,7 @@ class TaskSink:
             owner.closed()
 
     async def _serve(self) -> None:
+        self._is_running = True
         listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(None) as self._leash:
@@ -172,7 +179,7 @@ class TaskSink:
                 queue.clear()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
                 self._unsent -= len(data)
-                if self._closing is not None and self._closing():
+                if self._transport is not None and self._transport.is_closing():
                     raise ConnectionResetError("the connection is closed")
             if self._ready is not None:
                 ready, self._ready = self._ready, None
@@ -223,12 +230,15 @@ class TaskSink:
         self._ready = None
 
 
-def _closing(receive: Receive) -> Callable[[], bool] | None:
-    """What says whether the connection is closed, if ``receive`` is uvicorn's own; whatever ``send`` is.
+def _transport(receive: Receive) -> asyncio.Transport | None:
+    """The connection, if ``receive`` is uvicorn's own, or of gunicorn's own worker; whatever ``send`` is.
 
-    Behind a pipelined request uvicorn tells nobody, and on asyncio's loop a write to a closed connection does
-    nothing.
+    It says whether it is closed: behind a pipelined request uvicorn tells nobody, and on asyncio's loop a
+    write to a closed connection does nothing.  And it can be cut where a client does not read.
     """
-    transport = getattr(getattr(receive, "__self__", None), "transport", None)
-    closing: Callable[[], bool] | None = getattr(transport, "is_closing", None)
-    return closing
+    owner = getattr(receive, "__self__", None)
+    transport = getattr(owner, "transport", None) or getattr(
+        getattr(owner, "protocol", None), "transport", None
+    )
+    has_both = hasattr(transport, "is_closing") and hasattr(transport, "abort")
+    return cast(asyncio.Transport, transport) if has_both else None
