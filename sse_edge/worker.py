@@ -49,8 +49,9 @@ SERVER = 0.2
 LOOKS = (0.02, 0.2, 1.0)
 """Seconds after which a server is looked for that was not seen: hypercorn is not, while it starts."""
 
-SHARE = 2 / 3
-"""Of the time that the server waits, for the drain; the rest is for clients to take their last bytes."""
+SHARE, MOST = 2 / 3, 5 / 6
+"""Of the time that the server waits, for the drain, and for clients to take their last bytes; the rest is for
+the server itself, since hypercorn waits for ever where a response is not over by then."""
 
 PUBLISHING = 5.0
 """Seconds that requests to publish have after a drain, where the server would cut them."""
@@ -322,7 +323,10 @@ class Worker:
 
     async def _drain(self) -> None:
         grace = self._server.grace if self._server is not None else None
-        await self.hub.drain(self._drain_window if grace is None else min(self._drain_window, grace * SHARE))
+        if grace is None:
+            await self.hub.drain(self._drain_window)
+        else:
+            await self.hub.drain(min(self._drain_window, grace * SHARE), grace * MOST)
         limit = self.loop.time() + PUBLISHING
         while self.publishing and self.loop.time() < limit:  # noqa: ASYNC110
             await asyncio.sleep(SOON)

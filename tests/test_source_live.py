@@ -167,11 +167,12 @@ async def test_drain(served, listen, sink):
 
 
 @pytest.mark.parametrize(
-    ("server", "options"), [("uvicorn", []), ("gunicorn", ["-k", "asgi", "--graceful-timeout", "25"])]
+    ("server", "options"),
+    [("uvicorn", []), ("gunicorn", ["-k", "asgi", "--graceful-timeout", "25"]), ("hypercorn", [])],
 )
 async def test_who_does_not_read_holds_up_no_stop(serve_app, listen, server, options):
-    """Where the connection is known it is cut when its client has not taken the goodbye in time; the server
-    would wait until it has read what it was given."""
+    """Who has not taken the goodbye in time is cut off, or let go of before the server gives up: it would
+    wait until they have read what they were given."""
     process = serve_app("apps.sources:edge", server=server, options=options, env={"SSE_EDGE_SINK": "task"})
     client = await listen(process, "flood", receive_buffer=4096)
     client.stop_reading()

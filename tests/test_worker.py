@@ -1380,6 +1380,20 @@ async def test_a_client_that_does_not_read(edge, listen, monkeypatch):
     await client.ended()
 
 
+async def test_a_client_that_does_not_read_while_the_server_waits(edge, listen, monkeypatch):
+    """Nor for longer than its server waits: all requests are over before that gives up."""
+    middleware = edge(drain_window=30)
+    clients = [await listen(middleware, f"u{n}") for n in range(3)]
+    monkeypatch.setattr(middleware._worker, "_server", Server("a server", grace=0.6))
+    for client in clients:
+        client.block_send()
+    began = time.monotonic()
+    await middleware._worker._drain()
+    assert time.monotonic() - began < 2  # and not GOODBYE
+    for client in clients:
+        await client.ended()
+
+
 # ---- Settings
 
 

@@ -84,6 +84,7 @@ class Hub:
         self._chance = chance
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
         self._closed = False
+        self._latest = NEVER
         self._hurry = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
@@ -286,7 +287,7 @@ class Hub:
             proven = position if stream.proves(position) else None
             stream.goodbye = frames.goodbye(ending, proven, self._retry_ms())
             self._audience.unlisten(stream)
-            self._wheel.place(stream, self.now + GOODBYE)
+            self._wheel.place(stream, min(self.now + GOODBYE, self._latest))
             self._rounds.flush(stream, self.now)
         else:
             stream.ending = ending
@@ -303,12 +304,14 @@ class Hub:
         """End many streams, a few in every turn of the loop; how many of them nobody had ended yet."""
         return self._rounds.end_soon(streams, ending)
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, latest: float = NEVER) -> None:
         """Take no more streams, and end all in random order over ``seconds``; return when they are gone.
 
-        A few streams are no herd: they are ended at ``HERD`` a second, whatever the window.
+        A few streams are no herd: they are ended at ``HERD`` a second, whatever the window.  After ``latest``
+        seconds nobody is waited for who was told and has not read it.
         """
         refused = self._refuse()
+        self._latest = min(self._latest, self.now + latest)
         streams = list(self.streams)
         random.shuffle(streams)
         self.end_soon(
