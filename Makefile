@@ -40,7 +40,7 @@ types: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## mypy, 
 TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
 
 # Most tests wait for servers; so many wait at the same time.
-PROCESSES = -n 4 --dist loadgroup
+PROCESSES = -n 5 --dist loadgroup
 
 unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
 	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)

@@ -350,7 +350,9 @@ def test_a_small_run_fills_the_table(redis_url):
             assert row.verdict == "not measured"
         else:
             assert row.figure > 0, row
-            assert row.low <= row.figure <= row.high, row
+            # How flat something is over sizes is said of their medians: single rounds differ more.
+            flat = row.target.under is None
+            assert (1 <= row.low <= row.high) if flat else (row.low <= row.figure <= row.high), row
             assert row.verdict in ("met", "MISSED")
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
     assert run.notes["streams of TaskSink are written through"] == "TaskSink"

@@ -247,5 +247,6 @@ async def test_on_a_cluster(cluster, produce, backend_of):
     async with Publisher(backend) as events:
         assert await events.stop("a") is True
     assert (await producer.said())[:2] == ["ended", "stopped"]
-    text = "".join(data for name, data in await told(backend) if name == "token")
-    assert text.split() == producer.given[-len(text.split()) :]
+    text = "".join(data for name, data in await told(backend) if name == "token").split()
+    # The piece that is being given while it is stopped may be nobody's any more.
+    assert text in (producer.given[-len(text) :], producer.given[-len(text) - 1 : -1])
