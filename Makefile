@@ -148,5 +148,5 @@ $(VENV)/.fuzz: $(VENV)/.dev
 # By the hashes in the lock file.  No package runs a script of its own.
 examples/node_modules/.package-lock.json: examples/package-lock.json | packages
 	@echo "Installing pyright, and the front ends that the examples are shown with"
-	@npm ci --prefix examples --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@cd examples && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
 	@touch $@
