@@ -35,8 +35,8 @@ IDLE = {"nginx": 2 * 32, "caddy": 32, "hypercorn": 10}
 """Connections to the worker that a proxy may keep for later requests, and a server after their end."""
 
 POOLED = 2
-"""Connections to Redis that a worker opens when it asks more at a time than before, and keeps.  What is left of
-an abuse is as many as came."""
+"""Connections to Redis that a worker opens when it asks more at a time than before, and keeps.  What an abuse
+would leave is as many as came."""
 
 OTHERS = {
     "hypercorn": lambda port: (
