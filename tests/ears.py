@@ -1,6 +1,7 @@
 """What listens to a backend in tests, without a hub."""
 
 import asyncio
+import contextlib
 
 from sse_edge.backends.base import Outgoing
 from sse_edge.event import REOPENED, EventId, finishing
@@ -73,3 +74,22 @@ async def until(condition, timeout=10):
     async with asyncio.timeout(timeout):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def listening(make, ear=Ear):
+    """``await begin(…)``: a backend as ``make(…)`` makes it, a connected subscriber, and its ear."""
+    started = []
+
+    async def begin(*given, **settings):
+        backend, heard = make(*given, **settings), ear()
+        subscriber = backend.subscriber(heard)
+        await subscriber.start()
+        started.append((backend, subscriber))
+        await until(lambda: subscriber.connected)
+        return backend, subscriber, heard
+
+    yield begin
+    for backend, subscriber in started:
+        await subscriber.close()
+        await backend.close()

@@ -10,7 +10,7 @@ import pytest
 
 from apps.edge import AUTH
 from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place, settle
-from ears import Ear, said, until
+from ears import Ear, listening, said, until
 from servers.sse import Decoder, get
 from sse_edge import EventError, MemoryBackend, Publisher, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing, Replay, Reset
@@ -257,20 +257,8 @@ def make(request, monkeypatch):
 @pytest.fixture
 async def start(make):
     """``await start(**settings)``: a backend, and an ear that is subscribed to what it is told."""
-    started = []
-
-    async def begin(**settings):
-        backend, ear = make(**settings), Whose()
-        subscriber = backend.subscriber(ear)
-        await subscriber.start()
-        started.append((backend, subscriber))
-        await until(lambda: subscriber.connected)
-        return backend, subscriber, ear
-
-    yield begin
-    for backend, subscriber in started:
-        await subscriber.close()
-        await backend.close()
+    async with listening(make, Whose) as begin:
+        yield begin
 
 
 class Whose(Ear):

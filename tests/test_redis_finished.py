@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import ears
-from ears import Ear, _text, out, reopening, said, until
+from ears import Ear, _text, listening, out, reopening, said, until
 from sse_edge import Event, PublishError, RedisBackend, Retention
 from sse_edge.backends.base import Outgoing
 from sse_edge.backends.redis import connection
@@ -29,20 +29,12 @@ def impatient(monkeypatch):
 @pytest.fixture(params=[1, 4], ids=["one order", "partitions"])
 async def worker(request, redis_url):
     """``await worker(url=…, **settings)``: a backend, a subscriber that is connected, and its ear."""
-    started = []
 
-    async def begin(url=redis_url, **settings):
-        backend, ear = RedisBackend(url, **{"partitions": request.param, **settings}), Ear()
-        subscriber = backend.subscriber(ear)
-        await subscriber.start()
-        started.append((backend, subscriber))
-        await until(lambda: subscriber.connected)
-        return backend, subscriber, ear
+    def make(url=redis_url, **settings):
+        return RedisBackend(url, **{"partitions": request.param, **settings})
 
-    yield begin
-    for backend, subscriber in started:
-        await subscriber.close()
-        await backend.close()
+    async with listening(make) as begin:
+        yield begin
 
 
 async def refusal(backend, *events):
