@@ -23,6 +23,7 @@ from .admission.routes import ChannelMap, Routes
 from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, refuse, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
+from .client.script import Script
 from .delivery.backlog import Bounds
 from .delivery.lifetime import Lifetime
 from .delivery.transport import takes_over
@@ -68,6 +69,8 @@ class SSEMiddleware:
     ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
     before its stream ends as ``slow``; see ``Bounds``.
     ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
+    ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
+    ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
     ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
     ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
     a ``PublishToken(…)`` or any other ``Verifier``, says which channels their tokens are good for.
@@ -106,6 +109,7 @@ class SSEMiddleware:
         status_allow: Sequence[str] = ("127.0.0.0/8", "::1", "unix"),
         publish_path: str | None = None,
         publish_auth: Verifier | None = None,
+        client_path: str | None = "sse-edge.js",
     ) -> None:
         if app is not None and not callable(app):
             raise ConfigError("app", "must be an ASGI app or None", app)
@@ -169,6 +173,9 @@ class SSEMiddleware:
             publish_gate = PublishGate(publish_auth, proxies, guesses=self._gate.rate, rate=rate)
             if publish_path is not None:
                 self._publishing = Publishing(publish_path, publish_gate, self._backend)
+        self._script = Script(client_path, path)
+        if client_path is not None and routes.names(str(self._script.path)):
+            raise ConfigError("client_path", "must not be the path of a stream", client_path)
         _check_apart(path=path, status_path=status_path, publish_path=publish_path)
         self._worker: Worker | None = None
 
@@ -176,7 +183,9 @@ class SSEMiddleware:
         """Answer streams, pass everything else on."""
         kind = scope["type"]
         path = self._path_of(scope) if kind == "http" else ""
-        if kind == "http" and self._streams.under(path):
+        if kind == "http" and self._script.at(path):
+            await self._script.answer(Request.of(scope, path), send)
+        elif kind == "http" and self._streams.under(path):
             opened = await self._streams.answer(await self._started(), path, scope, receive, send)
             if opened is not None:
                 # Out here the request, its headers and what decided about it are gone already.
@@ -261,6 +270,11 @@ class SSEMiddleware:
     def backend(self) -> Backend:
         """Where events come from: what a ``Publisher`` of this process, or of a test, takes."""
         return self._backend
+
+    @property
+    def client_url(self) -> str | None:
+        """Where pages import the client from, or None; it changes when the module does."""
+        return self._script.url
 
     @property
     def refusals(self) -> Counter[str]:

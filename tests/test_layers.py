@@ -39,6 +39,7 @@ LAYERS = [
         "drain",
         "server",
         "status",
+        "client",
         "cookies",
         "tokens",
         "htmx",

@@ -140,6 +140,10 @@ class Routes:
         """Whether requests for ``path`` are answered here at all."""
         return path == self._path or path.startswith(self._below)
 
+    def names(self, path: str) -> bool:
+        """Whether there is a route for just this path."""
+        return path in self._static
+
     def is_check(self, path: str) -> bool:
         """Whether a proxy asks here if this process is there: ``<path>/.``, where never is a stream."""
         return path == self._check
