@@ -68,7 +68,8 @@ class SSEMiddleware:
     silent until it is back.
     ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
     before its stream ends as ``slow``; see ``Bounds``.
-    ``query_cursor``: also accept Last-Event-ID as the query parameter ``last_event_id``.
+    ``query_cursor``: also take the last event's id from the query, as ``last_event_id``, ``lastEventId`` or
+    ``lastEventID``; without it a stream that has one there begins with a reset.
     ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
     ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
     ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
@@ -99,7 +100,7 @@ class SSEMiddleware:
         retry: float = 3.0,
         max_unsent: int = 1_048_576,
         max_unsent_age: float | None = 30.0,
-        query_cursor: bool = False,
+        query_cursor: bool = True,
         poll_wait: float = 25.0,
         reauthorize_every: float | None = 300.0,
         drain_window: float = 10.0,

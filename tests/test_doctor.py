@@ -233,6 +233,11 @@ def test_ending(body, end, expected):
     assert codes(judgement.ending(seen, heard(seen))) == expected
 
 
+def polled(body):
+    """The answer to a poll."""
+    return answer(headers=[("content-type", "application/json")], body=[(0.1, body.encode())])
+
+
 @pytest.mark.parametrize(
     ("finding", "expected"),
     [
@@ -253,7 +258,11 @@ def test_ending(body, end, expected):
         (judgement.without_cookie(said(status=401)), []),
         (judgement.without_cookie(said(("www-authenticate", "Basic"), status=401)), ["www-authenticate"]),
         (judgement.cursor(said(status=400)), []),
-        (judgement.cursor(said()), ["cursor-stripped"]),
+        (judgement.cursor(polled('{"events": [], "next": "5-0.a", "resets": [{"channel": "c"}]}')), []),
+        (judgement.cursor(polled('{"events": [], "next": "5-0.a", "resets": []}')), ["cursor-stripped"]),
+        (judgement.cursor(polled(": stream open")), ["cursor-stripped"]),
+        (judgement.cursor(polled("[1]")), ["cursor-stripped"]),
+        (judgement.cursor(polled('{"events": []}')), ["cursor-stripped"]),
         (judgement.page_origin(said(status=403), "https://p"), ["page-refused"]),
         (judgement.page_origin(said(("access-control-allow-origin", "*")), "https://p"), ["page-refused"]),
         (

@@ -171,7 +171,7 @@ async def test_pages_that_open_while_events_are_published(request, asgi, kind):
 async def test_earliest_is_no_place(edge, asgi, events, headers, query, expected):
     """Who says it is given what the route says comes first, as without a place; a header counts first."""
     await events.publish("order:7", "state")
-    client = asgi(edge(query_cursor=True), "/events/order/7", headers=headers, query=query)
+    client = asgi(edge(), "/events/order/7", headers=headers, query=query)
     await hears(client, *expected)
 
 
@@ -345,7 +345,7 @@ async def test_a_page_that_is_rendered_first_goes_on_without_a_hole(edge, asgi, 
     app = FastAPI()
     names = {"app": app, "events": events, "html": html, "quote": quote, "HTMLResponse": HTMLResponse}
     exec(code, names)
-    middleware = edge(app=app, channels={"/events/orders/{id}": "order:{id}"}, query_cursor=True)
+    middleware = edge(app=app, channels={"/events/orders/{id}": "order:{id}"})
 
     async def opened():
         page = asgi(middleware, "/orders/7")

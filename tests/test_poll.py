@@ -681,7 +681,6 @@ async def test_a_poll_needs_a_backend(edge, ask):
         ({"path": "/events/nowhere"}, 404, "not-found"),
         ({"method": "POST"}, 405, "method"),
         ({"wait": "soon"}, 400, "bad-request"),
-        ({"after": "x" * 257}, 400, "bad-request"),
     ],
 )
 async def test_it_is_admitted_like_a_stream(edge, ask, options, status, code):

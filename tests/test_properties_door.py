@@ -65,7 +65,7 @@ class Door:
         self.backend = MemoryBackend(history=KEPT, history_ttl=3600)
         self.publisher = Publisher(self.backend)
         settings = {"auth": AUTH, "channels": CHANNELS, "authorize": _owns, **settings}
-        self.edge = SSEMiddleware(backend=self.backend, query_cursor=True, **settings)
+        self.edge = SSEMiddleware(backend=self.backend, **settings)
         self.told = 0
         self.run(self.edge.start())
 
@@ -388,6 +388,7 @@ def _mangled(place):
     ]
 
 
+OURS = re.compile(r"(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})\.[a-z0-9]{1,64}")
 KINDS = len(_mangled(Place(EventId(5, 1), "abcde")))
 CURSORS = (
     st.tuples(st.integers(0, 12), st.integers(0, KINDS - 1))
@@ -399,12 +400,12 @@ CURSORS = (
 @looking_at(250)
 @given(
     cursors=st.lists(CURSORS, min_size=1, max_size=2),
-    way=st.sampled_from(["header", "header", "last_event_id", "lastEventId"]),
+    way=st.sampled_from(["header", "header", "last_event_id", "lastEventId", "lastEventID"]),
 )
 @example([(KEPT, 0)], "header")
 @example([(2 * KEPT + 3, 0)], "header")
 @example(["*"], "last_event_id")
-def test_every_cursor_is_a_resume_or_a_reset_or_refused(past, cursors, way):
+def test_every_cursor_is_a_resume_or_a_reset(past, cursors, way):
     """Whatever is sent as Last-Event-ID, what came after it is heard, or it is said that something is not."""
     for channel in ("news", "user:u42", "user:u42"):
         past.tell(channel)
@@ -419,14 +420,12 @@ def test_every_cursor_is_a_resume_or_a_reset_or_refused(past, cursors, way):
     else:
         sent = [text.encode("utf-8", "replace").decode() for text in sent]
         visit = past.visit(headers=[COOKIE], query="&".join(f"{way}={quote(text)}" for text in sent))
+    assert visit.status == 200
     given = set(filter(None, sent))
-    text = given.pop() if given else ""
-    if given or re.search(r"[\x00-\x1f\x7f]", text) or len(text) > 1024:
-        assert visit.status == 400
-    elif visit.status != 200:
-        assert (visit.status, len(text) > 256) == (400, True)
-    else:
-        check_resumed(past, text, known[-1], visit)
+    ours = sorted(Place.parse(text) for text in given if OURS.fullmatch(text))
+    newest = str(ours[-1]) if ours and len({place.tag for place in ours}) == 1 else "several"
+    text = newest if way != "header" and len(ours) == len(given) > 1 else "several"
+    check_resumed(past, text if len(given) > 1 else given.pop() if given else "", known[-1], visit)
     if visit.end:
         past.note("user:u42", visit.end, f"end {past.told}")
 

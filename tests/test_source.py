@@ -163,13 +163,18 @@ async def test_what_a_client_comes_back_with(edge, asgi, last, after):
 
 
 async def test_in_the_query(edge, asgi):
-    """Where that is allowed."""
+    """There it may be, too; of several nobody knows which is the newest, and what is not taken is said."""
     played = Played("x")
-    client = asgi(
-        edge(played, query_cursor=True), "/events/x", headers=cookie(), query="last_event_id=n%C3%A9"
-    )
+    client = asgi(edge(played), "/events/x", headers=cookie(), query="last_event_id=n%C3%A9")
     await client.wait_for(b"data: x\n")
     assert played.made[0][2] == "né"
+    for query, settings in [
+        ("last_event_id=1&lastEventId=2", {}),
+        ("last_event_id=1", {"query_cursor": False}),
+    ]:
+        client = asgi(edge(played, **settings), "/events/x", headers=cookie(), query=query)
+        assert json.loads(await client.whole())["error"] == "bad-request"
+    assert len(played.made) == 1
 
 
 async def counts(request, identity, after):

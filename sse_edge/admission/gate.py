@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
 from ..errors import BackendError
-from ..event import MAX_CURSOR, NOWHERE, Place, is_cursor
+from ..event import MAX_CURSOR, Place
 from ..identity import Identity
 from ..logline import value
 from ..outcome import (
@@ -32,6 +32,7 @@ from ..outcome import (
 )
 from .authenticator import checked, is_quick, lets_anyone, valid
 from .callback import Callback, callback, takes_values, tell_failure
+from .cursor import UNTOLD, last_id, place
 from .encoding import takes_gzip
 from .limits import ConnectRate, SharedConnectRate
 from .origin import is_rebound, rebound
@@ -58,10 +59,11 @@ takes them."""
 
 NO_GUARD: Mapping[str, Values] = MappingProxyType({})
 REVOKED_SESSION = UNAUTHENTICATED.because("this session was revoked")
-EARLIEST = "earliest"
-"""A Last-Event-ID that says of no place, but only that whatever comes first is wanted; as Mercure has it."""
 
-_CURSOR_PARAMETERS = ("last_event_id", "lastEventId")  # the latter is what polyfills send
+# Of a source nothing can be said to be missing: its ids are the application's own.
+_FOREIGN = BAD_REQUEST.because(
+    f"one id to go on from, of up to {MAX_CURSOR} characters, none for control; no query without query_cursor"
+)
 
 
 class Admission(NamedTuple):
@@ -95,7 +97,7 @@ class Gate:
     """Composes the policies.  ``authorize`` is ``(identity, channel) -> bool``, sync or async, and may take
     the channel's values as a third argument; see ``takes_values``.
 
-    ``query_cursor`` also takes the cursor from ``?last_event_id=`` or ``?lastEventId=``, as polls may always.
+    ``query_cursor`` also takes the cursor from the query, as polls may always; see ``last_id``.
     ``windows`` is where connects are counted together with other workers; see ``SharedConnectRate``.
     """
 
@@ -109,7 +111,7 @@ class Gate:
         limits: Limits,
         leases: Leases,
         authorize: Authorize | None = None,
-        query_cursor: bool = False,
+        query_cursor: bool = True,
         windows: Any = None,
     ) -> None:
         self._auth = auth
@@ -232,23 +234,6 @@ class Gate:
     def _page(self, request: Request) -> Page:
         return self._origin.page(request, self._proxies.scheme(request))
 
-    def _last_id(self, request: Request) -> str | Refusal | None:
-        given = {_utf8(text) for text in request.all(b"last-event-id") if text}
-        if not given and request.query_string and (self._query_cursor or is_poll(request)):
-            try:
-                query = request.query
-            except ValueError:
-                return BAD_REQUEST.because("too many query parameters")
-            given = {text for name in _CURSOR_PARAMETERS for text in query.get(name, ()) if text}
-        if not given or given == {EARLIEST}:
-            return None
-        if len(given) > 1:
-            return BAD_REQUEST.because("several different cursors")
-        (text,) = given
-        if is_cursor(text):
-            return text
-        return BAD_REQUEST.because(f"a cursor has up to {MAX_CURSOR} characters, none of them for control")
-
     async def _identify(self, request: Request, now: float) -> Identity | Refusal:
         try:
             quick = self._is_quick
@@ -266,15 +251,15 @@ class Gate:
 
     async def _wanted(self, match: Match, request: Request, address: str, now: float) -> Admission | Refusal:
         """What a request would get, if ``authorize`` agrees and there are leases for it."""
-        after = self._last_id(request)
-        if isinstance(after, Refusal):
-            return after
         identity = await self._identify(request, now)
         if isinstance(identity, Refusal):
             return identity
         resolved = await self._routes.resolve(match, request, identity)
         if isinstance(resolved, Refusal):
             return resolved.of(identity.user)
+        after = last_id(request, takes_query=self._query_cursor or is_poll(request))
+        if resolved.source and after == UNTOLD:
+            return _FOREIGN.of(identity.user)
         guarded = {
             name: resolved.values.get(name, NO_VALUES)
             for name in resolved.channels
@@ -287,7 +272,7 @@ class Gate:
         return Admission(
             identity,
             resolved.channels,
-            _place(after),
+            place(after),
             address,
             subjects,
             guarded,
@@ -319,26 +304,6 @@ class Gate:
 
     def _subjects(self, user: str | None, address: str) -> tuple[str, ...]:
         return tuple([subject for subject, _ in self._limits.caps(user, address)])
-
-
-def _utf8(text: str) -> str:
-    """A header's value as browsers send an id (WHATWG HTML, section 9.2.3), or as it is."""
-    if text.isascii():
-        return text
-    try:
-        return text.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        return text
-
-
-def _place(after: str | None) -> Place | None:
-    """The place that a client's last id is."""
-    if after is None:
-        return None
-    try:
-        return Place.parse(after)
-    except ValueError:  # another server's or an older release's: that it is unknown is said in the stream
-        return NOWHERE
 
 
 def _too_fast(wait: float) -> Refusal:

@@ -45,7 +45,6 @@ def create_app(backend: str, secret: str, *, hosts: Sequence[str] | None = None)
         },
         authorize=may_read,
         hosts=hosts,
-        query_cursor=True,
     )
     pages.attach(edge)
     return edge

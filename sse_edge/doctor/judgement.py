@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -281,10 +282,22 @@ def cookies(replies: Replies, name: str, path: str, *, https: bool) -> Finding:
 
 
 def cursor(reply: Answer) -> Finding:
-    """A request with a Last-Event-ID that is too long, which the app refuses if it sees it."""
-    if reply.status == 400:
+    """A poll with a Last-Event-ID that nobody gave out, of which the app says so if it sees it.
+
+    By a reset of each channel; of a source's stream, and by edges of before, by a 400.
+    """
+    if reply.status == 400 or (reply.status == 200 and _resets(reply.body)):
         return ok("cursor", "Last-Event-ID reaches the app")
-    return found("cursor", "cursor-stripped", f"an overlong Last-Event-ID gets {reply.status} instead of 400")
+    if reply.status == 200:
+        return found("cursor", "cursor-stripped", "a foreign Last-Event-ID is not answered by a reset")
+    return unknown("cursor", f"a poll with a foreign Last-Event-ID gets status {reply.status}")
+
+
+def _resets(body: bytes) -> bool:
+    try:
+        return bool(json.loads(body)["resets"])
+    except (ValueError, TypeError, LookupError):
+        return False
 
 
 def resume(missed: Sequence[str], blocks: Sequence[Heard]) -> Finding:

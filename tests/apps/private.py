@@ -69,7 +69,6 @@ edge = SSEMiddleware(
     authorize=authorize,
     trusted_proxies=["127.0.0.1/32"],
     limits=Limits(per_user=1, per_ip=2, per_worker=4, connects_per_ip="20/minute"),
-    query_cursor=True,
     status_path="/status",
     publish_path="/publish",
     publish_auth=PublishToken(os.environ["SECRET"]),
