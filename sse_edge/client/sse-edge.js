@@ -1,5 +1,685 @@
-export function subscribe(url, {onEvent} = {}) {
-    const source = new EventSource(url)
-    source.onmessage = event => onEvent({name: "message", data: event.data, id: event.lastEventId})
-    return {close: () => source.close()}
+// The page's half of sse_edge: one stream for all tabs of a browser; docs/CLIENT.md says what it does.
+//
+// subscribe() makes a Tab.  Its Hub lives in a SharedWorker (this file again), in the tab that holds a Web Lock, or in
+// the tab itself, and has a Line for each URL and a Wire for each open response.  A tab keeps the place of what it was
+// given and joins each hub with it, so that whichever of the two dies, nothing is lost and nothing comes twice.
+
+const SILENCE = 15e3  // ms an edge is silent, until it shows that it is longer
+const LONGEST = 60e3  // ms from one attempt to the next, at most
+const AGAIN = 180e3  // ms until a network that holds streams back is tried again
+const KEPT = 1e6  // characters of events kept for tabs that come later
+const JOINED = 16  // URLs in one response
+const ENDS = ["finished", "revoked", "forbidden"]  // after any other ending there is more to come
+
+const now = () => performance.now()
+const name = () => Math.random().toString(36).slice(2)
+const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
+const read = text => { try { return JSON.parse(text) } catch { return {} } }
+
+/** How place a lies to b, as a number: NaN where there is no order, in other data and over several partitions. */
+function compare(a, b) {
+  const [x, y] = [a, b].map(place => /^(\d+)-(\d+)\.([a-z]{5})$/.exec(place))
+  return x && y && x[3] === y[3] ? x[1] - y[1] || x[2] - y[2] : NaN
+}
+
+// ---- Parser
+
+/** A function that reads pieces of text (WHATWG HTML, 9.2.6) and calls on.block({id, name, data}), comment, retry. */
+export function parser(on) {
+  let rest = "", block = {}
+  function take(line) {
+    if (!line) {
+      if (Object.keys(block).length) on.block(block)
+      block = {}
+      return
+    }
+    const [, field, value] = /^([^:]*):? ?([^]*)$/.exec(line)
+    if (!field) on.comment(value)
+    else if (field === "data") block.data = "data" in block ? `${block.data}\n${value}` : value
+    else if (field === "event") block.name = value
+    else if (field === "id" && !value.includes("\0")) block.id = value
+    else if (field === "retry" && /^\d+$/.test(value)) on.retry(+value)
+  }
+  return text => {
+    const lines = (rest + text).split(/\r\n|\n|\r(?!$)/)  // a CR at the end may be half of a line's
+    rest = lines.pop()
+    lines.forEach(take)
+  }
+}
+
+/** A poll's answer as the blocks of a stream. */
+const polled = ({resets, dropped, events, next}) => [
+  ...resets.map(reset => ({name: "edge-reset", data: JSON.stringify(reset)})),
+  ...events.map(({id, event, data}) => ({id, name: event, data})),
+  ...dropped.map(drop => ({name: "edge-dropped", data: JSON.stringify(drop)})),
+  ...(next ? [{id: next}] : []),
+]
+
+/** A block as tabs get it: with the place that it leads to, and whether it says that itself. */
+const item = ({id = "", name, data}, place) =>
+  ({id: id || place, own: Boolean(id) && id !== place, name: name || "message", data})
+
+// ---- Hub
+
+/** One URL, and the ports of the tabs that want it. */
+class Line {
+  ports = new Map()
+  state = {state: "connecting"}
+  kept = []  // what was heard after base
+  fresh = []  // of that, what the tabs have not been given
+  size = 0
+  retry = 3000
+  failures = 0
+  streams = 0  // the moment when streaming is tried again
+
+  constructor(hub, url) {
+    this.hub = hub
+    this.url = url
+  }
+
+  /** Whether it should have a response and has none. */
+  get wants() {
+    return !this.wire && !this.timer && !this.rests && !this.over
+  }
+
+  join(id, port) {
+    if (!this.asked && (!this.ports.size || compare(this.place, port.place) > 0)) this.place = this.base = port.place
+    this.ports.set(id, port)
+    this.hub.reach([id], {state: this.state})
+    port.ready = port.place ? this.covers(port.place) : !this.asked && !this.place
+    if (port.ready) this.give([id], this.kept, true)
+    else this.catchUp(id, port)
+    this.count()
+    this.hub.open()
+  }
+
+  covers(place) {
+    return place === this.base || compare(place, this.base) >= 0
+  }
+
+  /** Gives one tab what it lacks of what the others had, and then lets it hear what they hear. */
+  async catchUp(id, port) {
+    for (let wait = 100; this.ports.get(id) === port; wait *= 2) {
+      try {
+        const answer = await this.fetch("poll=0", port.place)
+        if (answer.status !== 200 && answer.status !== 429 && answer.status < 500) break
+        const told = answer.status === 200 && await answer.json()
+        if (this.ports.get(id) !== port) return
+        if (told) {
+          if (told.next && compare(told.next, told.next)) break
+          let at = port.place
+          const items = polled(told).map(block => { const one = item(block, at); at = one.id; return one })
+          this.give([id], items, false)
+          port.place = at
+          port.ready = at ? this.covers(at) : !this.place
+          if (port.ready) return this.give([id], this.kept, true)
+        }
+      } catch {}
+      await sleep(Math.min(wait, LONGEST))
+    }
+    this.hub.reach([id], {alone: true})  // nothing tells how its place lies to this stream's
+  }
+
+  give(ids, items, again) {
+    if (ids.length && items.length + again) this.hub.reach(ids, {items, again})
+  }
+
+  /** What a response says. */
+  hear(block) {
+    const {name, data} = block
+    if (name === "edge-refused") return this.later(read(data).error)
+    if (name !== "edge-close") return this.keep(block)
+    this.keep({id: block.id})
+    const {reason} = read(data)
+    this.failures = 0
+    if (ENDS.includes(reason)) this.end({state: "ended", reason})
+    else this.later(reason)
+  }
+
+  keep(block) {
+    const one = item(block, this.place)
+    if (one.own && !(compare(one.id, this.place) > 0)) {  // its first place, or other data than before
+      this.flush()
+      this.kept = []
+      this.size = 0
+      this.base = one.id
+    }
+    this.place = one.id
+    if (!one.own && one.data === undefined) return
+    this.fresh.push(one)
+    this.kept.push(one)
+    this.size += one.data?.length ?? 0
+    while (this.size > KEPT || this.kept.length > 1000) {
+      const oldest = this.kept.shift()
+      this.size -= oldest.data?.length ?? 0
+      this.base = oldest.id
+    }
+  }
+
+  flush() {
+    this.give([...this.ports].filter(([, port]) => port.ready).map(([id]) => id), this.fresh, false)
+    this.fresh = []
+  }
+
+  say(state) {
+    this.flush()
+    this.state = state
+    this.since = now()
+    this.hub.reach([...this.ports.keys()], {state})
+  }
+
+  live(polling) {
+    this.failures = 0
+    if (this.state.state !== "live" || this.state.polling !== polling) this.say({state: "live", polling})
+  }
+
+  /** Leaves its response, and wants another after so many ms. */
+  later(code, ms = this.retry * 2 ** Math.min(this.failures, 5)) {
+    this.leave()
+    this.failures++
+    const wait = Math.min(ms, LONGEST) * (0.75 + Math.random() / 2)
+    this.timer = setTimeout(() => this.soon(), wait)
+    if (ms) this.say({state: "waiting", until: new Date(Date.now() + wait), code})
+  }
+
+  soon() {
+    clearTimeout(this.timer)
+    this.timer = undefined
+    this.hub.open()
+  }
+
+  end(state) {
+    this.leave()
+    this.over = true
+    this.say(state)
+  }
+
+  leave() {
+    const wire = this.wire
+    this.wire = undefined
+    clearTimeout(this.timer)
+    this.timer = undefined
+    if (wire && !wire.here.length) wire.stop.abort()
+  }
+
+  /** A tab is looked at, or the network is back. */
+  wake() {
+    if (this.rests) this.rests = false
+    else if (this.over && this.state.reason !== "finished" && this.state.reason !== "closed" && now() - this.since > 1000) this.over = false
+    this.failures = 0
+    if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("silent", 0)
+    if (this.timer) this.soon()
+    this.hub.open()
+  }
+
+  /** The tabs have changed. */
+  count() {
+    const ports = [...this.ports.values()]
+    clearTimeout(this.rest)
+    if (!ports.length) {
+      this.leave()
+      return this.hub.lines.delete(this.url)
+    }
+    this.hub.reach([...this.ports.keys()], {tabs: new Set(ports.map(port => port.page)).size})
+    const longest = Math.max(...ports.map(port => port.hides && port.hidden ? port.hidden * 1e3 : Infinity))
+    if (longest < Infinity && !this.over) this.rest = setTimeout(() => {
+      this.leave()
+      this.rests = true
+      this.say({state: "waiting", code: "hidden"})
+    }, longest)
+  }
+
+  async fetch(query, place, signal) {
+    const headers = {accept: query.startsWith("poll") ? "application/json" : "text/event-stream", ...await this.hub.headers()}
+    if (place) headers["last-event-id"] = String.fromCharCode(...new TextEncoder().encode(place))
+    return fetch(joined(this.url, query), {headers, signal, credentials: "include", cache: "no-store"})
+  }
+}
+
+const joined = (url, query) => query ? url + (url.includes("?") ? "&" : "?") + query : url
+
+/** One response, of one line or several. */
+class Wire {
+  stop = new AbortController()
+  last = now()
+
+  constructor(hub, lines, polls) {
+    this.hub = hub
+    this.lines = lines
+    for (const line of lines) {
+      line.wire = this
+      line.asked = true
+      if (line.state.state !== "live") line.say({state: "connecting"})
+    }
+    this.run(polls)
+  }
+
+  /** The lines that are still on it. */
+  get here() {
+    return this.lines.filter(line => line.wire === this)
+  }
+
+  async run(polls) {
+    const watch = setInterval(() => this.look(), 1000)
+    let code = "cut"
+    try {
+      code = await (polls ? this.poll() : this.stream())
+    } catch (error) {
+      if (error.name !== "AbortError") code = "network"
+    }
+    clearInterval(watch)
+    for (const line of this.here) line.later(code, code ? undefined : 0)
+    this.stop.abort()
+  }
+
+  /** Ends it when it is silent for too long: its other end may be gone without a word. */
+  look() {
+    if (now() - this.last < 3 * this.hub.silence) return
+    this.hub.silence = Math.min(2 * this.hub.silence, 300e3)
+    for (const line of this.here) line.later("silent", 0)
+  }
+
+  async stream() {
+    const [first, ...others] = this.lines
+    const also = others.map(({url, place}) => {
+      const path = url.slice(new URL(url).origin.length)
+      return "also=" + encodeURIComponent(place ? joined(path, "last_event_id=" + encodeURIComponent(place)) : path)
+    })
+    const held = first.patient ? 0 : setTimeout(() => {
+      for (const line of this.here) {
+        line.streams = now() + AGAIN
+        line.later("held", 0)
+      }
+    }, first.firstByte)
+    try {
+      const answer = await first.fetch(also.join("&"), first.place, this.stop.signal)
+      if (answer.status !== 200 || !/^text\/event-stream/i.test(answer.headers.get("content-type"))) return await this.refused(answer)
+      const reader = answer.body.getReader(), decoder = new TextDecoder()
+      const feed = parser(this.strands(first, others))
+      while (this.here.length) {
+        const {done, value} = await reader.read()
+        clearTimeout(held)
+        if (done) break
+        this.hub.silence = Math.max(this.hub.silence, now() - this.last)
+        this.last = now()
+        feed(decoder.decode(value, {stream: true}))
+        for (const line of this.here) {
+          if (!others.length || line.heard) line.live(false)
+          line.flush()
+        }
+      }
+      return "cut"
+    } finally {
+      clearTimeout(held)
+    }
+  }
+
+  /** Who hears what, of lines in one response: each is named before its blocks. */
+  strands(first, others) {
+    let line = others.length ? undefined : first
+    const alone = () => {  // an edge that knows nothing of several
+      line = first
+      this.hub.joins = false
+      for (const other of others) other.later("alone", 0)
+    }
+    return {
+      comment: text => {
+        const strand = /^strand (\d+)$/.exec(text)
+        if (strand) line = this.lines[strand[1]]
+        else if (!line && text !== "stream open") alone()
+        if (line) line.heard = true
+      },
+      retry: ms => (line ? [line] : this.lines).forEach(each => { each.retry = ms }),
+      block: block => {
+        if (!line) alone()
+        if (line.wire === this) line.hear(block)
+      },
+    }
+  }
+
+  async poll() {
+    const [line] = this.lines
+    while (this.here.length) {
+      const answer = await line.fetch("poll=20", line.place, this.stop.signal)
+      if (answer.status === 400) line.patient = true  // it cannot be polled
+      if (line.patient) return line.streams = 0
+      if (answer.status !== 200) return this.refused(answer)
+      const told = await answer.json()
+      this.last = now()
+      line.live(true)
+      line.retry = Math.max(told.retry, 1000)
+      for (const block of polled(told)) line.hear(block)
+      if (told.close) line.hear({name: "edge-close", data: JSON.stringify(told.close)})
+      line.flush()
+      if (now() > line.streams) return 0
+      await sleep(told.retry)
+    }
+  }
+
+  /** Says why there is no stream; what may pass is tried again. */
+  async refused(answer) {
+    const {status} = answer
+    const code = status === 204 ? "finished" : read(await answer.text()).error ?? (status === 200 ? "no-stream" : String(status))
+    const wait = answer.headers.get("retry-after") * 1e3 || undefined
+    for (const line of this.here) {
+      if (status === 204) line.end({state: "ended", reason: code})
+      else if (status === 200 || status === 429 || status >= 500) line.later(code, wait)
+      else if (this.lines.length > 1) line.solo = true, line.later(code, 0)
+      else line.end({state: "refused", code, status})
+    }
+  }
+}
+
+/** All lines that share an edge and headers; reach(ids, message) is how it talks to its tabs, hear how they do. */
+class Hub {
+  lines = new Map()
+  silence = SILENCE
+  joins = true
+  asking = []
+
+  constructor(reach) {
+    this.reach = reach
+    this.pages = new Set()
+  }
+
+  hear(message) {
+    const {id, url, page} = message
+    const line = this.lines.get(url)
+    const port = line?.ports.get(id)
+    if (message.join) this.join(message)
+    if (message.answer) this.asking.splice(0).forEach(resolve => resolve(message.answer))
+    if (message.end) for (const each of this.lines.values()) each.end({state: "ended", reason: "closed"})
+    if (!port) return
+    if (message.leave) line.ports.delete(id)
+    if ("hides" in message) port.hides = message.hides
+    if (message.leave || "hides" in message) line.count()
+    if (message.wake) line.wake()
+  }
+
+  join({id, url, page, join}) {
+    if (!this.lines.has(url)) this.lines.set(url, new Line(this, url))
+    const line = this.lines.get(url)
+    line.firstByte = join.firstByte * 1e3
+    this.fixed = join.headers
+    if (line.over && now() - line.since > 1000) line.over = false
+    line.join(id, {...join, page})
+    if (this.pages.has(page)) return
+    this.pages.add(page)
+    whenFree("sse-edge " + page, () => {
+      this.pages.delete(page)
+      for (const line of this.lines.values()) {
+        for (const [id, port] of line.ports) if (port.page === page) line.ports.delete(id)
+        line.count()
+      }
+    })
+  }
+
+  /** The headers of the next request: a tab is asked where a function says them. */
+  async headers() {
+    if (this.fixed) return this.fixed
+    const ids = [...this.lines.values()].flatMap(line => [...line.ports.keys()])
+    const asked = new Promise(resolve => this.asking.push(resolve))
+    this.reach(ids, {ask: true})
+    const {headers, failed} = await asked
+    if (failed) throw new Error(failed)
+    return headers
+  }
+
+  /** Opens, in a moment, what is wanted: all together where the edge can. */
+  open() {
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined
+      const wanting = [...this.lines.values()].filter(line => line.wants)
+      const alone = line => !this.joins || line.solo || line.streams > now()
+      for (const line of wanting.filter(alone)) new Wire(this, [line], line.streams > now())
+      const group = wanting.filter(line => !alone(line))
+      if (group.some(line => !line.failures)) group.unshift(...this.moved(JOINED - group.length))
+      while (group.length) new Wire(this, group.splice(0, JOINED))
+    }, 20)
+  }
+
+  /** Lines whose responses may be given up for one of more lines, since they can go on from their places. */
+  moved(room) {
+    const moved = []
+    for (const wire of new Set([...this.lines.values()].map(line => line.wire))) {
+      const here = wire?.here ?? []
+      const may = here.length <= room - moved.length && here.every(line => compare(line.place, line.place) === 0 && !line.solo && !line.state.polling)
+      if (may && this.joins) {
+        moved.push(...here)
+        here.forEach(line => line.leave())
+      }
+    }
+    return moved
+  }
+
+  close() {
+    for (const line of this.lines.values()) {
+      line.ports.clear()
+      line.count()
+    }
+  }
+}
+
+/** Calls back when nobody holds a lock any more. */
+function whenFree(lock, then, signal) {
+  navigator.locks?.request(lock, {mode: "shared", signal}, then).catch(() => {})
+}
+
+/** Holds a lock until this context is gone; a promise of its having it. */
+const hold = lock => new Promise(resolve => {
+  if (!navigator.locks) return resolve()
+  navigator.locks.request(lock, () => { resolve(); return new Promise(() => {}) }).catch(resolve)
+})
+
+if (globalThis.SharedWorkerGlobalScope && self instanceof SharedWorkerGlobalScope) {
+  const ports = new Map(), lock = "sse-edge " + name()
+  const hub = new Hub((ids, message) => ids.forEach(id => ports.get(id)?.postMessage(message)))
+  const held = hold(lock)
+  self.onconnect = ({ports: [port]}) => {
+    port.onmessage = ({data}) => {
+      ports.set(data.id, port)
+      hub.hear(data)
+      if (data.leave) ports.delete(data.id)
+    }
+    port.postMessage({here: true})
+    held.then(() => port.postMessage({lock}))
+  }
+}
+
+// ---- Where a tab's hub is: each of these gives the tab send and quit, or throws
+
+function inWorker(tab) {
+  const gone = new AbortController()
+  const worker = new SharedWorker(import.meta.url, {type: "module", name: tab.key})
+  const late = setTimeout(() => tab.begin(1), 10e3)
+  worker.onerror = () => tab.begin(1)
+  worker.port.onmessage = ({data}) => {
+    clearTimeout(late)
+    if (data.lock) whenFree(data.lock, () => tab.begin(0), gone.signal)
+    else tab.hear(data)
+  }
+  tab.send = message => worker.port.postMessage(message)
+  tab.quit = () => {
+    clearTimeout(late)
+    gone.abort()
+    worker.onerror = worker.port.onmessage = null
+    worker.port.close()
+  }
+}
+
+function inLeader(tab) {
+  const gone = new AbortController()
+  const channel = new BroadcastChannel(tab.key)
+  let hub, release
+  channel.onmessage = ({data: {to, leads, message}}) => {
+    if (leads) tab.join()
+    else if (!to) hub?.hear(message)
+    else if (to.includes(tab.id)) tab.hear(message)
+  }
+  const reach = (to, message) => {
+    channel.postMessage({to, message})
+    if (to.includes(tab.id)) tab.hear(message)
+  }
+  navigator.locks.request(tab.key, {signal: gone.signal}, () => {
+    hub = new Hub(reach)
+    channel.postMessage({leads: true})
+    tab.join()
+    return new Promise(resolve => { release = resolve })
+  }).catch(() => gone.signal.aborted || tab.begin(2))
+  tab.send = message => hub ? hub.hear(message) : channel.postMessage({message})
+  tab.quit = () => {
+    hub?.close()
+    gone.abort()
+    release?.()
+    channel.close()
+  }
+}
+
+function inItself(tab) {
+  const hub = new Hub((ids, message) => ids.includes(tab.id) && tab.hear(message))
+  tab.send = message => hub.hear(message)
+  tab.quit = () => hub.close()
+}
+
+// ---- Page
+
+const isFunction = value => typeof value === "function"
+const isSeconds = value => typeof value === "number" && value >= 0 && value < 2e6
+const OPTIONS = {
+  onEvent: isFunction,
+  onReset: isFunction,
+  onState: isFunction,
+  place: value => typeof value === "string",
+  headers: value => isFunction(value) || typeof value === "object",
+  share: value => typeof value === "boolean" || typeof value === "string",
+  firstByte: value => isSeconds(value) && value > 0,
+  hidden: isSeconds,
+}
+const page = name()
+let held  // by this page for as long as it is there
+
+class Tab {
+  state = {state: "connecting"}
+  tabs = 1
+  gone = new AbortController()
+
+  constructor(url, options) {
+    this.url = url
+    this.options = options
+    this.place = options.place ?? ""
+    const listen = (target, event, hear) => target.addEventListener(event, hear, {signal: this.gone.signal})
+    listen(window, "online", () => this.tell({wake: true}))
+    listen(document, "visibilitychange", () => this.tell({hides: document.hidden, wake: !document.hidden}))
+    listen(window, "pagehide", () => this.stop())
+    listen(window, "pageshow", event => event.persisted && this.begin(this.from))
+    this.start()
+  }
+
+  /** Finds out whose stream it is, which is who may share it. */
+  async start() {
+    const {share, headers} = this.options
+    this.from = share ? 0 : 2
+    try {
+      const whose = typeof share === "string" ? share : Object.entries(await this.headers()).sort()
+      const {origin, pathname} = new URL(this.url)
+      this.key = JSON.stringify(["sse-edge", import.meta.url, origin, pathname.split("/")[1], whose])
+    } catch (error) {
+      reportError(error)
+      this.from = 2  // asked again with each attempt
+    }
+    await (held ??= hold("sse-edge " + page))
+    if (!this.gone.signal.aborted) this.begin(this.from)
+  }
+
+  async headers() {
+    const {headers} = this.options
+    return {...isFunction(headers) ? await headers() : headers}
+  }
+
+  begin(from) {
+    this.stop()
+    for (this.from = from; ; this.from++) {
+      try {
+        [inWorker, inLeader, inItself][this.from](this)
+        return this.join()
+      } catch (error) {
+        if (this.from === 2) throw error
+      }
+    }
+  }
+
+  stop() {
+    this.tell({leave: true})
+    this.quit?.()
+    this.send = this.quit = undefined
+  }
+
+  /** Joins under a new name, so that nothing counts that was said to the old one. */
+  join() {
+    this.tell({leave: true})
+    this.id = name()
+    const {headers, firstByte, hidden} = this.options
+    this.tell({join: {place: this.place, headers: isFunction(headers) ? null : {...headers}, firstByte, hidden, hides: document.hidden}})
+  }
+
+  tell(message) {
+    this.send?.({id: this.id, url: this.url, page, ...message})
+  }
+
+  async hear({items, again, state, tabs, alone, ask}) {
+    if (alone) return this.begin(2)
+    if (ask) return this.tell({answer: await this.headers().then(headers => ({headers}), error => (reportError(error), {failed: String(error)}))})
+    if (tabs) this.tabs = tabs
+    if (again) this.ahead = true
+    for (const one of items ?? []) this.take(one)
+    if (state && JSON.stringify(state) !== JSON.stringify(this.state)) this.say(state)
+  }
+
+  take({id, own, name, data}) {
+    const isReset = name === "edge-reset" || name === "edge-dropped"
+    if (this.ahead && !isReset) {
+      const order = id === this.place ? 0 : compare(id, this.place)
+      if (order < 0 || own && order === 0) return
+    }
+    if (own || isReset) this.ahead = false
+    this.place = id
+    if (data === undefined || this.gone.signal.aborted) return
+    if (isReset) this.call("onReset", read(data))
+    else if (!name.startsWith("edge-")) this.call("onEvent", {name, data, id})
+  }
+
+  say(state) {
+    this.state = state
+    this.call("onState", state)
+  }
+
+  /** The page's own mistakes are its own. */
+  call(option, value) {
+    try { this.options[option]?.(value) } catch (error) { reportError(error) }
+  }
+
+  close(everywhere) {
+    if (this.gone.signal.aborted) return
+    if (everywhere) this.tell({end: true})
+    this.gone.abort()
+    this.stop()
+    if (this.state.state !== "ended") this.say({state: "ended", reason: "closed"})
+  }
+}
+
+/** Hears url: {state, tabs, close(everywhere)}.  TypeError for an option that cannot be; see sse-edge.d.ts. */
+export function subscribe(url, options = {}) {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null)
+  for (const [option, value] of given) {
+    if (!OPTIONS[option]?.(value)) throw new TypeError(`subscribe: ${option} cannot be ${String(value)}`)
+  }
+  const whole = new URL(url, document.baseURI)
+  if (!whole.protocol.startsWith("http")) throw new TypeError(`subscribe: url cannot be ${url}`)
+  whole.hash = ""
+  const tab = new Tab(whole.href, {share: true, firstByte: 5, hidden: 300, ...Object.fromEntries(given)})
+  return {
+    get state() { return tab.state },
+    get tabs() { return tab.tabs },
+    close: everywhere => tab.close(everywhere),
+  }
 }
