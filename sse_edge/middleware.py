@@ -165,6 +165,7 @@ class SSEMiddleware:
             said_as=refusals,
             accepts_blindly=on_backend_down == "accept",
             handover=takes_over(os.environ.get("SSE_EDGE_SINK", "auto")),
+            path_of=self._path_of,
         )
         self._lifespan = Lifespan(app, self.start, self._shut_down)
         self._status = None if status_path is None else Status(status_path, status_allow)

@@ -7,10 +7,13 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, NamedTuple
+from urllib.parse import unquote
 
+from .admission.also import alone, asks_others, others, unjoinable
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
 from .admission.greeting import greet
@@ -25,12 +28,13 @@ from .delivery.answer import Answer
 from .delivery.backlog import Bounds
 from .delivery.framing import unframed
 from .delivery.hub import Hub
+from .delivery.joint import Joint
 from .delivery.sink import Sink, TaskSink
 from .delivery.stream import Stream
 from .delivery.transport import is_own, open_sink
 from .errors import BackendError
 from .event import Place
-from .outcome import BACKEND_DOWN, DRAINING, ERROR, NOT_FOUND, OVER, Refusal
+from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
 from .worker import Worker
 
 logger = logging.getLogger("sse_edge")
@@ -61,7 +65,8 @@ class Streams:
     """What is under the edge's path: asks the gate, and opens what it lets in on a worker's hub.
 
     ``said_as`` is how a 429 or 503 is said; ``accepts_blindly`` whether streams begin while the backend is
-    away; ``handover`` whether connections may be taken over from the server.  ``refusals`` counts, by code.
+    away; ``handover`` whether connections may be taken over from the server.  ``path_of`` is the path of a
+    scope as routes have it.  ``refusals`` counts, by code.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class Streams:
         said_as: Literal["auto", "status", "stream"],
         accepts_blindly: bool,
         handover: bool,
+        path_of: Callable[[Scope], str],
     ) -> None:
         self.refusals: Counter[str] = Counter()
         self._gate = gate
@@ -87,6 +93,7 @@ class Streams:
         self._said_as = said_as
         self._accepts_blindly = accepts_blindly
         self._handover = handover
+        self._path_of = path_of
         self._told = False
 
     def under(self, path: str) -> bool:
@@ -103,30 +110,22 @@ class Streams:
             await refuse(answer, NOT_FOUND, closing)  # by a proxy, every second: no line in the log
             return None
         hub = worker.hub
-        refusal, wait = oversized(request), None
+        refusal, wait, joined = oversized(request), None, False
         if refusal is not None:
             request = legible(request)
         else:
-            refusal, wait = malformed(request), self._polling.wait(request)
+            refusal = malformed(request) or unjoinable(request)
+            wait, joined = self._polling.wait(request), asks_others(request)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
+
+        def begin(admission: Admission) -> Sink:
+            sink = self._sink(worker, scope, receive, send, _head(headers, admission, wait), wait)
+            return self._joined(worker, sink, request, scope) if joined else sink
+
         leash = asyncio.timeout(None)
         hub.entering.add(leash)
         try:
-            try:
-                async with leash:
-                    if not worker.is_informed:
-                        await worker.informed()
-                    verdict: Opened | Admission | Refusal | None = refusal or await self._gate.admit(
-                        request, time.time(), streams=len(hub.streams), draining=hub.draining
-                    )
-                    if isinstance(verdict, Admission) and request.method != "HEAD":
-                        head = _head(headers, verdict, wait)
-                        sink = self._sink(worker, scope, receive, send, head, wait)
-                        verdict = await self._let_in(worker, verdict, sink, request, wait)
-            except TimeoutError:
-                if not leash.expired():
-                    raise
-                verdict = DRAINING
+            verdict = refusal or await self._decide(worker, leash, alone(request), begin, wait, joined=joined)
             if isinstance(verdict, Opened):
                 return verdict
             if isinstance(verdict, Refusal):
@@ -138,6 +137,75 @@ class Streams:
             return None
         finally:
             hub.entering.discard(leash)
+
+    async def _decide(
+        self,
+        worker: Worker,
+        leash: asyncio.Timeout,
+        request: Request,
+        begin: Callable[[Admission], Sink],
+        wait: float | None,
+        *,
+        joined: bool,
+    ) -> Opened | Admission | Refusal | None:
+        """Ask the gate, and open what it lets in on the sink that ``begin`` makes, if the ``leash`` lasts."""
+        hub = worker.hub
+        try:
+            async with leash:
+                if not worker.is_informed:
+                    await worker.informed()
+                verdict = await self._gate.admit(
+                    request, time.time(), streams=len(hub.streams), draining=hub.draining
+                )
+                if not isinstance(verdict, Admission):
+                    return verdict
+                if joined:  # bytes that are compressed for one strand mean nothing beside another's
+                    verdict = verdict._replace(varies=False, compress=False)
+                if request.method == "HEAD":
+                    return verdict
+                return await self._let_in(worker, verdict, begin(verdict), request, wait)
+        except TimeoutError:
+            if not leash.expired():
+                raise
+            return DRAINING
+
+    def _joined(self, worker: Worker, sink: Sink, request: Request, scope: Scope) -> Sink:
+        """The sink of ``request``'s own stream: behind it those are let in that it wants besides."""
+
+        def path_of(raw: str) -> str | None:
+            path = self._path_of({**scope, "path": unquote(raw), "raw_path": raw.encode()})
+            return path if self.under(path) else None
+
+        wanted = others(request, path_of)
+        return Joint(sink, [partial(self._enter, worker, request, one) for one in wanted]).first
+
+    async def _enter(self, worker: Worker, asked: Request, wanted: Request | Refusal, strand: Sink) -> None:
+        """Let in what was ``asked`` for besides, or say inside of it why not."""
+        leash = asyncio.timeout(None)
+        worker.hub.entering.add(leash)
+        try:
+            if isinstance(wanted, Request):
+                asked = wanted
+                verdict = await self._decide(worker, leash, wanted, lambda _: strand, None, joined=True)
+            else:
+                verdict = wanted
+            if isinstance(verdict, Refusal):
+                strand.finish(self._told_inside(worker, asked, verdict))
+        finally:
+            worker.hub.entering.discard(leash)
+        if isinstance(verdict, Opened):
+            await hold(*verdict)
+
+    def _told_inside(self, worker: Worker, request: Request, refusal: Refusal) -> bytes:
+        """A refusal of what is joined, whose status nobody sees."""
+        self.refusals[refusal.code] += 1
+        worker.refusals.tell(request.method, request.path, refusal, self._gate.address(request))
+        # Each by itself: of ten that are refused at once none was refused ten times.
+        row = f"{self._gate.key(request, refusal)} {request.path}"
+        retry_ms = max(1, round(1000 * self._backoff.wait(row, time.monotonic(), random.random())))
+        if refusal.status == OVER.status:
+            return frames.goodbye(FINISHED, None, retry_ms)
+        return frames.refused(refusal.telling(status=refusal.status), retry_ms)
 
     async def _let_in(
         self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
