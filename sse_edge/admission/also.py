@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
-from ..logline import value
 from ..outcome import BAD_REQUEST, Refusal
 from .polling import is_poll
 
@@ -102,5 +101,4 @@ def _judged(other: Request, said: bytes, known: set[tuple[str, bytes]]) -> Reque
 
 
 def _refused(said: bytes, why: str) -> Refusal:
-    given = value(unquote(said[:200].decode("latin-1")))
-    return BAD_REQUEST.because(f"also: {given} {why}")
+    return BAD_REQUEST.because(f"also: {unquote(said[:200].decode('latin-1'))!r} {why}")

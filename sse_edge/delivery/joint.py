@@ -77,7 +77,7 @@ class Joint:
         if self._over:
             return 0
         if strand is not self._speaking:
-            data, chunk = self._turn_to(strand, data), None
+            data, chunk = self._turned_to(strand, data), None
         self._whole = data.endswith(b"\n\n")
         self._written += len(data)
         return self._sink.write(data, chunk)
@@ -91,7 +91,8 @@ class Joint:
             self.write(strand, data, None)
             strand.gone(asyncio.get_running_loop())
             return
-        data = self._turn_to(strand, data)
+        if strand is not self._speaking:
+            data = self._turned_to(strand, data)
         self._written += len(data)
         self._sink.finish(data)
         if strand.owner is None:
@@ -116,7 +117,7 @@ class Joint:
             if self._over:
                 strand.gone(asyncio.get_running_loop())
             return
-        first = self._turn_to(strand, first)
+        first = self._turned_to(strand, first)
         self._whole = first.endswith(b"\n\n")
         self._written += len(first)
         await self._sink.start(first, self)
@@ -133,11 +134,11 @@ class Joint:
             await self._sink.run()
             while self._entering:
                 await asyncio.wait(self._entering)
-        finally:
-            for task in self._entering:
-                task.cancel()
+        except BaseException:
+            self.abort()
+            raise
 
-    def _turn_to(self, strand: Strand, data: bytes) -> bytes:
+    def _turned_to(self, strand: Strand, data: bytes) -> bytes:
         self._speaking = strand
         return b"%s: strand %d\n%s" % (b"" if self._whole else b"\n", strand.number, data)
 
@@ -238,8 +239,7 @@ class Strand:
 
     def abort(self) -> None:
         """See ``Sink.abort``: who does not read one of them reads none."""
-        if not self._ended or self.owner is not None:
-            self._joint.abort()
+        self._joint.abort()
 
     async def start(self, first: bytes, owner: Owner) -> None:
         """See ``Sink.start``."""
