@@ -73,6 +73,7 @@ class SSEMiddleware:
     ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
     ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
     ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
+    ``joins``: whether a request may ask for other URLs under ``path`` besides, on the same response.
     ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
     a ``PublishToken(…)`` or any other ``Verifier``, says which channels their tokens are good for.
 
@@ -102,6 +103,7 @@ class SSEMiddleware:
         max_unsent_age: float | None = 30.0,
         query_cursor: bool = True,
         poll_wait: float = 25.0,
+        joins: bool = True,
         reauthorize_every: float | None = 300.0,
         drain_window: float = 10.0,
         refusals: Literal["auto", "status", "stream"] = "auto",
@@ -128,6 +130,8 @@ class SSEMiddleware:
             raise ConfigError("on_backend_down", 'must be "refuse" or "accept"', on_backend_down)
         if not isinstance(query_cursor, bool):
             raise ConfigError("query_cursor", "must be True or False", query_cursor)
+        if not isinstance(joins, bool):
+            raise ConfigError("joins", "must be True or False", joins)
         self.app = app
         self.auth = auth
         self.path = path
@@ -165,6 +169,7 @@ class SSEMiddleware:
             said_as=refusals,
             accepts_blindly=on_backend_down == "accept",
             handover=takes_over(os.environ.get("SSE_EDGE_SINK", "auto")),
+            joins=joins,
             path_of=self._path_of,
         )
         self._lifespan = Lifespan(app, self.start, self._shut_down)

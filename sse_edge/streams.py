@@ -65,8 +65,9 @@ class Streams:
     """What is under the edge's path: asks the gate, and opens what it lets in on a worker's hub.
 
     ``said_as`` is how a 429 or 503 is said; ``accepts_blindly`` whether streams begin while the backend is
-    away; ``handover`` whether connections may be taken over from the server.  ``path_of`` is the path of a
-    scope as routes have it.  ``refusals`` counts, by code.
+    away; ``handover`` whether connections may be taken over from the server; ``joins`` whether a response may
+    have the streams of several URLs.  ``path_of`` is the path of a scope as routes have it.  ``refusals``
+    counts, by code.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Streams:
         said_as: Literal["auto", "status", "stream"],
         accepts_blindly: bool,
         handover: bool,
+        joins: bool,
         path_of: Callable[[Scope], str],
     ) -> None:
         self.refusals: Counter[str] = Counter()
@@ -93,6 +95,7 @@ class Streams:
         self._said_as = said_as
         self._accepts_blindly = accepts_blindly
         self._handover = handover
+        self._joins = joins
         self._path_of = path_of
         self._told = False
 
@@ -114,8 +117,8 @@ class Streams:
         if refusal is not None:
             request = legible(request)
         else:
-            refusal = malformed(request) or unjoinable(request)
-            wait, joined = self._polling.wait(request), asks_others(request)
+            wait, joined = self._polling.wait(request), self._joins and asks_others(request)
+            refusal = malformed(request) or (unjoinable(request) if joined else None)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
 
         def begin(admission: Admission) -> Sink:
@@ -125,7 +128,8 @@ class Streams:
         leash = asyncio.timeout(None)
         hub.entering.add(leash)
         try:
-            verdict = refusal or await self._decide(worker, leash, alone(request), begin, wait, joined=joined)
+            own = alone(request) if joined else request
+            verdict = refusal or await self._decide(worker, leash, own, begin, wait, joined=joined)
             if isinstance(verdict, Opened):
                 return verdict
             if isinstance(verdict, Refusal):

@@ -351,6 +351,13 @@ async def test_what_cannot_be_joined_at_all(edge, ask, query, detail):
     assert holds(middleware) == NOTHING
 
 
+async def test_an_edge_that_does_not_join(edge, ask):
+    """It knows no such parameter, and says no such line."""
+    client = await ask(edge(joins=False), "/events/me", "/events/orders/7", "//")
+    await eventually(lambda: b"\nid: " in client.body(), "its place")
+    assert b"strand" not in client.body()
+
+
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("OPTIONS", 204)])
 async def test_asked_without_a_stream(edge, asgi, method, status):
     """HEAD and OPTIONS are answered as for the request's own URL."""
@@ -588,7 +595,7 @@ async def test_a_client_leaves_in_every_turn(edge, url, publisher):
         await eventually(lambda: holds(middleware) == NOTHING, f"nothing left after turn {n}")
         if n is None:
             tasks = asyncio.all_tasks()
-        await eventually(lambda: asyncio.all_tasks() <= tasks, f"no task after turn {n}")
+        await eventually(lambda tasks=tasks: asyncio.all_tasks() <= tasks, f"no task after turn {n}")
 
 
 # ---- By chance

@@ -1324,6 +1324,7 @@ BAD_SETTINGS = [
     bad("max_unsent_age", "'30'", max_unsent_age="30"),
     bad("max_unsent_age", "inf", max_unsent_age=float("inf")),
     bad("query_cursor", "'yes'", query_cursor="yes"),
+    bad("joins", "'yes'", joins="yes"),
 ]
 
 
