@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,7 @@ TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure
 # Most tests wait for servers; so many wait at the same time.
 PROCESSES = -n 5 --dist loadgroup
 
-unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
+unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
 	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)
 	$(if $(ARGS),,$(VENV)/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
 
@@ -90,6 +90,9 @@ openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
 
+clients: $(VENV)/.dev packages tests/clients/node_modules/.package-lock.json  ## try every client, and write deploy/CLIENTS.md; wants Go and Java too
+	$(VENV)/bin/pytest --tables tests/test_clients.py $(ARGS)
+
 beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and others can be installed beside, seconds
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -
 	@$(RESOLVE) $(EXTRAS) pyproject.toml $(VENV)/beside.txt
@@ -106,7 +109,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest dist examples/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest dist examples/node_modules tests/clients/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -145,8 +148,15 @@ $(VENV)/.fuzz: $(VENV)/.dev
 	@$(PIP) -e '.[fuzz]'
 	@touch $@
 
-# By the hashes in the lock file.  No package runs a script of its own.
+# By the hashes in the lock files.  No package runs a script of its own.
+NPM = npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+
 examples/node_modules/.package-lock.json: examples/package-lock.json | packages
 	@echo "Installing pyright, and the front ends that the examples are shown with"
-	@cd examples && npm ci --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+	@cd examples && $(NPM)
+	@touch $@
+
+tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json | packages
+	@echo "Installing the clients that deploy/CLIENTS.md speaks of"
+	@cd tests/clients && $(NPM)
 	@touch $@

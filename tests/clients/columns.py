@@ -1,0 +1,250 @@
+"""The columns: each puts a client into something, and says in a word or two what came of it."""
+
+import asyncio
+import contextlib
+import random
+
+from servers.sse import StreamClient
+
+from .scene import FORBIDDEN, LONG, NOBODY, THE_END, Scene, as_written, nasty
+
+PATIENCE = 8
+"""Seconds after which a client will not come back any more."""
+SOON = 2.5
+"""Seconds within which a client that goes on asking has asked again."""
+OURS = ("edge-close", "edge-refused", "edge-reset", "edge-position")
+
+YES, STOPS, HANGS, RAISES, ASKS_ON = "yes", "stops", "hangs", "raises", "asks on"
+"""The words: it keeps the promise; says that it is over, and asks no more; asks no more, without a word;
+raises; asks for ever for what it will not be given."""
+
+
+@contextlib.asynccontextmanager
+async def listening(scene, client, path, *, lines, cuts=(), names=OURS):
+    """A client that listens to a path, its line, and what it says."""
+    async with scene.line(cuts) as line:
+        argument = {"url": line.url + path, "headers": {}, "names": list(names), "lines": lines}
+        async with client.listening({**argument, "seconds": 4 * PATIENCE}) as listener:
+            yield line, listener
+
+
+async def parse(scene, client, lines):
+    """Nasty events, in pieces, one after the other: read as written."""
+    stream = nasty()
+    if await _reads(scene, client, lines, "/nasty/all", stream):
+        return YES
+    return "short lines" if await _reads(scene, client, lines, "/nasty/short", nasty(LONG)) else "no"
+
+
+async def _reads(scene, client, lines, path, stream):
+    expected = as_written(stream)
+    names = sorted({event.event for event in expected} - {"message"})
+    async with listening(scene, client, path, lines=lines, names=names) as (_, listener):
+        done = lambda: listener.closed or any(event["data"] == THE_END for event in listener.events)  # noqa: E731
+        await listener.until(done, PATIENCE)
+        heard = listener.events
+    if len(heard) != len(expected):
+        return False
+    own = [_own_id(block) for block in stream.split(b"\n\n")[:-1]]
+    return all(_same(said, event, id) for said, event, id in zip(heard, expected, own, strict=True))
+
+
+def _own_id(block):
+    """The id that a block has itself, or None."""
+    events = [line for line in block.split(b"\n") if line.startswith(b"id: ")]
+    return events[-1][4:].decode() if events else None
+
+
+def _same(said, event, own):
+    """Some clients give the last id so far, as browsers do, others each event's own, and others none."""
+    ids = {event.id, own, None} if own is not None else {event.id, "", None}
+    return (said["event"], said["data"]) == (event.event, event.data) and said["id"] in ids
+
+
+async def keep_alive(scene, client, lines):
+    """Nothing but keep-alives, four of them: the application hears nothing, and the stream stays."""
+    async with listening(scene, client, "/calm/still", lines=lines) as (line, listener):
+        if not await line.placed():
+            return HANGS
+        asked = scene.asked["/calm/still"]
+        begun = len(line.heard)
+        await listener.until(lambda: line.heard[begun:].count(b":") >= 4 or listener.closed, PATIENCE)
+        await scene.publish("calm", "still", "an event")
+        await listener.until(lambda: any(event["data"] for event in listener.messages), PATIENCE)
+        empty = [event for event in listener.messages if not event["data"]]
+        if listener.closed:
+            return RAISES if listener.raised else STOPS
+        if scene.asked["/calm/still"] > asked:
+            return "asks anew"
+        if [event["data"] for event in listener.messages if event["data"]] != ["an event"]:
+            return HANGS
+        return f"{_many(len(empty))} empty" if empty else YES
+
+
+def _many(count):
+    return "an" if count == 1 else "some"
+
+
+async def resume(scene, client, lines):
+    """An event every 20 ms, over a line that is cut five times anywhere."""
+    chance = random.Random(17)
+    cuts = [chance.randrange(1, 1200) for _ in range(5)]
+    async with listening(scene, client, "/calm/cut", lines=lines, cuts=cuts) as (line, listener):
+        return await _all_of(scene, "calm", "cut", line, listener, lambda: not line.cuts, every=0.02)
+
+
+async def maximum_duration(scene, client, lines):
+    """An event every 50 ms, while the stream comes to its planned end twice."""
+    async with listening(scene, client, "/brief/long", lines=lines) as (line, listener):
+        over = lambda: scene.asked["/brief/long"] > 2  # noqa: E731
+        return await _all_of(scene, "brief", "long", line, listener, over, every=0.05)
+
+
+async def _all_of(scene, edge, channel, line, listener, enough, *, every):
+    """Publish until it has been enough, and what the client has heard of it."""
+    if not await line.placed():
+        return HANGS
+    sent = []
+    async with asyncio.timeout(PATIENCE * 4):
+        waited = 0
+        while not (enough() or listener.closed) and waited < PATIENCE:
+            sent.append(f"event {len(sent)} {'x' * 40}")
+            await scene.publish(edge, channel, sent[-1])
+            await asyncio.sleep(every)
+            waited += every
+        sent.append("last")
+        await scene.publish(edge, channel, "last")
+        await listener.until(lambda: listener.closed or _heard(listener)[-1:] == ["last"], PATIENCE)
+    heard = _heard(listener)
+    if heard == sent:
+        return YES
+    if len(set(heard)) < len(heard):
+        return "some twice"
+    if heard[-1:] == ["last"]:
+        return "loses some"
+    return _end(listener)
+
+
+def _heard(listener):
+    return [event["data"] for event in listener.messages if event["data"]]
+
+
+def _end(listener):
+    if listener.raised:
+        return RAISES
+    return STOPS if listener.closed else HANGS
+
+
+async def as_status(scene, client, lines):
+    """A cap's 429 as a status, and room soon after."""
+    return await _refused(scene, client, "status", lines)
+
+
+async def as_stream(scene, client, lines):
+    """The same as a stream that says when to come back."""
+    return await _refused(scene, client, "stream", lines)
+
+
+async def _refused(scene, client, edge, lines):
+    path = f"/{edge}/full"
+    async with await StreamClient.connect(f"http://127.0.0.1:{scene.port}{path}") as holder:
+        await holder.comment() if not holder.comments else None
+        asked = scene.asked[path]
+        async with listening(scene, client, path, lines=lines) as (line, listener):
+            if not await listener.until(lambda: scene.asked[path] > asked, PATIENCE):
+                return HANGS
+            await listener.until(lambda: listener.closed or scene.asked[path] > asked + 1, SOON / 2)
+            await holder.aclose()
+            await listener.until(lambda: listener.closed or b"\nid: " in line.heard, PATIENCE)
+            if b"\nid: " not in line.heard:
+                return _end(listener)
+            await scene.publish(edge, "full", "an event")
+            await listener.until(lambda: listener.closed or _heard(listener), PATIENCE)
+            return YES if _heard(listener) == ["an event"] else _end(listener)
+
+
+async def refused(scene, client, lines):
+    """401, 403 and 404, which nothing will change."""
+    paths = {"401": f"/status/{NOBODY}", "403": f"/status/{FORBIDDEN}", "404": "/status/not/there"}
+    said = await asyncio.gather(*(_for_good(scene, client, path, lines) for path in paths.values()))
+    if len(set(said)) == 1:
+        return said[0]
+    return ", ".join(f"{code}: {word}" for code, word in zip(paths, said, strict=True))
+
+
+async def _for_good(scene, client, path, lines):
+    async with listening(scene, client, path, lines=lines) as (_, listener):
+        return await _rests(scene, path, listener, 1)
+
+
+async def _rests(scene, path, listener, most):
+    """How it takes that there is nothing more: it may ask so often."""
+    asked = scene.asked[path] if most == 0 else 0
+    await listener.until(lambda: scene.asked[path] > asked or listener.closed, PATIENCE)
+    await listener.until(lambda: scene.asked[path] > asked + most, SOON)
+    return ASKS_ON if scene.asked[path] > asked + most else _end(listener)
+
+
+async def reset(scene, client, lines):
+    """A line is cut, and more is published than is kept: it hears that something is missing."""
+    async with listening(scene, client, "/calm/short", lines=lines) as (line, listener):
+        if not await line.placed():
+            return HANGS
+        await scene.publish("calm", "short", "before")
+        await listener.until(lambda: listener.closed or _heard(listener), PATIENCE)
+        line.cut()
+        for _ in range(10):
+            await scene.publish("calm", "short", "missed")
+        told = lambda: any(event["event"] == "edge-reset" for event in listener.events)  # noqa: E731
+        await listener.until(lambda: told() or listener.closed or len(_heard(listener)) > 3, PATIENCE)
+        if told():
+            return YES
+        return "not told" if len(_heard(listener)) > 1 else _end(listener)
+
+
+async def finish(scene, client, lines):
+    """A channel's last event: it is heard, and after it the client comes to rest."""
+    async with listening(scene, client, "/calm/task", lines=lines) as (line, listener):
+        if not await line.placed():
+            return HANGS
+        asked = scene.asked["/calm/task"]
+        await scene.finish("calm", "task", "the last")
+        if not await listener.until(lambda: _heard(listener) == ["the last"], PATIENCE):
+            return _end(listener)
+        again = lambda: scene.asked["/calm/task"] > asked + 1  # noqa: E731
+        await listener.until(again, SOON)
+        if again():
+            return ASKS_ON
+        return RAISES if listener.raised else YES
+
+
+COLUMNS = {
+    "parse": parse,
+    "keep-alive": keep_alive,
+    "resume after a cut": resume,
+    "maximum duration": maximum_duration,
+    "429 as a status": as_status,
+    "429 as a stream": as_stream,
+    "401, 403, 404": refused,
+    "reset": reset,
+    "finish": finish,
+}
+
+
+async def survey(client):
+    """All cells of a client: as it is, and with its lines where that is another word."""
+    skips = dict(client.skips)
+    found = [await _tried(client, lines, skips) for lines in ([False, True] if client.lines else [False])]
+    cells = {}
+    for name in COLUMNS:
+        words = [skips[name]] if name in skips else [way[name] for way in found]
+        cells[name] = words[0] if len(set(words)) == 1 else f"{words[0]}; with the lines: {words[1]}"
+    return cells
+
+
+async def _tried(client, lines, skips):
+    """Every column at the same time."""
+    wanted = {name: column for name, column in COLUMNS.items() if name not in skips}
+    async with Scene() as scene:
+        words = await asyncio.gather(*(column(scene, client, lines) for column in wanted.values()))
+    return dict(zip(wanted, words, strict=True))

@@ -1,0 +1,266 @@
+"""What a client is put into: an edge under uvicorn with several settings, and lines to it that are cut."""
+
+import asyncio
+import contextlib
+import json
+import mimetypes
+import socket
+import struct
+from collections import Counter
+from pathlib import Path
+
+import uvicorn
+
+from hostile import nasty_events
+from servers.sse import Decoder
+from sse_edge import Event, Identity, Limits, Publisher, Retention, SSEMiddleware
+from sse_edge.asgi import respond
+from sse_edge.backends.memory import MemoryBackend
+
+HERE = Path(__file__).parent
+KEEP_ALIVE = 0.3
+RETRY = 0.2
+MAX_DURATION = 1.0
+NOBODY, FORBIDDEN = "nobody", "forbidden"
+"""Whom nothing proves, and what nobody may read."""
+THE_END = "the end of what is nasty"
+LONG = 60_000
+"""Bytes of a line that some clients cannot read: Go's ``bufio.Scanner`` has 64 KiB, unless it is told."""
+
+IMPORTS = {
+    "@microsoft/fetch-event-source": "@microsoft/fetch-event-source/lib/esm/index.js",
+    "reconnecting-eventsource": "reconnecting-eventsource/build/esm/reconnecting-eventsource.js",
+    "sse.js": "sse.js/lib/sse.js",
+    "eventsource-parser": "eventsource-parser/dist/index.js",
+    "eventsource-client": "eventsource-client/dist/default.esm.js",
+}
+"""What a page's drivers import by its name, and where that is in node_modules."""
+
+
+class ByPath:
+    """The user is the last part of the path, so that no two columns share a cap; nothing proves NOBODY."""
+
+    def identify(self, request, now):
+        """See ``Authenticator``."""
+        user = request.path.rpartition("/")[2]
+        return None if user == NOBODY else Identity(user)
+
+
+def _edge(path, **settings):
+    backend = MemoryBackend(history=1000, retention={"short*": Retention(3, 300)})
+    return SSEMiddleware(
+        None,
+        backend=backend,
+        auth=ByPath(),
+        path=path,
+        channels={f"{path}/{{name}}": "{name}"},
+        authorize=lambda identity, channel: channel != FORBIDDEN,
+        limits=Limits(per_user=1, per_ip=None, connects_per_ip=None),
+        **{"retry": RETRY, "keep_alive": KEEP_ALIVE, "max_duration": None, "query_cursor": True, **settings},
+    )
+
+
+def nasty(longest=None):
+    """The nasty events in the bytes of a stream; only those without a longer line than ``longest`` bytes."""
+    encoded = [Event(**case).encode() for case in nasty_events()]
+    short = [each for each in encoded if longest is None or max(map(len, each.split(b"\n"))) <= longest]
+    return b"".join([*short, Event(THE_END).encode()])
+
+
+class Scene:
+    """``async with Scene() as scene``: one worker, whose edges differ by a setting each.
+
+    ``calm`` says little, ``brief`` ends streams after MAX_DURATION, ``status`` and ``stream`` say refusals as
+    such.  The worker also has the drivers' pages: ``/page/DRIVER#ARGUMENT``.
+    """
+
+    def __init__(self):
+        self.edges = {
+            "calm": _edge("/calm"),
+            "brief": _edge("/brief", max_duration=MAX_DURATION),
+            "status": _edge("/status", refusals="status"),
+            "stream": _edge("/stream", refusals="stream"),
+        }
+        self.asked = Counter()
+        """Requests so far, by path."""
+        self._publishers = {name: Publisher(edge.backend) for name, edge in self.edges.items()}
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        config = uvicorn.Config(self._app, log_config=None, interface="asgi3", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._server.capture_signals = contextlib.nullcontext  # Ctrl-C is for the tests
+
+    async def __aenter__(self):
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+        return self
+
+    async def __aexit__(self, *exc):
+        self._server.should_exit = True
+        for edge in self.edges.values():
+            await edge.stop()
+        self._server.force_exit = True
+        await self._serving
+        self._listener.close()
+
+    async def publish(self, edge, channel, data, **more):
+        """One event; see ``Publisher.publish``."""
+        return await self._publishers[edge].publish(channel, data, **more)
+
+    async def finish(self, edge, channel, data):
+        """The last event; see ``Publisher.finish``."""
+        return await self._publishers[edge].finish(channel, data)
+
+    @contextlib.asynccontextmanager
+    async def line(self, cuts=()):
+        """A Line to this worker."""
+        line = Line(self.port, cuts)
+        await line.start()
+        try:
+            yield line
+        finally:
+            await line.close()
+
+    async def _app(self, scope, receive, send):
+        path = scope["path"]
+        self.asked[path] += 1
+        first, _, rest = path[1:].partition("/")
+        if first in self.edges:
+            await self.edges[first](scope, receive, send)
+        elif first == "nasty":
+            await _stream(receive, send, nasty(LONG if rest == "short" else None))
+        elif first == "page":
+            await respond(send, 200, [(b"content-type", b"text/html; charset=utf-8")], _page(rest))
+        else:
+            await _file(path, send)
+
+
+async def _stream(receive, send, data):
+    head = [(b"content-type", b"text/event-stream; charset=utf-8")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    at, size = 0, 1
+    while at < len(data):
+        await send({"type": "http.response.body", "body": data[at : at + size], "more_body": True})
+        at, size = at + size, size * 7919 % 2003 + 1 if at < 50_000 else 65_536
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _page(driver):
+    imports = json.dumps({"imports": {name: f"/node_modules/{file}" for name, file in IMPORTS.items()}})
+    html = f"""<!doctype html><meta charset="utf-8"><title>{driver}</title><body>
+<script type="importmap">{imports}</script>
+<script type="module" src="/javascript/{driver}"></script>"""
+    return html.encode()
+
+
+async def _file(path, send):
+    file = (HERE / path[1:]).resolve()
+    if not file.is_file():
+        file = file.with_name(f"{file.name}.js")  # as bundlers take an import
+    if not file.is_file() or HERE not in file.parents:
+        await respond(send, 404, [], b"")
+        return
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    await respond(send, 200, [(b"content-type", kind.encode())], file.read_bytes())
+
+
+class Line:
+    """A TCP proxy in front of the worker.  ``cuts`` are bytes, at which its connections are reset in turn.
+
+    The first connection's bytes count from where the client has been told a place: nothing before it can be
+    lost.  ``heard`` is all that went to the client, ``connections`` how many it has opened.
+    """
+
+    def __init__(self, port, cuts=()):
+        self._to = port
+        self.cuts = list(cuts)
+        self.heard = bytearray()
+        self.connections = 0
+        self._pairs = {}
+
+    async def start(self):
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def close(self):
+        """Cut what is left, and stop."""
+        self._server.close()
+        while self._pairs:
+            self.cut()
+            await asyncio.wait(self._pairs, timeout=5)
+
+    def cut(self):
+        """Reset every open connection."""
+        for writers in self._pairs.values():
+            for writer in writers:
+                _reset(writer)
+
+    async def placed(self, times=1, timeout=10):
+        """Wait until so many streams have told the client where it is; whether they have."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.heard.count(b"\nid: ") < times:
+                    await asyncio.sleep(0.01)
+                return True
+        return False
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        task = asyncio.current_task()
+        self._pairs[task] = [writer]
+        asking = None
+        try:
+            answers, worker = await asyncio.open_connection("127.0.0.1", self._to)
+            self._pairs[task].append(worker)
+            asking = asyncio.create_task(self._ask(reader, worker))
+            await self._answer(answers, writer)
+        except OSError:
+            pass  # one of both is gone, as the other soon will be
+        finally:
+            if asking is not None:
+                asking.cancel()
+            for each in self._pairs.pop(task):
+                each.close()
+
+    async def _ask(self, reader, worker):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                worker.write(data)
+        worker.close()
+
+    async def _answer(self, answers, writer):
+        left = None
+        while data := await answers.read(65_536):
+            if left is None and self.cuts and b"text/event-stream" in data:
+                known = b"\nid: " in self.heard
+                left = self.cuts.pop(0) + (0 if known else len(data) + 200)
+            if left is not None and len(data) >= left:
+                writer.write(data[:left])
+                self.heard += data[:left]
+                await writer.drain()
+                await asyncio.sleep(0.01)  # a reset drops what has not been sent
+                for each in self._pairs[asyncio.current_task()]:
+                    _reset(each)
+                return
+            if left is not None:
+                left -= len(data)
+            self.heard += data
+            writer.write(data)
+            await writer.drain()
+
+
+def _reset(writer):
+    sock = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+def as_written(stream):
+    """What the specification makes of a stream: events, each with the last id so far."""
+    return Decoder().feed(stream)

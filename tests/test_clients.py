@@ -1,0 +1,49 @@
+"""What deploy/CLIENTS.md says of each client is what becomes of its real package."""
+
+import json
+
+import pytest
+
+from clients.columns import COLUMNS, survey
+from clients.listening import Frames
+from clients.rows import RECORDED, ROWS
+from servers.processes import TESTS
+from servers.table import Table
+
+PAGE = TESTS.parent / "deploy" / "CLIENTS.md"
+
+
+@pytest.fixture
+def table(pytestconfig):
+    """The page's table, of what was seen."""
+    return Table(PAGE, "clients", writing=pytestconfig.getoption("--tables"))
+
+
+@pytest.fixture
+async def frames(page):
+    """Frames of a page, in Chromium."""
+    async with Frames(page) as frames:
+        yield frames
+
+
+def pytest_generate_tests(metafunc):
+    """Rows that take other toolchains are tried where the page is written, by ``make clients``."""
+    if "row" in metafunc.fixturenames:
+        rows = {**ROWS, **RECORDED} if metafunc.config.getoption("--tables") else ROWS
+        metafunc.parametrize("row", rows.values(), ids=rows)
+
+
+async def test_client(row, frames, table):
+    """Every promise, with the real package."""
+    client = row(frames)
+    cells = {"version": client.version, **await survey(client)}
+    for column, found in cells.items():
+        table.holds(client.name, column, found)
+
+
+def test_page(table):
+    """The page's table is the one that the results make, of all clients in order."""
+    assert table.is_written
+    rows = json.loads(PAGE.with_suffix(".json").read_text())["clients"]
+    assert list(rows) == [*ROWS, *RECORDED]
+    assert all(list(cells) == ["version", *COLUMNS] for cells in rows.values())
