@@ -5,6 +5,7 @@ import json
 import pytest
 
 from clients.columns import COLUMNS, survey
+from clients.lines import drivers, shown, with_lines
 from clients.listening import Frames
 from clients.rows import RECORDED, ROWS
 from servers.processes import TESTS
@@ -16,7 +17,8 @@ PAGE = TESTS.parent / "deploy" / "CLIENTS.md"
 @pytest.fixture
 def table(pytestconfig):
     """The page's table, of what was seen."""
-    return Table(PAGE, "clients", writing=pytestconfig.getoption("--tables"))
+    writing = pytestconfig.getoption("--tables")
+    return Table(PAGE, "clients", writing=writing, rows=[*ROWS, *RECORDED])
 
 
 @pytest.fixture
@@ -39,6 +41,16 @@ async def test_client(row, frames, table):
     cells = {"version": client.version, **await survey(client)}
     for column, found in cells.items():
         table.holds(client.name, column, found)
+
+
+def test_lines(table):
+    """The lines that make a client behave are those that its driver runs."""
+    text = PAGE.read_text()
+    if table.writing:
+        PAGE.write_text(with_lines(text))
+    else:
+        assert text == with_lines(text)
+    assert sorted(shown(text)) == drivers()
 
 
 def test_page(table):

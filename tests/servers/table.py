@@ -8,11 +8,11 @@ class Table:
 
     Beside ``PAGE.md`` is ``PAGE.json`` with the results: of each table the rows, with their cells by column.
     A test that finds something calls ``holds``, which compares; where ``writing`` it is noted instead, and
-    the page is written.
+    the page is written, with its rows in the order of ``rows`` where that is given.
     """
 
-    def __init__(self, page, name, *, writing=False):
-        self.page, self.name, self.writing = page, name, writing
+    def __init__(self, page, name, *, writing=False, rows=()):
+        self.page, self.name, self.writing, self._rows = page, name, writing, list(rows)
         self._file = page.with_suffix(".json")
 
     def holds(self, row, column, found):
@@ -21,6 +21,7 @@ class Table:
         rows = results.setdefault(self.name, {})
         if self.writing:
             rows.setdefault(row, {})[column] = found
+            results[self.name] = {each: rows[each] for each in self._rows or rows if each in rows}
             self._file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
             self.page.write_text(self._written())
         assert rows.get(row, {}).get(column) == found
