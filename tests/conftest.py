@@ -15,6 +15,7 @@ from faulty import Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
+from servers.firefox import Firefox  # noqa: E402
 from servers.processes import Processes, command, guard  # noqa: E402
 from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
@@ -30,6 +31,8 @@ LIVE = {
     "idle_streams",
     "browser",
     "page",
+    "firefox",
+    "tabs",
     "certificate",
 }
 """Fixtures that start programs; a test that uses one is marked ``live``."""
@@ -338,3 +341,24 @@ def page(browser):
         yield page
     finally:
         browser.close_page()
+
+
+@pytest.fixture(scope="session")
+def firefox():
+    """One headless Firefox for the whole session."""
+    firefox = Firefox()
+    try:
+        yield firefox
+    finally:
+        firefox.close()
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def tabs(request):
+    """Either browser, without cookies: ``tabs.open(url)`` is a tab, and as many more as one likes."""
+    browser = request.getfixturevalue("browser" if request.param == "chromium" else "firefox")
+    browser.fresh()
+    try:
+        yield browser
+    finally:
+        browser.fresh()

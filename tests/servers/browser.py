@@ -1,8 +1,12 @@
 """A headless Chromium that can reach loopback only."""
 
+import base64
+import contextlib
 import tempfile
+from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -68,6 +72,19 @@ class Browser:
                 self.driver.close()
         self.driver.switch_to.window(self._blank)
 
+    def fresh(self):
+        """Close every tab but the blank one, and forget cookies."""
+        self.close_page()
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+
+    def open(self, url):
+        """A further tab with the page at ``url``, when it is loaded."""
+        self.driver.switch_to.window(self._blank)  # the current one may have crashed
+        self.driver.switch_to.new_window("tab")
+        tab = Tab(self.driver, self.driver.current_window_handle)
+        tab.get(url)
+        return tab
+
     def close(self):
         """End Chromium and chromedriver, and remove the profile."""
         try:
@@ -76,6 +93,51 @@ class Browser:
             kill_group(self._group)
             guard.forget(self._group)
             self._profile.cleanup()
+
+
+class Tab:
+    """One of several tabs, which is switched to for whatever is done in it; as Firefox's is."""
+
+    def __init__(self, driver, handle):
+        self._driver = driver
+        self._handle = handle
+
+    @property
+    def driver(self):
+        """selenium's, with this tab as the current one."""
+        self._driver.switch_to.window(self._handle)
+        return self._driver
+
+    def get(self, url):
+        """Go to another page, and wait until it is loaded."""
+        self.driver.get(url)
+
+    def execute_script(self, script, *parameters):
+        """What a function with this body returns, called in the page; of a promise, what it comes to."""
+        return self.driver.execute_script(script, *parameters)
+
+    def picture(self, path, width, height, *, whole=False):
+        """What one sees of the page in a window of that size, or all of the page, as a PNG."""
+        driver = self.driver
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+        found = driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": whole})
+        Path(path).write_bytes(base64.b64decode(found["data"]))
+
+    def show(self):
+        """Bring it to the front."""
+        self.driver.execute_cdp_cmd("Page.bringToFront", {})
+
+    def close(self):
+        """Close it, as a user does."""
+        self.driver.close()
+
+    def kill(self):
+        """End the process that the page runs in, as a crash does."""
+        with contextlib.suppress(WebDriverException):  # it says that the tab crashed
+            self.driver.get("chrome://crash")
 
 
 def wait_for(page, expression, timeout=10):

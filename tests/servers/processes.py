@@ -30,6 +30,7 @@ PACKAGES = {
     "caddy": "caddy",
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
+    "firefox-esr": "firefox-esr",
     "curl": "curl",
     "openssl": "openssl",
     "git": "git",
