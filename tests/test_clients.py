@@ -22,10 +22,13 @@ def table(pytestconfig):
 
 
 @pytest.fixture
-async def frames(page):
-    """Frames of a page, in Chromium."""
-    async with Frames(page) as frames:
+async def frames(request):
+    """Frames of a page: in Firefox for the rows that say so, else in Chromium."""
+    browser = request.getfixturevalue("firefox" if "Firefox" in request.node.name else "browser")
+    browser.fresh()
+    async with Frames(browser.open("about:blank")) as frames:
         yield frames
+    browser.fresh()
 
 
 def pytest_generate_tests(metafunc):

@@ -149,7 +149,7 @@ class Frames:
     const [name, url] = arguments
     if (!window.said) {
         window.said = []
-        addEventListener("message", ({source, data}) => said.push([source.name, data]))
+        addEventListener("message", ({data}) => said.push(data))
     }
     const frame = document.createElement("iframe")
     frame.name = frame.id = name
@@ -164,6 +164,10 @@ class Frames:
         self._turn = asyncio.Lock()
 
     async def __aenter__(self):
+        # A page from nowhere may not have frames of this machine.
+        self._server = await asyncio.start_server(_blank, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        await asyncio.to_thread(self._page.get, f"http://127.0.0.1:{port}/")
         self._asking = asyncio.create_task(self._ask())
         return self
 
@@ -171,6 +175,7 @@ class Frames:
         self._asking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._asking
+        self._server.close()
 
     async def open(self, name, url, listener):
         """One more frame."""
@@ -192,3 +197,12 @@ class Frames:
     async def _run(self, script, *arguments):
         async with self._turn:
             return await asyncio.shield(asyncio.to_thread(self._page.execute_script, script, *arguments))
+
+
+async def _blank(reader, writer):
+    with contextlib.suppress(asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html><body>"
+        )
+    writer.close()

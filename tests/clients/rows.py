@@ -31,7 +31,14 @@ def page(name, package, driver, frames, **more):
     return InPage(name, _installed(package), driver=driver, browser=frames, **more)
 
 
+def browser(name, driver, frames):
+    """A row of a browser's own; which version is Debian's matter."""
+    return InPage(name, "of Debian 12", driver=driver, browser=frames)
+
+
 ROWS = {
+    "Chromium": lambda frames: browser("Chromium", "eventsource.js", frames),
+    "Firefox": lambda frames: browser("Firefox", "eventsource.js", frames),
     "eventsource 4": lambda frames: node("eventsource 4", "eventsource4", "eventsource4.js"),
 }
 """What the tests try: a function each, which is given Frames, and makes the Client."""

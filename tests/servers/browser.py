@@ -146,3 +146,12 @@ def wait_for(page, expression, timeout=10):
     return waiting.until(
         lambda driver: driver.execute_script(f"return {expression}"), f"not true: {expression}"
     )
+
+
+def run_module(page, text):
+    """Have the page run a module, as if it were part of it."""
+    page.execute_script(
+        "const script = document.createElement('script'); script.type = 'module'\n"
+        "script.textContent = arguments[0]; document.head.append(script)",
+        text,
+    )

@@ -1,0 +1,3 @@
+import {argument, listen} from "./speaking.js"
+
+listen(new EventSource(argument.url))
