@@ -23,7 +23,7 @@ const commands = {
   // Evaluated by the browser and not in the page, so that no policy of the page forbids it.
   async run({tab, script, parameters}) {
     const call = `(async function () { ${script} }).apply(null, ${JSON.stringify(parameters)})`
-    return JSON.parse(await tabs[tab].evaluate(`${call}.then(value => JSON.stringify(value ?? null))`))
+    return JSON.parse(await tabs[tab].evaluate(`${call}.then(value => JSON.stringify(value) ?? "null")`))
   },
   async show({tab}) {
     await tabs[tab].bringToFront()
