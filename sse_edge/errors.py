@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .redaction import LONGEST, is_secret, redacted
 
-_PAYLOADS = frozenset(("data", "events", "json", "complete", "failed", "stopped", "abandoned"))
+_PAYLOADS = frozenset(("data", "events", "json", "html", "complete", "failed", "stopped", "abandoned"))
 """Fields that hold what is published, which no log is to have."""
 
 ENDS = (asyncio.CancelledError, GeneratorExit)
