@@ -7,6 +7,7 @@ A driver (tests/clients/<language>/) is started with one argument, a JSON object
 ``names``    the event names to listen to, where the client has to name them (``message`` is not among them);
 ``lines``    whether to do what deploy/CLIENTS.md advises: the lines between ``// lines`` and ``// to here``
              (``#`` in Python) in the driver, which that page shows;
+``place``    where that stream is now, as an application would render it into its page;
 ``seconds``  after which it may end by itself.
 
 It prints what it hears, a JSON object a line: ``{"open": true}``, ``{"event": "message", "data": "…", "id":

@@ -117,7 +117,8 @@ class Program(Client):
 async def _read(process, listener):
     errors = asyncio.create_task(process.stderr.read())
     async for line in process.stdout:
-        listener.say(json.loads(line))
+        if line.endswith(b"\n"):  # it may have been killed in the middle of one
+            listener.say(json.loads(line))
     await process.wait()
     listener.end((await errors).decode(errors="replace"))
 

@@ -12,36 +12,62 @@ from .scene import HERE
 JAVASCRIPT = HERE / "javascript"
 
 
-def _installed(package):
-    """The version of an npm package; the test fails when it is missing."""
-    file = HERE / "node_modules" / package / "package.json"
-    if not file.exists():
-        pytest.fail(f"{file} is not there: cd tests/clients && npm ci --ignore-scripts", pytrace=False)
-    return json.loads(file.read_text())["version"]
+def _installed(packages):
+    """The versions of npm packages; the test fails when one is missing."""
+    files = [HERE / "node_modules" / package / "package.json" for package in packages]
+    for file in files:
+        if not file.exists():
+            pytest.fail(f"{file} is not there: cd tests/clients && npm ci --ignore-scripts", pytrace=False)
+    return ", ".join(json.loads(file.read_text())["version"] for file in files)
 
 
-def node(name, package, driver, **more):
+def node(name, driver, *packages, **more):
     """A row whose driver runs in node."""
     run = (command("node"), "--no-warnings", str(JAVASCRIPT / driver))
-    return Program(name, _installed(package), command=run, **more)
+    return Program(name, _installed(packages), command=run, **more)
 
 
-def page(name, package, driver, frames, **more):
+def page(name, frames, driver, *packages, **more):
     """A row whose driver runs in a page."""
-    return InPage(name, _installed(package), driver=driver, browser=frames, **more)
+    return InPage(name, _installed(packages), driver=driver, browser=frames, **more)
 
 
-def browser(name, driver, frames):
+def browser(name, frames):
     """A row of a browser's own; which version is Debian's matter."""
-    return InPage(name, "of Debian 12", driver=driver, browser=frames)
+    return InPage(name, "of Debian 12", driver="eventsource.js", browser=frames)
 
 
-ROWS = {
-    "Chromium": lambda frames: browser("Chromium", "eventsource.js", frames),
-    "Firefox": lambda frames: browser("Firefox", "eventsource.js", frames),
-    "eventsource 4": lambda frames: node("eventsource 4", "eventsource4", "eventsource4.js"),
+BROWSERS = {"Chromium": browser, "Firefox": browser}
+
+NATIVE = (("parse", "the browser's"),)
+
+PAGES = {
+    "htmx 2 with htmx-ext-sse": lambda name, frames: page(
+        name, frames, "htmx2.js", "htmx2", "htmx-ext-sse", lines=True, skips=NATIVE
+    ),
+    "htmx 4 with hx-sse": lambda name, frames: page(name, frames, "htmx4.js", "htmx.org", lines=True),
+    "@microsoft/fetch-event-source": lambda name, frames: page(
+        name, frames, "fetch-event-source.js", name, lines=True
+    ),
+    "event-source-polyfill": lambda name, frames: page(
+        name, frames, "event-source-polyfill.js", name, lines=True
+    ),
+    "reconnecting-eventsource": lambda name, frames: page(
+        name, frames, "reconnecting-eventsource.js", name, lines=True
+    ),
+    "sse.js": lambda name, frames: page(name, frames, "sse.js", name, lines=True),
 }
-"""What the tests try: a function each, which is given Frames, and makes the Client."""
+
+NODE = {
+    "eventsource 2": lambda name, _: node(name, "eventsource2.js", "eventsource2"),
+    "eventsource 4": lambda name, _: node(name, "eventsource4.js", "eventsource4", lines=True),
+    "eventsource-client": lambda name, _: node(name, "eventsource-client.js", name, lines=True),
+    "eventsource-parser": lambda name, _: node(name, "eventsource-parser.js", name, lines=True),
+    "launchdarkly-eventsource": lambda name, _: node(name, "launchdarkly-eventsource.js", name, lines=True),
+}
+
+ROWS = {**BROWSERS, **PAGES, **NODE}
+"""What the tests try: a function each, which is given the row's name and Frames, and makes the Client."""
 
 RECORDED = {}
 """What only ``make clients`` tries, because it takes a toolchain that the tests do not install."""

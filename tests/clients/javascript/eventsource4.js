@@ -1,4 +1,11 @@
 import {EventSource} from "eventsource4"
 import {argument, listen} from "./speaking.js"
 
-listen(new EventSource(argument.url))
+const {url, lines, place} = argument
+const withPlace = () => {
+    // lines
+    const source = new EventSource(`${url}?last_event_id=${place}`)
+    // to here
+    return source
+}
+listen(lines ? withPlace() : new EventSource(url))

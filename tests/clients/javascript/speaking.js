@@ -6,14 +6,23 @@ export const say = line => {
     else process.stdout.write(JSON.stringify(line) + "\n")
 }
 export const names = [...argument.names, "message"]
-export const hear = event => say({event: event.type ?? event.event ?? "message", data: event.data, id: event.lastEventId ?? event.id ?? null})
+export const hear = event =>
+    say({event: event.type || event.event || "message", data: event.data, id: event.lastEventId ?? event.id ?? null})
 
 // What has the form of an EventSource.
 export const listen = source => {
-    source.onopen = () => say({open: true})
-    source.onerror = event => {
+    source.addEventListener("open", () => say({open: true}))
+    source.addEventListener("error", event => {
         say({error: String(event?.message ?? event?.type ?? event)})
         if (source.readyState === 2) say({closed: true})
-    }
+    })
     for (const name of names) source.addEventListener(name, hear)
+}
+
+// What is no module.
+export const load = async src => {
+    const script = document.createElement("script")
+    script.src = src
+    document.head.append(script)
+    await new Promise(loaded => script.onload = loaded)
 }

@@ -1,0 +1,4 @@
+import EventSource from "eventsource2"
+import {argument, listen} from "./speaking.js"
+
+listen(new EventSource(argument.url))
