@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import time
 
 from servers.sse import StreamClient
@@ -39,7 +40,8 @@ async def listening(scene, client, path, *, lines, names=OURS):
 
 SLIPS = {
     YES: lambda text: text,
-    "no leading empty lines": lambda text: text.lstrip("\n"),
+    "drops U+0000": lambda text: text.replace("\0", ""),
+    "drops leading empty lines": lambda text: re.sub("^\ufeff", "", text, flags=re.MULTILINE).lstrip("\n"),
     "strips spaces": lambda text: "\n".join(line.strip() for line in text.split("\n")).strip(),
 }
 """What becomes of text in clients that do not read it quite as it was written."""
@@ -77,9 +79,9 @@ def _own_id(block):
 
 def _same(said, event, own, slip):
     """Some clients give the last id so far, as browsers do, others each event's own, and others none."""
-    ids = [event.id, "" if own is None else own]
-    same = [slip(said[name]) == slip(getattr(event, name)) for name in ("event", "data")]
-    return all(same) and (said["id"] is None or slip(said["id"]) in map(slip, ids))
+    ids = [slip(event.id), "" if own is None else slip(own), None]
+    named, data = slip(event.event) or "message", slip(event.data)
+    return (said["event"], said["data"]) == (named, data) and said["id"] in ids
 
 
 async def keep_alive(scene, client, lines):

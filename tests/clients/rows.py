@@ -1,6 +1,9 @@
 """The rows: every client, and how its driver is started."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -37,6 +40,15 @@ def browser(name, frames):
     return InPage(name, "of Debian 12", driver="eventsource.js", browser=frames)
 
 
+def curl(name, _):
+    """A row of the curl that is on this machine."""
+    run = (sys.executable, str(HERE / "curl" / "curl.py"))
+    said = subprocess.run([command("curl"), "--version"], check=True, capture_output=True, text=True).stdout
+    env = (("PYTHONPATH", os.pathsep.join((str(HERE.parent), str(HERE.parents[1])))),)
+    skips = (("parse", "prints all"),)
+    return Program(name, said.split()[1], command=run, env=env, lines=True, skips=skips)
+
+
 BROWSERS = {"Chromium": browser, "Firefox": browser}
 
 NATIVE = (("parse", "the browser's"),)
@@ -66,7 +78,9 @@ NODE = {
     "launchdarkly-eventsource": lambda name, _: node(name, "launchdarkly-eventsource.js", name, lines=True),
 }
 
-ROWS = {**BROWSERS, **PAGES, **NODE}
+OTHERS = {"curl": curl}
+
+ROWS = {**BROWSERS, **PAGES, **NODE, **OTHERS}
 """What the tests try: a function each, which is given the row's name and Frames, and makes the Client."""
 
 RECORDED = {}
