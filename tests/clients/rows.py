@@ -10,6 +10,7 @@ import pytest
 from servers.processes import command
 
 from .listening import InPage, Program
+from .others import GO, JAVA, PYTHON
 from .scene import HERE
 
 JAVASCRIPT = HERE / "javascript"
@@ -80,8 +81,8 @@ NODE = {
 
 OTHERS = {"curl": curl}
 
-ROWS = {**BROWSERS, **PAGES, **NODE, **OTHERS}
+ROWS = {**BROWSERS, **PAGES, **NODE, **PYTHON, **OTHERS}
 """What the tests try: a function each, which is given the row's name and Frames, and makes the Client."""
 
-RECORDED = {}
+RECORDED = {**GO, **JAVA}
 """What only ``make clients`` tries, because it takes a toolchain that the tests do not install."""
