@@ -179,7 +179,7 @@ class Line {
     this.failures++
     const wait = Math.min(ms, LONGEST) * (0.75 + Math.random() / 2)
     this.timer = setTimeout(() => this.soon(), wait)
-    if (ms) this.say({state: "waiting", until: new Date(Date.now() + wait), code})
+    if (code) this.say(ms ? {state: "waiting", until: new Date(Date.now() + wait), code} : {state: "connecting"})
   }
 
   soon() {
@@ -361,11 +361,13 @@ class Wire {
     const {status} = answer
     const code = status === 204 ? "finished" : read(await answer.text()).error ?? (status === 200 ? "no-stream" : String(status))
     const wait = answer.headers.get("retry-after") * 1e3 || undefined
+    const passes = status === 200 || status === 429 || status >= 500
     for (const line of this.here) {
-      if (status === 204) line.end({state: "ended", reason: code})
-      else if (status === 200 || status === 429 || status >= 500) line.later(code, wait)
-      else if (this.lines.length > 1) line.solo = true, line.later(code, 0)
-      else line.end({state: "refused", code, status})
+      if (passes) line.later(code, wait)
+      else if (line !== this.lines[0] || this.lines.length > 1 && status === 400) {  // the status is the first one's
+        line.solo = status === 400
+        line.later(code, 0)
+      } else line.end(status === 204 ? {state: "ended", reason: code} : {state: "refused", code, status})
     }
   }
 }
