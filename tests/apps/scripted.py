@@ -1,10 +1,10 @@
 """What answers as it is told, for what no edge of ours says: other versions, other proxies, no answer at all.
 
-``POST /script`` takes a list of answers, each for the next request under /events: ``status``, ``headers``, ``body``,
-``open`` (it goes on), ``silent`` (not even a head).  After them each request gets a stream as an edge begins it, or
-the same as a poll.
-``POST /say`` is sent on all that are open, ``POST /cut`` ends them, and ``POST /fresh`` begins anew.  ``GET /asked`` lists the requests.
-The client is at /client.js, as it is, and at /quick.js with a tenth of its patience.
+``POST /script`` takes a list of answers, each for the next request under /events: ``status``, ``headers``,
+``body``, ``open`` (it goes on), ``silent`` (not even a head).  After them each request gets a stream as an edge
+begins it, or the same as a poll.  ``POST /say`` is sent on all that are open, ``POST /cut`` ends them, and
+``POST /fresh`` begins anew.  ``GET /asked`` lists the requests.  The client is at /client.js, as it is, and at
+/quick.js with a tenth of its patience.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ PAGE = b"<!doctype html><title>page</title>"
 PLACE = "5-0.abcde"
 POLL = {"events": [], "next": PLACE, "resets": [], "dropped": [], "close": None, "retry": 100}
 POLLED = {"headers": {"content-type": "application/json"}, "body": json.dumps(POLL)}
-STREAM = {"body": ": stream open\nretry: 100\n\nid: %s\n\n" % PLACE, "open": True}
+STREAM = {"body": f": stream open\nretry: 100\n\nid: {PLACE}\n\n", "open": True}
 
 script, asked, streams = [], [], []
 

@@ -7,14 +7,14 @@ import urllib.request
 from .browser import wait_for
 
 SUBSCRIBE = """
-const [url, options, module, prepare, done] = arguments
+const [url, options, module, prepare, code, done] = arguments
 eval(prepare)
 window.heard = []; window.states = []; window.resets = []
 import(module).then(({subscribe}) => {
     window.subscribe = subscribe
     window.stream = subscribe(url, {
         onEvent: event => heard.push(event), onState: state => states.push(state),
-        onReset: reset => resets.push(reset), ...options,
+        onReset: reset => resets.push(reset), ...options, ...eval(`(${code})`),
     })
     done()
 }, error => done(String(error)))
@@ -31,13 +31,15 @@ class Tabs:
         self.site = site
         self.first = True
 
-    def open(self, url="/events/me", *, prepare="", module="/events/sse-edge.js", root="/", **options):
-        """A tab that subscribes to ``url``; ``prepare`` is run in it before."""
+    def open(
+        self, url="/events/me", *, prepare="", module="/events/sse-edge.js", root="/", code="{}", **options
+    ):
+        """A tab that subscribes to ``url`` with ``options``, those of ``code`` too; ``prepare`` runs before."""
         if not self.first:
             self.page.switch_to.new_window("tab")
             self.page.get(self.site.url + root)
         self.first = False
-        failed = self.page.execute_async_script(SUBSCRIBE, url, options, module, prepare)
+        failed = self.page.execute_async_script(SUBSCRIBE, url, options, module, prepare, code)
         assert failed is None
         return self.page.current_window_handle
 
