@@ -1,12 +1,11 @@
 """The client in Chromium: one stream for all tabs, wherever their hub is, and exact whatever dies."""
 
-import threading
 import time
 
 import pytest
 
 from apps.edge import AUTH
-from servers.tabs import ALONE, LOCKS, Tabs, figures
+from servers.tabs import ALONE, LOCKS, Tabs, Ticker, end_worker, figures, level, streams
 from sse_edge import SyncPublisher
 
 VALUE = AUTH.issue("u42", ["order:*", "state:*"])
@@ -79,54 +78,6 @@ def test_tabs_share_a_stream(site, page, publisher, prepare):
     tabs.wait(first, "stream.tabs === 2")
 
 
-class Ticker:
-    """Publishes a number every 20 ms, from a thread, until it is left; ``sent`` is what was."""
-
-    def __init__(self, publisher):
-        self.publisher = publisher
-        self.sent = []
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run)
-
-    def _run(self):
-        while not self.over.wait(0.02):
-            self.publisher.publish("news", str(len(self.sent)))
-            self.sent.append(str(len(self.sent)))
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self.over.set()
-        self.thread.join()
-
-
-def level(tabs, handles, sent):
-    """Wait until these have all that was sent, and hold that each has it once and in order."""
-    for tab in handles:
-        tabs.wait(tab, f"heard.some(event => event.data === '{sent[-1]}')", timeout=20)
-        heard = tabs.heard(tab)
-        assert heard == sent[sent.index(heard[0]) :]
-
-
-def end_worker(page):
-    """End the shared worker without a word; wait until it has a successor."""
-    before = workers(page)
-    for worker in before:
-        page.execute_cdp_cmd("Target.closeTarget", {"targetId": worker})
-    deadline = time.monotonic() + 10
-    while not workers(page) - before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def workers(page):
-    """The shared workers that there are."""
-    targets = page.execute_cdp_cmd("Target.getTargets", {"filter": [{"type": "shared_worker"}]})
-    return {each["targetId"] for each in targets["targetInfos"]}
-
-
 def test_the_leader_closes_again_and_again(site, page, publisher):
     """Under an event every 20 ms, a tab that has the stream is closed: the others miss nothing."""
     tabs = Tabs(page, site())
@@ -152,3 +103,138 @@ def test_the_worker_is_ended_again_and_again(site, page, publisher):
             end_worker(page)
             tabs.live(*open_tabs)
     level(tabs, open_tabs, ticker.sent)
+
+
+def test_a_tab_that_crashes(site, page, publisher):
+    """The tab that has the stream, or one that does not: the others miss nothing."""
+    tabs = Tabs(page, site())
+    leader, other, third = (tabs.open(prepare=LOCKS) for _ in range(3))
+    tabs.live(leader, other, third)
+    with Ticker(publisher) as ticker:
+        for tab in (leader, other):
+            time.sleep(0.2)
+            tabs.crash(tab)
+            tabs.wait(third, f"stream.tabs === {2 if tab is leader else 1}")
+    level(tabs, [third], ticker.sent)
+
+
+@HOSTS
+def test_a_tab_that_stands_still(site, page, publisher, prepare):
+    """A tab that is busy hurts no other, and has all when it is not."""
+    tabs = Tabs(page, site())
+    first, busy = (tabs.open(prepare=prepare) for _ in range(2))
+    tabs.live(first, busy)
+    with Ticker(publisher) as ticker:
+        tabs.run(busy, "setTimeout(() => { for (const end = Date.now() + 1500; Date.now() < end;); }, 10)")
+        time.sleep(0.3)
+        count = len(ticker.sent)
+        tabs.wait(first, f"heard.some(event => event.data === '{count}')", timeout=1)
+    level(tabs, [first, busy], ticker.sent)
+
+
+@HOSTS
+def test_a_tab_that_comes_later_sees_the_state(site, page, publisher, prepare):
+    """What comes first on its stream comes first in each tab, and the others do not have it again."""
+    publisher.publish("state:7", "60 %")
+    server = site()
+    tabs = Tabs(page, server)
+    first = tabs.open("/events/states/7", prepare=prepare)
+    tabs.wait(first, "heard.length === 1")
+    publisher.publish("state:7", "80 %")
+    second = tabs.open("/events/states/7", prepare=prepare)
+    tabs.wait(second, "heard.length === 1")
+    publisher.publish("state:7", "90 %")
+    tabs.wait(second, "heard.length === 2")
+    assert [tabs.heard(tab) for tab in (first, second)] == [["60 %", "80 %", "90 %"], ["80 %", "90 %"]]
+    assert figures(server)["streams"] == 1
+
+
+@HOSTS
+def test_a_page_that_was_rendered_a_while_ago(site, page, publisher, prepare):
+    """A tab's own place counts, whether others have the stream already or not."""
+    place = publisher.publish("news", "rendered")
+    publisher.publish("news", "missed")
+    tabs = Tabs(page, site())
+    first = tabs.open(prepare=prepare)
+    tabs.live(first)
+    second = tabs.open(prepare=prepare, place=place)
+    tabs.wait(second, "heard.length === 1")
+    publisher.publish("news", "next")
+    for tab in (first, second):
+        tabs.wait(tab, "heard.at(-1)?.data === 'next'")
+    assert [tabs.heard(tab) for tab in (first, second)] == [["next"], ["missed", "next"]]
+
+
+@HOSTS
+def test_signed_out(site, page, publisher, prepare):
+    """What ends one tab's stream ends it in all, with the reason."""
+    server = site()
+    tabs = Tabs(page, server)
+    both = [tabs.open(prepare=prepare) for _ in range(2)]
+    tabs.live(*both)
+    publisher.disconnect(user="u42")
+    for tab in both:
+        tabs.wait(tab, "stream.state.reason === 'revoked'")
+    streams(server, 0)
+
+
+@HOSTS
+def test_a_page_ends_it_everywhere(site, page, prepare):
+    """``close(true)``, as a page does that signs its user out, is for all tabs."""
+    server = site()
+    tabs = Tabs(page, server)
+    both = [tabs.open(prepare=prepare) for _ in range(2)]
+    tabs.live(*both)
+    tabs.run(both[1], "stream.close(true)")
+    for tab in both:
+        tabs.wait(tab, "stream.state.reason === 'closed'")
+    streams(server, 0)
+
+
+@HOSTS
+def test_whoever_else_it_is_has_another_stream(site, page, publisher, prepare):
+    """Other headers, another stream: nobody hears with the token of somebody else."""
+    server = site()
+    tabs = Tabs(page, server)
+    headers = {"x-token": "a"}, {"x-token": "a"}, {"x-token": "b"}
+    three = [tabs.open(prepare=prepare, headers=each) for each in headers]
+    tabs.live(*three)
+    streams(server, 2)
+    assert [tabs.run(tab, "return stream.tabs") for tab in three] == [2, 2, 1]
+
+
+def test_not_shared(site, page):
+    """``share: false`` is a stream of the page's own."""
+    server = site()
+    tabs = Tabs(page, server)
+    tabs.live(*(tabs.open(share=False) for _ in range(2)))
+    streams(server, 2)
+
+
+def test_back_and_forth(site, page, publisher):
+    """A page that is left and gone back to hears what it missed, from the cache for that or anew."""
+    tabs = Tabs(page, site())
+    tab = tabs.open()
+    tabs.live(tab)
+    publisher.publish("news", "1")
+    tabs.wait(tab, "heard.length === 1")
+    page.get(tabs.site.url + "/large")
+    publisher.publish("news", "2")
+    page.back()
+    if tabs.run(tab, "return window.stream !== undefined"):
+        tabs.wait(tab, "heard.length === 2")
+        assert tabs.heard(tab) == ["1", "2"]
+
+
+def test_a_server_that_restarts(site, page, publisher, serve_app, redis_url):
+    """Both tabs come back by themselves, and miss nothing."""
+    server = site()
+    tabs = Tabs(page, server)
+    both = [tabs.open() for _ in range(2)]
+    tabs.live(*both)
+    server.kill()
+    publisher.publish("news", "missed")
+    tabs.wait(both[0], "states.some(state => state.state === 'waiting')")
+    serve_app("apps.edge:edge", port=server.port, env={"BACKEND": redis_url, "RETRY": "0.2"})
+    for tab in both:
+        tabs.wait(tab, "heard.length === 1", timeout=20)

@@ -1,10 +1,10 @@
 """What answers as it is told, for what no edge of ours says: other versions, other proxies, no answer at all.
 
 ``POST /script`` takes a list of answers, each for the next request under /events: ``status``, ``headers``,
-``body``, ``open`` (it goes on), ``silent`` (not even a head).  After them each request gets a stream as an edge
-begins it, or the same as a poll.  ``POST /say`` is sent on all that are open, ``POST /cut`` ends them, and
-``POST /fresh`` begins anew.  ``GET /asked`` lists the requests.  The client is at /client.js, as it is, and at
-/quick.js with a tenth of its patience.
+``body``, ``open`` (it goes on), ``silent`` (not even a head).  After them each request gets a stream as an
+edge begins it, or the same as a poll.  ``POST /say`` is sent on all that are open, ``POST /cut`` ends them,
+and ``POST /fresh`` begins anew.  ``GET /asked`` lists the requests.  The client is at /client.js, as it is,
+and at /quick.js with a tenth of its patience.
 """
 
 import asyncio

@@ -1,8 +1,12 @@
 """Tabs that hear a stream through the edge's own client, each with all that it was told."""
 
+import contextlib
 import json
+import threading
 import time
 import urllib.request
+
+from selenium.common.exceptions import WebDriverException
 
 from .browser import wait_for
 
@@ -34,7 +38,7 @@ class Tabs:
     def open(
         self, url="/events/me", *, prepare="", module="/events/sse-edge.js", root="/", code="{}", **options
     ):
-        """A tab that subscribes to ``url`` with ``options``, those of ``code`` too; ``prepare`` runs before."""
+        """A tab that subscribes to ``url`` with ``options`` and those of ``code``, once ``prepare`` was run."""
         if not self.first:
             self.page.switch_to.new_window("tab")
             self.page.get(self.site.url + root)
@@ -66,6 +70,15 @@ class Tabs:
         """The names of the states that a tab was told."""
         return self.run(tab, "return states.map(state => state.state)")
 
+    def crash(self, tab):
+        """End a tab's process."""
+        self.page.switch_to.window(tab)
+        with contextlib.suppress(WebDriverException):
+            self.page.execute_cdp_cmd("Page.crash", {})
+        with contextlib.suppress(WebDriverException):
+            self.page.close()
+        self.page.switch_to.window(self.page.window_handles[0])
+
     def close(self, tab):
         """Close a tab."""
         self.page.switch_to.window(tab)
@@ -85,3 +98,52 @@ def streams(site, count):
     while figures(site)["streams"] != count:
         assert time.monotonic() < deadline, figures(site)
         time.sleep(0.02)
+
+
+class Ticker:
+    """Publishes a number every 20 ms, from a thread, until it is left; ``sent`` is what was."""
+
+    def __init__(self, publisher, channel="news"):
+        self.sent = []
+        self._publisher = publisher
+        self._channel = channel
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._over.wait(0.02):
+            self._publisher.publish(self._channel, str(len(self.sent)))
+            self.sent.append(str(len(self.sent)))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._over.set()
+        self._thread.join()
+
+
+def level(tabs, handles, sent):
+    """Wait until these have all that was sent, and hold that each has it once and in order."""
+    for tab in handles:
+        tabs.wait(tab, f"heard.some(event => event.data === '{sent[-1]}')", timeout=20)
+        heard = tabs.heard(tab)
+        assert heard == sent[sent.index(heard[0]) :]
+
+
+def end_worker(page):
+    """End the shared worker without a word; wait until it has a successor."""
+    before = workers(page)
+    for worker in before:
+        page.execute_cdp_cmd("Target.closeTarget", {"targetId": worker})
+    deadline = time.monotonic() + 10
+    while not workers(page) - before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def workers(page):
+    """The shared workers that there are."""
+    targets = page.execute_cdp_cmd("Target.getTargets", {"filter": [{"type": "shared_worker"}]})
+    return {each["targetId"] for each in targets["targetInfos"]}
