@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from delivery import ListSink, join, settle
+from delivery import ListSink, join, make_hub, settle
 from sse_edge.delivery.joint import Joint
 from strands import strands
 
@@ -284,3 +284,23 @@ async def test_streams_of_a_hub(hub):
     assert found[1].endswith(b"data: both\n\ndata: second\n\n")
     sink.owner.closed()
     assert not hub.streams
+
+
+async def test_signs_of_life_go_out_together(backend):
+    """When one of the streams has been silent, so have others for a while: the client is woken once."""
+    hub = await make_hub(backend, keep_alive=0.4)
+    sink, (a, b) = await begun()
+    for strand, channel in ((a, "a"), (b, "b")):
+        strand.owner = await join(hub, channel, sink=strand)
+    hub.deliver("b", None, b"data: b\n\n")
+    await settle()
+    a.owner.last_write -= 0.15  # its time comes sooner
+    hub.recheck_at(a.owner, 10)  # as it is placed anew
+    lives = [0, 0]
+    async with asyncio.timeout(5):
+        while lives != [3, 3]:
+            await asyncio.sleep(0.01)
+            lives = [piece.count(b": keep-alive\n") for piece in strands(sink.data).values()]
+            assert lives[0] == lives[1]
+    sink.owner.closed()
+    await hub.close()

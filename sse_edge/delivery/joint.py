@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from .sink import Owner, Sink
+from .stream import Stream
 
 logger = logging.getLogger("sse_edge")
 
@@ -59,6 +60,11 @@ class Joint:
     def first(self) -> Strand:
         """The strand that the response begins with."""
         return self._strands[0]
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that are open."""
+        return [strand.owner for strand in self._strands if isinstance(strand.owner, Stream)]
 
     @property
     def sent(self) -> int:
@@ -180,6 +186,11 @@ class Joint:
                 return
 
 
+def beside(sink: Sink) -> list[Stream]:
+    """The streams on the response that ``sink`` writes to, if it is one of several."""
+    return sink.joint.streams if isinstance(sink, Strand) else []
+
+
 class Strand:
     """The sink of one of the streams.
 
@@ -188,12 +199,12 @@ class Strand:
     and seems to get less as soon as it does.
     """
 
-    __slots__ = ("_ended", "_joint", "_left", "_mark", "_marked", "_own", "_upto", "number", "owner")
+    __slots__ = ("_ended", "_left", "_mark", "_marked", "_own", "_upto", "joint", "number", "owner")
 
     def __init__(self, joint: Joint, number: int) -> None:
         self.number = number
         self.owner: Owner | None = None
-        self._joint = joint
+        self.joint = joint
         self._ended = False
         self._own = 0  # bytes of its own, and up to where they go in the response
         self._upto = 0
@@ -206,7 +217,7 @@ class Strand:
         """See ``Sink.unsent``."""
         if self._left == self._own:
             return 0
-        sent = self._joint.sent
+        sent = self.joint.sent
         if sent >= self._upto:
             self._left = self._own
             return 0
@@ -219,7 +230,7 @@ class Strand:
         """See ``Sink.write``; what waits is what waits for the client, whoever's it is."""
         if self._ended:
             return 0
-        joint = self._joint
+        joint = self.joint
         behind = joint.write(self, data, chunk)
         self._own += len(data)
         self._upto = joint.written
@@ -227,29 +238,29 @@ class Strand:
 
     def when_ready(self, then: Callable[[], None]) -> None:
         """See ``Sink.when_ready``."""
-        self._joint.when_ready(then)
+        self.joint.when_ready(then)
 
     def finish(self, data: bytes) -> None:
         """See ``Sink.finish``: the response ends with the last strand."""
         if not self._ended:
             self._ended = True
-            self._joint.end(self, data)
+            self.joint.end(self, data)
             self._own += len(data)
-            self._upto = self._joint.written
+            self._upto = self.joint.written
 
     def abort(self) -> None:
         """See ``Sink.abort``: who does not read one of them reads none."""
-        self._joint.abort()
+        self.joint.abort()
 
     async def start(self, first: bytes, owner: Owner) -> None:
         """See ``Sink.start``."""
         self.owner = owner
-        await self._joint.start(self, first)
+        await self.joint.start(self, first)
 
     async def run(self) -> None:
         """See ``Sink.run``: the first one's request's task is that of all."""
         if self.number == 0:
-            await self._joint.run()
+            await self.joint.run()
 
     def gone(self, loop: asyncio.AbstractEventLoop) -> None:
         """It has ended and others go on: its owner learns it when this turn is over."""
