@@ -14,7 +14,7 @@ from starlette.routing import Mount
 
 from servers.asgi import ASGIClient
 from servers.sse import StreamClient
-from sse_edge import Channel, Limits, Publisher, SignedCookie, Source, SSEMiddleware
+from sse_edge import Channel, Limits, Publisher, RedisBackend, SignedCookie, Source, SSEMiddleware
 from sse_edge.event import Place
 from strands import also, heard, place, strands
 from test_middleware import NOTHING, CancelledAt, eventually, holds
@@ -146,6 +146,7 @@ async def edge():
     yield make
     for middleware in made:
         await middleware.stop()
+        await middleware.backend.close()  # also the backend objects that tests made for it
 
 
 @pytest.fixture
@@ -238,6 +239,35 @@ async def test_each_comes_back_from_its_own_place(edge, ask, url, publisher):
         [again[0]],
         [again[1]],
     ]
+
+
+@pytest.mark.live
+async def test_with_partitions(edge, ask, redis_url):
+    """Where events come from several partitions, a strand's place is its own channels', too."""
+    middleware = edge(backend=RedisBackend(redis_url, partitions=3))
+    numbers = range(4)
+    urls = [f"/events/orders/{number}" for number in numbers]
+    async with Publisher(middleware.backend) as publisher:
+        client = await ask(middleware, *urls)
+        await live(client, 4)
+        for number in numbers:
+            await publisher.publish(f"order:{number}", f"first {number}")
+        for number in numbers:
+            await until(client, number, b"data: first %d" % number)
+            assert [event.data for event in heard(client.body(), number)] == [f"first {number}"]
+        client.leave()
+        body = client.body()
+        for number in numbers:
+            await publisher.publish(f"order:{number}", f"missed {number}")
+        rest = [f"{url}?last_event_id={place(body, number)}" for number, url in enumerate(urls)]
+        client = await ask(middleware, "/events/me", *rest)
+        for number in numbers:
+            await until(client, number + 1, b"data: missed %d" % number)
+            # What came after the place of the slowest partition is repeated.
+            assert {event.data for event in heard(client.body(), number + 1)} <= {
+                f"first {number}",
+                f"missed {number}",
+            }
 
 
 async def test_a_place_from_elsewhere(edge, ask):
