@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -52,7 +51,7 @@ class Joint:
         self._speaking: Strand | None = None
         self._whole = True  # what was written last ends a block
         self._written = 0
-        self._ready: deque[Callable[[], None]] = deque()
+        self._ready: list[Callable[[], None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
 
@@ -149,7 +148,7 @@ class Joint:
         return b"%s: strand %d\n%s" % (b"" if self._whole else b"\n", strand.number, data)
 
     def _on_ready(self) -> None:
-        then = self._ready.popleft()
+        then = self._ready.pop(0)
         then()
         if self._ready:  # once that has been written
             asyncio.get_running_loop().call_soon(self._sink.when_ready, self._on_ready)
