@@ -55,3 +55,23 @@ export function parser(on: {
   comment(text: string): void
   retry(ms: number): void
 }): (text: string) => void
+
+type ListenerOptions = boolean | AddEventListenerOptions
+
+/** `<sse-edge src="…" place="…">`: a stream for as long as it is in a page, each event a `CustomEvent<EdgeEvent>`. */
+export interface EdgeElement extends HTMLElement {
+  /** What else `subscribe` takes; set it before `src`. */
+  options?: Options
+  /** What `subscribe` gave, while there is one. */
+  readonly stream?: Stream
+  addEventListener(name: "edge-reset", hear: (event: CustomEvent<Reset>) => void, options?: ListenerOptions): void
+  addEventListener(name: "edge-state", hear: (event: CustomEvent<State>) => void, options?: ListenerOptions): void
+  addEventListener(name: string, hear: (event: CustomEvent<EdgeEvent>) => void, options?: ListenerOptions): void
+  addEventListener(name: string, hear: EventListenerOrEventListenerObject | null, options?: ListenerOptions): void
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "sse-edge": EdgeElement
+  }
+}

@@ -685,3 +685,35 @@ export function subscribe(url, options = {}) {
     close: everywhere => tab.close(everywhere),
   }
 }
+
+// ---- Element
+
+if (globalThis.customElements && !customElements.get("sse-edge")) customElements.define("sse-edge", class extends HTMLElement {
+  static observedAttributes = ["src"]
+  #heard = {}  // which src, and up to where
+  #open = null
+
+  connectedCallback() { this.#renew() }
+  disconnectedCallback() { this.#renew() }
+  attributeChangedCallback() { this.#renew() }
+
+  /** After all that is done to it at once: what is only moved keeps its stream. */
+  async #renew() {
+    await null
+    const src = this.isConnected ? this.getAttribute("src") : null
+    if (src === this.#open) return
+    this.#open = src
+    this.stream = this.stream?.close()
+    if (src === null) return
+    if (src !== this.#heard.src) this.#heard = {src, place: this.getAttribute("place")}
+    const heard = this.#heard
+    const tell = (name, detail) => this.dispatchEvent(new CustomEvent(name, {detail}))
+    this.stream = subscribe(src, {
+      ...this.options,
+      place: heard.place,
+      onEvent: event => { heard.place = event.id; tell(event.name, event) },
+      onReset: reset => tell("edge-reset", reset),
+      onState: state => tell("edge-state", state),
+    })
+  }
+})
