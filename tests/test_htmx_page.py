@@ -258,6 +258,26 @@ def test_notifications_over_tabs(site, page, look):
     shows(page, "ul", "three")
 
 
+def test_our_own_client(site, page, look):
+    """Two tabs show the same, each event once, over one stream."""
+    site.call("notifications", "notify", "ann", "one")
+    look("shared")
+    shows(page, "#unread", "1")
+    first = page.current_window_handle
+    page.switch_to.new_window("tab")
+    look("shared")
+    page.execute_script("document.body.addEventListener('changed', ({detail}) => { heard = detail.data })")
+    site.call("notifications", "notify", "ann", "two & more")
+    shows(page, "ul", "two & more\none")
+    shows(page, "#unread", "2")
+    site.call("glance", "glance", "")
+    wait_for(page, """window.heard === '{"left":3}'""")
+    page.switch_to.window(first)
+    shows(page, "ul", "two & more\none")
+    shows(page, "#unread", "2")
+    assert site.process.log.count("asked for /events/me") == 1
+
+
 def test_sign_out(site, page, look):
     """Whoever signs out in one tab is signed out in all: a page whose stream is refused asks why."""
     look("notifications")

@@ -41,15 +41,20 @@ async def first():
 
 @live.pages.get("/pages/{name}", response_class=HTMLResponse)
 async def page(name: str):
-    """``progress`` is there at once, the others are asked for by htmx."""
-    whole = name == "progress"
-    body = written(name) if whole else f'<p hx-get="/{name}" hx-trigger="load" hx-swap="outerHTML"></p>'
+    """``progress`` and ``shared`` are there at once, the others are asked for by htmx."""
+    if name == "shared":
+        place = await live.events.cursor()
+        body = written(name, place=place, texts=import_module("notifications").unread.get("ann", []))
+    elif name == "progress":
+        body = written(name)
+    else:
+        body = f'<p hx-get="/{name}" hx-trigger="load" hx-swap="outerHTML"></p>'
     rest = f"{written('head')}<body>{body}{written('signed_in')}"
     return f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>{name}</title>{rest}'
 
 
-def written(name):
-    return live.templates.get_template(f"{name}.html").render()
+def written(name, **values):
+    return live.templates.get_template(f"{name}.html").render(**values)
 
 
 async def app(scope, receive, send):
