@@ -19,6 +19,7 @@ from servers.firefox import Firefox  # noqa: E402
 from servers.processes import Processes, command, guard  # noqa: E402
 from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
+from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 
 LIVE = {
@@ -217,6 +218,24 @@ def serve(_processes):
 def serve_app(_processes):
     """``serve_app("apps.hello:app", server=…, workers=…)``; see Processes.serve_app."""
     return _processes.serve_app
+
+
+@pytest.fixture(scope="session")
+def scripted_server():
+    """One apps.scripted for the whole session; ``scripted`` gives it to a test fresh."""
+    processes = Processes()
+    try:
+        yield Scripted(processes.serve_app("apps.scripted:app"))
+    finally:
+        processes.close()
+
+
+@pytest.fixture
+def scripted(scripted_server, page):
+    """A server that answers as it is told, and the browser on its page."""
+    scripted_server.fresh()
+    page.get(scripted_server.url)
+    return scripted_server
 
 
 @pytest.fixture(scope="session")

@@ -5,30 +5,17 @@ import time
 
 import pytest
 
-from servers.processes import Processes
-from servers.scripted import Site
 from servers.tabs import LOCKS, Tabs
 
 
-@pytest.fixture(scope="module")
-def server():
-    processes = Processes()
-    try:
-        yield Site(processes.serve_app("apps.scripted:app"))
-    finally:
-        processes.close()
+@pytest.fixture
+def tabs(page, scripted):
+    return Tabs(page, scripted)
 
 
 @pytest.fixture
-def site(server, page):
-    server.fresh()
-    page.get(server.url)
-    return server
-
-
-@pytest.fixture
-def tabs(page, site):
-    return Tabs(page, site)
+def site(scripted):
+    return scripted
 
 
 def subscribe(tabs, url="/events/me", **options):

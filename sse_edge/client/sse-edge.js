@@ -85,16 +85,21 @@ class Line {
   join(id, port) {
     if (!this.asked && (!this.ports.size || compare(this.place, port.place) > 0)) this.place = this.base = port.place
     this.ports.set(id, port)
-    this.hub.reach([id], {state: this.state})
-    port.ready = port.place ? this.covers(port.place) : !this.asked && !this.place
-    if (port.ready) this.give([id], this.kept, true)
-    else this.catchUp(id, port)
+    this.ready(id, port, port.place ? this.covers(port.place) : !this.asked && !this.place)
+    if (!port.ready) this.catchUp(id, port)
     this.count()
     this.hub.open()
   }
 
   covers(place) {
     return place === this.base || compare(place, this.base) >= 0
+  }
+
+  /** From here on a tab is given what is heard, if it has all that was before base. */
+  ready(id, port, whether) {
+    port.ready = whether
+    if (whether) this.hub.reach([id], {items: port.place ? this.kept : [], again: true, state: this.state})
+    else if (this.state.state !== "live") this.hub.reach([id], {state: this.state})
   }
 
   /** Gives one tab what it lacks of what the others had, and then lets it hear what they hear. */
@@ -109,19 +114,15 @@ class Line {
           if (told.next && compare(told.next, told.next)) break
           let at = port.place
           const items = polled(told).map(block => { const one = item(block, at); at = one.id; return one })
-          this.give([id], items, false)
+          this.hub.reach([id], {items})
           port.place = at
-          port.ready = at ? this.covers(at) : !this.place
-          if (port.ready) return this.give([id], this.kept, true)
+          this.ready(id, port, at ? this.covers(at) : !this.place)
+          if (port.ready) return
         }
       } catch {}
       await sleep(Math.min(wait, LONGEST))
     }
     this.hub.reach([id], {alone: true})  // nothing tells how its place lies to this stream's
-  }
-
-  give(ids, items, again) {
-    if (ids.length && items.length + again) this.hub.reach(ids, {items, again})
   }
 
   /** What a response says. */
@@ -144,6 +145,7 @@ class Line {
       this.size = 0
       this.base = one.id
     }
+    if (!this.place) this.hub.open()  // it can be joined with others now
     this.place = one.id
     if (!one.own && one.data === undefined) return
     this.fresh.push(one)
@@ -157,15 +159,19 @@ class Line {
   }
 
   flush() {
-    this.give([...this.ports].filter(([, port]) => port.ready).map(([id]) => id), this.fresh, false)
+    if (this.fresh.length) this.hub.reach(this.names(port => port.ready), {items: this.fresh})
     this.fresh = []
+  }
+
+  names(fits = () => true) {
+    return [...this.ports].filter(([, port]) => fits(port)).map(([id]) => id)
   }
 
   say(state) {
     this.flush()
     this.state = state
     this.since = now()
-    this.hub.reach([...this.ports.keys()], {state})
+    this.hub.reach(this.names(port => port.ready || state.state !== "live"), {state})
   }
 
   live(polling) {
@@ -220,7 +226,7 @@ class Line {
       this.leave()
       return this.hub.lines.delete(this.url)
     }
-    this.hub.reach([...this.ports.keys()], {tabs: new Set(ports.map(port => port.page)).size})
+    this.hub.reach(this.names(), {tabs: new Set(ports.map(port => port.page)).size})
     const longest = Math.max(...ports.map(port => port.hides && port.hidden ? port.hidden * 1e3 : Infinity))
     if (longest < Infinity && !this.over) this.rest = setTimeout(() => {
       this.leave()
@@ -419,7 +425,7 @@ class Hub {
   /** The headers of the next request: a tab is asked where a function says them. */
   async headers() {
     if (this.fixed) return this.fixed
-    const ids = [...this.lines.values()].flatMap(line => [...line.ports.keys()])
+    const ids = [...this.lines.values()].flatMap(line => line.names())
     const asked = new Promise(resolve => this.asking.push(resolve))
     this.reach(ids, {ask: true})
     const {headers, failed} = await asked
@@ -435,23 +441,22 @@ class Hub {
       const alone = line => !this.joins || line.solo || line.streams > now()
       for (const line of wanting.filter(alone)) new Wire(this, [line], line.streams > now())
       const group = wanting.filter(line => !alone(line))
-      if (group.some(line => !line.failures)) group.unshift(...this.moved(JOINED - group.length))
+      const moved = this.movable(JOINED - group.length)
+      if (moved.length > 1 || group.some(line => !line.failures)) {
+        for (const line of moved.flat()) {
+          line.leave()
+          group.unshift(line)
+        }
+      }
       while (group.length) new Wire(this, group.splice(0, JOINED))
     }, 20)
   }
 
-  /** Lines whose responses may be given up for one of more lines, since they can go on from their places. */
-  moved(room) {
-    const moved = []
-    for (const wire of new Set([...this.lines.values()].map(line => line.wire))) {
-      const here = wire?.here ?? []
-      const may = here.length <= room - moved.length && here.every(line => compare(line.place, line.place) === 0 && !line.solo && !line.state.polling)
-      if (may && this.joins) {
-        moved.push(...here)
-        here.forEach(line => line.leave())
-      }
-    }
-    return moved
+  /** Whose responses may be given up for one of more lines, since they go on from their places: lines by response. */
+  movable(room) {
+    const wires = [...new Set([...this.lines.values()].map(line => line.wire))].filter(Boolean).map(wire => wire.here)
+    const may = line => this.joins && !line.solo && !line.state.polling && compare(line.place, line.place) === 0
+    return wires.filter(here => here.every(may) && (room -= here.length) >= 0)
   }
 
   close() {

@@ -5,7 +5,7 @@ import time
 import urllib.request
 
 
-class Site:
+class Scripted:
     """An apps.scripted."""
 
     def __init__(self, process):

@@ -38,7 +38,7 @@ class Tabs:
     def open(
         self, url="/events/me", *, prepare="", module="/events/sse-edge.js", root="/", code="{}", **options
     ):
-        """A tab that subscribes to ``url`` with ``options`` and those of ``code``, once ``prepare`` was run."""
+        """A tab that subscribes to ``url`` with ``options`` and those of ``code``, once ``prepare`` ran."""
         if not self.first:
             self.page.switch_to.new_window("tab")
             self.page.get(self.site.url + root)

@@ -1,0 +1,201 @@
+"""The client where things are forbidden, old or wrong: what it does is said, and its stream goes on."""
+
+import pytest
+
+from servers.tabs import ALONE, LOCKS, Tabs
+
+KEEP_ALIVE = ": keep-alive\n\n"
+
+
+@pytest.fixture
+def tabs(page, scripted):
+    return Tabs(page, scripted)
+
+
+def subscribe(tabs, url="/events/me", **options):
+    return tabs.open(url, **{"module": "/client.js", **options})
+
+
+def event(number, data, tag="abcde", **fields):
+    more = "".join(f"{name}: {value}\n" for name, value in fields.items())
+    return f"id: {number}-1.{tag}\n{more}data: {data}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("root", "prepare"),
+    [
+        ("/noworkers", ""),
+        (
+            "/",
+            "window.SharedWorker = class { constructor() { throw new DOMException('no', 'SecurityError') } }",
+        ),
+        (
+            "/",
+            LOCKS
+            + "; navigator.locks.request = async () => { throw new DOMException('no', 'SecurityError') }",
+        ),
+        ("/", LOCKS + "; window.BroadcastChannel = class { constructor() { throw new DOMException('no') } }"),
+        ("/", LOCKS + "; Object.defineProperty(navigator, 'locks', {value: undefined})"),
+        ("/sandboxed", ""),
+    ],
+    ids=["policy", "workers", "locks", "channels", "insecure", "sandbox"],
+)
+def test_where_things_are_forbidden(tabs, scripted, root, prepare):
+    """It takes the next best way, and at last a stream of the page's own; each tab hears."""
+    tabs.first = False
+    both = [subscribe(tabs, prepare=prepare, root=root) for _ in range(2)]
+    tabs.live(*both)
+    scripted.say(event(8, "x"))
+    for tab in both:
+        tabs.wait(tab, "heard.length === 1")
+    opened = sum("poll" not in each["query"] for each in scripted.asked)
+    assert opened == (1 if root == "/noworkers" or "SharedWorker = class" in prepare else 2)
+
+
+@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+def test_two_versions_at_once(tabs, scripted, prepare):
+    """After a deploy an old tab and a new one have a stream each, and know nothing of each other."""
+    modules = ["/client.js?v=1", "/client.js?v=2", "/client.js?v=2"]
+    three = [subscribe(tabs, prepare=prepare, module=module) for module in modules]
+    tabs.live(*three)
+    assert [tabs.run(tab, "return stream.tabs") for tab in three] == [1, 2, 2]
+    scripted.say(event(8, "x"))
+    for tab in three:
+        tabs.wait(tab, "heard.length === 1")
+
+
+def test_a_clock_that_is_moved(tabs, scripted):
+    """It measures time by another one."""
+    tab = subscribe(tabs, prepare=ALONE)
+    tabs.live(tab)
+    tabs.run(tab, "const now = Date.now; Date.now = () => now() + 86400e3")
+    for number in range(8, 12):
+        scripted.say(event(number, "x"))
+        tabs.wait(tab, f"heard.length === {number - 7}")
+    assert tabs.states(tab) == ["live"]
+    assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+def test_events_of_a_channel_that_was_reset(tabs, scripted, prepare):
+    """Each comes in its order: what was before, the reset, what is after, of lower ids or other data."""
+    both = [subscribe(tabs, prepare=prepare) for _ in range(2)]
+    tabs.live(*both)
+    reset = 'event: edge-reset\ndata: {"channel": "c", "reason": "epoch"}\n\n'
+    scripted.say(event(9, "before") + reset + event(7, "lower") + event(3, "other", "fghij"))
+    for tab in both:
+        tabs.wait(tab, "heard.length === 3")
+        assert tabs.heard(tab) == ["before", "lower", "other"]
+        assert tabs.run(tab, "return resets") == [{"channel": "c", "reason": "epoch"}]
+
+
+OLD = ": stream open\nretry: 100\n\nid: 5-0.abcde\n\n"
+
+
+def test_a_server_of_0_1(tabs, scripted):
+    """It has keep-alives with a blank line, places without a name, and no strands: each URL is opened by
+    itself."""
+    scripted.script({"body": OLD, "open": True})
+    first = subscribe(tabs, "/events/1", prepare=LOCKS)
+    tabs.live(first)
+    scripted.script(*[{"body": OLD, "open": True}] * 3)
+    second = subscribe(tabs, "/events/2", prepare=LOCKS)
+    tabs.live(first, second)
+    scripted.say(KEEP_ALIVE + ": keep-alive\nid: 6-0.abcde\n\n" + event(8, "x"))
+    for tab in (first, second):
+        tabs.wait(tab, "heard.length === 1")
+    queries = [each["query"] for each in scripted.asked]
+    assert sum("also=" in query for query in queries) == 1
+
+
+def test_live_events_without_ids(tabs, scripted):
+    """There is nothing to come back for, so a later tab has what is new, and nobody anything twice."""
+    opening = {"body": ": stream open\nretry: 100\n\n", "open": True}
+    nothing = '{"events": [], "next": null, "resets": [], "dropped": [], "close": null, "retry": 100}'
+    scripted.script(opening, {"body": nothing})
+    first = subscribe(tabs)
+    tabs.live(first)
+    scripted.say("data: 1\n\n")
+    tabs.wait(first, "heard.length === 1")
+    second = subscribe(tabs)
+    tabs.live(second)
+    scripted.say("data: 2\n\n")
+    for tab, count in ((first, 2), (second, 1)):
+        tabs.wait(tab, f"heard.length === {count}")
+    assert [tabs.heard(tab) for tab in (first, second)] == [["1", "2"], ["2"]]
+
+
+@pytest.mark.parametrize(
+    ("place", "answer"),
+    [("12", {"status": 400, "body": "{}"}), ("5-0.abcdefghij", {})],
+    ids=["source", "parts"],
+)
+def test_places_without_an_order(tabs, scripted, place, answer):
+    """Of a generator, or over several partitions: a later tab has a stream of its own."""
+    opening = {"body": f": stream open\n\nid: {place}\n\n", "open": True}
+    polled = (
+        '{"events": [], "next": "5-0.abcdefghij", "resets": [], "dropped": [], "close": null, "retry": 9}'
+    )
+    scripted.script(opening, {"body": polled, **answer}, opening)
+    first = subscribe(tabs)
+    tabs.live(first)
+    second = subscribe(tabs)
+    tabs.live(second)
+    scripted.say("data: x\n\n")
+    for tab in (first, second):
+        tabs.wait(tab, "heard.length === 1")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("{onEvent: 5}", "onEvent cannot be 5"),
+        ("{onevent() {}}", "onevent cannot be onevent() {}"),
+        ("{headers: 'x'}", "headers cannot be x"),
+        ("{firstByte: 0}", "firstByte cannot be 0"),
+        ("{hidden: -1}", "hidden cannot be -1"),
+        ("{hidden: NaN}", "hidden cannot be NaN"),
+        ("{share: 1}", "share cannot be 1"),
+        ("{place: 17}", "place cannot be 17"),
+    ],
+)
+def test_options_that_cannot_be(tabs, options, says):
+    """Each is a TypeError that names it and its value, before anything is asked."""
+    tab = subscribe(tabs)
+    script = f"try {{ subscribe('/events/me', {options}) }} catch (error) {{ return String(error) }}"
+    assert tabs.run(tab, script) == f"TypeError: subscribe: {says}"
+
+
+def test_addresses_that_cannot_be(tabs):
+    """Only http has streams."""
+    tab = subscribe(tabs)
+    script = "try { subscribe('data:x') } catch (error) { return String(error) }"
+    assert tabs.run(tab, script) == "TypeError: subscribe: url cannot be data:x"
+
+
+def test_a_page_that_throws(tabs, scripted):
+    """What its functions throw is reported as the page's own, and the stream goes on."""
+    prepare = "window.thrown = []; addEventListener('error', () => thrown.push(1))"
+    code = "{onEvent(event) { heard.push(event); throw Error('event') }, onState() { throw Error('state') }}"
+    tab = subscribe(tabs, prepare=prepare, code=code)
+    tabs.live(tab)
+    scripted.say(event(8, "1") + event(9, "2"))
+    tabs.wait(tab, "heard.length === 2")
+    assert tabs.run(tab, "return thrown.length") == 3
+
+
+def test_headers_that_fail(tabs, scripted):
+    """A function that throws is reported, and asked again."""
+    prepare = "window.thrown = []; addEventListener('error', () => thrown.push(1))"
+    code = "{headers() { if (thrown.length < 2) throw new Error('no token'); return {} }}"
+    tab = subscribe(tabs, prepare=prepare, code=code)
+    tabs.live(tab)
+    assert tabs.run(tab, "return thrown.length") == 2
+
+
+def test_a_page_elsewhere(tabs, scripted, serve_app):
+    """Of another origin it shares among its own tabs, without a worker, and sends the cookies that it may."""
+    other = serve_app("apps.scripted:app")
+    tab = subscribe(tabs, other.url + "/events/me", module=other.url + "/client.js")
+    tabs.live(tab)
+    assert tabs.run(tab, "return stream.tabs") == 1
