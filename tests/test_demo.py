@@ -1,6 +1,7 @@
 """The demo in a real browser, as a newcomer uses it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,63 @@ def test_signing_out_and_in_as_somebody_else(demo, page):
     assert page.get_cookies() == []
     sign_in(page, url, "bob")
     assert text(page, "order-number") == "2002"
+
+
+# ---- several tabs of one browser
+
+
+def enter(tabs, url):
+    """A tab of the demo, signed in as Alice by a click if nobody is."""
+    tab = tabs.open(url)
+    wait_for(tab, "document.body.innerText.includes('sse_edge')")  # one of its two faces is shown
+    tab.execute_script(
+        "const alice = document.querySelector('button[value=alice]'); if (alice.offsetParent) alice.click()"
+    )
+    wait_live(tab)
+    return tab
+
+
+def test_tabs_share_one_stream(demo, tabs):
+    """Each says how many there are, while they come and go; the server has one stream, and all hear it."""
+    url = demo().url
+    first = enter(tabs, url)
+    assert wait_for(first, "document.getElementById('tabs').innerText") == "one stream, one tab"
+    second = enter(tabs, url)
+    for tab in (first, second):
+        wait_for(tab, "document.getElementById('tabs').innerText === 'one stream, 2 tabs'")
+    first.execute_script("document.getElementById('job').click()")
+    for tab in (first, second):
+        wait_for(tab, "document.getElementById('bar').value > 0")
+        wait_for(tab, "document.getElementById('streams').innerText === '1'")
+    second.close()
+    wait_for(first, "document.getElementById('tabs').innerText === 'one stream, one tab'")
+
+
+def test_all_tabs_are_dropped_and_signed_out(demo, tabs):
+    """Cut off, each tab comes back and has missed nothing; signed out in one, all are at the beginning."""
+    url = demo().url
+    first, second = (enter(tabs, url) for _ in range(2))
+    second.execute_script("document.getElementById('drop').click()")
+    away = "[...document.querySelectorAll('#timeline tr')].filter(row => row.cells[2].innerText === 'away')"
+    for tab in (first, second):
+        wait_for(tab, "document.getElementById('trip-back').innerText.includes('caught up')", timeout=20)
+        wait_for(tab, f"{away}.length === 5 && {away}.every(row => row.className === 'caught')")
+    wait_for(second, "document.getElementById('trip-back').innerText.endsWith('none lost')")
+    second.execute_script("document.querySelector('.who button').click()")
+    wait_for(second, "document.getElementById('welcome').offsetParent !== null")
+    wait_for(first, "document.getElementById('welcome-notice').offsetParent !== null", timeout=20)
+
+
+async def test_the_page_may_run_nothing_but_its_own(demo):
+    """Its scripts and workers are the demo's own, the client at the address that has its hash among them."""
+    url = demo().url
+    page, script = await get(url + "/"), await get(url + "/page.js")
+    policy = page.header("content-security-policy")
+    assert "default-src 'none'; script-src 'self'; worker-src 'self';" in policy
+    client = re.search(r'^import \{subscribe\} from "(/events/sse-edge\.js\?v=\w+)";', script.body.decode())[
+        1
+    ]
+    assert (await get(url + client)).header("cache-control").endswith("immutable")
 
 
 # ---- trying to get in

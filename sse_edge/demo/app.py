@@ -67,12 +67,6 @@ class Pages:
         self._on_redis = on_redis
         self._same_origin = same_origin
         self._attempts = Attempts(auth, SIGNED_IN_SECONDS)
-        self._files = {
-            "/": File("page.html", "text/html; charset=utf-8"),
-            "/page.css": File("page.css", "text/css; charset=utf-8"),
-            "/page.js": File("page.js", "text/javascript; charset=utf-8"),
-            "/icon.svg": File("icon.svg", "image/svg+xml"),
-        }
         self._actions: dict[str, Handler] = {
             "/publish": self._publish,
             "/job": self._start_job,
@@ -84,6 +78,13 @@ class Pages:
         """Tell the pages which middleware is around them."""
         self._edge = edge
         self._story = Story(self._events, edge.figures)
+        client = {"/events/sse-edge.js": edge.client_url or ""}
+        self._files = {
+            "/": File("page.html", "text/html; charset=utf-8"),
+            "/page.css": File("page.css", "text/css; charset=utf-8"),
+            "/page.js": File("page.js", "text/javascript; charset=utf-8", client),
+            "/icon.svg": File("icon.svg", "image/svg+xml"),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -174,6 +175,7 @@ class Pages:
             "job": self._story.job(person),
             "figures": self._edge.figures(),
             "redis": self._on_redis,
+            "now": time.time() * 1000,
         }
         await answer(send, 200, state)
 

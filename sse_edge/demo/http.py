@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from urllib.parse import parse_qsl
 
@@ -14,8 +14,8 @@ MAX_BODY = 4096
 SECURITY: Headers = [
     (
         b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        b"default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self'; "
+        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
@@ -24,10 +24,13 @@ SECURITY: Headers = [
 
 
 class File:
-    """A file of the package, read once."""
+    """A file of the package, read once; what it names as in ``places`` is named as there."""
 
-    def __init__(self, name: str, content_type: str) -> None:
-        self._body = resources.files(__package__).joinpath("page", name).read_bytes()
+    def __init__(self, name: str, content_type: str, places: Mapping[str, str] | None = None) -> None:
+        text = resources.files(__package__).joinpath("page", name).read_text()
+        for old, new in (places or {}).items():
+            text = text.replace(old, new)
+        self._body = text.encode()
         self._headers: Headers = [(b"content-type", content_type.encode()), *SECURITY]
 
     async def send(self, send: Send) -> None:

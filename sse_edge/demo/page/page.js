@@ -1,16 +1,17 @@
-"use strict";
+import {subscribe} from "/events/sse-edge.js";
 
-// One EventSource carries everything.  What is below it only shows what arrived.
+// One stream carries everything, to all tabs of this browser.  What is below it only shows what arrived.
 
 const $ = id => document.getElementById(id);
 const MOST_ROWS = 80;
 const MOST_NOTES = 30;
 const RETRY_SECONDS = 2;
+const LOST = ["cut", "network", "silent"];  // it ended without a word of the server's
 
 let session = null;      // what /session said when the page was loaded, or after a reset
-let source = null;       // the EventSource
-let lastId = "";         // the id of the newest event
-let skew = Infinity;     // this clock minus the server's, as the fastest event so far shows it
+let stream = null;       // what subscribe gave
+let lastId = "";         // where the page is: what it was loaded with, and then the newest event's id
+let skew = Infinity;     // this clock minus the server's, as the fastest answer or event so far shows it
 let openedAt = 0;        // when the present connection began
 let away = null;         // {since, reason, caught, numbers} from the end of one connection on
 
@@ -53,43 +54,54 @@ async function post(path, fields) {
 
 // ---- the stream
 
-function connect(cursor) {
-  source = new EventSource(`/events/orders/${session.order}?last_event_id=${cursor}`);
-  source.onopen = opened;
-  source.onerror = lost;
-  listen("status", showOrder, data => data.status);
-  listen("progress", showJob, data => `${data.percent} %`);
-  listen("note", showNote, data => data.text);
-  listen("away", data => away && away.numbers.push(data.number), data => `${data.number} of ${data.of} while you were away`);
-  listen("figures", showFigures);
-  listen("message", showPlainNote, data => data, text => text);
-  listen("edge-close", data => { closing(data.reason); });
-  listen("edge-refused", data => { closing(data.error || data.code || data.reason); });
-  listen("edge-reset", data => { turn(`Events may be missing (${data.reason}); the page loads what holds now`); reload(); });
+// What each event does, and how the list of all says it; figures are not listed.
+const EVENTS = {
+  status: [showOrder, data => data.status],
+  progress: [showJob, data => `${data.percent} %`],
+  note: [showNote, data => data.text],
+  away: [data => away?.numbers.push(data.number), data => `${data.number} of ${data.of} while you were away`],
+  figures: [showFigures],
+  message: [showPlainNote, data => data, text => text],
+};
+
+function connect() {
+  stream = subscribe(`/events/orders/${session.order}`, {place: lastId, onEvent: hear, onReset: reset, onState: turnTo});
 }
 
-function listen(name, show, describe, parse = JSON.parse) {
-  source.addEventListener(name, event => {
-    const now = Date.now();
-    const publishedAt = Number(event.lastEventId.split("-")[0]);
-    if (publishedAt) skew = Math.min(skew, now - publishedAt);
-    lastId = event.lastEventId || lastId;
-    const data = parse(event.data);
-    show(data);
-    if (!describe) return;
-    // Published before this connection began: it was kept for us and has been caught up on.
-    const caught = away !== null && away.until !== undefined && publishedAt > 0 && publishedAt + skew < openedAt;
-    if (caught) away.caught += 1;
-    row(publishedAt ? publishedAt + skew : now, event.lastEventId, name, describe(data), caught ? "caught" : "");
-    if (caught) showTrip();
-  });
+function hear({name, data, id}) {
+  const [show, describe, parse = JSON.parse] = EVENTS[name] ?? [];
+  if (!show) return;
+  const now = Date.now();
+  const publishedAt = Number(id.split("-")[0]);
+  if (publishedAt) skew = Math.min(skew, now - publishedAt);
+  lastId = id || lastId;
+  if (away && away.until === undefined) opened();  // what was missed is there before the rest
+  const content = parse(data);
+  show(content);
+  if (!describe) return;
+  // Published before this connection began: it was kept for us and has been caught up on.
+  const caught = away !== null && publishedAt > 0 && publishedAt + skew < openedAt;
+  if (caught) away.caught += 1;
+  row(publishedAt ? publishedAt + skew : now, id, name, describe(content), caught ? "caught" : "");
+  if (caught) showTrip();
+}
+
+function reset({reason}) {
+  turn(`Events may be missing (${reason}); the page loads what holds now`);
+  reload();
+}
+
+function turnTo({state, code, reason}) {
+  if (state === "live") opened();
+  if (state === "waiting" || state === "refused" || state === "ended") lost(code ?? reason);
+  if (state === "refused" || state === "ended") setTimeout(recover, RETRY_SECONDS * 1000);
 }
 
 function opened() {
-  openedAt = Date.now();
+  openedAt ||= Date.now();
   document.body.classList.remove("away");
   if (away && away.until === undefined) {
-    away.until = openedAt;
+    openedAt = away.until = Date.now();
     turn(`Reconnected after ${seconds(away.until - away.since)}, asking for everything after ${lastId}`);
     showTrip();
     if (away.asked) setTimeout(() => { $("drop").disabled = false; sayTrip(); }, 600);
@@ -97,17 +109,11 @@ function opened() {
   showLink();
 }
 
-function closing(reason) {
-  turn(`The server ends this connection: ${reason}`);
-  leave(reason);
-}
-
-function lost() {
-  if (!away || away.until !== undefined) {
-    turn("The connection was lost");
-    leave("connection lost");
-  }
-  if (source.readyState === EventSource.CLOSED) setTimeout(recover, RETRY_SECONDS * 1000);
+function lost(code) {
+  if (away && away.until === undefined) return;
+  const said = !LOST.includes(code);
+  turn(said ? `The server ends this connection: ${code}` : "The connection was lost");
+  leave(said ? code : "connection lost");
 }
 
 function leave(reason) {
@@ -118,8 +124,9 @@ function leave(reason) {
   showTrip();
 }
 
-// A browser gives up for good on any answer but 200, so the page has to find out what is the matter.
+// The client asks no more where asking would not help, so the page has to find out what is the matter.
 async function recover() {
+  stream.close();
   const before = session.user;
   if (!await load()) {
     setTimeout(recover, RETRY_SECONDS * 1000);
@@ -128,7 +135,7 @@ async function recover() {
     location.reload();
   } else {
     showState();
-    connect(lastId || session.cursor);
+    connect();
   }
 }
 
@@ -137,6 +144,7 @@ async function load() {
     const response = await fetch("/session");
     if (!response.ok) return false;
     session = await response.json();
+    skew = Math.min(skew, Date.now() - session.now);
     return true;
   } catch {
     return false;
@@ -215,7 +223,7 @@ function showTrip() {
   if (!away) return;
   const back = away.until !== undefined;
   mark("trip-dropped", true, `${clock(away.since)}, reason: ${away.reason}`);
-  mark("trip-waiting", true, `${seconds((back ? away.until : Date.now()) - away.since)}${back ? "" : ", as the server asked"}`);
+  mark("trip-waiting", true, `${seconds((back ? away.until : Date.now()) - away.since)}${back ? "" : ", then the page asks again"}`);
   mark("trip-back", back, back ? summary() : "not yet");
 }
 
@@ -246,7 +254,15 @@ function row(time, id, name, text, className) {
   while ($("timeline").children.length > MOST_ROWS) $("timeline").lastChild.remove();
 }
 
-setInterval(() => { if (away && away.until === undefined) showTrip(); }, 100);
+function showTabs() {
+  const count = stream?.tabs ?? 1;
+  set("tabs", count === 1 ? "one stream, one tab" : `one stream, ${count} tabs`);
+}
+
+setInterval(() => {
+  showTabs();
+  if (away && away.until === undefined) showTrip();
+}, 100);
 
 // ---- the buttons
 
@@ -309,7 +325,8 @@ function enter() {
   $("shell").hidden = !session.redis;
   $("shop").hidden = false;
   showState();
-  connect(session.cursor);
+  lastId = session.cursor;
+  connect();
 }
 
 (async () => {
