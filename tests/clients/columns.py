@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import time
+from itertools import accumulate
 
 from servers.sse import StreamClient
 
@@ -67,7 +68,8 @@ async def _reads(scene, client, lines, path, stream):
     own = [_own_id(block) for block in stream.split(b"\n\n")[:-1]]
     if len(heard) != len(expected):
         return None
-    each = list(zip(heard, expected, own, strict=True))
+    kept = accumulate((event.id for event in expected), lambda last, id: id or last)
+    each = list(zip(heard, expected, own, kept, strict=True))
     return next((word for word, slip in SLIPS.items() if all(_same(*one, slip) for one in each)), None)
 
 
@@ -77,9 +79,11 @@ def _own_id(block):
     return events[-1][4:].decode() if events else None
 
 
-def _same(said, event, own, slip):
-    """Some clients give the last id so far, as browsers do, others each event's own, and others none."""
-    ids = [slip(event.id), "" if own is None else slip(own), None]
+def _same(said, event, own, kept, slip):
+    """Some clients give the last id so far, as browsers do, others each event's own, and others none; and to
+    some an empty one is none.
+    """
+    ids = [slip(event.id), slip(kept), "" if own is None else slip(own), None]
     named, data = slip(event.event) or "message", slip(event.data)
     return (said["event"], said["data"]) == (named, data) and said["id"] in ids
 

@@ -41,6 +41,11 @@ def browser(name, frames):
     return InPage(name, "of Debian 12", driver="eventsource.js", browser=frames)
 
 
+def ours(name, frames):
+    """A row of the edge's own client."""
+    return InPage(name, "this one", driver="sse-edge.js", browser=frames)
+
+
 def curl(name, _):
     """A row of the curl that is on this machine."""
     run = (sys.executable, str(HERE / "curl" / "curl.py"))
@@ -50,7 +55,12 @@ def curl(name, _):
     return Program(name, said.split()[1], command=run, env=env, lines=True, skips=skips)
 
 
-BROWSERS = {"Chromium": browser, "Firefox": browser}
+BROWSERS = {
+    "sse-edge.js in Chromium": ours,
+    "sse-edge.js in Firefox": ours,
+    "Chromium": browser,
+    "Firefox": browser,
+}
 
 NATIVE = (("parse", "the browser's"),)
 
