@@ -340,6 +340,7 @@ async def test_the_first_is_refused(edge, ask):
     await eventually(lambda: client.complete, "the end")
     assert client.status == 403
     assert json.loads(client.body())["error"] == "forbidden"
+    assert middleware.refusals == {"forbidden": 1}
     assert holds(middleware) == NOTHING
 
 
