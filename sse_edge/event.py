@@ -219,8 +219,12 @@ def reopens(frame: bytes) -> bool:
 
 
 def comment(text: str = "") -> bytes:
-    """A comment on the wire: keeps proxies from timing out, and clients ignore it."""
-    return "".join(f": {line}\n" for line in _LINE_END.split(text)).encode() + b"\n"
+    """A comment on the wire: keeps proxies from timing out, and clients ignore it.
+
+    It may stand before any block, or within: it has no blank line of its own, at which some clients would
+    dispatch an empty event.
+    """
+    return "".join(f": {line}\n" for line in _LINE_END.split(text)).encode()
 
 
 def check_channel(channel: object) -> str:

@@ -45,7 +45,11 @@ WRAPPED = "2 to 11 times the CPU for an event, and 4 to 10 times the memory for 
 SENT = "1.5 to 6 times the CPU for an event, and 4 to 13 times the memory for a stream"
 
 BY_ACCEPT: Headers = [(b"vary", b"Accept")]
-STREAM_HEADERS: Headers = [(b"content-type", b"text/event-stream"), *NO_STORE, (b"x-accel-buffering", b"no")]
+STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    *NO_STORE,
+    (b"x-accel-buffering", b"no"),
+]
 
 
 class Opened(NamedTuple):

@@ -217,7 +217,11 @@ def streams():
         def accept():
             server, _ = listener.accept()
             server.recv(1000)
-            for piece in (HEAD[:20], HEAD[20:], chunk(b": stream open\nretry: 3000\n\nid: 1-0\n\n")):
+            for piece in (
+                HEAD[:20],
+                HEAD[20:],
+                chunk(b": stream open\nretry: 3000\nid: 1-0\nevent: edge-position\n\n"),
+            ):
                 server.sendall(piece)
                 time.sleep(0.01)
             return stack.enter_context(server)
@@ -238,7 +242,7 @@ def read_until(reader, newest, seconds=10.0):
 def test_events_are_counted_wherever_a_read_ends(streams):
     """Events in pieces, in several chunks or several in one: each is counted once."""
     reader, (one, other) = streams
-    whole = chunk(event(1)[:9]) + chunk(event(1)[9:]) + chunk(event(2) + b": keep-alive\n\n" + event(3))
+    whole = chunk(event(1)[:9]) + chunk(event(1)[9:]) + chunk(event(2) + b": keep-alive\n" + event(3))
     for place in range(0, len(whole), 7):
         one.sendall(whole[place : place + 7])
         reader.turn(0.05)

@@ -133,11 +133,11 @@ def test_any_mixture_is_one_file(seed: int) -> None:
             client = Client()
             client.seen = number
             clients.append((client, chance.choice([(0,), (1,), (0, 1)])))
-            own = b": stream open\nretry: 3000\n\n"
+            own = b": stream open\nretry: 3000\n"
             client.take(client.gzip.own(own), own)
         elif what < 0.15:
             client, _ = chance.choice(clients)
-            own = b": keep-alive\n\n" * chance.choice([1, 1, 20])
+            own = b": keep-alive\n" * chance.choice([1, 1, 20])
             client.take(client.gzip.own(own), own)
         elif what < 0.16:
             chance.choice(feeds).clear()
@@ -178,7 +178,7 @@ def test_what_many_missed_is_compressed_once() -> None:
 
 def test_small_pieces_of_ones_own_cost_no_compressor() -> None:
     """A keep-alive is stored as it is, ten bytes longer."""
-    own = b": keep-alive\n\n"
+    own = b": keep-alive\n"
     assert len(own) < STORED < WINDOW
     assert Gzip().own(own) == stored(own)
     assert len(stored(own)) == len(own) + 10

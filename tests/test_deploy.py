@@ -680,7 +680,7 @@ async def test_haproxy_in_front(haproxy, connect, redis_url):
             assert away.status == 503  # until the checks have noticed
             await asyncio.sleep(0.1)
     assert away.header("content-type") == "text/event-stream"
-    assert re.fullmatch(rb"retry: \d{4}\n\n", away.body)
+    assert re.fullmatch(rb"retry: \d{4}\n", away.body)
     assert (await get(f"{url}/events/me", headers={"Accept": "*/*"})).status == 503
 
 

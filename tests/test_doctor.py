@@ -13,7 +13,7 @@ from sse_edge.doctor.wire import Answer, End, Heard, Target, heard
 from sse_edge.errors import ConfigError
 
 STREAM = ("content-type", "text/event-stream")
-GREETING = b": stream open\nretry: 3000\n\n"
+GREETING = b": stream open\nretry: 3000\n"
 GOODBYE = b'event: edge-close\ndata: {"reason": "drain"}\nretry: 2000\n\n'
 MIB = 1 << 20
 
@@ -177,7 +177,7 @@ def test_events_one_by_one(times, expected):
     assert codes(judgement.events(times)) == expected
 
 
-def silent(*times, end=End.OPEN, end_at=0.0, last=b": keep-alive\n\n"):
+def silent(*times, end=End.OPEN, end_at=0.0, last=b": keep-alive\n"):
     """A stream that spoke at these times."""
     return answer(body=[(0.0, GREETING), *((at, last) for at in times)], end=end, end_at=end_at)
 
@@ -211,10 +211,12 @@ def test_a_rare_keep_alive_names_who_would_cut():
     assert "Cloudflare" not in seen
 
 
-@pytest.mark.parametrize(("told", "expected"), [("3000", []), ("", ["no-retry"]), ("0", ["no-retry"])])
+@pytest.mark.parametrize(
+    ("told", "expected"), [("3000", []), (None, ["no-retry"]), ("", ["no-retry"]), ("0", ["no-retry"])]
+)
 def test_retry(told, expected):
     """Every stream says when to come back, and not at once."""
-    assert codes(judgement.retry([Heard(0.1, retry=told)])) == expected
+    assert codes(judgement.retry(told)) == expected
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_retry(told, expected):
         (GOODBYE, End.CUT, ["unclean-end"]),
         (GOODBYE, End.OPEN, ["unclean-end"]),
         (b"", End.CLEAN, ["unclean-end"]),
-        (GOODBYE.replace(b"retry: 2000\n", b""), End.CLEAN, ["no-retry"]),
+        (b"id: 1-0.a\n\n" + GOODBYE.replace(b"retry: 2000\n", b""), End.CLEAN, ["no-retry"]),
     ],
 )
 def test_ending(body, end, expected):

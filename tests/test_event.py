@@ -143,7 +143,7 @@ def test_event_does_not_change():
 
 @pytest.mark.parametrize(
     ("text", "wire"),
-    [("", b": \n\n"), ("hi", b": hi\n\n"), ("a\rdata: x\r\n\nb", b": a\n: data: x\n: \n: b\n\n")],
+    [("", b": \n"), ("hi", b": hi\n"), ("a\rdata: x\r\n\nb", b": a\n: data: x\n: \n: b\n")],
 )
 def test_comment(text, wire):
     """A comment of any text dispatches nothing."""

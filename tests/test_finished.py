@@ -7,6 +7,7 @@ import pytest
 
 from delivery import TAG, ListSink, at, frame, join, make_hub, place, settle
 from sse_edge.backends.base import Replay, Reset
+from sse_edge.delivery import frames
 from sse_edge.delivery.history import opening
 from sse_edge.delivery.rounds import FEW
 from sse_edge.delivery.stream import Heard
@@ -44,7 +45,7 @@ async def test_history_is_asked_for_what_comes_first(hub, backend):
     backend.position, backend.answers = place(7), Replay([entry(2), entry(5)], [], place(7))
     stream = await join(hub, "c", "d", first={"c": 2})
     assert backend.asked == [(("c", "d"), None, {"c": 2})]
-    assert stream.sink.data == frame(2) + frame(5) + place(7).line() + b"\n"
+    assert stream.sink.data == frame(2) + frame(5) + frames.position(place(7))
     assert stream.events == 2
 
 
@@ -60,7 +61,7 @@ async def test_nothing_since_a_stream_began_is_missed_or_comes_twice(hub, backen
     stream = await join(hub, first={"c": 1})
     hub.deliver("c", at(7), frame(7))
     await settle()
-    assert stream.sink.data == place(3).line() + b"\n" + b"".join(frame(n) for n in (4, 5, 6, 7))
+    assert stream.sink.data == frames.position(place(3)) + b"".join(frame(n) for n in (4, 5, 6, 7))
     assert stream.events == 4
 
 
@@ -115,7 +116,7 @@ async def test_what_comes_first_once_the_backend_is_there(hub, backend):
     hub.catch_up_later(stream, None, {"c": 1})
     await settle()
     gap = b'event: edge-reset\ndata: {"channel": "c", "reason": "gap"}\n\n'
-    assert stream.sink.data == gap + frame(1) + place(3).line() + b"\n"
+    assert stream.sink.data == gap + frame(1) + frames.position(place(3))
 
 
 # ---- Streams that finish
@@ -130,7 +131,7 @@ async def test_a_stream_ends_with_its_channel(hub, others, late):
     finish(hub, "c", 2, late=late)
     await settle()
     for stream in streams:
-        assert stream.sink.data == place(0).line() + b"\n" + frame(1) + last(2) + goodbye(2)
+        assert stream.sink.data == frames.position(place(0)) + frame(1) + last(2) + goodbye(2)
         assert stream.sink.finished
         hub.close_stream(stream)
     assert hub.endings == {"finished": 1 + others}
@@ -145,7 +146,7 @@ async def test_a_stream_goes_on_while_any_of_its_channels_does(hub):
     hub.deliver("b", at(2), frame(2, "b"))
     finish(hub, "b", 3)
     await settle()
-    begin = place(0).line() + b"\n"
+    begin = frames.position(place(0))
     assert both.sink.data == begin + last(1, "a") + frame(2, "b") + last(3, "b") + goodbye(3)
     assert other.sink.data == begin + frame(2, "b") + last(3, "b") + goodbye(3)
 
@@ -181,7 +182,7 @@ async def test_many_streams_of_a_finished_channel_end_a_few_in_every_turn(hub):
         assert len(turns) < 100
     assert max(now - before for before, now in zip([0, *turns], turns, strict=False)) <= FEW
     await settle()
-    assert all(stream.sink.data == place(0).line() + b"\n" + last(1) + goodbye(1) for stream in streams)
+    assert all(stream.sink.data == frames.position(place(0)) + last(1) + goodbye(1) for stream in streams)
     assert all(stream.sink.data.endswith(last(1)) and not stream.ending for stream in more)
 
 
@@ -201,7 +202,7 @@ async def test_whoever_comes_to_a_finished_channel_is_given_its_end(hub, backend
     both = await join(hub, "a", "b")
     one = await join(hub, "a")
     assert [asked for asked, _, _ in backend.asked] == [("a", "b"), ("a",)]
-    said = last(4, "a") + place(6).line() + b"\n"
+    said = last(4, "a") + frames.position(place(6))
     assert (both.sink.data, both.ending) == (said, None)
     close = b'event: edge-close\nretry: 3000\ndata: {"reason": "finished"}\n\n'
     assert (one.sink.data, one.ending) == (said + close, FINISHED)

@@ -135,7 +135,7 @@ def test_where_the_place_is_told(lines, resets, said):
         for n, line in enumerate(lines)
     ]
     told = frames.replay(Replay(events, [Reset("c", "trimmed", place)] * resets, place))
-    kinds = {place.line() + b"\n": "P", **{frame: lines[n] for _, n, frame in events}}
+    kinds = {frames.position(place): "P", **{frame: lines[n] for _, n, frame in events}}
     assert "".join(kinds.get(frame, "r") for frame in told) == said
     assert [frame for frame in told if frame in kinds and kinds[frame] != "P"] == [
         frame for _, _, frame in events

@@ -24,7 +24,7 @@ async def test_events_one_by_one(behind, redis_url, kind):
         exchanges = [client.ask("/events/me", COOKIE) for _ in range(3)]
         for exchange in exchanges:
             await exchange.until(placed)
-            assert exchange.headers["content-type"] == "text/event-stream"
+            assert exchange.headers["content-type"] == "text/event-stream; charset=utf-8"
         async with Publisher(redis_url) as events:
             for number in range(5):
                 await events.publish("news", str(number))

@@ -24,7 +24,7 @@ async def test_an_event_reaches_the_streams_of_its_channel_only(hub):
     hub.deliver("a", at(1), frame(1, "a"))
     hub.deliver("b", at(2), frame(2, "b"))
     await settle()
-    position = place(0).line() + b"\n"
+    position = frames.position(place(0))
     assert a.sink.data == position + frame(1, "a")
     assert b.sink.data == position + frame(2, "b")
     assert both.sink.data == position + frame(1, "a") + frame(2, "b")
@@ -323,7 +323,7 @@ async def test_a_stream_without_history_learns_its_place(hub, backend):
     backend.position = place(7)
     stream = await join(hub)
     await settle()
-    assert stream.sink.data == place(7).line() + b"\n"
+    assert stream.sink.data == frames.position(place(7))
     assert stream.events == 0
 
 
@@ -336,9 +336,9 @@ RESET_B = b'event: edge-reset\ndata: {"channel": "b", "reason": "epoch"}\n\n'
     [
         ([], ["a"], b"id: 1000-9.abcde\n" + RESET_A),
         ([], ["a", "b"], RESET_A + b"id: 1000-9.abcde\n" + RESET_B),
-        ([5], ["a"], RESET_A + frame(5) + b"id: 1000-9.abcde\n\n"),
+        ([5], ["a"], RESET_A + frame(5) + frames.position(place(9))),
         ([5, 6], [], frame(5) + frame(6)),
-        ([], [], b"id: 1000-9.abcde\n\n"),
+        ([], [], frames.position(place(9))),
     ],
 )
 async def test_only_the_last_thing_moves_the_client_on(hub, backend, events, resets, data):
@@ -401,14 +401,14 @@ async def test_a_stream_without_a_place_begins_where_hearing_began(hub, backend)
     backend.before_replay = asked
     await hub.catch_up(stream, None)
     await settle()
-    assert stream.sink.data == place(3).line() + b"\n" + frame(4) + frame(5)
+    assert stream.sink.data == frames.position(place(3)) + frame(4) + frame(5)
 
 
 async def test_where_hearing_began_is_not_known(hub, backend):
     """Without a place from where it hears, what history says counts."""
     backend.position, backend.answers = None, Replay([], [], place(5))
     stream = await join(hub)
-    assert stream.sink.data == place(5).line() + b"\n"
+    assert stream.sink.data == frames.position(place(5))
 
 
 @pytest.mark.parametrize(("head", "told"), [(3, False), (9, True)])
@@ -715,7 +715,7 @@ async def test_keep_alive_only_when_quiet(backend):
         n += 1
         hub.deliver("b", at(n), frame(n))
         await asyncio.sleep(0.1)
-    assert quiet.sink.data.count(b": keep-alive\nid: 1000-9.abcde\n\n") >= 2
+    assert quiet.sink.data.count(b": keep-alive\nid: 1000-9.abcde\nevent: edge-position\n\n") >= 2
     assert b"keep-alive" not in busy.sink.data
     await hub.close()
 
@@ -727,8 +727,8 @@ async def test_keep_alive_has_no_place_without_a_position(backend):
     backend.position = place(9)
     behind, unknown = await join(hub, after=place(1)), await join(hub, live=False)
     await asyncio.sleep(0.3)
-    assert b": keep-alive\n\n" in behind.sink.data
-    assert b": keep-alive\n\n" in unknown.sink.data
+    assert b": keep-alive\n" in behind.sink.data
+    assert b": keep-alive\n" in unknown.sink.data
     assert b"1000-9" not in behind.sink.data + unknown.sink.data
     await hub.close()
 
@@ -935,7 +935,7 @@ async def test_compressed_before_the_response_begins(early):
     await settle()
     said = gzip.decompress(sink.data)
     assert sink.finished
-    assert said.startswith(b": stream open\n\nretry: ")
+    assert said.startswith(b": stream open\nretry: ")
     assert (b"edge-dropped" in said) == ("dropped" in early)
     assert said.count(b"edge-close") == 1
     hub.close_stream(stream)

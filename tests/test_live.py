@@ -66,7 +66,7 @@ async def test_stream(serve_app, connect, redis_url, server):
     process = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "MAX_DURATION": "3"}, **server)
     client = await connect(f"{process.url}/events/me", cookies=ME)
     assert client.status == 200
-    assert client.header("content-type") == "text/event-stream"
+    assert client.header("content-type") == "text/event-stream; charset=utf-8"
     assert client.header("cache-control") == "no-store, no-transform"
     assert client.header("x-accel-buffering") == "no"
     await placed(client)
@@ -78,7 +78,11 @@ async def test_stream(serve_app, connect, redis_url, server):
     assert (refused.status, json.loads(refused.body)["error"]) == (401, "unauthenticated")
     assert (await get(f"{process.url}/")).body.startswith(b"<!doctype html>")
     head = await get(f"{process.url}/events/me", method="HEAD", cookies=ME)
-    assert (head.status, head.body, head.header("content-type")) == (200, b"", "text/event-stream")
+    assert (head.status, head.body, head.header("content-type")) == (
+        200,
+        b"",
+        "text/event-stream; charset=utf-8",
+    )
 
     goodbye = await client.next()
     assert (goodbye.event, goodbye.data) == ("edge-close", '{"reason": "max-duration"}')

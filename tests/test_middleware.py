@@ -44,7 +44,7 @@ AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
 ORIGIN = "http://testserver"
 EVENT_STREAM = [
-    (b"content-type", b"text/event-stream"),
+    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store, no-transform"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-accel-buffering", b"no"),

@@ -50,7 +50,7 @@ def numbered(event, place=AT):
         (Event("data: x\nid: 1", retry=5).encode(), [{"event": "message", "data": "data: x\nid: 1"}], [], []),
         (finishing(Event("end").encode()), [{"event": "message", "data": "end"}], [], []),
         (AT.line() + REOPENED, [], [], []),
-        (AT.line() + b"\n", [], [], []),
+        (frames.position(AT), [], [], []),
         (comment("keep-alive"), [], [], []),
         (frames.reset(Reset("é", "trimmed", AT)), [], [{"channel": "é", "reason": "trimmed"}], []),
         (frames.reset(Reset("c", "epoch", AT), AT), [], [{"channel": "c", "reason": "epoch"}], []),

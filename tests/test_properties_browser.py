@@ -1,7 +1,11 @@
 """What is put on the wire, as a real browser reads it."""
 
+import json
+import urllib.request
+
 import pytest
 
+from apps.cut import PLACES
 from hostile import lines, nasty_events
 from servers.browser import wait_for
 
@@ -30,3 +34,34 @@ def test_chromium_reads_the_same(serve_app, page, size):
     heard = page.execute_script("return heard")
     for case, one, other in zip(cases, heard, expected, strict=True):
         assert one == other, {name: str(value)[:200] for name, value in case.items()}
+
+
+COUNT = """
+const [paths] = arguments
+window.errors = {}, window.messages = 0
+for (const path of paths) {
+    const source = new EventSource(path)
+    errors[path] = 0
+    source.onerror = () => errors[path]++
+    source.onmessage = () => messages++
+    source.addEventListener("edge-position", () => messages++)
+}
+"""
+
+
+def test_chromium_that_is_cut_off_early(serve_app, page):
+    """It heeds the retry as soon as that is there, and comes back with the last place that was complete.
+
+    After three seconds, as without a retry, it would have come once.
+    """
+    process = serve_app("apps.cut:app")
+    page.get(process.url)
+    page.execute_script(COUNT, list(PLACES))
+    wait_for(page, "Object.values(errors).every(count => count >= 4)", timeout=8)
+    with urllib.request.urlopen(f"{process.url}/asked") as answer:
+        asked = json.load(answer)
+    assert {path: places[0] for path, places in asked.items()} == dict.fromkeys(PLACES, "")
+    assert {path: set(places[1:]) for path, places in asked.items()} == {
+        path: {str(place or "")} for path, place in PLACES.items()
+    }
+    assert page.execute_script("return messages") == 0

@@ -233,7 +233,7 @@ REQUESTS = {
 }
 LINE_OF_A_STREAM = re.compile(
     rb"|: stream open|retry: [0-9]+|id: [0-9]+-[0-9]+\.[a-z]{5}"
-    rb'|event: edge-(reset|refused)|data: (\{".*\}|end [0-9]+)'
+    rb'|event: edge-(position|reset|refused)|data: (\{".*\}|end [0-9]+)'
 )
 CODES = {refusal.code for refusal in REFUSALS}
 
@@ -243,7 +243,7 @@ def check_answer(visit):
     for name, value in visit.headers:
         assert re.fullmatch(rb"[a-z-]+", name)
         assert re.fullmatch(rb"[\x20-\x7e]*", value)
-    if dict(visit.headers).get(b"content-type") == b"text/event-stream":
+    if dict(visit.headers).get(b"content-type") == b"text/event-stream; charset=utf-8":
         for line in re.split(rb"\r\n|\r|\n", visit.body):
             assert LINE_OF_A_STREAM.fullmatch(line), line
     elif visit.status >= 400 and visit.body:

@@ -107,11 +107,11 @@ async def test_each_client_has_its_own(edge, asgi):
     for client in clients:
         await client.wait_for(b'{"three":3}\n\n')
         greeting, _, rest = client.body().partition(b"retry: ")
-        assert greeting == b": stream open\n\n"
-        assert rest.partition(b"\n\n")[2] == (
+        assert greeting == b": stream open\n"
+        assert rest.partition(b"\n")[2] == (
             b'data: one\n\nid: 2\nevent: tick\ndata: two\n\ndata: {"three":3}\n\n'
         )
-        assert client.header("content-type") == "text/event-stream"
+        assert client.header("content-type") == "text/event-stream; charset=utf-8"
     assert played.made == [({}, "u1", None), ({}, "u2", None)]
     await Publisher(middleware.backend).publish("news", "of no concern")
     await middleware.drain(0)
@@ -127,7 +127,7 @@ async def test_the_first_bytes_do_not_wait_for_an_item(edge, asgi):
     played = Played()
     client = asgi(edge(played, keep_alive=0.1), "/events/x", headers=cookie())
     await client.wait_for(b"retry: ")
-    await client.wait_for(b": keep-alive\n\n: keep-alive\n\n: keep-alive\n\n")
+    await client.wait_for(b": keep-alive\n: keep-alive\n: keep-alive\n")
     assert b"id:" not in client.body()
     assert said(client) == []
 

@@ -27,7 +27,9 @@ def test_an_event_is_read_back(frame, event):
     assert stored("c", frame) == StoredEvent(id, "c", name, data)
 
 
-@pytest.mark.parametrize("frame", [PLACE + b"\n", b": keep-alive\n\n", PLACE + REOPENED, b"retry: 5\n\n"])
+@pytest.mark.parametrize(
+    "frame", [PLACE + b"event: edge-position\n\n", b": keep-alive\n", PLACE + REOPENED, b"retry: 5\n\n"]
+)
 def test_what_is_no_event(frame):
     """Nothing that an application would be told of."""
     assert stored("c", frame) is None

@@ -62,7 +62,7 @@ async def test_events_resets_and_the_end_of_a_stream():
     app = edge()
     events = Publisher(app.backend)
     async with client(app, user="u1") as c, c.stream("/events/me", after="5-5.abcde") as stream:
-        assert (stream.status, stream.header("Content-Type")) == (200, "text/event-stream")
+        assert (stream.status, stream.header("Content-Type")) == (200, "text/event-stream; charset=utf-8")
         one = await events.publish("user:u1", "a\nb", event="status")
         two = await events.publish("user:u1", json={"n": 1})
         first, second = await stream.take(2)
@@ -489,7 +489,11 @@ async def test_a_plain_request_for_a_stream_does_not_hang():
         ):
             await c.get("/events/me")
         head = await c.request("HEAD", "/events/me")
-        assert (head.status, head.header("Content-Type"), head.body) == (200, "text/event-stream", b"")
+        assert (head.status, head.header("Content-Type"), head.body) == (
+            200,
+            "text/event-stream; charset=utf-8",
+            b"",
+        )
         assert app.figures()["streams"] == 0
 
 
@@ -764,7 +768,7 @@ def test_sync():
         c.post("/login", data={"name": "u1"})
         assert set(c.cookies) == {"edge"}
         with c.stream("/events/me", after="5-5.abcde") as stream:
-            assert (stream.status, stream.header("content-type")) == (200, "text/event-stream")
+            assert (stream.status, stream.header("content-type")) == (200, "text/event-stream; charset=utf-8")
             events.publish("user:u1", "one")
             c.put("/orders/u1", json={"n": 2})
             assert [event.data for event in stream.take(2)] == ["one", '{"n":2}']
@@ -772,7 +776,7 @@ def test_sync():
             assert (stream.resets, stream.dropped) == ([("user:u1", "epoch")], [])
             assert stream.last_event_id
             assert stream.retry
-            assert (b"content-type", b"text/event-stream") in stream.headers
+            assert (b"content-type", b"text/event-stream; charset=utf-8") in stream.headers
             events.finish("user:u1", "end")
             assert [event.data for event in stream] == ["end"]
             assert stream.ended() == "finished"

@@ -152,7 +152,7 @@ def over():
 
 WAYS = {
     "finished": over(),
-    "bad-request": {"headers": {"last-event-id": "x" * 300}},
+    "bad-request": {"path": "/events/two/a/\x01"},
     "unauthenticated": {"headers": {"cookie": "session=junk"}},
     "origin": {"headers": {"origin": "https://evil.example"}},
     "forbidden": {"path": "/events/two/a/b", "authorize": says_no},
@@ -214,7 +214,7 @@ async def test_how_refusals_are_said(edge, asgi, code, mode, accept):
     assert client.header("cache-control") == "no-store, no-transform"
     if passes and not polls and (mode == "stream" or (mode == "auto" and ACCEPTS[accept])):
         assert client.status == 200
-        assert client.header("content-type") == "text/event-stream"
+        assert client.header("content-type") == "text/event-stream; charset=utf-8"
         assert client.header("x-accel-buffering") == "no"
         assert client.header("retry-after") is None
         decoder, ((name, data, id),) = decoded(client)

@@ -37,6 +37,8 @@ BATCH = 1024
 """Descriptors that one ``epoll`` call tells of."""
 
 DATA = re.compile(rb"^data: (\d+) (\d+\.\d+) ", re.MULTILINE)
+ID = re.compile(rb"^id: ", re.MULTILINE)
+KEEP_ALIVE = b": keep-alive"
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Stream:
         return True
 
     def blocks(self, data: bytes) -> list[bytes]:
-        """What stands between blank lines, of the chunks that are complete now."""
+        """What stands between blank lines, of the chunks that are complete now; keep-alives have none."""
         rest = self._chunk + data
         while rest:
             size, end, after = rest.partition(b"\r\n")
@@ -96,8 +98,14 @@ class Stream:
             self._text += after[:length]
             rest = after[length + 2 :]
         self._chunk = rest
-        *blocks, self._text = self._text.split(b"\n\n")
-        return blocks
+        blocks = []
+        while True:
+            kept = self._text.startswith(KEEP_ALIVE)
+            block, end, text = self._text.partition(b"\n" if kept else b"\n\n")
+            if not end:
+                return blocks
+            blocks.append(block)
+            self._text = text
 
 
 class Streams:
@@ -237,7 +245,7 @@ class Streams:
                 else:
                     report.lost += number - stream.newest - 1
                     stream.newest = number
-            elif block.startswith(b"id: "):
+            elif ID.search(block):
                 if not stream.live:
                     stream.live, stream.newest = True, self._told
             elif stream.live:

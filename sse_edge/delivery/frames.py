@@ -10,16 +10,29 @@ from ..outcome import Ending, Refusal
 
 KEEP_ALIVE = comment("keep-alive")
 _OPEN = comment("stream open")
+_POSITION = b"event: edge-position\n\n"
 
 
 def greeting(retry_ms: int) -> bytes:
-    """The first bytes of a stream: a comment, and how long to wait before coming back."""
-    return b"%sretry: %d\n\n" % (_OPEN, retry_ms)
+    """The first bytes of a stream: a comment, and how long to wait before coming back.
+
+    No block of its own: what comes first ends it, and clients heed a retry as soon as its line is there.
+    """
+    return b"%sretry: %d\n" % (_OPEN, retry_ms)
 
 
-def keep_alive(position: Place | None) -> bytes:
-    """A comment; with a position in it a quiet client resumes from here and not from its last event."""
-    return KEEP_ALIVE if position is None else KEEP_ALIVE[:-1] + position.line() + b"\n"
+def position(place: Place) -> bytes:
+    """Where the stream is, without an event.
+
+    No browser dispatches what has no data.  Some other clients do, and have a name then for which nobody
+    listens, where without it they would tell an empty ``message``.
+    """
+    return place.line() + _POSITION
+
+
+def keep_alive(place: Place | None) -> bytes:
+    """A comment; with a place a quiet client resumes from there and not from its last event."""
+    return KEEP_ALIVE if place is None else KEEP_ALIVE + position(place)
 
 
 def goodbye(ending: Ending, position: Place | None, retry_ms: int) -> bytes:
@@ -54,7 +67,7 @@ def replay(replay: Replay, *, begins: bool = False) -> list[bytes]:
     come back with a Last-Event-ID that still owes it the rest.
     """
     if not (replay.events or replay.resets):  # as almost always
-        return [] if replay.upto is None else [replay.upto.line() + b"\n"]
+        return [] if replay.upto is None else [position(replay.upto)]
     said = [reset(one) for one in replay.resets]
     if replay.upto is None:
         return said + [frame for _, _, frame in replay.events]
@@ -64,7 +77,7 @@ def replay(replay: Replay, *, begins: bool = False) -> list[bytes]:
     frames = [frame for _, _, frame in replay.events]
     if not replay.resets and not begins and frames[-1].startswith(b"id: "):
         return frames
-    place = replay.upto.line() + b"\n"
+    place = position(replay.upto)
     later = 0
     while later < len(frames) and not frames[-1 - later].startswith(b"id: "):
         later += 1

@@ -12,7 +12,7 @@ from ..publisher import Publisher
 from . import judgement
 from .finding import Finding, found, unknown
 from .machine import this_machine
-from .wire import BROWSER, H2C, SAME_ORIGIN, Answer, Connection, Headers, Heard, Target, heard
+from .wire import BROWSER, H2C, SAME_ORIGIN, Answer, Connection, Headers, Heard, Target, heard, told_retry
 
 EVENTS = 3
 """How many are published to see whether they come one by one."""
@@ -71,7 +71,7 @@ class Examination:
         protocol, local = await self._protocol()
         async with Connection(self.target) as stream:
             await stream.ask(self._headers(*SAME_ORIGIN))
-            seen = await stream.read(self.patience, _first_block)
+            seen = await stream.read(self.patience, _greeted)
             self.proxy.append(seen.header("server"))
             responsive = seen.head_at is not None or (await self._head(*SAME_ORIGIN)).head_at is not None
             findings = judgement.answer(
@@ -125,7 +125,7 @@ class Examination:
         if not seen.pieces or seen.coded:
             yield unknown("events", "nothing can be read yet; examine again without this fault")
             return
-        yield judgement.retry(heard(seen))
+        yield judgement.retry(told_retry(seen))
         if self.backend is None or self.channel is None:
             yield unknown("buffering", "events one by one: give --redis, to publish some")
             yield unknown("resume", "give --redis")
@@ -265,11 +265,13 @@ class Examination:
             )
 
 
-def _first_block(answer: Answer) -> bool:
+def _greeted(answer: Answer) -> bool:
     """Whether the greeting of a stream has come; any other answer is read to its end."""
     if answer.status != 200 or answer.header("content-length"):
         return False
-    return bool(answer.pieces) and (bool(answer.coded) or bool(heard(answer)))
+    return bool(answer.pieces) and (
+        bool(answer.coded) or told_retry(answer) is not None or bool(heard(answer))
+    )
 
 
 async def collect(findings: AsyncIterator[Finding], tell: Callable[[Finding], None]) -> list[Finding]:

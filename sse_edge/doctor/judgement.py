@@ -174,14 +174,13 @@ def keep_alive(seen: Answer, watched: float) -> Finding:  # noqa: PLR0911 - like
     return ok("keep-alive", f"at most {longest:.1f} s of silence in {watched:.0f} s")
 
 
-def retry(blocks: Sequence[Heard]) -> Finding:
+def retry(told: str | None) -> Finding:
     """The reconnection time that the greeting tells."""
-    told = [block.retry for block in blocks if block.retry]
-    if not told:
+    if told is None:
         return found("retry", "no-retry", "the stream does not say when to come back")
-    if not told[0].isdecimal() or int(told[0]) == 0:
-        return found("retry", "no-retry", f"retry: {told[0]}")
-    return ok("retry", f"come back after {int(told[0]) / 1000:.1f} s")
+    if not told.isdecimal() or int(told) == 0:
+        return found("retry", "no-retry", f"retry: {told}")
+    return ok("retry", f"come back after {int(told) / 1000:.1f} s")
 
 
 def ending(seen: Answer, blocks: Sequence[Heard]) -> Finding:

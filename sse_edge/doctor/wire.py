@@ -296,8 +296,15 @@ class Heard:
     retry: str = ""
 
 
+def told_retry(answer: Answer) -> str | None:
+    """The first reconnection time that a stream has told so far, whether its block is complete or not."""
+    *lines, _ = answer.body.split(b"\n")
+    retries = (line[6:].decode(errors="replace").strip() for line in lines if line.startswith(b"retry:"))
+    return next(retries, None)
+
+
 def heard(answer: Answer) -> list[Heard]:
-    """The blocks of a stream so far; comments count as blocks without fields."""
+    """The blocks of a stream so far; a comment is no block, and may be part of one."""
     blocks, rest = [], b""
     for at, data in answer.pieces:
         *complete, rest = (rest + data).split(b"\n\n")

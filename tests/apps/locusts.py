@@ -95,7 +95,7 @@ class Peer:
     def greet(self, *blocks, place="0-1", retry_ms=RETRY_MS):
         """Head, greeting, and the place in the stream, behind some blocks."""
         self.connection.sendall(HEAD.encode())
-        self.send(f": stream open\nretry: {retry_ms}\n\n", *blocks, f"id: {place}\n\n")
+        self.send(f": stream open\nretry: {retry_ms}\n", *blocks, f"id: {place}\nevent: edge-position\n\n")
 
     def answer(self, status, body, *fields):
         """A whole response with its length."""
@@ -491,7 +491,7 @@ def others():
         stream, peer = one(server)
         peer.greet()
         until(lambda: stream.state == State.LIVE)
-        peer.send('id: 1-1\ndata: {"temperature": 7}\n\n', event(2, channel="weather"), ": keep-alive\n\n")
+        peer.send('id: 1-1\ndata: {"temperature": 7}\n\n', event(2, channel="weather"), ": keep-alive\n")
         peer.send(event(3, channel="user:u0"))
         until(lambda: stream.last_id == "3-1")
         return {

@@ -225,7 +225,8 @@ class ContentDecoder:
 
     def __call__(self, body, response):
         """Read some bytes of ``response``."""
-        if response.status is None or response.header("content-type") != "text/event-stream":
+        kind = response.header("content-type") or ""
+        if response.status is None or not kind.startswith("text/event-stream"):
             return body
         if response.header("content-encoding") is None:
             return body
