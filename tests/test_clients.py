@@ -7,7 +7,7 @@ import pytest
 from clients.columns import COLUMNS, survey
 from clients.lines import drivers, shown, with_lines
 from clients.listening import Frames
-from clients.rows import RECORDED, ROWS
+from clients.rows import IN_PAGES, RECORDED, ROWS
 from servers.processes import TESTS
 from servers.table import Table
 
@@ -23,8 +23,12 @@ def table(pytestconfig):
 
 @pytest.fixture
 async def frames(request):
-    """Frames of a page: in Firefox for the rows that say so, else in Chromium."""
-    browser = request.getfixturevalue("firefox" if "Firefox" in request.node.name else "browser")
+    """Frames of a page, for the rows that run in one: in Firefox or in Chromium."""
+    row = request.node.callspec.params["row"]
+    if row not in IN_PAGES:
+        yield None
+        return
+    browser = request.getfixturevalue("firefox" if row == "Firefox" else "browser")
     browser.fresh()
     async with Frames(browser.open("about:blank")) as frames:
         yield frames
@@ -38,6 +42,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", rows)
 
 
+@pytest.mark.live
 async def test_client(row, frames, table):
     """Every promise, with the real package."""
     client = {**ROWS, **RECORDED}[row](row, frames)

@@ -10,11 +10,11 @@ from servers.sse import StreamClient
 
 from .scene import FORBIDDEN, LONG, NOBODY, THE_END, Scene, as_written, nasty
 
-PATIENCE = 8
+PATIENCE = 15
 """Seconds after which a client will not come back any more."""
-SOON = 2.5
-"""Seconds within which a client that goes on asking has asked again."""
 AWAY = "published while it was away"
+SILENCE = 6
+"""Seconds."""
 OURS = ("edge-close", "edge-refused", "edge-reset", "edge-position")
 
 YES, STOPS, HANGS, RAISES, ASKS_ON = "yes", "stops", "hangs", "raises", "asks on"
@@ -57,13 +57,21 @@ async def parse(scene, client, lines):
     return "no" if word is None else "no long lines" if word == YES else f"{word}, no long lines"
 
 
+def _last(listener):
+    return listener.events[-1]["data"] if listener.events else None
+
+
 async def _reads(scene, client, lines, path, stream):
     """How it reads a stream; None if events are missing, or others than were sent."""
     expected = as_written(stream)
     names = sorted({event.event for event in expected} - {"message"})
     async with listening(scene, client, path, lines=lines, names=names) as (_, listener):
-        done = lambda: listener.closed or any(event["data"] == THE_END for event in listener.events)  # noqa: E731
-        await listener.until(done, PATIENCE)
+        heard = -1
+        while not listener.closed and _last(listener) != THE_END and len(listener.lines) > heard:
+            heard = len(listener.lines)
+            await listener.until(
+                lambda before=heard: listener.closed or len(listener.lines) > before, PATIENCE
+            )
         heard = listener.events
     own = [_own_id(block) for block in stream.split(b"\n\n")[:-1]]
     if len(heard) != len(expected):
@@ -93,19 +101,30 @@ async def keep_alive(scene, client, lines):
     async with listening(scene, client, "/calm/still", lines=lines) as (line, listener):
         if not await line.placed():
             return HANGS
-        asked = scene.asked["/calm/still"]
-        begun = len(line.heard)
-        await listener.until(lambda: line.heard[begun:].count(b":") >= 4 or listener.closed, PATIENCE)
-        await scene.publish("calm", "still", "an event")
-        await listener.until(lambda: any(event["data"] for event in listener.messages), PATIENCE)
-        empty = [event for event in listener.messages if not event["data"]]
-        if listener.closed:
-            return RAISES if listener.raised else STOPS
-        if scene.asked["/calm/still"] > asked:
-            return "asks anew"
-        if [event["data"] for event in listener.messages if event["data"]] != ["an event"]:
+        await listener.until(lambda: line.comments >= 5 or listener.closed, PATIENCE)
+        return await _one_event(scene, "calm", "still", listener)
+
+
+async def silence(scene, client, lines):
+    """Not even keep-alives: the stream stays all the same."""
+    async with listening(scene, client, "/quiet/silent", lines=lines) as (line, listener):
+        if not await line.placed():
             return HANGS
-        return "empty messages" if empty else YES
+        await listener.until(lambda: listener.closed or scene.asked["/quiet/silent"] > 1, SILENCE)
+        return await _one_event(scene, "quiet", "silent", listener)
+
+
+async def _one_event(scene, edge, channel, listener):
+    """Publish an event, and whether it is all that has come, on the first stream."""
+    await scene.publish(edge, channel, "an event")
+    await listener.until(lambda: listener.closed or _heard(listener), PATIENCE)
+    if listener.closed:
+        return _end(listener)
+    if scene.asked[f"/{edge}/{channel}"] > 1:
+        return "gives up, and comes back"
+    if _heard(listener) != ["an event"]:
+        return HANGS
+    return YES if len(listener.messages) == 1 else "empty messages"
 
 
 CUTS = [
@@ -123,6 +142,7 @@ async def resume(scene, client, lines):
     async with listening(scene, client, "/calm/cut", lines=lines) as (line, listener):
         if not await line.placed():
             return HANGS
+        await listener.until(lambda: listener.closed or line.comments >= 3, PATIENCE)  # it has read its place
         line.cut()
         await scene.publish("calm", "cut", AWAY)
         if (
@@ -196,7 +216,7 @@ async def _refused(scene, client, edge, lines):
         async with listening(scene, client, path, lines=lines) as (line, listener):
             if not await listener.until(lambda: scene.asked[path] > asked, PATIENCE):
                 return HANGS
-            await listener.until(lambda: listener.closed or scene.asked[path] > asked + 1, SOON / 2)
+            await listener.until(lambda: listener.closed or scene.asked[path] > asked + 1, PATIENCE / 10)
             await holder.aclose()
             await listener.until(lambda: listener.closed or line.placed_in(1), PATIENCE)
             if not line.placed_in(1):
@@ -217,15 +237,8 @@ async def refused(scene, client, lines):
 
 async def _for_good(scene, client, path, lines):
     async with listening(scene, client, path, lines=lines) as (_, listener):
-        return await _rests(scene, path, listener, 1)
-
-
-async def _rests(scene, path, listener, most):
-    """How it takes that there is nothing more: it may ask so often."""
-    asked = scene.asked[path] if most == 0 else 0
-    await listener.until(lambda: scene.asked[path] > asked or listener.closed, PATIENCE)
-    await listener.until(lambda: scene.asked[path] > asked + most, SOON)
-    return ASKS_ON if scene.asked[path] > asked + most else _end(listener)
+        await listener.until(lambda: listener.closed or scene.asked[path] > 1, PATIENCE)
+        return ASKS_ON if scene.asked[path] > 1 else _end(listener)
 
 
 async def reset(scene, client, lines):
@@ -255,13 +268,14 @@ async def finish(scene, client, lines):
         if not await listener.until(lambda: _heard(listener) == ["the last"], PATIENCE):
             return _end(listener)
         again = lambda: scene.asked["/calm/task"] > asked + 1  # noqa: E731
-        await listener.until(again, SOON)
+        await listener.until(lambda: listener.closed or again(), PATIENCE / 3)
         return ASKS_ON if again() else RAISES if listener.raised else YES
 
 
 COLUMNS = {
     "parse": parse,
     "keep-alive": keep_alive,
+    "6 s of silence": silence,
     "resume after a cut": resume,
     "maximum duration": maximum_duration,
     "429 as a status": as_status,
@@ -275,18 +289,22 @@ COLUMNS = {
 async def survey(client):
     """All cells of a client: as it is, and with its lines where that is another word."""
     skips = dict(client.skips)
-    ways = [False, True] if client.lines else [False]
-    found = await asyncio.gather(*(_tried(client, lines, skips) for lines in ways))
-    cells = {}
-    for name in COLUMNS:
-        words = [skips[name]] if name in skips else [way[name] for way in found]
-        cells[name] = words[0] if len(set(words)) == 1 else f"{words[0]}; with the lines: {words[1]}"
-    return cells
+    wanted = [name for name in COLUMNS if name not in skips]
+    ways = [_tried(client, False, wanted)]
+    if client.lines:
+        ways.append(_tried(client, True, [name for name in wanted if name != "parse"]))
+    bare, better = [*await asyncio.gather(*ways), {}][:2]
+    if client.lines and bare.get("parse", YES) != YES:  # the longest, and hardly a matter of lines
+        better |= await _tried(client, True, ["parse"])
+    return {name: skips.get(name) or _cell(bare[name], better.get(name)) for name in COLUMNS}
 
 
-async def _tried(client, lines, skips):
-    """Every column at the same time."""
-    wanted = {name: column for name, column in COLUMNS.items() if name not in skips}
+def _cell(bare, better):
+    return bare if better in (None, bare) else f"{bare}; with the lines: {better}"
+
+
+async def _tried(client, lines, names):
+    """Columns, all at the same time."""
     async with Scene() as scene:
-        words = await asyncio.gather(*(column(scene, client, lines) for column in wanted.values()))
-    return dict(zip(wanted, words, strict=True))
+        words = await asyncio.gather(*(COLUMNS[name](scene, client, lines) for name in names))
+    return dict(zip(names, words, strict=True))

@@ -163,10 +163,11 @@ class Frames:
         self._page = page
         self._listeners = {}
         self._turn = asyncio.Lock()
+        self._writers = []
 
     async def __aenter__(self):
         # A page from nowhere may not have frames of this machine.
-        self._server = await asyncio.start_server(_blank, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._blank, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         await asyncio.to_thread(self._page.get, f"http://127.0.0.1:{port}/")
         self._asking = asyncio.create_task(self._ask())
@@ -177,6 +178,8 @@ class Frames:
         with contextlib.suppress(asyncio.CancelledError):
             await self._asking
         self._server.close()
+        for writer in self._writers:
+            writer.close()
 
     async def open(self, name, url, listener):
         """One more frame."""
@@ -199,11 +202,11 @@ class Frames:
         async with self._turn:
             return await asyncio.shield(asyncio.to_thread(self._page.execute_script, script, *arguments))
 
-
-async def _blank(reader, writer):
-    with contextlib.suppress(asyncio.IncompleteReadError):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html><body>"
-        )
-    writer.close()
+    async def _blank(self, reader, writer):
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):  # browsers also connect to ask nothing yet
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html><body>"
+            )
+        writer.close()

@@ -91,7 +91,8 @@ NODE = {
 
 OTHERS = {"curl": curl}
 
-ROWS = {**BROWSERS, **PAGES, **NODE, **PYTHON, **OTHERS}
+IN_PAGES = {**BROWSERS, **PAGES}
+ROWS = {**IN_PAGES, **NODE, **PYTHON, **OTHERS}
 """What the tests try: a function each, which is given the row's name and Frames, and makes the Client."""
 
 RECORDED = {**GO, **JAVA}

@@ -74,13 +74,14 @@ def nasty(longest=None):
 class Scene:
     """``async with Scene() as scene``: one worker, whose edges differ by a setting each.
 
-    ``calm`` says little, ``brief`` ends streams after MAX_DURATION, ``status`` and ``stream`` say refusals as
-    such.  The worker also has the drivers' pages: ``/page/DRIVER#ARGUMENT``.
+    ``calm`` says little, ``quiet`` nothing, ``brief`` ends streams after MAX_DURATION, ``status`` and
+    ``stream`` say refusals as such.  The worker also has the drivers' pages: ``/page/DRIVER#ARGUMENT``.
     """
 
     def __init__(self):
         self.edges = {
             "calm": _edge("/calm"),
+            "quiet": _edge("/quiet", keep_alive=None),
             "brief": _edge("/brief", max_duration=MAX_DURATION),
             "status": _edge("/status", refusals="status"),
             "stream": _edge("/stream", refusals="stream"),
@@ -151,6 +152,13 @@ async def _stream(receive, send, data):
     while at < len(data):
         await send({"type": "http.response.body", "body": data[at : at + size], "more_body": True})
         at, size = at + size, size * 7919 % 2003 + 1 if at < 50_000 else 65_536
+    gone = asyncio.create_task(_gone(receive))
+    while not gone.done():  # some give up a connection that is silent for a few seconds
+        await send({"type": "http.response.body", "body": b": keep-alive\n", "more_body": True})
+        await asyncio.wait([gone], timeout=KEEP_ALIVE)
+
+
+async def _gone(receive):
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -206,6 +214,11 @@ class Line:
             for writer in writers:
                 _reset(writer)
 
+    @property
+    def comments(self):
+        """How many the client was sent: one at the beginning of a stream, and then keep-alives."""
+        return self.heard.count(b"\n: ")
+
     async def placed(self, streams=1, timeout=10):
         """Wait until the last of so many streams has told the client where it is; whether it has."""
         with contextlib.suppress(TimeoutError):
@@ -254,7 +267,7 @@ class Line:
             writer.write(data[:end])
             await writer.drain()
             if end is not None:
-                await asyncio.sleep(0.01)  # a reset drops what has not been sent
+                await asyncio.sleep(0.2)  # a reset drops what has not been read
                 for each in self._pairs[asyncio.current_task()]:
                     _reset(each)
                 return

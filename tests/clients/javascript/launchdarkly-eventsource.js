@@ -5,6 +5,7 @@ const {url, lines, place} = argument
 const withLines = () => {
     // lines
     const source = new EventSource(`${url}?last_event_id=${place}`, {
+        readTimeoutMillis: 45_000,
         errorFilter: ({status}) => ![204, 401, 403, 404].includes(status),
     })
     // to here
