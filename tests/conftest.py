@@ -254,7 +254,7 @@ def certificate(tmp_path_factory):
 def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
     """``behind("nginx", apps=2, env=…, **values)``: apps.edge behind a proxy with the shipped file, a Site.
 
-    The other kinds are ``caddy``, Debian's, and ``new caddy``.
+    The other kinds are ``caddy``, Debian's, ``new caddy``, and ``old nginx``, without HTTP/2.
     ``values`` replace marked values besides those that every test needs replaced.
     """
 

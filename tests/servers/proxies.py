@@ -86,6 +86,11 @@ class Nginx:
             "new workers are there and the old ones shut down",
         )
 
+    def crash(self):
+        """Kill every worker, and with it all its connections; others take their places at once."""
+        for pid in self._accepting():
+            os.kill(int(pid), signal.SIGKILL)
+
     def _accepting(self):
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         titles = {pid: _title(pid) for pid in children}
@@ -170,7 +175,17 @@ class NewCaddy(Caddy):
     program = property(lambda self: packaged("caddy"))
 
 
-KINDS = {**PROXIES, "new caddy": NewCaddy}
+class OldNginx(Nginx):
+    """The same without HTTP/2: a browser has six connections at most."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        text = self.config.read_text()
+        assert " ssl http2 " in text
+        self.config.write_text(text.replace(" ssl http2 ", " ssl "))
+
+
+KINDS = {**PROXIES, "new caddy": NewCaddy, "old nginx": OldNginx}
 
 
 class _Plain:
