@@ -28,7 +28,7 @@ async def frames(request):
     if row not in IN_PAGES:
         yield None
         return
-    browser = request.getfixturevalue("firefox" if row == "Firefox" else "browser")
+    browser = request.getfixturevalue("firefox" if "Firefox" in row else "browser")
     browser.fresh()
     async with Frames(browser.open("about:blank")) as frames:
         yield frames
