@@ -7,7 +7,7 @@ from typing import Any
 
 from .backends.base import Outgoing
 from .errors import EventError
-from .event import Event, check_channel, finishing
+from .event import MAX_EVENT_BYTES, Event, check_channel, finishing, fitting
 from .jsontext import Default
 
 UNSET: Any = object()
@@ -26,8 +26,12 @@ def composed(
     *,
     finish: bool = False,
     default: Default | None = None,
+    most: int = MAX_EVENT_BYTES,
 ) -> Outgoing:
-    """One event, or a channel's last, as the backend takes it; see ``Publisher``.  Raises EventError."""
+    """One event, or a channel's last, as the backend takes it, of ``most`` bytes; see ``Publisher``.
+
+    Raises EventError.
+    """
     channel = check_channel(channel)
     if isinstance(data, Event):
         if event is not None or json is not UNSET:
@@ -47,10 +51,13 @@ def composed(
     user = _checked_user("except_user", except_user)
     if finish and user is not None:
         raise EventError("except_user", "everybody hears a channel's last event", user)
-    return Outgoing(channel, finishing(made.encode()) if finish else made.encode(), key, user)
+    body = fitting(made.encode(), most, "data" if json is UNSET else "json")
+    return Outgoing(channel, finishing(body) if finish else body, key, user)
 
 
-def composed_many(events: object, dedupe_keys: object, except_users: object = None) -> list[Outgoing]:
+def composed_many(
+    events: object, dedupe_keys: object, except_users: object = None, *, most: int = MAX_EVENT_BYTES
+) -> list[Outgoing]:
     """Several; see ``Publisher.publish_many``.  Raises EventError."""
     if not isinstance(events, Iterable) or isinstance(events, (str, bytes, Mapping)):
         raise EventError("events", "must be (channel, data) pairs", events)
@@ -64,7 +71,7 @@ def composed_many(events: object, dedupe_keys: object, except_users: object = No
                 raise EventError("events", "must be a (channel, data) pair", pair)
             checked = _checked_key("dedupe_keys", key), _checked_user("except_users", user)
             channel, data = pair
-            outgoing.append(composed(channel, data, None, UNSET, *checked))
+            outgoing.append(composed(channel, data, None, UNSET, *checked, most=most))
         except EventError as error:
             error.tell(index)
             raise

@@ -9,11 +9,14 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .errors import EventError
+from .errors import ConfigError, EventError
 from .jsontext import Default, dump
 
 MAX_EVENT_BYTES = 262_144
 """The largest encoded event, in bytes.  More belongs behind a link in the event."""
+
+LEAST_EVENT_BYTES = 1024
+"""What ``max_event_bytes`` may be set to at least."""
 
 RESERVED_NAMES = frozenset({"error", "open"})
 """Names that EventSource dispatches itself; a handler could not tell them apart."""
@@ -153,9 +156,7 @@ class Event:
         set_field(self, "id", id)
         set_field(self, "retry", retry)
         given = "data" if json is _UNSET else "json"
-        size = len(self._encode(given))
-        if size > MAX_EVENT_BYTES:
-            raise EventError(given, f"the event is larger than {MAX_EVENT_BYTES} bytes", f"{size} bytes")
+        fitting(self._encode(given), MAX_EVENT_BYTES, given)
 
     def encode(self) -> bytes:
         """The event as bytes on the wire, ending in a blank line."""
@@ -168,13 +169,32 @@ class Event:
             raise EventError(given, "has a lone surrogate, which UTF-8 cannot carry", self.data) from error
 
 
-def as_event(said: object) -> Event:
-    """What a function of the application made: an Event, or text as one.  Raises EventError."""
-    if isinstance(said, Event):
-        return said
-    if not isinstance(said, str):
+def as_event(said: object, most: int = MAX_EVENT_BYTES) -> Event:
+    """What a function of the application made: an Event, or text as one, of ``most`` bytes when encoded.
+
+    Raises EventError.
+    """
+    if not isinstance(said, (Event, str)):
         raise EventError("data", "must be text or an Event", said)
-    return Event(said)
+    event = said if isinstance(said, Event) else Event(said)
+    if most < MAX_EVENT_BYTES:  # which an Event never is more than
+        fitting(event.encode(), most)
+    return event
+
+
+def fitting(body: bytes, most: int, field: str = "data") -> bytes:
+    """An event's bytes, if they are no more.  Raises EventError for ``field``, where it has its size from."""
+    if len(body) > most:
+        raise EventError(field, f"the event is larger than {most} bytes", f"{len(body)} bytes")
+    return body
+
+
+def check_most(max_event_bytes: object) -> int:
+    """How large an event may be, if that can be said so.  Raises ConfigError."""
+    if type(max_event_bytes) is not int or not LEAST_EVENT_BYTES <= max_event_bytes <= MAX_EVENT_BYTES:
+        why = f"must be a whole number of bytes, {LEAST_EVENT_BYTES:,} to {MAX_EVENT_BYTES:,}"
+        raise ConfigError("max_event_bytes", why, max_event_bytes)
+    return max_event_bytes
 
 
 def is_cursor(id: str) -> bool:

@@ -28,6 +28,7 @@ from .delivery.backlog import Bounds
 from .delivery.lifetime import Lifetime
 from .delivery.transport import takes_over
 from .errors import ConfigError
+from .event import MAX_EVENT_BYTES, check_most
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
 from .outcome import NOT_FOUND
 from .publisher import check_one_of
@@ -68,6 +69,8 @@ class SSEMiddleware:
     silent until it is back.
     ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
     before its stream ends as ``slow``; see ``Bounds``.
+    ``max_event_bytes``: of an encoded event, 1,024 to 262,144, wherever one is taken here: from a request to
+    publish, a ``Source``, a greeting, and whoever may only PUBLISH; a ``Publisher`` has a setting of its own.
     ``query_cursor``: also take the last event's id from the query, as ``last_event_id``, ``lastEventId`` or
     ``lastEventID``; without it a stream that has one there begins with a reset.
     ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
@@ -101,6 +104,7 @@ class SSEMiddleware:
         retry: float = 3.0,
         max_unsent: int = 1_048_576,
         max_unsent_age: float | None = 30.0,
+        max_event_bytes: int = MAX_EVENT_BYTES,
         query_cursor: bool = True,
         poll_wait: float = 25.0,
         joins: bool = True,
@@ -141,6 +145,7 @@ class SSEMiddleware:
         self._drain_window = check_seconds("drain_window", drain_window)
         polling = Polling(poll_wait)
         self._bounds = Bounds(max_unsent, max_unsent_age)
+        self._most = check_most(max_event_bytes)
         routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
         self._backend, self._backend_owned = open_backend(backend)
         routes.check_first(self._backend.depth)
@@ -164,6 +169,7 @@ class SSEMiddleware:
             routes,
             self._leases,
             bounds=self._bounds,
+            max_event_bytes=self._most,
             backoff=Backoff(retry),
             polling=polling,
             said_as=refusals,
@@ -179,7 +185,7 @@ class SSEMiddleware:
             rate = SharedConnectRate(ConnectRate(limits.publishes), windows, what="publishes")
             publish_gate = PublishGate(publish_auth, proxies, guesses=self._gate.rate, rate=rate)
             if publish_path is not None:
-                self._publishing = Publishing(publish_path, publish_gate, self._backend)
+                self._publishing = Publishing(publish_path, publish_gate, self._backend, self._most)
         self._script = Script(client_path, path)
         if client_path is not None and routes.names(str(self._script.path)):
             raise ConfigError("client_path", "must not be the path of a stream", client_path)
@@ -266,6 +272,7 @@ class SSEMiddleware:
             self._leases,
             self._lifetime,
             bounds=self._bounds,
+            max_event_bytes=self._most,
             drain_window=self._drain_window,
         )
         await worker.start()

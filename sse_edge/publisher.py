@@ -12,7 +12,7 @@ from .backends import open_backend
 from .backends.base import CONTROL, Backend, Outgoing
 from .composer import UNSET, composed, composed_many
 from .errors import ConfigError, EventError
-from .event import REOPENED, Event, check_channel
+from .event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, check_most
 from .jsontext import Default
 from .stored import StoredEvent, stored
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
@@ -31,13 +31,22 @@ class Publisher:
 
     ``default``: a function of a value that says what stands for it in ``json=``, where that holds something
     of the application's own; see ``Event``, which has its own for those that are made elsewhere.
+    ``max_event_bytes``: of an encoded event, 1,024 to 262,144; more is an EventError.  More than that belongs
+    behind a link.
     """
 
-    def __init__(self, backend: str | Backend = "memory://", *, default: Default | None = None) -> None:
+    def __init__(
+        self,
+        backend: str | Backend = "memory://",
+        *,
+        default: Default | None = None,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
         if default is not None and not callable(default):
             raise ConfigError("default", "must be a function of a value", default)
         self._backend, self._owned = open_backend(backend)
         self._default = default
+        self._most = check_most(max_event_bytes)
         self._presence = self._backend.presence()
         self._keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
 
@@ -68,7 +77,9 @@ class Publisher:
 
         Raises EventError for bad input and PublishError when the backend does not confirm.
         """
-        outgoing = composed(channel, data, event, json, dedupe_key, except_user, default=self._default)
+        outgoing = composed(
+            channel, data, event, json, dedupe_key, except_user, default=self._default, most=self._most
+        )
         return (await self._backend.publish([outgoing]))[0]
 
     async def publish_many(
@@ -88,7 +99,7 @@ class Publisher:
         event it is, and PublishError like ``publish``; its ``published`` are the ids of the first events
         that are out, and ``may_have_happened`` is about the others.
         """
-        return await self._backend.publish(composed_many(events, dedupe_keys, except_users))
+        return await self._backend.publish(composed_many(events, dedupe_keys, except_users, most=self._most))
 
     async def finish(
         self,
@@ -107,7 +118,9 @@ class Publisher:
 
         Raises like ``publish``, and EventError where no history is kept.
         """
-        outgoing = composed(channel, data, event, json, dedupe_key, finish=True, default=self._default)
+        outgoing = composed(
+            channel, data, event, json, dedupe_key, finish=True, default=self._default, most=self._most
+        )
         return (await self._backend.publish([outgoing]))[0]
 
     async def reopen(self, channel: str) -> None:
@@ -187,7 +200,9 @@ class Publisher:
         for field, given in (("join", join), ("reopen", reopen)):
             if not isinstance(given, bool):
                 raise EventError(field, "must be True or False", given)
-        endings = Endings(complete=complete, failed=failed, stopped=stopped, abandoned=abandoned)
+        endings = Endings(
+            complete=complete, failed=failed, stopped=stopped, abandoned=abandoned, most=self._most
+        )
         return await write(
             self._backend,
             self._keeper(),
@@ -198,6 +213,7 @@ class Publisher:
             join=join,
             reopen=reopen,
             patience=patience,
+            most=self._most,
         )
 
     async def stop(self, channel: str) -> bool:
@@ -267,12 +283,18 @@ class Publisher:
 class SyncPublisher:
     """The same for code without an event loop: a Django view, a Celery task, a script.
 
-    Safe to share between threads.  ``default`` as for ``Publisher``.
+    Safe to share between threads.  ``default`` and ``max_event_bytes`` as for ``Publisher``.
     """
 
-    def __init__(self, backend: str | Backend = "memory://", *, default: Default | None = None) -> None:
+    def __init__(
+        self,
+        backend: str | Backend = "memory://",
+        *,
+        default: Default | None = None,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+    ) -> None:
         self._backend, self._owned = open_backend(backend)
-        self._events = Publisher(self._backend, default=default)
+        self._events = Publisher(self._backend, default=default, max_event_bytes=max_event_bytes)
 
     def publish(
         self,
@@ -368,11 +390,11 @@ class SyncPublisher:
 def prepared(publisher: SyncPublisher, method: str, given: dict[str, Any]) -> Callable[[], object]:
     """A call of one of ``PREPARED`` by the names of its arguments: they are checked and encoded at once, and
     what is returned sends them.  Raises EventError."""
-    backend, default = publisher._backend, publisher._events._default
+    backend, default, most = publisher._backend, publisher._events._default, publisher._events._most
     if method == "publish_many":
-        outgoing = composed_many(**given)
+        outgoing = composed_many(**given, most=most)
     elif method in ("publish", "finish"):
-        outgoing = [composed(**given, finish=method == "finish", default=default)]
+        outgoing = [composed(**given, finish=method == "finish", default=default, most=most)]
     elif method == "reopen":
         outgoing = [_reopening(**given)]
     elif method == "disconnect":

@@ -13,6 +13,7 @@ from .admission.publish_gate import PublishGate
 from .asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
 from .backends.base import Backend
 from .errors import ConfigError, EventError, PublishError
+from .event import MAX_EVENT_BYTES
 from .outcome import BACKEND_DOWN, OVER, TOO_LARGE, TOO_SLOW, Refusal
 from .submission import MAX_BODY, read, refused
 from .worker import Worker
@@ -24,17 +25,20 @@ BODY_TIME = 10.0
 class Publishing:
     """Answers ``path`` alone: a POST that ``gate`` lets in is published to ``backend``.
 
+    An event has ``most`` bytes.
+
     ``outcomes`` counts requests: ``published``, ``client-gone``, or the code of the refusal.
     Raises ConfigError.
     """
 
-    def __init__(self, path: str, gate: PublishGate, backend: Backend) -> None:
+    def __init__(self, path: str, gate: PublishGate, backend: Backend, most: int = MAX_EVENT_BYTES) -> None:
         if not isinstance(path, str) or not path.startswith("/") or path.endswith("/"):
             raise ConfigError("publish_path", "must begin with / and not end with it", path)
         self.outcomes: Counter[str] = Counter()
         self._path = path
         self._gate = gate
         self._backend = backend
+        self._most = most
 
     def at(self, path: str) -> bool:
         """Whether ``path`` is answered here."""
@@ -69,7 +73,7 @@ class Publishing:
             await respond(send, 200, [JSON, *NO_STORE], json.dumps(said).encode())
 
     async def _publish(self, body: bytes, patterns: tuple[str, ...]) -> dict[str, Any] | Refusal:
-        asked = read(body, patterns)
+        asked = read(body, patterns, self._most)
         if isinstance(asked, Refusal):
             return asked
         try:

@@ -81,6 +81,7 @@ class Streams:
         leases: Leases,
         *,
         bounds: Bounds,
+        max_event_bytes: int,
         backoff: Backoff,
         polling: Polling,
         said_as: Literal["auto", "status", "stream"],
@@ -94,6 +95,7 @@ class Streams:
         self._routes = routes
         self._leases = leases
         self._bounds = bounds
+        self._most = max_event_bytes
         self._backoff = backoff
         self._polling = polling
         self._said_as = said_as
@@ -278,7 +280,10 @@ class Streams:
         greetings = admission.greetings if wait is None or admission.cursor is None else ()
         said: list[bytes] | Refusal | None = None
         try:
-            said = await greet(greetings, _told(request, admission), identity) if greetings else []
+            if greetings:
+                said = await greet(greetings, _told(request, admission), identity, self._most)
+            else:
+                said = []
         finally:
             if not isinstance(said, list):
                 hub.undo(stream)

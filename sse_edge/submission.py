@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from .backends.base import Outgoing
 from .composer import UNSET, composed
 from .errors import EventError
+from .event import MAX_EVENT_BYTES
 from .outcome import BAD_REQUEST, FORBIDDEN, Refusal
 from .pattern import matches
 
@@ -30,8 +31,11 @@ class Submission(NamedTuple):
     several: bool
 
 
-def read(body: bytes, patterns: tuple[str, ...]) -> Submission | Refusal:
-    """What ``body`` asks for, if all of it may be published to channels that ``patterns`` cover."""
+def read(body: bytes, patterns: tuple[str, ...], most: int = MAX_EVENT_BYTES) -> Submission | Refusal:
+    """What ``body`` asks for, if all of it may be published to channels that ``patterns`` cover.
+
+    An event has ``most`` bytes.
+    """
     try:
         asked = _parse(body)
         if isinstance(asked, list) and len(asked) > MAX_EVENTS:
@@ -43,7 +47,7 @@ def read(body: bytes, patterns: tuple[str, ...]) -> Submission | Refusal:
     events: list[Outgoing] = []
     for index, item in enumerate(items):
         try:
-            events.append(_event(item))
+            events.append(_event(item, most))
         except EventError as error:
             return _refusal(error, index if several else None)
     for index, event in enumerate(events):
@@ -83,7 +87,7 @@ def _parse(body: bytes) -> Any:
         raise EventError("body", why, f"{len(body)} bytes") from None
 
 
-def _event(item: object) -> Outgoing:
+def _event(item: object, most: int) -> Outgoing:
     if not isinstance(item, dict):
         raise EventError("body", "must be an object or a list of objects", f"a value of type {_kind(item)}")
     unknown = next((name for name in item if name not in FIELDS), None)
@@ -100,6 +104,7 @@ def _event(item: object) -> Outgoing:
         item.get("dedupe_key"),
         item.get("except_user"),
         finish=finish,
+        most=most,
     )
 
 

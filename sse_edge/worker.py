@@ -79,6 +79,7 @@ class Worker:
         lifetime: Lifetime,
         *,
         bounds: Bounds,
+        max_event_bytes: int,
         drain_window: float,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -87,6 +88,7 @@ class Worker:
             backend,
             lifetime,
             bounds=bounds,
+            max_event_bytes=max_event_bytes,
             on_recheck=self._on_recheck,
             on_closed=self._on_closed,
             on_control=self._on_control,

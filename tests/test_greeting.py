@@ -97,7 +97,7 @@ async def test_greetings_come_first(edge, asgi, url, function):
         client = asgi(middleware, "/events/7", headers=cookie())
         await client.wait_for(b"data: state\n")
         assert heard(client.body()) == ['"7"', "hello u1", "u1", "state"]
-        greeting = client.body().partition(b"retry: ")[2].partition(b"\n\n")[2]
+        greeting = client.body().partition(b"retry: ")[2].partition(b"\n")[2]
         assert greeting.startswith(b'event: where\ndata: "7"\n\ndata: hello u1\n\ndata: u1\n\n')
         await events.publish("news", "new")
         await client.wait_for(b"data: new\n")

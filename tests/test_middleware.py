@@ -1325,6 +1325,7 @@ BAD_SETTINGS = [
     bad("max_unsent_age", "inf", max_unsent_age=float("inf")),
     bad("query_cursor", "'yes'", query_cursor="yes"),
     bad("joins", "'yes'", joins="yes"),
+    bad("max_event_bytes", "1023", max_event_bytes=1023),
 ]
 
 

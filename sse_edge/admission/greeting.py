@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import EventError
-from ..event import Event, as_event
+from ..event import MAX_EVENT_BYTES, Event, as_event
 from ..logline import value
 from ..outcome import BACKEND_DOWN, Refusal
 from .callback import Callback, tell_failure
@@ -19,8 +19,10 @@ Greeting = Callable[["Request", "Identity"], Event | str | Awaitable[Event | str
 """Makes a stream's first event: an Event without an id, text, or None for none."""
 
 
-async def greet(greetings: Iterable[Callback], request: Request, identity: Identity) -> list[bytes] | Refusal:
-    """What ``greetings`` say to ``identity``, as bytes on the wire, in their order.
+async def greet(
+    greetings: Iterable[Callback], request: Request, identity: Identity, most: int = MAX_EVENT_BYTES
+) -> list[bytes] | Refusal:
+    """What ``greetings`` say to ``identity``, as bytes on the wire, in their order, each of ``most``.
 
     BACKEND_DOWN where one of them fails or takes longer than callbacks may: a page that relies on its state
     is not let in without it.
@@ -31,7 +33,7 @@ async def greet(greetings: Iterable[Callback], request: Request, identity: Ident
             answer = await make(request, identity)
             if answer is None:
                 continue
-            event = as_event(answer)
+            event = as_event(answer, most)
             if event.id is not None:
                 raise EventError("id", "a greeting has none: it is in no history", event.id)
             said.append(event.encode())

@@ -124,6 +124,9 @@ class Subscriber(Protocol):
         somebody who may only PUBLISH.
         """
 
+    def bound(self, max_event_bytes: int) -> None:
+        """Take no larger event of whoever may only PUBLISH; of a publisher, what that has let through."""
+
     async def start(self) -> None:
         """Begin; does not wait for the backend to be there."""
 

@@ -290,6 +290,9 @@ class MemorySubscriber:
         """Whether its event loop has been closed."""
         return self._loop is None or self._loop.is_closed()
 
+    def bound(self, max_event_bytes: int) -> None:
+        """See ``Subscriber.bound``: here all is a publisher's."""
+
     async def start(self) -> None:
         """See ``Subscriber.start``."""
         if not is_first("memory"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..backends.base import CONTROL, NO_FIRST, Backend, Replay, Reset
 from ..errors import BackendError
 from ..event import FINISHED as LAST
-from ..event import EventId, Place
+from ..event import MAX_EVENT_BYTES, EventId, Place
 from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
 from . import frames
 from .audience import Audience
@@ -61,6 +61,7 @@ class Hub:
         lifetime: Lifetime,
         *,
         bounds: Bounds | None = None,
+        max_event_bytes: int = MAX_EVENT_BYTES,
         chance: Callable[[], float] = random.random,
         on_recheck: Callable[[Stream], None] | None = None,
         on_closed: Callable[[Stream], None] | None = None,
@@ -82,6 +83,8 @@ class Hub:
         self.opened = 0
         self.endings: Counter[str] = Counter()
         self.subscriber = backend.subscriber(self)
+        if max_event_bytes < MAX_EVENT_BYTES:
+            self.subscriber.bound(max_event_bytes)
         self._chance = chance
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
         self._closed = False
@@ -90,7 +93,7 @@ class Hub:
         self._loop = asyncio.get_running_loop()
         self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
         self._history = History(self.subscriber, self._rounds)
-        self.sources = Sources(self._rounds, self.bounds, self.end)
+        self.sources = Sources(self._rounds, self.bounds, self.end, max_event_bytes)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None

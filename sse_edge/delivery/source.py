@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 from ..errors import ENDS, EventError, is_end
-from ..event import as_event, is_cursor
+from ..event import MAX_EVENT_BYTES, as_event, is_cursor
 from ..logline import value
 from ..outcome import ERROR, FINISHED, Ending
 from .backlog import Bounds
@@ -36,9 +36,13 @@ End = Callable[[Stream, Ending], None]
 
 
 class Sources:
-    """The iterators of a worker's streams.  ``end`` is called with a stream whose iterator is over."""
+    """The iterators of a worker's streams, whose events have ``largest`` bytes at most.
 
-    def __init__(self, rounds: Rounds, bounds: Bounds, end: End) -> None:
+    ``end`` is called with a stream whose iterator is over.
+    """
+
+    def __init__(self, rounds: Rounds, bounds: Bounds, end: End, largest: int = MAX_EVENT_BYTES) -> None:
+        self._largest = largest
         self._rounds = rounds
         self._most = min(AHEAD, bounds.max_unsent // 2)  # who is slower than its iterator is not slow
         self._end = end
@@ -46,7 +50,7 @@ class Sources:
 
     def add(self, stream: Stream, iterator: AsyncIterator[Any]) -> None:
         """``iterator`` is for ``stream``, and closed with it."""
-        pump = Pump(stream, iterator, self._rounds, self._most, self._end, self._pumps.discard)
+        pump = Pump(stream, iterator, self._rounds, self._most, self._largest, self._end, self._pumps.discard)
         self._pumps.add(pump)
         stream.waiting = pump
         if stream.ending is not None:
@@ -75,8 +79,8 @@ class Pump:
     """
 
     __slots__ = (
-        "_abandoned", "_done", "_end", "_iterator", "_most", "_playing", "_rounds", "_stream", "_timer",
-        "stopped", "task",
+        "_abandoned", "_done", "_end", "_iterator", "_largest", "_most", "_playing", "_rounds", "_stream",
+        "_timer", "stopped", "task",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +89,7 @@ class Pump:
         iterator: AsyncIterator[Any],
         rounds: Rounds,
         most: int,
+        largest: int,
         end: End,
         done: Callable[[Pump], None],
     ) -> None:
@@ -94,6 +99,7 @@ class Pump:
         self._iterator = iterator
         self._rounds = rounds
         self._most = most
+        self._largest = largest
         self._end = end
         self._done = done
         self._playing = False
@@ -163,7 +169,7 @@ class Pump:
     def _give(self, item: object) -> None:
         if self._stream.ending is not None:  # it was not heard when it was cancelled
             return
-        event = as_event(item)
+        event = as_event(item, self._largest)
         if event.id is not None and not is_cursor(event.id):
             raise EventError("id", "is none that a client could come back with", event.id)
         self._rounds.queue(self._stream, event.encode())

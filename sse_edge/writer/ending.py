@@ -10,7 +10,7 @@ import math
 from ..admission.callback import generates, is_async
 from ..backends.base import IS_FINISHED, LIFE, WRITES, Backend, Outgoing
 from ..errors import BackendError, EventError, PublishError
-from ..event import Event, finishing
+from ..event import MAX_EVENT_BYTES, Event, finishing, fitting
 from ..logline import value
 from ..stored import stored
 from .output import patiently
@@ -27,31 +27,40 @@ JOINED = 0.5
 class Endings:
     """The last events of a channel, by their names.  Raises EventError for data that no event can carry."""
 
-    def __init__(self, *, complete: object, failed: object, stopped: object, abandoned: object) -> None:
+    def __init__(
+        self,
+        *,
+        complete: object,
+        failed: object,
+        stopped: object,
+        abandoned: object,
+        most: int = MAX_EVENT_BYTES,
+    ) -> None:
+        self._most = most
         self._failed = failed
         given = {COMPLETE: complete, STOPPED: stopped, ABANDONED: abandoned}
         if not callable(failed):
             given[FAILED] = failed
         elif is_async(failed) or generates(failed):
             raise EventError(FAILED, "must be text, or a function that returns it and is not async", failed)
-        self._bodies = {name: _last(name, data) for name, data in given.items()}
+        self._bodies = {name: _last(name, data, most) for name, data in given.items()}
 
     def of(self, name: str, error: BaseException | None = None) -> bytes:
         """One of them; ``error`` is what was raised."""
         if name not in self._bodies and callable(self._failed):
             try:
-                return _last(FAILED, self._failed(error))
+                return _last(FAILED, self._failed(error), self._most)
             except Exception:
                 logger.exception("what is to be said of a failure failed")
-                return _last(FAILED, FAILED)
+                return _last(FAILED, FAILED, self._most)
         return self._bodies[name]
 
 
-def _last(name: str, data: object) -> bytes:
+def _last(name: str, data: object, most: int) -> bytes:
     if not isinstance(data, str):
         raise EventError(name, "must be text", data)
     try:
-        return finishing(Event(data, event=name).encode())
+        return finishing(fitting(Event(data, event=name).encode(), most))
     except EventError as error:  # it names the event's own fields
         raise EventError(name, error.why, error.value) from error
 

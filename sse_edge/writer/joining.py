@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..event import MAX_EVENT_BYTES, Event
+from ..event import MAX_EVENT_BYTES, Event, fitting
 
 JOIN = 0.02
 """Seconds within which texts are one event: 200 tokens a second make 40 events, and nobody sees the wait."""
@@ -17,13 +17,14 @@ class Joining:
     """What was made and is not published yet: texts in a row as one, Events as they are.
 
     All of it is ``due``, on the clock that ``add`` is given, ``JOIN`` seconds after the first of it came, or
-    when it is more than one event can be.
+    when it is more than one event can be, of ``most`` bytes.
     A CR waits for what follows: CR LF is one end of a line.  ``size`` is how many bytes there are.
     """
 
-    def __init__(self, event: str | None) -> None:
+    def __init__(self, event: str | None, most: int = MAX_EVENT_BYTES) -> None:
+        self._most = most
         self._head = b"data: " if event is None else b"event: %s\ndata: " % event.encode()
-        self._room = MAX_EVENT_BYTES - len(self._head) - len(b"\n\n")
+        self._room = most - len(self._head) - len(b"\n\n")
         self._parts: deque[bytearray | bytes] = deque()  # texts, and Events as on the wire
         self._cr = False
         self.size = 0
@@ -33,7 +34,7 @@ class Joining:
         """One piece more.  Raises EventError for one that no event can carry."""
         if isinstance(piece, Event):
             self.close(now)
-            body = piece.encode()
+            body = fitting(piece.encode(), self._most)
             self._parts.append(body)
             self.size += len(body)
         elif piece:

@@ -352,13 +352,15 @@ async def write(
     join: bool,
     reopen: bool,
     patience: float,
+    most: int,
 ) -> Written:
-    """See ``Publisher.write``."""
+    """See ``Publisher.write``; ``most`` bytes make an event."""
     channel = check_channel(channel)
-    Event("", event=event)
+    if len(Event("", event=event).encode()) > most // 2:
+        raise EventError("event", f"leaves too little for the data of events of {most} bytes", event)
     if event in (COMPLETE, FAILED, STOPPED, ABANDONED):
         raise EventError("event", "is what the last event may be called", event)
-    joining = Joining(event)
+    joining = Joining(event, most)
     pieces = checked(iterator)
     writing = Writing(channel, secrets.token_hex(8), endings.of(ABANDONED))
     writer = Writer(backend, keeper, writing, pieces, joining, endings, patience)

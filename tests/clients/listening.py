@@ -207,6 +207,7 @@ class Frames:
         with contextlib.suppress(asyncio.IncompleteReadError):  # browsers also connect to ask nothing yet
             await reader.readuntil(b"\r\n\r\n")
             writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<!doctype html><body>"
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n"
+                b"<!doctype html><body>"
             )
         writer.close()

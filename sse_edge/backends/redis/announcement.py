@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from ...errors import EventError
-from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId
+from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId, fitting
 
 _NOT_EVENTS = rf"(?!{EDGE}|(?:{'|'.join(sorted(RESERVED_NAMES))})\n)"
 # What encode() makes of an event without an id; first what most are.  Where a client ends a line, at CR too,
@@ -57,19 +57,20 @@ class Announcement(NamedTuple):
         return None if self.excepted is None else _user(self.excepted)
 
 
-def parse(payload: bytes) -> Announcement:
+def parse(payload: bytes, most: int = MAX_EVENT_BYTES) -> Announcement:
     """Read a pub/sub message.
 
     Ours is ``<seal> <id> <previous id>`` and the encoded event after a line feed, with ``-`` for either
     id where there is none, or both.  Anything that begins with ``{`` is JSON: ``data`` (text, or any JSON
-    value) and ``event`` or ``event_type``.  Raises EventError for what is neither, and for what would be more
-    than one event in a stream: who may subscribe hears the seal, and who may publish can repeat it.
+    value) and ``event`` or ``event_type``, for an event of ``most`` bytes.  Raises EventError for what is
+    neither, and for what would be more than one event in a stream: who may subscribe hears the seal, and who
+    may publish can repeat it.
     """
     ours = _OURS.fullmatch(payload)
     if ours is not None and _CR not in payload and len(payload) <= LONGEST:
         return _new(Announcement, ours.groups())
     if payload[:1] == b"{":
-        return Announcement(b"", NONE, NONE, None, _plain(payload))
+        return Announcement(b"", NONE, NONE, None, _plain(payload, most))
     raise EventError("message", _what_is_wrong(payload), secret=True)
 
 
@@ -117,9 +118,9 @@ def _what_is_wrong(payload: bytes) -> str:
     return "does not announce one event"
 
 
-def _plain(payload: bytes) -> bytes:
+def _plain(payload: bytes, most: int) -> bytes:
     if len(payload) > LONGEST:
-        raise EventError("data", f"the event is larger than {MAX_EVENT_BYTES} bytes", f"{len(payload)} bytes")
+        raise EventError("data", f"the event is larger than {most} bytes", f"{len(payload)} bytes")
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -129,4 +130,4 @@ def _plain(payload: bytes) -> bytes:
     data = message["data"]
     name = message["event"] if "event" in message else message.get("event_type")
     event = Event(data, event=name) if isinstance(data, str) else Event(json=data, event=name)
-    return event.encode()
+    return fitting(event.encode(), most)

@@ -98,6 +98,11 @@ class PartitionedSubscriber:
             dropped.update(ear.dropped)
         return dict(dropped)
 
+    def bound(self, max_event_bytes: int) -> None:
+        """See ``Subscriber.bound``."""
+        for ear in self._ears.values():
+            ear.bound(max_event_bytes)
+
     async def start(self) -> None:
         """See ``Subscriber.start``."""
         for ear in self._ears.values():

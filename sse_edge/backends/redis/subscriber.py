@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
-from ...event import NOWHERE, EventId, Place
+from ...event import MAX_EVENT_BYTES, NOWHERE, EventId, Place
 from ...logline import sentence, value
 from ..base import NO_FIRST, Receiver, Replay, Reset
 from ..log import Log
@@ -83,6 +83,7 @@ class RedisSubscriber:
         self._task: asyncio.Task[None] | None = None
         self._doubted = self._told_malformed = float("-inf")
         self._settings_changed = False
+        self._most = MAX_EVENT_BYTES
         self.refused: str | None = None
         self.generation = 0
         self.malformed = 0
@@ -118,6 +119,10 @@ class RedisSubscriber:
     def dropped(self) -> dict[str, int]:
         """See ``Subscriber.dropped``."""
         return {"malformed": self.malformed, "foreign": self.foreign}
+
+    def bound(self, max_event_bytes: int) -> None:
+        """See ``Subscriber.bound``."""
+        self._most = max_event_bytes
 
     async def start(self) -> None:
         """See ``Subscriber.start``."""
@@ -387,7 +392,7 @@ class RedisSubscriber:
 
     def _on_message(self, channel: Channel, payload: bytes) -> None:
         try:
-            heard = announcement.parse(payload)
+            heard = announcement.parse(payload, self._most)
         except EventError as error:
             self.malformed += 1
             now = asyncio.get_running_loop().time()
