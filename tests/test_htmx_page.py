@@ -104,6 +104,10 @@ def rows(page, expected):
     wait_for(page, f"{found} === {json.dumps(','.join(expected))}", 20)
 
 
+def measured(page):
+    return page.execute_script("return document.querySelector('meter').value")
+
+
 def added(order):
     """A row that the application's memory does not know."""
     row = f'<tr id="order-{order}"><td>{order}</td><td>new</td></tr>'
@@ -115,12 +119,16 @@ def test_a_progress_bar(site, page, look):
     site.call("progress", "show", 7, 50)
     look("progress")
     shows(page, "p", "50 %")
+    # As a boosted link does: the element is another, which knows nothing yet.
+    page.execute_script("htmx.ajax('GET', '/pages/progress', {target: 'body', swap: 'innerHTML'})")
+    site.log(2, "asked for /events/jobs/7")
+    shows(page, "p", "50 %")
     site.call("progress", "done", 7)
     shows(page, "p", "100 %")
-    assert asked(site.process, "/events/jobs/7", 1)
+    assert asked(site.process, "/events/jobs/7", 2)
     page.refresh()
     shows(page, "p", "100 %")
-    assert asked(site.process, "/events/jobs/7", 2)
+    assert asked(site.process, "/events/jobs/7", 3)
 
 
 def test_an_end_without_a_name(site, page, look, events):
@@ -276,6 +284,14 @@ def test_our_own_client(site, page, look):
     shows(page, "ul", "two & more\none")
     shows(page, "#unread", "2")
     assert site.process.log.count("asked for /events/me") == 1
+
+
+def test_a_value_for_a_script(site, page, look):
+    """It is what was published, each time."""
+    look("load")
+    wait_until(lambda: site.call("load", "measured", "ann", 40) or measured(page) == 40, "40 %")
+    site.call("load", "measured", "ann", 60)
+    wait_until(lambda: measured(page) == 60, "60 %")
 
 
 def test_sign_out(site, page, look):

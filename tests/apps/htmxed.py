@@ -17,7 +17,7 @@ import sse_edge
 sse_edge.SSEMiddleware = partial(sse_edge.SSEMiddleware, retry=0.2, limits=sse_edge.Limits(per_user=3))
 
 live = import_module("live")
-for name in ("account", "glance", "notifications", "orders", "progress"):
+for name in ("account", "glance", "load", "notifications", "orders", "progress"):
     import_module(name)
 
 live.pages.mount("/static", StaticFiles(directory="static"))
@@ -41,16 +41,17 @@ async def first():
 
 @live.pages.get("/pages/{name}", response_class=HTMLResponse)
 async def page(name: str):
-    """``progress`` and ``shared`` are there at once, the others are asked for by htmx."""
+    """``progress``, ``load`` and ``shared`` are there at once, the others are asked for by htmx."""
     if name == "shared":
         place = await live.events.cursor()
         body = written(name, place=place, texts=import_module("notifications").unread.get("ann", []))
-    elif name == "progress":
+    elif name in ("progress", "load"):
         body = written(name)
     else:
         body = f'<p hx-get="/{name}" hx-trigger="load" hx-swap="outerHTML"></p>'
-    rest = f"{written('head')}<body>{body}{written('signed_in')}"
-    return f'<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>{name}</title>{rest}'
+    head = f'<meta charset="utf-8"><link rel="icon" href="data:,"><title>{name}</title>{written("head")}'
+    rest = f"<body>{body}{written('signed_in')}</body>"
+    return f"<!doctype html><html><head>{head}</head>{rest}</html>"
 
 
 def written(name, **values):
