@@ -5,13 +5,15 @@ import textwrap
 
 from .scene import HERE
 
+SUFFIXES = (".js", ".py", ".go", ".java")
 _BLOCK = re.compile(r"(<!-- lines (\S+) -->\n```(\w+)\n)(.*?)(```\n)", re.DOTALL)
 _LINES = re.compile(r"^[ \t]*(?://|#) lines\n(.*?)^[ \t]*(?://|#) to here\n", re.DOTALL | re.MULTILINE)
 
 
 def drivers():
     """The drivers that have such lines, by their paths below tests/clients."""
-    files = (file for file in HERE.glob("[!_.]*/*") if file.is_file() and "node_modules" not in file.parts)
+    files = (file for suffix in SUFFIXES for file in HERE.rglob(f"*/*{suffix}"))
+    files = (file for file in files if not {"node_modules", "target"}.intersection(file.parts))
     return sorted(str(file.relative_to(HERE)) for file in files if _LINES.search(file.read_text()))
 
 

@@ -57,7 +57,7 @@ def _edge(path, **settings):
         channels={f"{path}/{{name}}": "{name}"},
         authorize=lambda identity, channel: channel != FORBIDDEN,
         limits=Limits(per_user=1, per_ip=None, connects_per_ip=None),
-        **{"retry": RETRY, "keep_alive": KEEP_ALIVE, "max_duration": None, "query_cursor": True, **settings},
+        **{"retry": RETRY, "keep_alive": KEEP_ALIVE, "max_duration": None, **settings},
     )
 
 
