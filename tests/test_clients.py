@@ -43,6 +43,7 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.mark.live
+@pytest.mark.timeout(240)  # a dozen drivers at once, of which some wait for what does not come
 async def test_client(row, frames, table):
     """Every promise, with the real package."""
     client = {**ROWS, **RECORDED}[row](row, frames)

@@ -1,4 +1,4 @@
-"""What deploy/CLIENTS.md shows for services in Python: nothing is lost and nothing comes twice, whatever ends it."""
+"""What deploy/CLIENTS.md shows for services in Python: nothing is lost, nothing comes twice."""
 
 import asyncio
 import sys
@@ -41,7 +41,7 @@ class Numbers:
     ("driver", "refusals"), [("with_httpx_sse.py", "status"), ("with_httpx_sse_async.py", "stream")]
 )
 async def test_nothing_is_lost_and_nothing_comes_twice(driver, refusals, serve_app, redis_url, connect):
-    """A 429, cuts anywhere, a worker that is replaced, maximum durations: all of it once, and then it ends."""
+    """A 429, cuts anywhere, another worker, planned ends: it has all of it once, and then it ends."""
     env = {"BACKEND": redis_url, "PER_USER": "1", "RETRY": "0.1", "REFUSALS": refusals}
     worker = serve_app("apps.edge:edge", server="sse-edge serve", env=env)
     line = Line(worker.port)

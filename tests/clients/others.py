@@ -117,7 +117,7 @@ def _java_client(name, main, package):
     run = (_tool("java"), *flags, "-cp", f"{java}/classes{os.pathsep}{java}/lib/*", main)
     okhttp = f"okhttp {packages['okhttp-jvm']}"
     number = _recorded(packages[package], *dict.fromkeys([release, okhttp]))
-    return Few(name, number, lines=True, command=run, turn=asyncio.Semaphore(3))
+    return Few(name, number, lines=True, command=run, turn=asyncio.Semaphore(2))
 
 
 JAVA = {

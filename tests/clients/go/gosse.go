@@ -22,7 +22,7 @@ func goSSE() {
 		return sse.DefaultValidator(response)
 	}}
 	connection := client.NewConnection(request())
-	connection.Buffer(nil, 2<<20)
+	connection.Buffer(nil, 1<<20)
 	connection.SubscribeToAll(handle)
 	for failed(connection.Connect()); !over; failed(connection.Connect()) {
 		time.Sleep(time.Second) // any status but 200 ends it: 429, and a proxy's 502

@@ -20,7 +20,7 @@ func r3labs() {
 	}
 	// lines
 	over := false
-	sse.ClientMaxBufferSize(2 << 20)(client)
+	sse.ClientMaxBufferSize(1 << 20)(client)
 	client.ReconnectStrategy = &backoff.StopBackOff{} // whatever ends, it comes back here
 	client.ResponseValidator = func(_ *sse.Client, response *http.Response) error {
 		if over = final(response.StatusCode); response.StatusCode == 200 {

@@ -25,6 +25,11 @@ def heard(name, data, id):
     say(event=name or "message", data=data, id=id or None)
 
 
+def failed(error):
+    """Something went wrong that the client goes on after."""
+    say(error=str(error))
+
+
 def run(plain, lines=None):
     """Listen in one of both ways; some clients can be ended only together with their process."""
     timer = threading.Timer(asked["seconds"], os._exit, [0])

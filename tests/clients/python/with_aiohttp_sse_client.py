@@ -4,7 +4,7 @@ import asyncio
 
 import aiohttp
 from aiohttp_sse_client.client import EventSource
-from said import headers, heard, opened, place, run, say, url
+from said import failed, headers, heard, opened, place, run, url
 
 
 async def plain():
@@ -26,7 +26,7 @@ async def lines():
                     headers["Last-Event-ID"] = event.last_event_id
                     heard(event.type, event.data, event.last_event_id)
         except (aiohttp.ClientError, TimeoutError) as error:
-            say(error=str(error))
+            failed(error)
         await asyncio.sleep(1)
     # to here
 

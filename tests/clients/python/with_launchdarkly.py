@@ -4,7 +4,7 @@ from ld_eventsource import SSEClient
 from ld_eventsource.actions import Event, Fault, Start
 from ld_eventsource.config import ConnectStrategy, ErrorStrategy, RetryDelayStrategy
 from ld_eventsource.errors import HTTPStatusError
-from said import headers, heard, opened, place, run, say, url
+from said import failed, headers, heard, opened, place, run, url
 
 
 def listen(source):
@@ -15,7 +15,7 @@ def listen(source):
         elif isinstance(action, Event):
             heard(action.event, action.data, action.last_event_id)
         elif isinstance(action, Fault):
-            say(error=str(action.error))
+            failed(action.error)
 
 
 def plain():

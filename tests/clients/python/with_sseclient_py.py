@@ -3,7 +3,7 @@
 import time
 
 import requests
-from said import headers, heard, opened, place, run, say, url
+from said import failed, headers, heard, opened, place, run, url
 from sseclient import SSEClient
 
 
@@ -33,7 +33,7 @@ def lines():
                         wait = int(event.retry) / 1000
                     heard(event.event, event.data, event.id)
         except requests.RequestException as error:
-            say(error=str(error))
+            failed(error)
         time.sleep(wait)
     # to here
 
