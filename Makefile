@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml 
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
+
+client: packages tests/clients/node_modules/.package-lock.json  ## sse_edge/client/sse-edge.min.js, of sse-edge.js beside it
+	@tests/clients/minify <sse_edge/client/sse-edge.js >sse_edge/client/sse-edge.min.js
 
 clients: $(VENV)/.dev packages tests/clients/node_modules/.package-lock.json  ## try every client, and write deploy/CLIENTS.md; wants Go and Java too
 	$(VENV)/bin/pytest --tables tests/test_clients.py $(ARGS)

@@ -7,7 +7,7 @@ import pytest
 
 from servers.node import module
 from servers.sse import Decoder
-from sse_edge.client.script import FILE
+from sse_edge.client.script import SERVED
 
 READ = """
 import {readFileSync} from "node:fs"
@@ -31,7 +31,7 @@ for (const pieces of JSON.parse(readFileSync(0))) {
 
 def parsed(texts):
     """What the client makes of each, in pieces."""
-    with module(READ, str(FILE), input=json.dumps(texts).encode()) as lines:
+    with module(READ, str(SERVED), input=json.dumps(texts).encode()) as lines:
         return list(lines)
 
 

@@ -5,9 +5,10 @@ import gzip
 import pytest
 
 from sse_edge import Anonymous, ConfigError, SSEMiddleware
-from sse_edge.client.script import FILE
+from servers.node import made
+from sse_edge.client.script import SERVED, SOURCE
 
-TEXT = FILE.read_bytes()
+TEXT = SERVED.read_bytes()
 
 
 def edge(**settings):
@@ -75,6 +76,16 @@ async def test_it_is_compressed_once():
             app, "/events/sse-edge.js", accept_encoding=encoding, if_none_match=known
         )
         assert (status, body, head[b"etag"]) == (304, b"", tag)
+
+
+def test_it_is_made_of_its_source():
+    """What pages get is the module as it is written, without what only readers need: ``make client``."""
+    assert TEXT == made(SOURCE)
+
+
+def test_it_is_small():
+    """Compressed it has 5 KB at most."""
+    assert len(gzip.compress(TEXT, 9, mtime=0)) <= 5 * 1024
 
 
 async def test_head_and_other_methods():

@@ -11,7 +11,11 @@ from ..asgi import Headers, Request, Send, refuse, respond
 from ..errors import ConfigError
 from ..outcome import METHOD
 
-FILE = resources.files(__package__).joinpath("sse-edge.js")
+SOURCE = resources.files(__package__).joinpath("sse-edge.js")
+"""The module as it is written."""
+
+SERVED = resources.files(__package__).joinpath("sse-edge.min.js")
+"""The same as pages get it, made by ``make client``."""
 
 LATEST = b"no-cache"
 """It may be kept, and is asked for again each time, which costs a 304."""
@@ -34,7 +38,7 @@ class Script:
         if path is not None and (not isinstance(path, str) or not path or path.endswith("/") or "?" in path):
             raise ConfigError("client_path", "must be a name, or begin with / and not end with it", path)
         self.path = path if path is None or path.startswith("/") else f"{base.rstrip('/')}/{path}"
-        self._body = FILE.read_bytes()
+        self._body = SERVED.read_bytes()
         self._small = gzip.compress(self._body, 9, mtime=0)
         self._version = hashlib.sha256(self._body).hexdigest()[:16]
 

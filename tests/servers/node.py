@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from .examples import EXAMPLES
-from .processes import command
+from .processes import TESTS, command
 
 
 @contextlib.contextmanager
@@ -33,5 +33,11 @@ def package(name):
     """Where an npm package is; the test fails when it is missing."""
     path = EXAMPLES / "node_modules" / name
     if not path.exists():
-        pytest.fail(f"{path} is not there: npm ci --prefix examples --ignore-scripts", pytrace=False)
+        pytest.fail(f"{path} is not there: make examples/node_modules/.package-lock.json", pytrace=False)
     return path
+
+
+def made(source):
+    """What ``make client`` makes of a module."""
+    with source.open("rb") as file:
+        return subprocess.run(TESTS / "clients" / "minify", stdin=file, capture_output=True, check=True).stdout
