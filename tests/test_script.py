@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from sse_edge import Anonymous, ConfigError, SSEMiddleware
 from servers.node import made
+from sse_edge import Anonymous, ConfigError, SSEMiddleware
 from sse_edge.client.script import SERVED, SOURCE
 
 TEXT = SERVED.read_bytes()
@@ -80,7 +80,7 @@ async def test_it_is_compressed_once():
 
 def test_it_is_made_of_its_source():
     """What pages get is the module as it is written, without what only readers need: ``make client``."""
-    assert TEXT == made(SOURCE)
+    assert made(SOURCE) == TEXT
 
 
 def test_it_is_small():

@@ -39,5 +39,5 @@ def package(name):
 
 def made(source):
     """What ``make client`` makes of a module."""
-    with source.open("rb") as file:
-        return subprocess.run(TESTS / "clients" / "minify", stdin=file, capture_output=True, check=True).stdout
+    run = [TESTS / "clients" / "minify"]
+    return subprocess.run(run, input=source.read_bytes(), capture_output=True, check=True).stdout
