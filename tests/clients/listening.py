@@ -164,6 +164,7 @@ class Frames:
         self._listeners = {}
         self._turn = asyncio.Lock()
         self._writers = []
+        self._over = False
 
     async def __aenter__(self):
         # A page from nowhere may not have frames of this machine.
@@ -174,9 +175,8 @@ class Frames:
         return self
 
     async def __aexit__(self, *exc):
-        self._asking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._asking
+        self._over = True
+        await self._asking  # a thread that asks the browser cannot be cancelled
         self._server.close()
         for writer in self._writers:
             writer.close()
@@ -192,7 +192,7 @@ class Frames:
         del self._listeners[name]
 
     async def _ask(self):
-        while True:
+        while not self._over:
             for name, line in await self._run("return window.said ? said.splice(0) : []"):
                 if name in self._listeners:
                     self._listeners[name].say(line)
@@ -200,7 +200,7 @@ class Frames:
 
     async def _run(self, script, *arguments):
         async with self._turn:
-            return await asyncio.shield(asyncio.to_thread(self._page.execute_script, script, *arguments))
+            return await asyncio.to_thread(self._page.execute_script, script, *arguments)
 
     async def _blank(self, reader, writer):
         self._writers.append(writer)

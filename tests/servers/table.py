@@ -21,10 +21,18 @@ class Table:
         rows = results.setdefault(self.name, {})
         if self.writing:
             rows.setdefault(row, {})[column] = found
-            results[self.name] = {each: rows[each] for each in self._rows or rows if each in rows}
-            self._file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-            self.page.write_text(self._written())
+            self._write(results)
         assert rows.get(row, {}).get(column) == found
+
+    def write(self):
+        """Write the page anew from the results, as after two branches have met."""
+        self._write(json.loads(self._file.read_text()))
+
+    def _write(self, results):
+        rows = results[self.name]
+        results[self.name] = {each: rows[each] for each in self._rows or rows if each in rows}
+        self._file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        self.page.write_text(self._written())
 
     @property
     def is_written(self):
