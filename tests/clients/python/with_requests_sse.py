@@ -1,7 +1,7 @@
 """requests-sse comes back by itself, after a planned end too."""
 
 from requests_sse import EventSource
-from said import headers, heard, opened, run, url
+from said import headers, heard, opened, place, run, url
 
 
 def listen(source):
@@ -19,7 +19,7 @@ def plain():
 def lines():
     """With a time-out, which it takes for a cut."""
     # lines
-    source = EventSource(url, headers=headers, on_open=opened, timeout=40)
+    source = EventSource(url, headers=headers, latest_event_id=place, timeout=40)
     # to here
     listen(source)
 
