@@ -40,6 +40,13 @@ public final class OkHttpEventSource {
           Said.say("open", true);
         } else if (event instanceof MessageEvent message) {
           Said.heard(message.getEventName(), message.getData(), message.getLastEventId());
+          if (asked.lines) {
+            // lines
+            if (message.getEventName().equals("edge-close") && message.getData().contains("finished")) {
+              break; // a 204 is to it a stream that has ended
+            }
+            // to here
+          }
         } else if (event instanceof FaultEvent fault) {
           Said.say("error", fault.getCause().toString());
         }
