@@ -5,7 +5,7 @@ import time
 import pytest
 
 from apps.edge import AUTH
-from servers.tabs import ALONE, LOCKS, Tabs, Ticker, end_worker, figures, level, streams
+from servers.tabs import ALONE, LOCKS, Tabs, Ticker, figures, level, streams
 from sse_edge import SyncPublisher
 
 VALUE = AUTH.issue("u42", ["order:*", "state:*"])
@@ -78,46 +78,6 @@ def test_tabs_share_a_stream(site, page, publisher, prepare):
     tabs.wait(first, "stream.tabs === 2")
 
 
-def test_the_leader_closes_again_and_again(site, page, publisher):
-    """Under an event every 20 ms, a tab that has the stream is closed: the others miss nothing."""
-    tabs = Tabs(page, site())
-    open_tabs = [tabs.open(prepare=LOCKS) for _ in range(3)]
-    tabs.live(*open_tabs)
-    with Ticker(publisher) as ticker:
-        for _ in range(4):
-            time.sleep(0.3)
-            open_tabs.append(tabs.open(prepare=LOCKS))
-            tabs.live(open_tabs[-1])
-            tabs.close(open_tabs.pop(0))
-    level(tabs, open_tabs, ticker.sent)
-
-
-def test_the_worker_is_ended_again_and_again(site, page, publisher):
-    """Under an event every 20 ms, the worker that has the stream is ended: the tabs miss nothing."""
-    tabs = Tabs(page, site())
-    open_tabs = [tabs.open() for _ in range(3)]
-    tabs.live(*open_tabs)
-    with Ticker(publisher) as ticker:
-        for _ in range(4):
-            time.sleep(0.3)
-            end_worker(page)
-            tabs.live(*open_tabs)
-    level(tabs, open_tabs, ticker.sent)
-
-
-def test_a_tab_that_crashes(site, page, publisher):
-    """The tab that has the stream, or one that does not: the others miss nothing."""
-    tabs = Tabs(page, site())
-    leader, other, third = (tabs.open(prepare=LOCKS) for _ in range(3))
-    tabs.live(leader, other, third)
-    with Ticker(publisher) as ticker:
-        for tab in (leader, other):
-            time.sleep(0.2)
-            tabs.crash(tab)
-            tabs.wait(third, f"stream.tabs === {2 if tab is leader else 1}")
-    level(tabs, [third], ticker.sent)
-
-
 @HOSTS
 def test_a_tab_that_stands_still(site, page, publisher, prepare):
     """A tab that is busy hurts no other, and has all when it is not."""
@@ -168,14 +128,12 @@ def test_a_page_that_was_rendered_a_while_ago(site, page, publisher, prepare):
 @HOSTS
 def test_signed_out(site, page, publisher, prepare):
     """What ends one tab's stream ends it in all, with the reason."""
-    server = site()
-    tabs = Tabs(page, server)
+    tabs = Tabs(page, site())
     both = [tabs.open(prepare=prepare) for _ in range(2)]
     tabs.live(*both)
     publisher.disconnect(user="u42")
     for tab in both:
-        tabs.wait(tab, "stream.state.reason === 'revoked'")
-    streams(server, 0)
+        tabs.wait(tab, "states.some(state => state.reason === 'revoked')")
 
 
 @HOSTS

@@ -152,7 +152,7 @@ def test_places_without_an_order(tabs, scripted, place, answer):
         ("{onEvent: 5}", "onEvent cannot be 5"),
         ("{onevent() {}}", "onevent cannot be onevent() {}"),
         ("{headers: 'x'}", "headers cannot be x"),
-        ("{firstByte: 0}", "firstByte cannot be 0"),
+        ("{firstByte: -1}", "firstByte cannot be -1"),
         ("{hidden: -1}", "hidden cannot be -1"),
         ("{hidden: NaN}", "hidden cannot be NaN"),
         ("{share: 1}", "share cannot be 1"),

@@ -170,7 +170,6 @@ class Line {
   say(state) {
     this.flush()
     this.state = state
-    this.since = now()
     this.hub.reach(this.names(port => port.ready || state.state !== "live"), {state})
   }
 
@@ -211,7 +210,7 @@ class Line {
   /** A tab is looked at, or the network is back. */
   wake() {
     if (this.rests) this.rests = false
-    else if (this.over && this.state.reason !== "finished" && this.state.reason !== "closed" && now() - this.since > 1000) this.over = false
+    else if (this.over && !/finished|closed/.test(this.state.reason)) this.over = false
     this.failures = 0
     if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("silent", 0)
     if (this.timer) this.soon()
@@ -291,7 +290,7 @@ class Wire {
       const path = url.slice(new URL(url).origin.length)
       return "also=" + encodeURIComponent(place ? joined(path, "last_event_id=" + encodeURIComponent(place)) : path)
     })
-    const held = first.patient ? 0 : setTimeout(() => {
+    const held = first.firstByte && setTimeout(() => {
       for (const line of this.here) {
         line.streams = now() + AGAIN
         line.later("held", 0)
@@ -347,8 +346,7 @@ class Wire {
     const [line] = this.lines
     while (this.here.length) {
       const answer = await line.fetch("poll=20", line.place, this.stop.signal)
-      if (answer.status === 400) line.patient = true  // it cannot be polled
-      if (line.patient) return line.streams = 0
+      if (answer.status === 400) return line.firstByte = line.streams = 0  // it cannot be polled
       if (answer.status !== 200) return this.refused(answer)
       const told = await answer.json()
       this.last = now()
@@ -383,11 +381,11 @@ class Hub {
   lines = new Map()
   silence = SILENCE
   joins = true
-  asking = []
+  pages = new Set()
 
-  constructor(reach) {
+  constructor(reach, headers) {
     this.reach = reach
-    this.pages = new Set()
+    this.headers = headers
   }
 
   hear(message) {
@@ -395,7 +393,6 @@ class Hub {
     const line = this.lines.get(url)
     const port = line?.ports.get(id)
     if (message.join) this.join(message)
-    if (message.answer) this.asking.splice(0).forEach(resolve => resolve(message.answer))
     if (message.end) for (const each of this.lines.values()) each.end({state: "ended", reason: "closed"})
     if (!port) return
     if (message.leave) line.ports.delete(id)
@@ -408,8 +405,7 @@ class Hub {
     if (!this.lines.has(url)) this.lines.set(url, new Line(this, url))
     const line = this.lines.get(url)
     line.firstByte = join.firstByte * 1e3
-    this.fixed = join.headers
-    if (line.over && now() - line.since > 1000) line.over = false
+    line.over = false
     line.join(id, {...join, page})
     if (this.pages.has(page)) return
     this.pages.add(page)
@@ -420,17 +416,6 @@ class Hub {
         line.count()
       }
     })
-  }
-
-  /** The headers of the next request: a tab is asked where a function says them. */
-  async headers() {
-    if (this.fixed) return this.fixed
-    const ids = [...this.lines.values()].flatMap(line => line.names())
-    const asked = new Promise(resolve => this.asking.push(resolve))
-    this.reach(ids, {ask: true})
-    const {headers, failed} = await asked
-    if (failed) throw new Error(failed)
-    return headers
   }
 
   /** Opens, in a moment, what is wanted: all together where the edge can. */
@@ -480,15 +465,16 @@ const hold = lock => new Promise(resolve => {
 
 if (globalThis.SharedWorkerGlobalScope && self instanceof SharedWorkerGlobalScope) {
   const ports = new Map(), lock = "sse-edge " + name()
-  const hub = new Hub((ids, message) => ids.forEach(id => ports.get(id)?.postMessage(message)))
+  let headers
+  const hub = new Hub((ids, message) => ids.forEach(id => ports.get(id)?.postMessage(message)), () => headers)
   const held = hold(lock)
   self.onconnect = ({ports: [port]}) => {
     port.onmessage = ({data}) => {
       ports.set(data.id, port)
+      headers = data.join?.headers ?? headers
       hub.hear(data)
       if (data.leave) ports.delete(data.id)
     }
-    port.postMessage({here: true})
     held.then(() => port.postMessage({lock}))
   }
 }
@@ -528,7 +514,7 @@ function inLeader(tab) {
     if (to.includes(tab.id)) tab.hear(message)
   }
   navigator.locks.request(tab.key, {signal: gone.signal}, () => {
-    hub = new Hub(reach)
+    hub = new Hub(reach, () => tab.headers())
     channel.postMessage({leads: true})
     tab.join()
     return new Promise(resolve => { release = resolve })
@@ -543,24 +529,22 @@ function inLeader(tab) {
 }
 
 function inItself(tab) {
-  const hub = new Hub((ids, message) => ids.includes(tab.id) && tab.hear(message))
+  const hub = new Hub((ids, message) => ids.includes(tab.id) && tab.hear(message), () => tab.headers())
   tab.send = message => hub.hear(message)
   tab.quit = () => hub.close()
 }
 
 // ---- Page
 
-const isFunction = value => typeof value === "function"
-const isSeconds = value => typeof value === "number" && value >= 0 && value < 2e6
 const OPTIONS = {
-  onEvent: isFunction,
-  onReset: isFunction,
-  onState: isFunction,
-  place: value => typeof value === "string",
-  headers: value => isFunction(value) || typeof value === "object",
-  share: value => typeof value === "boolean" || typeof value === "string",
-  firstByte: value => isSeconds(value) && value > 0,
-  hidden: isSeconds,
+  onEvent: "function",
+  onReset: "function",
+  onState: "function",
+  place: "string",
+  headers: "object function",
+  share: "boolean string",
+  firstByte: "number",
+  hidden: "number",
 }
 const page = name()
 let held  // by this page for as long as it is there
@@ -585,13 +569,13 @@ class Tab {
   /** Finds out whose stream it is, which is who may share it. */
   async start() {
     const {share, headers} = this.options
-    this.from = share ? 0 : 2
+    this.from = !share ? 2 : typeof headers === "function" ? 1 : 0  // a worker cannot be given a function
     try {
-      const whose = typeof share === "string" ? share : Object.entries(await this.headers()).sort()
+      this.fixed = await this.headers()
+      const whose = typeof share === "string" ? share : Object.entries(this.fixed).sort()
       const {origin, pathname} = new URL(this.url)
       this.key = JSON.stringify(["sse-edge", import.meta.url, origin, pathname.split("/")[1], whose])
-    } catch (error) {
-      reportError(error)
+    } catch {
       this.from = 2  // asked again with each attempt
     }
     await (held ??= hold("sse-edge " + page))
@@ -600,7 +584,12 @@ class Tab {
 
   async headers() {
     const {headers} = this.options
-    return {...isFunction(headers) ? await headers() : headers}
+    try {
+      return {...typeof headers === "function" ? await headers() : headers}
+    } catch (error) {
+      reportError(error)
+      throw error
+    }
   }
 
   begin(from) {
@@ -625,20 +614,19 @@ class Tab {
   join() {
     this.tell({leave: true})
     this.id = name()
-    const {headers, firstByte, hidden} = this.options
-    this.tell({join: {place: this.place, headers: isFunction(headers) ? null : {...headers}, firstByte, hidden, hides: document.hidden}})
+    const {firstByte, hidden} = this.options
+    this.tell({join: {place: this.place, headers: this.fixed, firstByte, hidden, hides: document.hidden}})
   }
 
   tell(message) {
     this.send?.({id: this.id, url: this.url, page, ...message})
   }
 
-  async hear({items, again, state, tabs, alone, ask}) {
+  hear({items = [], again, state, tabs, alone}) {
     if (alone) return this.begin(2)
-    if (ask) return this.tell({answer: await this.headers().then(headers => ({headers}), error => (reportError(error), {failed: String(error)}))})
     if (tabs) this.tabs = tabs
     if (again) this.ahead = true
-    for (const one of items ?? []) this.take(one)
+    items.forEach(one => this.take(one))
     if (state && JSON.stringify(state) !== JSON.stringify(this.state)) this.say(state)
   }
 
@@ -674,21 +662,19 @@ class Tab {
   }
 }
 
-/** Hears url: {state, tabs, close(everywhere)}.  TypeError for an option that cannot be; see sse-edge.d.ts. */
+/** Hears url: see sse-edge.d.ts.  TypeError for an option that cannot be. */
 export function subscribe(url, options = {}) {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null)
-  for (const [option, value] of given) {
-    if (!OPTIONS[option]?.(value)) throw new TypeError(`subscribe: ${option} cannot be ${String(value)}`)
+  const given = {share: true, firstByte: 5, hidden: 300}
+  for (const [option, value] of Object.entries(options)) {
+    if (value === undefined || value === null) continue
+    const fits = OPTIONS[option]?.includes(typeof value) && (typeof value !== "number" || value >= 0 && value < 2e6)
+    if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${String(value)}`)
+    given[option] = value
   }
   const whole = new URL(url, document.baseURI)
-  if (!whole.protocol.startsWith("http")) throw new TypeError(`subscribe: url cannot be ${url}`)
+  if (!/^http/.test(whole.protocol)) throw new TypeError(`subscribe: url cannot be ${url}`)
   whole.hash = ""
-  const tab = new Tab(whole.href, {share: true, firstByte: 5, hidden: 300, ...Object.fromEntries(given)})
-  return {
-    get state() { return tab.state },
-    get tabs() { return tab.tabs },
-    close: everywhere => tab.close(everywhere),
-  }
+  return new Tab(whole.href, given)
 }
 
 // ---- Element
