@@ -144,6 +144,7 @@ def test_places_without_an_order(tabs, scripted, place, answer):
     scripted.say("data: x\n\n")
     for tab in (first, second):
         tabs.wait(tab, "heard.length === 1")
+    assert [each["query"] for each in scripted.asked] == ["", "poll=0", ""]
 
 
 @pytest.mark.parametrize(

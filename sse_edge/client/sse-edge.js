@@ -91,8 +91,9 @@ class Line {
     this.hub.open()
   }
 
+  /** Whether what it has after base is all that a tab at this place lacks. */
   covers(place) {
-    return place === this.base || compare(place, this.base) >= 0
+    return compare(place, this.base) >= 0 || !this.asked && place === this.base
   }
 
   /** From here on a tab is given what is heard, if it has all that was before base. */
@@ -111,7 +112,7 @@ class Line {
         const told = answer.status === 200 && await answer.json()
         if (this.ports.get(id) !== port) return
         if (told) {
-          if (told.next && compare(told.next, told.next)) break
+          if (told.next && compare(told.next, told.next) !== 0) break
           let at = port.place
           const items = polled(told).map(block => { const one = item(block, at); at = one.id; return one })
           this.hub.reach([id], {items})
@@ -633,7 +634,7 @@ class Tab {
   take({id, own, name, data}) {
     const isReset = name === "edge-reset" || name === "edge-dropped"
     if (this.ahead && !isReset) {
-      const order = id === this.place ? 0 : compare(id, this.place)
+      const order = compare(id, this.place)
       if (order < 0 || own && order === 0) return
     }
     if (own || isReset) this.ahead = false
