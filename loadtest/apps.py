@@ -45,7 +45,7 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         raise ValueError("only http is served")
     await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
-    chunk = b": stream open\nretry: 3000\nid: 1-1\nevent: edge-position\n\n"
+    chunk = b": stream open\nretry: 3000\nid: 1-1\nevent: edge-position\ndata: {}\n\n"
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
     while (await receive())["type"] != "http.disconnect":
         pass

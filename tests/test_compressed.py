@@ -273,8 +273,8 @@ async def test_with_httpx(edge, redis_url):
         async for line in response.aiter_lines():
             if line.startswith("data: "):
                 heard.append(line.removeprefix("data: "))
-            if line.startswith(("id: ", "data: ")) and len(heard) == asked < 5:
+            if line.startswith(("id: ", "data: ")) and len(heard) == asked + 1 < 6:
                 await events.publish("news", str(asked))
                 asked += 1
-    assert heard[:5] == ["0", "1", "2", "3", "4"]
+    assert heard[:6] == ["{}", "0", "1", "2", "3", "4"]  # the place where it begins
     assert json.loads(heard[-1]) == {"reason": "max-duration"}

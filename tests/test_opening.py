@@ -40,7 +40,7 @@ def test_a_place_comes_after_what_is_before_it():
     assert said == [
         b"id: 3-1.abcde\n" + body(3),
         b"id: 5-1.abcde\n" + body(5),
-        b"id: 5-1.abcde\nevent: edge-position\n\n",
+        b"id: 5-1.abcde\nevent: edge-position\ndata: {}\n\n",
         body(7),
     ]
 
@@ -49,7 +49,7 @@ def test_what_was_heard_is_not_given_first():
     """It comes afterwards, as it was heard."""
     replay = first((3, 0), (7, 0), slowest=9)
     said = given(replay, begin=5, heard=[Heard(at(7), b"id: 7-1.abcde\n" + body(7))])
-    assert said == [b"id: 3-1.abcde\n" + body(3), b"id: 5-1.abcde\nevent: edge-position\n\n"]
+    assert said == [b"id: 3-1.abcde\n" + body(3), b"id: 5-1.abcde\nevent: edge-position\ndata: {}\n\n"]
 
 
 @pytest.mark.parametrize("seed", range(200))

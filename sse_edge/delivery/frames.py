@@ -10,7 +10,8 @@ from ..outcome import Ending, Refusal
 
 KEEP_ALIVE = comment("keep-alive")
 _OPEN = comment("stream open")
-_POSITION = b"event: edge-position\n\n"
+_QUIETLY = b"event: edge-position\n\n"
+_TOLD = b"event: edge-position\ndata: {}\n\n"
 
 
 def greeting(retry_ms: int) -> bytes:
@@ -22,17 +23,29 @@ def greeting(retry_ms: int) -> bytes:
 
 
 def position(place: Place) -> bytes:
-    """Where the stream is, without an event.
+    """Where the stream is as it begins, as an event for which nobody listens.
 
-    No browser dispatches what has no data.  Some other clients do, and have a name then for which nobody
-    listens, where without it they would tell an empty ``message``.
+    With data, or Firefox and many other clients would forget the place: they keep none of a block that has
+    no data, against WHATWG HTML, section 9.2.6 (deploy/CLIENTS.md: resume after a cut).
     """
-    return place.line() + _POSITION
+    return place.line() + _TOLD
+
+
+def is_position(frame: bytes) -> bool:
+    """Whether it only says where its stream is."""
+    return frame.endswith(
+        (_QUIETLY, _TOLD)
+    )  # no line of data begins so
 
 
 def keep_alive(place: Place | None) -> bytes:
-    """A comment; with a place a quiet client resumes from there and not from its last event."""
-    return KEEP_ALIVE if place is None else KEEP_ALIVE + position(place)
+    """A comment; with a place a quiet client resumes from there and not from its last event.
+
+    Without data, which no browser dispatches: whoever forgets this place has an older one.  Some other
+    clients dispatch it all the same, and have a name then for which nobody listens, where without it they
+    would tell an empty ``message``.
+    """
+    return KEEP_ALIVE if place is None else KEEP_ALIVE + place.line() + _QUIETLY
 
 
 def goodbye(ending: Ending, position: Place | None, retry_ms: int) -> bytes:

@@ -54,7 +54,8 @@ class Said(NamedTuple):
     @property
     def matters(self) -> bool:
         """Whether a client is told of it: not of places and comments alone."""
-        return b"\ndata:" in self.frame or self.frame.startswith(b"data:")
+        frame = self.frame
+        return (b"\ndata:" in frame or frame.startswith(b"data:")) and not frames.is_position(frame)
 
 
 class Poll(Stream):
@@ -253,7 +254,7 @@ class Told(NamedTuple):
 def _read(frame: bytes) -> tuple[str, str]:
     """An event's name and its JSON, which for the edge's own is their data; nothing where it has none."""
     event = stored("", frame)
-    if event is None:
+    if event is None or frames.is_position(frame):
         return "", ""
     if event.event.startswith(EDGE):
         return event.event, event.data

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+POSITION = "edge-position"
+"""The name under which a stream says where it is as it begins: nobody listens for it."""
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -71,5 +74,5 @@ class Decoder:
         self.last_event_id = self._id
         data, event = self._data, self._event
         self._data, self._event = [], ""
-        if data:
+        if data and event != POSITION:
             yield Received("\n".join(data), event or "message", self._id)

@@ -95,7 +95,11 @@ class Peer:
     def greet(self, *blocks, place="0-1", retry_ms=RETRY_MS):
         """Head, greeting, and the place in the stream, behind some blocks."""
         self.connection.sendall(HEAD.encode())
-        self.send(f": stream open\nretry: {retry_ms}\n", *blocks, f"id: {place}\nevent: edge-position\n\n")
+        self.send(
+            f": stream open\nretry: {retry_ms}\n",
+            *blocks,
+            f"id: {place}\nevent: edge-position\ndata: {{}}\n\n",
+        )
 
     def answer(self, status, body, *fields):
         """A whole response with its length."""

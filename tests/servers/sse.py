@@ -89,7 +89,7 @@ class Decoder:
         if self._id != self.last_event_id:
             self.last_event_id = self._id
             self.commits.append(self._id)
-        if self._data:
+        if self._data and self._event != "edge-position":  # for which nobody listens
             events.append(Received(self._event or "message", "\n".join(self._data), self._id))
         self._event = ""
         self._data = []
