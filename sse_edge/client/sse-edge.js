@@ -47,6 +47,9 @@ export function parser(on) {
   }
 }
 
+/** Whether a status may be another in a while. */
+const passes = status => status === 200 || status === 429 || status >= 500
+
 /** A poll's answer as the blocks of a stream. */
 const polled = ({resets, dropped, events, next}) => [
   ...resets.map(reset => ({name: "edge-reset", data: JSON.stringify(reset)})),
@@ -108,16 +111,18 @@ class Line {
     for (let wait = 100; this.ports.get(id) === port; wait *= 2) {
       try {
         const answer = await this.fetch("poll=0", port.place)
-        if (answer.status !== 200 && answer.status !== 429 && answer.status < 500) break
-        const told = answer.status === 200 && await answer.json()
-        if (this.ports.get(id) !== port) return
-        if (told) {
+        if (!passes(answer.status)) break
+        if (answer.status === 200) {
+          const told = await answer.json()
+          if (this.ports.get(id) !== port) return
           if (told.next && compare(told.next, told.next) !== 0) break
-          let at = port.place
-          const items = polled(told).map(block => { const one = item(block, at); at = one.id; return one })
+          const items = polled(told).map(block => {
+            const one = item(block, port.place)
+            port.place = one.id
+            return one
+          })
           this.hub.reach([id], {items})
-          port.place = at
-          this.ready(id, port, at ? this.covers(at) : !this.place)
+          this.ready(id, port, port.place ? this.covers(port.place) : !this.place)
           if (port.ready) return
         }
       } catch {}
@@ -176,7 +181,7 @@ class Line {
 
   live(polling) {
     this.failures = 0
-    if (this.state.state !== "live" || this.state.polling !== polling) this.say({state: "live", polling})
+    if (this.state.polling !== polling) this.say({state: "live", polling})
   }
 
   /** Leaves its response, and wants another after so many ms. */
@@ -189,8 +194,7 @@ class Line {
   }
 
   soon() {
-    clearTimeout(this.timer)
-    this.timer = undefined
+    this.timer = clearTimeout(this.timer)
     this.hub.open()
   }
 
@@ -203,8 +207,7 @@ class Line {
   leave() {
     const wire = this.wire
     this.wire = undefined
-    clearTimeout(this.timer)
-    this.timer = undefined
+    this.timer = clearTimeout(this.timer)
     if (wire && !wire.here.length) wire.stop.abort()
   }
 
@@ -227,7 +230,7 @@ class Line {
       return this.hub.lines.delete(this.url)
     }
     this.hub.reach(this.names(), {tabs: new Set(ports.map(port => port.page)).size})
-    const longest = Math.max(...ports.map(port => port.hides && port.hidden ? port.hidden * 1e3 : Infinity))
+    const longest = Math.max(...ports.map(port => port.hides && port.hidden || Infinity)) * 1e3
     if (longest < Infinity && !this.over) this.rest = setTimeout(() => {
       this.leave()
       this.rests = true
@@ -266,23 +269,15 @@ class Wire {
   }
 
   async run(polls) {
-    const watch = setInterval(() => this.look(), 1000)
-    let code = "cut"
-    try {
-      code = await (polls ? this.poll() : this.stream())
-    } catch (error) {
-      if (error.name !== "AbortError") code = "network"
-    }
+    const watch = setInterval(() => {  // its other end may be gone without a word
+      if (now() - this.last < 3 * this.hub.silence) return
+      this.hub.silence = Math.min(2 * this.hub.silence, 300e3)
+      for (const line of this.here) line.later("silent", 0)
+    }, 1000)
+    const code = await (polls ? this.poll() : this.stream()).catch(() => "network")
     clearInterval(watch)
     for (const line of this.here) line.later(code, code ? undefined : 0)
     this.stop.abort()
-  }
-
-  /** Ends it when it is silent for too long: its other end may be gone without a word. */
-  look() {
-    if (now() - this.last < 3 * this.hub.silence) return
-    this.hub.silence = Math.min(2 * this.hub.silence, 300e3)
-    for (const line of this.here) line.later("silent", 0)
   }
 
   async stream() {
@@ -297,27 +292,24 @@ class Wire {
         line.later("held", 0)
       }
     }, first.firstByte)
-    try {
-      const answer = await first.fetch(also.join("&"), first.place, this.stop.signal)
-      if (answer.status !== 200 || !/^text\/event-stream/i.test(answer.headers.get("content-type"))) return await this.refused(answer)
-      const reader = answer.body.getReader(), decoder = new TextDecoder()
-      const feed = parser(this.strands(first, others))
-      while (this.here.length) {
-        const {done, value} = await reader.read()
-        clearTimeout(held)
-        if (done) break
-        this.hub.silence = Math.max(this.hub.silence, now() - this.last)
-        this.last = now()
-        feed(decoder.decode(value, {stream: true}))
-        for (const line of this.here) {
-          if (!others.length || line.heard) line.live(false)
-          line.flush()
-        }
-      }
-      return "cut"
-    } finally {
+    const answer = await first.fetch(also.join("&"), first.place, this.stop.signal)
+    const type = answer.headers.get("content-type")
+    if (answer.status !== 200 || !/^text\/event-stream/i.test(type)) return this.refused(answer)
+    const reader = answer.body.getReader(), decoder = new TextDecoder()
+    const feed = parser(this.strands(first, others))
+    while (this.here.length) {
+      const {done, value} = await reader.read()
       clearTimeout(held)
+      if (done) break
+      this.hub.silence = Math.max(this.hub.silence, now() - this.last)
+      this.last = now()
+      feed(decoder.decode(value, {stream: true}))
+      for (const line of this.here) {
+        if (!others.length || line.heard) line.live(false)
+        line.flush()
+      }
     }
+    return "cut"
   }
 
   /** Who hears what, of lines in one response: each is named before its blocks. */
@@ -364,15 +356,14 @@ class Wire {
   /** Says why there is no stream; what may pass is tried again. */
   async refused(answer) {
     const {status} = answer
-    const code = status === 204 ? "finished" : read(await answer.text()).error ?? (status === 200 ? "no-stream" : String(status))
+    const code = read(await answer.text()).error ?? (status === 200 ? "no-stream" : `${status}`)
     const wait = answer.headers.get("retry-after") * 1e3 || undefined
-    const passes = status === 200 || status === 429 || status >= 500
     for (const line of this.here) {
-      if (passes) line.later(code, wait)
+      if (passes(status)) line.later(code, wait)
       else if (line !== this.lines[0] || this.lines.length > 1 && status === 400) {  // the status is the first one's
         line.solo = status === 400
         line.later(code, 0)
-      } else line.end(status === 204 ? {state: "ended", reason: code} : {state: "refused", code, status})
+      } else line.end(status === 204 ? {state: "ended", reason: "finished"} : {state: "refused", code, status})
     }
   }
 }
@@ -389,17 +380,21 @@ class Hub {
     this.headers = headers
   }
 
+  get all() {
+    return [...this.lines.values()]
+  }
+
   hear(message) {
-    const {id, url, page} = message
+    const {id, url, join, leave, hides, wake, end} = message
+    if (join) this.join(message)
+    if (end) for (const each of this.all) each.end({state: "ended", reason: "closed"})
     const line = this.lines.get(url)
     const port = line?.ports.get(id)
-    if (message.join) this.join(message)
-    if (message.end) for (const each of this.lines.values()) each.end({state: "ended", reason: "closed"})
     if (!port) return
-    if (message.leave) line.ports.delete(id)
-    if ("hides" in message) port.hides = message.hides
-    if (message.leave || "hides" in message) line.count()
-    if (message.wake) line.wake()
+    if (leave) line.ports.delete(id)
+    if (hides !== undefined) port.hides = hides
+    if (leave || hides !== undefined) line.count()
+    if (wake) line.wake()
   }
 
   join({id, url, page, join}) {
@@ -412,7 +407,7 @@ class Hub {
     this.pages.add(page)
     whenFree("sse-edge " + page, () => {
       this.pages.delete(page)
-      for (const line of this.lines.values()) {
+      for (const line of this.all) {
         for (const [id, port] of line.ports) if (port.page === page) line.ports.delete(id)
         line.count()
       }
@@ -423,7 +418,7 @@ class Hub {
   open() {
     this.soon ??= setTimeout(() => {
       this.soon = undefined
-      const wanting = [...this.lines.values()].filter(line => line.wants)
+      const wanting = this.all.filter(line => line.wants)
       const alone = line => !this.joins || line.solo || line.streams > now()
       for (const line of wanting.filter(alone)) new Wire(this, [line], line.streams > now())
       const group = wanting.filter(line => !alone(line))
@@ -440,13 +435,13 @@ class Hub {
 
   /** Whose responses may be given up for one of more lines, since they go on from their places: lines by response. */
   movable(room) {
-    const wires = [...new Set([...this.lines.values()].map(line => line.wire))].filter(Boolean).map(wire => wire.here)
+    const wires = [...new Set(this.all.map(line => line.wire))].flatMap(wire => wire ? [wire.here] : [])
     const may = line => this.joins && !line.solo && !line.state.polling && compare(line.place, line.place) === 0
     return wires.filter(here => here.every(may) && (room -= here.length) >= 0)
   }
 
   close() {
-    for (const line of this.lines.values()) {
+    for (const line of this.all) {
       line.ports.clear()
       line.count()
     }
@@ -485,16 +480,13 @@ if (globalThis.SharedWorkerGlobalScope && self instanceof SharedWorkerGlobalScop
 function inWorker(tab) {
   const gone = new AbortController()
   const worker = new SharedWorker(import.meta.url, {type: "module", name: tab.key})
-  const late = setTimeout(() => tab.begin(1), 10e3)
   worker.onerror = () => tab.begin(1)
   worker.port.onmessage = ({data}) => {
-    clearTimeout(late)
     if (data.lock) whenFree(data.lock, () => tab.begin(0), gone.signal)
     else tab.hear(data)
   }
   tab.send = message => worker.port.postMessage(message)
   tab.quit = () => {
-    clearTimeout(late)
     gone.abort()
     worker.onerror = worker.port.onmessage = null
     worker.port.close()

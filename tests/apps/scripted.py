@@ -10,9 +10,9 @@ and at /quick.js with a tenth of its patience.
 import asyncio
 import json
 
-from sse_edge.client.script import Script
+from sse_edge.client.script import SOURCE
 
-CLIENT = Script("/client.js", "/")._body
+CLIENT = SOURCE.read_bytes()
 QUICK = CLIENT
 for slow, quick in (
     (b"SILENCE = 15e3", b"SILENCE = 700"),
