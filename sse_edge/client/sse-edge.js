@@ -9,7 +9,7 @@ const LONGEST = 60e3  // ms from one attempt to the next, at most
 const AGAIN = 180e3  // ms until a network that holds streams back is tried again
 const KEPT = 1e6  // characters of events kept for tabs that come later
 const JOINED = 16  // URLs in one response
-const ENDS = ["finished", "revoked", "forbidden"]  // after any other ending there is more to come
+const ENDS = /finished|revoked|forbidden/  // after any other ending there is more to come
 
 const now = () => performance.now()
 const name = () => Math.random().toString(36).slice(2)
@@ -30,8 +30,7 @@ export function parser(on) {
   function take(line) {
     if (!line) {
       if (Object.keys(block).length) on.block(block)
-      block = {}
-      return
+      return block = {}
     }
     const [, field, value] = /^([^:]*):? ?([^]*)$/.exec(line)
     if (!field) on.comment(value)
@@ -48,14 +47,17 @@ export function parser(on) {
 }
 
 /** Whether a status may be another in a while. */
-const passes = status => status === 200 || status === 429 || status >= 500
+const passes = status => /200|429|5../.test(status)
+
+const said = (name, list) => list.map(one => ({name, data: JSON.stringify(one)}))
 
 /** A poll's answer as the blocks of a stream. */
-const polled = ({resets, dropped, events, next}) => [
-  ...resets.map(reset => ({name: "edge-reset", data: JSON.stringify(reset)})),
+const polled = ({resets, dropped, events, next, close}) => [
+  ...said("edge-reset", resets),
   ...events.map(({id, event, data}) => ({id, name: event, data})),
-  ...dropped.map(drop => ({name: "edge-dropped", data: JSON.stringify(drop)})),
-  ...(next ? [{id: next}] : []),
+  ...said("edge-dropped", dropped),
+  {id: next || ""},
+  ...said("edge-close", close ? [close] : []),
 ]
 
 /** A block as tabs get it: with the place that it leads to, and whether it says that itself. */
@@ -76,13 +78,7 @@ class Line {
   streams = 0  // the moment when streaming is tried again
 
   constructor(hub, url) {
-    this.hub = hub
-    this.url = url
-  }
-
-  /** Whether it should have a response and has none. */
-  get wants() {
-    return !this.wire && !this.timer && !this.rests && !this.over
+    Object.assign(this, {hub, url})
   }
 
   join(id, port) {
@@ -126,7 +122,7 @@ class Line {
           if (port.ready) return
         }
       } catch {}
-      await sleep(Math.min(wait, LONGEST))
+      await sleep(wait)
     }
     this.hub.reach([id], {alone: true})  // nothing tells how its place lies to this stream's
   }
@@ -139,8 +135,7 @@ class Line {
     this.keep({id: block.id})
     const {reason} = read(data)
     this.failures = 0
-    if (ENDS.includes(reason)) this.end({state: "ended", reason})
-    else this.later(reason)
+    return ENDS.test(reason) ? this.end({state: "ended", reason}) : this.later(reason)
   }
 
   keep(block) {
@@ -185,7 +180,7 @@ class Line {
   }
 
   /** Leaves its response, and wants another after so many ms. */
-  later(code, ms = this.retry * 2 ** Math.min(this.failures, 5)) {
+  later(code, ms = this.retry * 2 ** this.failures) {
     this.leave()
     this.failures++
     const wait = Math.min(ms, LONGEST) * (0.75 + Math.random() / 2)
@@ -213,12 +208,10 @@ class Line {
 
   /** A tab is looked at, or the network is back. */
   wake() {
-    if (this.rests) this.rests = false
-    else if (this.over && !/finished|closed/.test(this.state.reason)) this.over = false
+    if (!/finished|closed/.test(this.state.reason)) this.over = false
     this.failures = 0
-    if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("silent", 0)
-    if (this.timer) this.soon()
-    this.hub.open()
+    if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("cut", 0)
+    this.soon()
   }
 
   /** The tabs have changed. */
@@ -231,15 +224,13 @@ class Line {
     }
     this.hub.reach(this.names(), {tabs: new Set(ports.map(port => port.page)).size})
     const longest = Math.max(...ports.map(port => port.hides && port.hidden || Infinity)) * 1e3
-    if (longest < Infinity && !this.over) this.rest = setTimeout(() => {
-      this.leave()
-      this.rests = true
-      this.say({state: "waiting", code: "hidden"})
-    }, longest)
+    if (longest < Infinity && !this.over) {
+      this.rest = setTimeout(() => this.end({state: "waiting", code: "hidden"}), longest)
+    }
   }
 
   async fetch(query, place, signal) {
-    const headers = {accept: query.startsWith("poll") ? "application/json" : "text/event-stream", ...await this.hub.headers()}
+    const headers = {accept: "text/event-stream", ...await this.hub.headers()}
     if (place) headers["last-event-id"] = String.fromCharCode(...new TextEncoder().encode(place))
     return fetch(joined(this.url, query), {headers, signal, credentials: "include", cache: "no-store"})
   }
@@ -253,8 +244,7 @@ class Wire {
   last = now()
 
   constructor(hub, lines, polls) {
-    this.hub = hub
-    this.lines = lines
+    Object.assign(this, {hub, lines})
     for (const line of lines) {
       line.wire = this
       line.asked = true
@@ -272,7 +262,7 @@ class Wire {
     const watch = setInterval(() => {  // its other end may be gone without a word
       if (now() - this.last < 3 * this.hub.silence) return
       this.hub.silence = Math.min(2 * this.hub.silence, 300e3)
-      for (const line of this.here) line.later("silent", 0)
+      for (const line of this.here) line.later("cut", 0)
     }, 1000)
     const code = await (polls ? this.poll() : this.stream()).catch(() => "network")
     clearInterval(watch)
@@ -289,7 +279,7 @@ class Wire {
     const held = first.firstByte && setTimeout(() => {
       for (const line of this.here) {
         line.streams = now() + AGAIN
-        line.later("held", 0)
+        line.later("cut", 0)
       }
     }, first.firstByte)
     const answer = await first.fetch(also.join("&"), first.place, this.stop.signal)
@@ -318,7 +308,7 @@ class Wire {
     const alone = () => {  // an edge that knows nothing of several
       line = first
       this.hub.joins = false
-      for (const other of others) other.later("alone", 0)
+      for (const other of others) other.later("cut", 0)
     }
     return {
       comment: text => {
@@ -346,7 +336,6 @@ class Wire {
       line.live(true)
       line.retry = Math.max(told.retry, 1000)
       for (const block of polled(told)) line.hear(block)
-      if (told.close) line.hear({name: "edge-close", data: JSON.stringify(told.close)})
       line.flush()
       if (now() > line.streams) return 0
       await sleep(told.retry)
@@ -376,8 +365,7 @@ class Hub {
   pages = new Set()
 
   constructor(reach, headers) {
-    this.reach = reach
-    this.headers = headers
+    Object.assign(this, {reach, headers})
   }
 
   get all() {
@@ -418,7 +406,7 @@ class Hub {
   open() {
     this.soon ??= setTimeout(() => {
       this.soon = undefined
-      const wanting = this.all.filter(line => line.wants)
+      const wanting = this.all.filter(line => !(line.wire || line.timer || line.over))
       const alone = line => !this.joins || line.solo || line.streams > now()
       for (const line of wanting.filter(alone)) new Wire(this, [line], line.streams > now())
       const group = wanting.filter(line => !alone(line))
@@ -562,14 +550,14 @@ class Tab {
   /** Finds out whose stream it is, which is who may share it. */
   async start() {
     const {share, headers} = this.options
-    this.from = !share ? 2 : typeof headers === "function" ? 1 : 0  // a worker cannot be given a function
+    this.from = !share ? 2 : +(typeof headers === "function")  // which cannot be given to a worker
     try {
       this.fixed = await this.headers()
       const whose = typeof share === "string" ? share : Object.entries(this.fixed).sort()
-      const {origin, pathname} = new URL(this.url)
-      this.key = JSON.stringify(["sse-edge", import.meta.url, origin, pathname.split("/")[1], whose])
-    } catch {
-      this.from = 2  // asked again with each attempt
+      this.key = JSON.stringify(["sse-edge", import.meta.url, this.url.split("/", 4), whose])
+    } catch (error) {
+      reportError(error)
+      this.from = 2  // it is asked again with each attempt
     }
     await (held ??= hold("sse-edge " + page))
     if (!this.gone.signal.aborted) this.begin(this.from)
@@ -577,12 +565,7 @@ class Tab {
 
   async headers() {
     const {headers} = this.options
-    try {
-      return {...typeof headers === "function" ? await headers() : headers}
-    } catch (error) {
-      reportError(error)
-      throw error
-    }
+    return {...typeof headers === "function" ? await headers() : headers}
   }
 
   begin(from) {
@@ -624,7 +607,7 @@ class Tab {
   }
 
   take({id, own, name, data}) {
-    const isReset = name === "edge-reset" || name === "edge-dropped"
+    const isReset = /^edge-(reset|dropped)$/.test(name)
     if (this.ahead && !isReset) {
       const order = compare(id, this.place)
       if (order < 0 || own && order === 0) return
@@ -661,12 +644,11 @@ export function subscribe(url, options = {}) {
   for (const [option, value] of Object.entries(options)) {
     if (value === undefined || value === null) continue
     const fits = OPTIONS[option]?.includes(typeof value) && (typeof value !== "number" || value >= 0 && value < 2e6)
-    if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${String(value)}`)
+    if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${value}`)
     given[option] = value
   }
   const whole = new URL(url, document.baseURI)
-  if (!/^http/.test(whole.protocol)) throw new TypeError(`subscribe: url cannot be ${url}`)
-  whole.hash = ""
+  if (!/^http/.test(whole)) throw new TypeError(`subscribe: url cannot be ${url}`)
   return new Tab(whole.href, given)
 }
 
