@@ -28,11 +28,11 @@ export interface Options {
   onState?(state: State): void
   /** Where the page was rendered: an id that a publish returned, or a cursor. */
   place?: string | null
-  /** Sent with each request; a function is asked before each. */
+  /** Sent with each request; a function is asked before each, and once to know whose stream it is. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>)
   /** With the tabs of the same headers (true), of the same name (a text), or with none (false). */
   share?: boolean | string
-  /** Seconds until a stream counts as held back, and polling begins: 5. */
+  /** Seconds until a stream counts as held back, and polling begins: 5; 0 is never. */
   firstByte?: number
   /** Seconds that a stream is kept while no tab is seen: 300; 0 is for ever. */
   hidden?: number
