@@ -208,7 +208,7 @@ class Line {
 
   /** A tab is looked at, or the network is back. */
   wake() {
-    if (!/finished|closed/.test(this.state.reason)) this.over = false
+    if (!this.state.reason) this.over = false  // what has ended has ended
     this.failures = 0
     if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("cut", 0)
     this.soon()
