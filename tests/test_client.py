@@ -127,13 +127,30 @@ def test_a_page_that_was_rendered_a_while_ago(site, page, publisher, prepare):
 
 @HOSTS
 def test_signed_out(site, page, publisher, prepare):
-    """What ends one tab's stream ends it in all, with the reason."""
+    """What ends one tab's stream ends it in all, with the reason; who has no session then is refused."""
+    tabs = Tabs(page, site())
+    both = [tabs.open(prepare=prepare) for _ in range(2)]
+    tabs.live(*both)
+    page.delete_all_cookies()
+    publisher.disconnect(user="u42")
+    for tab in both:
+        tabs.wait(tab, "states.some(state => state.code === 'revoked')")
+        tabs.wait(tab, "stream.state.state === 'refused' && stream.state.code === 'unauthenticated'")
+
+
+@HOSTS
+def test_dropped(site, page, publisher, prepare):
+    """Whoever is disconnected and may still listen comes back, and has what was published meanwhile."""
     tabs = Tabs(page, site())
     both = [tabs.open(prepare=prepare) for _ in range(2)]
     tabs.live(*both)
     publisher.disconnect(user="u42")
     for tab in both:
-        tabs.wait(tab, "states.some(state => state.reason === 'revoked')")
+        tabs.wait(tab, "states.some(state => state.code === 'revoked')")
+    publisher.publish("news", "meanwhile")
+    for tab in both:
+        tabs.wait(tab, "heard.length === 1")
+        assert tabs.heard(tab) == ["meanwhile"]
 
 
 @HOSTS

@@ -9,7 +9,6 @@ const LONGEST = 60e3  // ms from one attempt to the next, at most
 const AGAIN = 180e3  // ms until a network that holds streams back is tried again
 const KEPT = 1e6  // characters of events kept for tabs that come later
 const JOINED = 16  // URLs in one response
-const ENDS = /finished|revoked|forbidden/  // after any other ending there is more to come
 
 const now = () => performance.now()
 const name = () => Math.random().toString(36).slice(2)
@@ -135,7 +134,7 @@ class Line {
     this.keep({id: block.id})
     const {reason} = read(data)
     this.failures = 0
-    return ENDS.test(reason) ? this.end({state: "ended", reason}) : this.later(reason)
+    return reason === "finished" ? this.end({state: "ended", reason}) : this.later(reason)  // or is refused, if it may not
   }
 
   keep(block) {
