@@ -51,7 +51,7 @@ CASES = {
 ROOMS = 100
 """Channels that the clients share."""
 
-LIVE = (b"\n\nid: ", b"\r\nid: ", b": hi\n")
+LIVE = (b"\nid: ", b": hi\n")
 """One of them is in the first bytes of a stream once it is live: its place, or nchan's greeting."""
 
 RESULTS = Path(__file__).parent / "results"

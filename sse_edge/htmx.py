@@ -24,6 +24,7 @@ SWAPS = (
     "beforeend",
     "afterend",
     "delete",
+    "textContent",
     "innerMorph",
     "outerMorph",
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from hashlib import blake2s
 
 from .errors import FieldError
 from .pattern import matches
@@ -39,6 +41,15 @@ class Identity:
             object.__setattr__(self, "channels", tuple(channels))
         if self.expires is not None and not _is_time(self.expires):
             raise FieldError("expires", "must be a time in Unix seconds", self.expires)
+
+    @property
+    def mark(self) -> str:
+        """What is the same for each of a user's requests, and for nobody else's; it does not say who that is.
+
+        Of an anonymous client it is its session's.  Another cookie of the same user changes nothing.
+        """
+        whose = f"user {self.user}" if self.user is not None else f"session {self.session}"
+        return urlsafe_b64encode(blake2s(whose.encode(), digest_size=12).digest()).decode()
 
     def may_read(self, channel: str) -> bool:
         """Whether one of the signed patterns covers ``channel``."""

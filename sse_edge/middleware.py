@@ -187,9 +187,9 @@ class SSEMiddleware:
             if publish_path is not None:
                 self._publishing = Publishing(publish_path, publish_gate, self._backend, self._most)
         self._script = Script(client_path, path)
-        if client_path is not None and routes.names(str(self._script.path)):
-            raise ConfigError("client_path", "must not be the path of a stream", client_path)
-        _check_apart(path=path, status_path=status_path, publish_path=publish_path)
+        apart = {"path": path, "status_path": status_path, "publish_path": publish_path}
+        _check_apart(**apart)
+        _check_client(self._script.path, client_path, routes, apart)
         self._worker: Worker | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -350,3 +350,13 @@ def _check_apart(**paths: str | None) -> None:
             raise ConfigError(
                 field, f"must not be at or below {other}, which is {above[:-1] or '/'}", path[:-1]
             )
+
+
+def _check_client(at: str | None, given: str | None, routes: Routes, apart: dict[str, str | None]) -> None:
+    """Refuse a place for the client where something else is: a template's paths leave theirs to it."""
+    if at is None:
+        return
+    if routes.names(at):
+        raise ConfigError("client_path", "must not be the path of a stream", given)
+    if not routes.under(at):
+        _check_apart(**apart, client_path=at)

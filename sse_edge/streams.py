@@ -17,7 +17,7 @@ from .admission.also import alone, asks_others, others, unjoinable
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
 from .admission.greeting import greet
-from .admission.polling import Polling, is_poll, malformed
+from .admission.polling import Polling, is_poll, malformed, tells_identity
 from .admission.routes import Routes
 from .admission.size import legible, oversized
 from .admission.source import Source
@@ -28,7 +28,7 @@ from .delivery.answer import Answer
 from .delivery.backlog import Bounds
 from .delivery.framing import unframed
 from .delivery.hub import Hub
-from .delivery.joint import Joint
+from .delivery.joint import STRAND, Joint
 from .delivery.sink import Sink, TaskSink
 from .delivery.stream import Stream
 from .delivery.transport import is_own, open_sink
@@ -126,9 +126,10 @@ class Streams:
             wait, joined = self._polling.wait(request), self._joins and asks_others(request)
             refusal = malformed(request) or (unjoinable(request) if joined else None)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
+        told = tells_identity(request)
 
         def begin(admission: Admission) -> Sink:
-            sink = self._sink(worker, scope, receive, send, _head(headers, admission, wait), wait)
+            sink = self._sink(worker, scope, receive, send, _head(headers, admission, wait, told), wait)
             return self._joined(worker, sink, request, scope) if joined else sink
 
         leash = asyncio.timeout(None)
@@ -143,7 +144,7 @@ class Streams:
             elif verdict is None:
                 await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
             else:
-                await _answer_head(answer, _head(headers, verdict, wait))
+                await _answer_head(answer, _head(headers, verdict, wait, told))
             return None
         finally:
             hub.entering.discard(leash)
@@ -322,6 +323,8 @@ class Streams:
         streams = self._said_as == "stream" or (self._said_as == "auto" and accepts)
         if request.method == "GET" and streams and not is_poll(request):
             body = frames.refused(refusal, max(1, round(wait * 1000)))
+            if self._joins and asks_others(request):
+                body = STRAND % 0 + body  # or it would seem that others are not joined here
             await respond(send, 200, [*STREAM_HEADERS, *headers], body)
         else:
             await refuse(send, replace(refusal, retry_after=max(refusal.retry_after, wait)), headers)
@@ -383,8 +386,10 @@ async def _answer_head(send: Send, head: Headers) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _head(headers: Headers, admission: Admission, wait: float | None) -> Headers:
-    """The head of a stream, or of the answer to a poll."""
+def _head(headers: Headers, admission: Admission, wait: float | None, told: bool) -> Headers:
+    """The head of a stream, or of the answer to a poll; with whose it is if its client is to be ``told``."""
+    if told:
+        headers = [*headers, (b"edge-identity", admission.identity.mark.encode())]
     if wait is not None:
         return [JSON, *NO_STORE, *headers]
     return [*STREAM_HEADERS, *headers, *_coding(admission)]

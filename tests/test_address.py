@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +84,21 @@ def test_nothing_is_trusted_by_default():
     proxies = TrustedProxies()
     assert proxies.client(request("127.0.0.1", "198.51.100.7")) == "127.0.0.1"
     assert proxies.client(request(None, "198.51.100.7")) == "unix"
+
+
+@pytest.mark.parametrize(
+    ("server", "key", "trusted"),
+    [
+        (("127.0.0.1", 8001), "unknown", False),  # a connection that was reset has no address any more
+        (("/run/app.sock", None), "198.51.100.7", True),
+        (None, "198.51.100.7", True),
+    ],
+)
+def test_no_address_is_a_unix_socket_only_where_there_is_no_port(server, key, trusted):
+    """A client of a port is none of a unix socket by leaving at once."""
+    proxies = TrustedProxies(TRUSTED)
+    asked = replace(request(None, "198.51.100.7"), server=server)
+    assert (proxies.client(asked), proxies.trusts_peer(asked)) == (key, trusted)
 
 
 def test_forwarded_is_ignored():

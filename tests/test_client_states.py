@@ -39,7 +39,9 @@ def test_an_end_for_good(tabs, site):
     assert len(site.asked) == 1
 
 
-@pytest.mark.parametrize("reason", ["max-duration", "session-expired", "revoked", "forbidden", "drain", "backend-lost"])
+@pytest.mark.parametrize(
+    "reason", ["max-duration", "session-expired", "revoked", "forbidden", "drain", "backend-lost"]
+)
 def test_an_end_after_which_it_comes_back(tabs, site, reason):
     """From its place, after as long as it was told."""
     site.script(opened("id: 7-1.abcde\ndata: x\n\n", CLOSE.format(reason), open=False))

@@ -14,7 +14,7 @@ SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 COOKIE = f"Cookie: session={AUTH.issue('u42')}"
 ENV = {"MAX_DURATION": "0.6"}
 STREAM = re.compile(
-    r": stream open\nretry: \d+\n(id: \S+\nevent: edge-position\n\n|: keep-alive\n)*"
+    r": stream open\nretry: \d+\n(id: \S+\nevent: edge-position\n(?:data: \{\}\n)?\n|: keep-alive\n)*"
     r'(id: \S+\n)?event: edge-close\nretry: \d+\ndata: {"reason": "max-duration"}\n\n'
 )
 

@@ -97,3 +97,20 @@ def test_what_is_no_identity(field, value):
     with pytest.raises(FieldError) as caught:
         Identity("u", **{field: value})
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (Identity("u1", session="a"), Identity("u1", ("x",), session="b", expires=9.0), True),
+        (Identity("u1"), Identity("u2"), False),
+        (Identity(None, session="a"), Identity(None, session="b"), False),
+        (Identity(None), Identity(None), True),
+        (Identity("None"), Identity(None), False),
+    ],
+)
+def test_the_mark_is_of_a_user(one, other, same):
+    """It is the same for all requests of a user, and names nobody."""
+    assert (one.mark == other.mark) is same
+    assert one.mark.isascii()
+    assert one.user is None or one.user not in one.mark

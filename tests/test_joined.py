@@ -541,6 +541,25 @@ async def test_a_drain_meanwhile(edge, ask):
     assert told(client, 0, "edge-close") == {"reason": "drain"}
 
 
+async def test_refused_as_a_whole(edge, ask):
+    """Where the first is refused as a stream, that it is a joint response is said all the same."""
+    middleware = edge(limits=Limits(per_user=1))
+    first = await ask(middleware, "/events/me", headers=cookie())
+    await eventually(lambda: b"\nid: " in first.body(), "its place")
+    headers = {**cookie(), "accept": "text/event-stream"}
+    refused = await ask(middleware, "/events/me", "/events/orders/7", headers=headers)
+    await eventually(lambda: refused.complete, "the end")
+    assert refused.body().startswith(b": strand 0\nevent: edge-refused\n")
+
+
+async def test_a_query_is_not_repeated(edge, ask):
+    """Why a URL cannot be joined says its path: a query may hold a token, and the log has the same."""
+    client = await ask(edge(), "/events/me", "/elsewhere?token=abc", headers=cookie())
+    await eventually(lambda: b"edge-refused" in client.body(), "the refusal")
+    detail = told(client, 1, "edge-refused")["detail"]
+    assert detail == "also: '/elsewhere' is not answered here"
+
+
 # ---- Nothing is left
 
 

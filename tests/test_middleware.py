@@ -235,6 +235,31 @@ async def test_a_foreign_place(edge, asgi, id):
     assert [event.event for event in decoded(client)[1]] == ["edge-reset"] * 2
 
 
+@pytest.mark.parametrize(
+    ("method", "query", "accept"),
+    [
+        ("GET", "", "text/event-stream;identity=1"),
+        ("HEAD", "", "text/event-stream;identity=1"),
+        ("GET", "poll=0", "application/json;identity=1"),
+    ],
+)
+async def test_whose_it_is(edge, asgi, method, query, accept):
+    """Who asks for it is told a mark that is the same for each of a user's requests; nobody else is."""
+
+    async def mark(user, accept=accept, **sign_in):
+        headers = {"cookie": f"session={AUTH.issue(user, **sign_in)}", "accept": accept}
+        client = asgi(middleware, "/events/me", method=method, headers=headers, query=query)
+        assert (await client.start())[0] == 200
+        return client.header("edge-identity")
+
+    middleware = edge()
+    first = await mark("u1")
+    assert first
+    assert await mark("u1", session="another") == first
+    assert await mark("u2") not in (first, None)
+    assert await mark("u1", accept.partition(";")[0]) is None
+
+
 async def test_stands_alone(edge, asgi):
     """Without an app other paths get a JSON 404, and websockets are closed."""
     middleware = edge(None)
@@ -394,7 +419,7 @@ async def test_headers_with_origin(edge, asgi):
             *EVENT_STREAM,
             (b"access-control-allow-origin", b"https://app.example.com"),
             (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", b"retry-after"),
+            (b"access-control-expose-headers", b"retry-after, edge-identity"),
         ],
     )
 
@@ -452,7 +477,7 @@ async def test_preflight(edge, asgi):
         b"access-control-allow-credentials": b"true",
         b"access-control-allow-methods": b"GET, HEAD",
         b"access-control-allow-headers": b"last-event-id, cache-control",
-        b"access-control-expose-headers": b"retry-after",
+        b"access-control-expose-headers": b"retry-after, edge-identity",
         b"cache-control": b"no-store, no-transform",
         b"x-content-type-options": b"nosniff",
         b"vary": b"Origin",

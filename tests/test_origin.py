@@ -89,7 +89,7 @@ def test_origin(origin, allowed):
         [
             (b"access-control-allow-origin", origin.encode()),
             (b"access-control-allow-credentials", b"true"),
-            (b"access-control-expose-headers", b"retry-after"),
+            (b"access-control-expose-headers", b"retry-after, edge-identity"),
         ]
         if allowed
         else []

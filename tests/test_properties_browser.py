@@ -44,7 +44,6 @@ for (const path of paths) {
     errors[path] = 0
     source.onerror = () => errors[path]++
     source.onmessage = () => messages++
-    source.addEventListener("edge-position", () => messages++)
 }
 """
 

@@ -233,7 +233,7 @@ REQUESTS = {
 }
 LINE_OF_A_STREAM = re.compile(
     rb"|: stream open|retry: [0-9]+|id: [0-9]+-[0-9]+\.[a-z]{5}"
-    rb'|event: edge-(position|reset|refused)|data: (\{".*\}|end [0-9]+)'
+    rb'|event: edge-(position|reset|refused)|data: (\{(".*)?\}|end [0-9]+)'
 )
 CODES = {refusal.code for refusal in REFUSALS}
 

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from servers.node import made
-from sse_edge import Anonymous, ConfigError, SSEMiddleware
+from sse_edge import Anonymous, ConfigError, PublishToken, SSEMiddleware
 from sse_edge.client.script import SERVED, SOURCE
 
 TEXT = SERVED.read_bytes()
@@ -103,8 +103,31 @@ async def test_it_can_be_left_out():
     assert (await ask(app, "/events/sse-edge.js"))[0] == 404
 
 
-@pytest.mark.parametrize("path", ["", "/x/", 7, "/events/news", "/a?b"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "/x/", 7, "/a?b", "//evil/x.js", "../x.js", "/a/../x.js", "x\n.js", "x#y", "{o}.js", "/%2e"],
+)
 def test_a_path_that_cannot_be(path):
-    """A path that is none, or a stream's, is refused by name."""
+    """A path that is none is refused by name."""
     with pytest.raises(ConfigError, match="client_path"):
         edge(client_path=path)
+
+
+@pytest.mark.parametrize("path", ["news", "/events/news", "/events", "/publish", "/_status", "/_status/live"])
+def test_a_path_that_is_taken(path):
+    """What is answered otherwise already is refused by name: a stream, publishing, the status."""
+    with pytest.raises(ConfigError, match="client_path"):
+        SSEMiddleware(
+            auth=Anonymous(),
+            channels={"/events/news": "news", "/events/o/{name}": "news"},
+            status_path="/_status",
+            publish_path="/publish",
+            publish_auth=PublishToken("a secret of the tests"),
+            client_path=path,
+        )
+
+
+def test_a_route_for_everything_leaves_its_place_to_the_client():
+    """The default is no stream's name, whatever a template would take."""
+    app = SSEMiddleware(auth=Anonymous(), channels={"/events/{name}": lambda request: ["news"]})
+    assert app.client_url is not None

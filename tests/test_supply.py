@@ -199,7 +199,7 @@ class Index(ThreadingHTTPServer):
     def __init__(self, directory):
         self.hashes = {}
         for each in requirements(*PROJECT["optional-dependencies"]):
-            lowest = next((one.version for one in each.specifier if one.operator == ">="), "1")
+            lowest = next((one.version for one in each.specifier if one.operator in (">=", "==")), "1")
             stem = f"{each.name.replace('-', '_')}-{lowest}"
             page = directory / each.name
             page.mkdir(exist_ok=True)

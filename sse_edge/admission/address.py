@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 UNIX = "unix"
 """The peer on a unix socket, as a setting and as a key."""
 
+UNKNOWN = "unknown"
+"""The key of whoever had left before the server asked for its address."""
+
 _MAX_HOPS = 32  # entries of X-Forwarded-For that are looked at, from the right
 _MAX_ENTRY = 64  # characters; the longest address with brackets and port has 53
 _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
@@ -56,7 +59,7 @@ class TrustedProxies:
         Walks X-Forwarded-For from the right for as long as trusted hops vouch for the next entry.
         What is no address ends the walk, and the hop before it is the client.
         """
-        hop = request.peer or ""
+        hop = request.peer or (UNKNOWN if _is_gone(request) else "")
         if self.trusts_peer(request):
             forwarded = ",".join(request.all(b"x-forwarded-for")).rsplit(",", _MAX_HOPS)
             for entry in reversed(forwarded[-_MAX_HOPS:]):
@@ -89,11 +92,20 @@ class TrustedProxies:
         """Whether the other end of the socket is in one of the networks."""
         peer = request.peer
         if not peer:
-            return self._unix
+            return self._unix and not _is_gone(request)
         return bool(self._networks) and self._trusts(_address(peer))
 
     def _trusts(self, hop: IPv4Address | IPv6Address | None) -> bool:
         return hop is not None and any(hop in network for network in self._networks)
+
+
+def _is_gone(request: Request) -> bool:
+    """Whether it has no address because its connection was reset before the server asked for that.
+
+    This end of a unix socket has no port (ASGI HTTP, ``server``); without this a client could count as one by
+    leaving at once.
+    """
+    return request.peer is None and request.server is not None and bool(request.server[1])
 
 
 def is_loopback(text: str) -> bool:

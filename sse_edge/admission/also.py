@@ -101,4 +101,6 @@ def _judged(other: Request, said: bytes, known: set[tuple[str, bytes]]) -> Reque
 
 
 def _refused(said: bytes, why: str) -> Refusal:
-    return BAD_REQUEST.because(f"also: {unquote(said[:200].decode('latin-1'))!r} {why}")
+    """A path is told, and no query, which may hold a token: the log has this too."""
+    path = unquote(said.decode("latin-1")).partition("?")[0]
+    return BAD_REQUEST.because(f"also: {path[:200]!r} {why}")

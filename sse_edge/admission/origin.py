@@ -28,7 +28,7 @@ ALLOWED_HEADERS = ("last-event-id", "cache-control")
 _VARY = (b"vary", b"Origin")
 _CORS = (
     (b"access-control-allow-credentials", b"true"),
-    (b"access-control-expose-headers", b"retry-after"),
+    (b"access-control-expose-headers", b"retry-after, edge-identity"),
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]"

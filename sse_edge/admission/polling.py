@@ -31,6 +31,13 @@ def is_poll(request: Request) -> bool:
     return "application/json" in accepted and "text/event-stream" not in accepted
 
 
+def tells_identity(request: Request) -> bool:
+    """Whether its client wants to be told whose the answer is: by a parameter of Accept, ``identity=1``,
+    which pages of other origins may send without asking first.
+    """
+    return any("identity=1" in accept for accept in request.all(b"accept"))
+
+
 def malformed(request: Request) -> Refusal | None:
     """Why it cannot be said how long a poll is to wait, or None."""
     said = _said(request)

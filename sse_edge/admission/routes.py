@@ -141,8 +141,8 @@ class Routes:
         return path == self._path or path.startswith(self._below)
 
     def names(self, path: str) -> bool:
-        """Whether there is a route for just this path."""
-        return path in self._static
+        """Whether this is the path that all routes are under, or there is a route for just this one."""
+        return path == self._path or path in self._static
 
     def is_check(self, path: str) -> bool:
         """Whether a proxy asks here if this process is there: ``<path>/.``, where never is a stream."""

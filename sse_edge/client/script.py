@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from importlib import resources
 
 from ..admission.encoding import takes_gzip
@@ -16,6 +17,8 @@ SOURCE = resources.files(__package__).joinpath("sse-edge.js")
 
 SERVED = resources.files(__package__).joinpath("sse-edge.min.js")
 """The same as pages get it, made by ``make client``."""
+
+_PATH = re.compile(r"/?(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)
 
 LATEST = b"no-cache"
 """It may be kept, and is asked for again each time, which costs a 304."""
@@ -35,8 +38,10 @@ class Script:
     """
 
     def __init__(self, path: str | None, base: str) -> None:
-        if path is not None and (not isinstance(path, str) or not path or path.endswith("/") or "?" in path):
-            raise ConfigError("client_path", "must be a name, or begin with / and not end with it", path)
+        if path is not None and (not isinstance(path, str) or not _PATH.fullmatch(path)):
+            raise ConfigError(
+                "client_path", "must be a plain name such as sse-edge.js, or a path of such", path
+            )
         self.path = path if path is None or path.startswith("/") else f"{base.rstrip('/')}/{path}"
         self._body = SERVED.read_bytes()
         self._small = gzip.compress(self._body, 9, mtime=0)

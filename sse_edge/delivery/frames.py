@@ -33,9 +33,7 @@ def position(place: Place) -> bytes:
 
 def is_position(frame: bytes) -> bool:
     """Whether it only says where its stream is."""
-    return frame.endswith(
-        (_QUIETLY, _TOLD)
-    )  # no line of data begins so
+    return frame.endswith((_QUIETLY, _TOLD))  # no line of data begins so
 
 
 def keep_alive(place: Place | None) -> bytes:

@@ -12,6 +12,9 @@ from .stream import Stream
 
 logger = logging.getLogger("sse_edge")
 
+STRAND = b": strand %d\n"
+"""Whose all that follows is."""
+
 PATIENCE = 5.0
 """Seconds for a client to take the last bytes where no stream is left that would wait for it."""
 
@@ -145,7 +148,7 @@ class Joint:
 
     def _turned_to(self, strand: Strand, data: bytes) -> bytes:
         self._speaking = strand
-        return b"%s: strand %d\n%s" % (b"" if self._whole else b"\n", strand.number, data)
+        return (b"" if self._whole else b"\n") + STRAND % strand.number + data
 
     def _on_ready(self) -> None:
         then = self._ready.pop(0)
