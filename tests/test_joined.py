@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import random
 import socket
 import uuid
@@ -287,6 +288,14 @@ async def test_sources_and_greetings(edge, ask):
     assert event.data == "/events/clock {'x': ['1'], 'last_event_id': ['9']} after 9"
 
 
+async def test_a_source_is_not_told_of_others(edge, ask):
+    """Its request is the one that it would be alone."""
+    client = await ask(edge(), "/events/clock", "/events/me", query="x=1")
+    await until(client, 0, b"data: ")
+    (event,) = heard(client.body(), 0)
+    assert event.data == "/events/clock {'x': ['1']} after None"
+
+
 async def test_nothing_is_compressed(edge, ask):
     """Bytes that are compressed for one strand would mean nothing beside another's."""
     headers = {**cookie(), "accept-encoding": "gzip"}
@@ -325,6 +334,24 @@ async def test_what_is_refused_is_told_inside(edge, ask, url, code, status):
     assert not client.complete
 
 
+async def test_a_refusal_inside_is_logged(edge, ask, caplog):
+    """By the path that was refused, and not by the response's."""
+    caplog.set_level(logging.INFO, "sse_edge.access")
+    client = await ask(edge(), "/events/me", "/events/orders/secret", headers=cookie(channels=()))
+    await until(client, 1, b"edge-refused")
+    assert [line for line in caplog.messages if '"GET /events/orders/secret" refused: forbidden' in line]
+    assert not [line for line in caplog.messages if '"GET /events/me" refused' in line]
+
+
+async def test_who_was_let_in_is_not_entering(edge, ask):
+    """A drain has nothing to wait for but what is not answered yet."""
+    middleware = edge()
+    client = await ask(middleware, "/events/me", "/events/orders/7", "/events/nowhere")
+    await live(client, 2)
+    await until(client, 2, b"edge-refused")
+    assert middleware._worker.hub.entering == set()
+
+
 async def test_what_has_finished(edge, ask, url, publisher):
     """A strand whose client has had all is over as one that finishes: 204 could not be told."""
     end = await publisher.finish("order:7", "done")
@@ -355,6 +382,16 @@ async def test_caps_count_each(edge, ask):
     assert middleware._leases.count("user:u42") == 2
     client.leave()
     await eventually(lambda: holds(middleware) == NOTHING, "nothing left")
+
+
+async def test_each_that_is_refused_waits_by_itself(edge, ask):
+    """Of several that are refused at once none was refused several times."""
+    middleware = edge(limits=Limits(per_user=1))
+    urls = [f"/events/orders/{number}" for number in range(8)]
+    client = await ask(middleware, "/events/me", *urls)
+    await eventually(lambda: sum(middleware.refusals.values()) == 8, "the refusals")
+    waits = [int(strands(client.body())[1 + number].split(b"retry: ")[1].split()[0]) for number in range(8)]
+    assert max(waits) < 10_000, waits
 
 
 async def test_connects_count_each(edge, ask):

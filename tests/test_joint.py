@@ -239,6 +239,34 @@ async def test_what_waits_of_each():
     assert b.unsent == 0
 
 
+async def test_what_has_left_never_waits_again():
+    """However the marks lie: what was known to have left counts no more when there is more to send."""
+    sink, (a, b) = await begun()
+    a.write(b"data: %s\n\n" % (b"1" * 92))
+    sink.lag = 100
+    assert a.unsent == 100  # which marks where this one ends
+    a.write(b"data: %s\n\n" % (b"2" * 92))
+    sink.lag = 0
+    assert a.unsent == 0
+    b.write(b"data: %s\n\n" % (b"b" * 992))
+    a.write(b"data: %s\n\n" % (b"3" * 92))
+    sink.lag = 1100
+    assert a.unsent == 100
+
+
+@pytest.mark.parametrize("is_last", [False, True], ids=["first", "last"])
+async def test_the_end_of_each_waits_as_well(is_last):
+    """Its last bytes count until they have left, whoever ends the response."""
+    sink, (a, b) = await begun()
+    if is_last:
+        a.finish(b"data: a\n\n")
+    b.finish(b"data: %s\n\n" % (b"b" * 92))
+    sink.lag = 100
+    assert b.unsent == 100
+    sink.lag = 0
+    assert b.unsent == 0
+
+
 async def test_a_steady_lag_is_progress():
     """Who reads all the time, some way behind, is seen to read by each strand, also where another has
     written nearly all that waits."""

@@ -93,7 +93,7 @@ def _judged(other: Request, said: bytes, known: set[tuple[str, bytes]]) -> Reque
     if is_poll(other):
         return _refused(said, "is a poll, which cannot be joined")
     pairs = parse_qsl(other.query_string.decode("latin-1"))
-    places = [each for name, each in pairs if name == "last_event_id" and each]
+    places = [each for name, each in pairs if name == "last_event_id"]
     if len(places) == 1:
         place = (LAST_EVENT_ID, places[0].encode())
         return replace(other, headers=(*other.headers, place))

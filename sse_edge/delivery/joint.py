@@ -138,13 +138,9 @@ class Joint:
 
     async def run(self) -> None:
         """See ``Sink.run``; it is also needed until all strands are let in."""
-        try:
-            await self._sink.run()
-            while self._entering:
-                await asyncio.wait(self._entering)
-        except BaseException:
-            self.abort()
-            raise
+        await self._sink.run()
+        while self._entering:
+            await asyncio.wait(self._entering)
 
     def _turned_to(self, strand: Strand, data: bytes) -> bytes:
         self._speaking = strand
