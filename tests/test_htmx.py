@@ -190,7 +190,7 @@ def test_a_colon_in_a_target():
 
 
 @pytest.mark.parametrize(
-    "swap", ["", "innerHtml", "none", "textContent", "innerHTML swap:1s", None, ["innerHTML"]]
+    "swap", ["", "innerHtml", "none", "textcontent", "innerHTML swap:1s", None, ["innerHTML"]]
 )
 @pytest.mark.parametrize("make", [htmx.oob, htmx.partial])
 def test_a_swap_that_is_not_there(make, swap):
