@@ -1,5 +1,7 @@
 """The client where things are forbidden, old or wrong: what it does is said, and its stream goes on."""
 
+import time
+
 import pytest
 
 from servers.tabs import ALONE, LOCKS, Tabs
@@ -183,6 +185,35 @@ def test_a_page_that_throws(tabs, scripted):
     scripted.say(event(8, "1") + event(9, "2"))
     tabs.wait(tab, "heard.length === 2")
     assert tabs.run(tab, "return thrown.length") == 3
+
+
+@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+def test_a_page_that_has_heard_enough(tabs, scripted, prepare):
+    """In the middle of what others had: it is told nothing after its end."""
+    first = subscribe(tabs, prepare=prepare)
+    tabs.live(first)
+    scripted.say(event(8, "1") + event(9, "2"))
+    tabs.wait(first, "heard.length === 2")
+    code = "{onEvent(event) { heard.push(event); stream.close() }}"
+    second = subscribe(tabs, prepare=prepare, code=code, place="5-0.abcde")
+    tabs.wait(second, "heard.length")
+    assert tabs.heard(second) == ["1"]
+    assert tabs.states(second) == ["ended"]
+    assert tabs.run(second, "return stream.state") == {"state": "ended", "reason": "closed"}
+
+
+def test_a_tab_that_hands_over_while_another_is_behind(tabs, scripted):
+    """Nothing is left to fail in it."""
+    prepare = LOCKS + "; window.thrown = []; addEventListener('unhandledrejection', () => thrown.push(1))"
+    first = subscribe(tabs, prepare=prepare)
+    tabs.live(first)
+    scripted.script(*[{"status": 503}] * 2)
+    second = subscribe(tabs, prepare=prepare)
+    scripted.wait_asked(3)
+    tabs.run(first, "stream.close()")
+    tabs.live(second)
+    time.sleep(0.5)
+    assert tabs.run(first, "return thrown") == []
 
 
 def test_headers_that_fail(tabs, scripted):

@@ -103,7 +103,7 @@ class Line {
 
   /** Gives one tab what it lacks of what the others had, and then lets it hear what they hear. */
   async catchUp(id, port) {
-    for (let wait = 100; this.ports.get(id) === port; wait *= 2) {
+    for (let wait = 100; ; wait *= 2) {
       try {
         const answer = await this.fetch("poll=0", port.place)
         if (!passes(answer.status)) break
@@ -122,6 +122,7 @@ class Line {
         }
       } catch {}
       await sleep(wait)
+      if (this.ports.get(id) !== port) return
     }
     this.hub.reach([id], {alone: true})  // nothing tells how its place lies to this stream's
   }
@@ -613,7 +614,7 @@ class Tab {
     }
     if (own || isReset) this.ahead = false
     this.place = id
-    if (data === undefined || this.gone.signal.aborted) return
+    if (data === undefined) return
     if (isReset) this.call("onReset", read(data))
     else if (!name.startsWith("edge-")) this.call("onEvent", {name, data, id})
   }
@@ -634,6 +635,7 @@ class Tab {
     this.gone.abort()
     this.stop()
     if (this.state.state !== "ended") this.say({state: "ended", reason: "closed"})
+    this.take = this.say = () => {}  // it may be in the middle of what it was given
   }
 }
 
