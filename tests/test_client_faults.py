@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from apps.scripted import STREAM
 from servers.tabs import ALONE, LOCKS, Tabs
 
 KEEP_ALIVE = ": keep-alive\n\n"
@@ -108,6 +109,21 @@ def test_a_server_of_0_1(tabs, scripted):
         tabs.wait(tab, "heard.length === 1")
     queries = [each["query"] for each in scripted.asked]
     assert sum("also=" in query for query in queries) == 1
+
+
+BOTH = ": strand 0\n" + STREAM["body"] + ": strand 1\n" + STREAM["body"]
+
+
+def test_those_of_one_response_come_back_on_one(tabs, scripted):
+    """However often it is cut."""
+    scripted.script(*[{"body": BOTH, "open": True}] * 9)
+    tab = subscribe(tabs, "/events/1", prepare=LOCKS)
+    tabs.run(tab, "window.more = subscribe('/events/2')")
+    for count in range(1, 6):
+        assert "also=" in scripted.wait_asked(count)["query"]
+        tabs.live(tab)
+        tabs.wait(tab, "more.state.state === 'live'")
+        scripted.cut()
 
 
 def test_live_events_without_ids(tabs, scripted):

@@ -180,10 +180,10 @@ class Line {
   }
 
   /** Leaves its response, and wants another after so many ms. */
-  later(code, ms = this.retry * 2 ** this.failures) {
+  later(code, ms = this.retry * 2 ** this.failures, vary = Math.random()) {
     this.leave()
     this.failures++
-    const wait = Math.min(ms, LONGEST) * (0.75 + Math.random() / 2)
+    const wait = Math.min(ms, LONGEST) * (0.75 + vary / 2)
     this.timer = setTimeout(() => this.soon(), wait)
     if (code) this.say(ms ? {state: "waiting", until: new Date(Date.now() + wait), code} : {state: "connecting"})
   }
@@ -266,7 +266,8 @@ class Wire {
     }, 1000)
     const code = await (polls ? this.poll() : this.stream()).catch(() => "network")
     clearInterval(watch)
-    for (const line of this.here) line.later(code, code ? undefined : 0)
+    const vary = Math.random()  // the same for all, so that they come back on one again
+    for (const line of this.here) line.later(code, code ? undefined : 0, vary)
     this.stop.abort()
   }
 
