@@ -1,5 +1,6 @@
 """``max_event_bytes``: how large an event may be, wherever one is taken."""
 
+import inspect
 import json
 
 import pytest
@@ -21,6 +22,7 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge.event import MAX_EVENT_BYTES
+from sse_edge.publisher import prepared
 
 MOST = 2000
 FITS = "x" * (MOST - len("data: \n\n"))
@@ -65,6 +67,11 @@ async def test_a_publisher(method, given, field):
     await events.finish("c", FITS)
     with pytest.raises(EventError, match=f"larger than {MOST} bytes"):
         SyncPublisher(backend, max_event_bytes=MOST).publish("c", FITS + "x")
+    sync = SyncPublisher(backend, max_event_bytes=MOST)
+    bound = inspect.signature(getattr(sync, method)).bind(**given)
+    bound.apply_defaults()
+    with pytest.raises(EventError, match=f"larger than {MOST} bytes"):
+        prepared(sync, method, bound.arguments)  # as for after a commit
     await getattr(Publisher(MemoryBackend()), method)(**given)
 
 
