@@ -1,6 +1,7 @@
 """What deploy/CLIENTS.md says of each client is what becomes of its real package."""
 
 import json
+import re
 
 import pytest
 
@@ -70,3 +71,13 @@ def test_page(table):
     rows = json.loads(PAGE.with_suffix(".json").read_text())["clients"]
     assert list(rows) == [*ROWS, *RECORDED]
     assert all(list(cells) == ["version", *COLUMNS] for cells in rows.values())
+
+
+def test_words():
+    """Each word of a cell is explained below the table."""
+    text = PAGE.read_text()
+    words = set(re.findall(r"^\| (.+?) \| ", text.partition("| word | what it means |")[2], re.MULTILINE))
+    rows = json.loads(PAGE.with_suffix(".json").read_text())["clients"]
+    cells = {cell for row in rows.values() for column, cell in row.items() if column != "version"}
+    said = {word for cell in cells for word in cell.split(" → ")}
+    assert {re.sub(r"^drops .*", "drops …", word) for word in said} - words == set()
