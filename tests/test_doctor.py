@@ -463,3 +463,8 @@ def test_a_url_that_is_none(url):
     """Is refused, with its name."""
     with pytest.raises(ConfigError, match="URL"):
         Target.of(url)
+
+
+def test_a_400_is_the_app():
+    """Of a source's stream, and of an edge of before: the id has reached it."""
+    assert judgement.cursor(said(status=400)).seen == "Last-Event-ID reaches the app"

@@ -257,3 +257,24 @@ async def test_one_line_each():
         ("done", ""),
     ]
     assert isinstance(htmx.close("done"), Event)
+
+
+@pytest.mark.parametrize(
+    ("html", "around"),
+    [("<col>", "colgroup"), ("<!-- of two\nlines -->\n<tr></tr>", "tbody"), ("<TD>1</TD>", "tr")],
+)
+def test_what_a_parser_leaves_it_in(html, around):
+    """A part of a table is wrapped in what it may be in, whatever comment is before it."""
+    assert htmx.oob("#here", html) == f'<{around} hx-swap-oob="innerHTML:#here">{html}</{around}>'
+
+
+def test_text_is_taken_as_it_is():
+    """Whatever a class of text does when it is formatted."""
+
+    class Formatted(str):
+        __slots__ = ()
+
+        def __format__(self, spec):
+            return "escaped"
+
+    assert "<b>" in htmx.partial("#here", Formatted("<b>"))
