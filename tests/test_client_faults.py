@@ -116,10 +116,11 @@ BOTH = ": strand 0\n" + STREAM["body"] + ": strand 1\n" + STREAM["body"]
 
 def test_those_of_one_response_come_back_on_one(tabs, scripted):
     """However often it is cut."""
-    scripted.script(*[{"body": BOTH, "open": True}] * 9)
     tab = subscribe(tabs, "/events/1", prepare=LOCKS)
+    tabs.live(tab)
+    scripted.script(*[{"body": BOTH, "open": True}] * 9)
     tabs.run(tab, "window.more = subscribe('/events/2')")
-    for count in range(1, 6):
+    for count in range(2, 7):
         assert "also=" in scripted.wait_asked(count)["query"]
         tabs.live(tab)
         tabs.wait(tab, "more.state.state === 'live'")
