@@ -453,7 +453,7 @@ if (globalThis.SharedWorkerGlobalScope && self instanceof SharedWorkerGlobalScop
   let headers
   const hub = new Hub((ids, message) => ids.forEach(id => ports.get(id)?.postMessage(message)), () => headers)
   const held = hold(lock)
-  self.onconnect = ({ports: [port]}) => {
+  self.onconnect = ({source: port}) => {
     port.onmessage = ({data}) => {
       ports.set(data.id, port)
       headers = data.join?.headers ?? headers
