@@ -98,17 +98,16 @@ OLD = ": stream open\nretry: 100\n\nid: 5-0.abcde\n\n"
 def test_a_server_of_0_1(tabs, scripted):
     """It has keep-alives with a blank line, places without a name, and no strands: each URL is opened by
     itself."""
-    scripted.script({"body": OLD, "open": True})
-    first = subscribe(tabs, "/events/1", prepare=LOCKS)
-    tabs.live(first)
-    scripted.script(*[{"body": OLD, "open": True}] * 3)
-    second = subscribe(tabs, "/events/2", prepare=LOCKS)
-    tabs.live(first, second)
+    scripted.script(*[{"body": OLD, "open": True}] * 7)
+    four = [subscribe(tabs, f"/events/{number}", prepare=LOCKS) for number in range(3)]
+    tabs.live(*four)
+    four.append(subscribe(tabs, "/events/3", prepare=LOCKS))
+    tabs.live(*four)
     scripted.say(KEEP_ALIVE + ": keep-alive\nid: 6-0.abcde\n\n" + event(8, "x"))
-    for tab in (first, second):
+    for tab in four:
         tabs.wait(tab, "heard.length === 1")
     queries = [each["query"] for each in scripted.asked]
-    assert sum("also=" in query for query in queries) == 1
+    assert [query.count("also=") for query in queries] == [0, 0, 0, 3, 0, 0, 0]
 
 
 BOTH = ": strand 0\n" + STREAM["body"] + ": strand 1\n" + STREAM["body"]
@@ -177,6 +176,10 @@ def test_places_without_an_order(tabs, scripted, place, answer):
         ("{hidden: NaN}", "hidden cannot be NaN"),
         ("{share: 1}", "share cannot be 1"),
         ("{place: 17}", "place cannot be 17"),
+        ("{place: '1-0.abcde' + String.fromCharCode(10)}", "place cannot be 1-0.abcde\n"),
+        ("{constructor: 1}", "constructor cannot be 1"),
+        ("null", "options cannot be null"),
+        ("'x'", "options cannot be x"),
     ],
 )
 def test_options_that_cannot_be(tabs, options, says):
@@ -186,11 +189,37 @@ def test_options_that_cannot_be(tabs, options, says):
     assert tabs.run(tab, script) == f"TypeError: subscribe: {says}"
 
 
-def test_addresses_that_cannot_be(tabs):
-    """Only http has streams."""
+@pytest.mark.parametrize(
+    ("url", "says"), [("'data:x'", "data:x"), ("undefined", "undefined"), ("null", "null"), ("''", "")]
+)
+def test_addresses_that_cannot_be(tabs, url, says):
+    """Only http has streams, and something has to be asked for."""
     tab = subscribe(tabs)
-    script = "try { subscribe('data:x') } catch (error) { return String(error) }"
-    assert tabs.run(tab, script) == "TypeError: subscribe: url cannot be data:x"
+    script = f"try {{ subscribe({url}) }} catch (error) {{ return String(error) }}"
+    assert tabs.run(tab, script) == f"TypeError: subscribe: url cannot be {says}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["new Headers({'X-Who': 'me'})", "[['X-Who', 'me']]", "async () => new Headers({'X-Who': 'me'})"],
+)
+def test_headers_in_all_forms(tabs, scripted, headers):
+    """What fetch takes it takes, too."""
+    tab = subscribe(tabs, code=f"{{headers: {headers}}}")
+    tabs.live(tab)
+    assert scripted.asked[0]["headers"]["x-who"] == "me"
+
+
+@pytest.mark.parametrize("headers", ["{'x y': '1'}", "{x: 'a\\nb'}"])
+def test_headers_that_cannot_be(tabs, headers):
+    """No request could have them: a TypeError at once."""
+    tab = subscribe(tabs)
+    options = f"{{headers: {headers}}}"
+    said = tabs.run(
+        tab, f"try {{ subscribe('/events/me', {options}) }} catch (error) {{ return String(error) }}"
+    )
+    assert said.startswith("TypeError")
+    assert "Headers" in said
 
 
 def test_a_page_that_throws(tabs, scripted):

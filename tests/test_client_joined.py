@@ -35,22 +35,35 @@ def last(site):
 
 @HOSTS
 def test_tabs_with_urls_of_their_own(tabs, publisher, prepare):
-    """Each hears its own, over one response: each is given up for a larger one."""
-    handles = [tabs.open(path, prepare=prepare) for path in PATHS]
-    tabs.live(*handles)
+    """Three have a response each; these are given up for one where a fourth would be needed."""
+    handles = []
+    for path in PATHS:
+        handles.append(tabs.open(path, prepare=prepare))
+        tabs.live(handles[-1])
+        assert last(tabs.site) == (4 if len(handles) == 4 else 1)
     for channel in CHANNELS:
         publisher.publish(channel, channel)
     for tab, channel in zip(handles, CHANNELS, strict=True):
         tabs.wait(tab, "heard.length === 1")
         assert tabs.heard(tab) == [channel]
-    assert last(tabs.site) == 4
     streams(tabs.site, 4)
+
+
+def test_a_strand_that_nobody_hears_any_more(tabs):
+    """It ends within seconds of its last tab, and the others go on."""
+    handles = [tabs.open(path) for path in PATHS]
+    tabs.live(*handles)
+    tabs.close(handles[1])
+    streams(tabs.site, 3)
+    tabs.live(*handles[2:])
 
 
 def test_joining_and_leaving_loses_nothing(tabs, publisher):
     """While others come and go a tab has each event once."""
     first = tabs.open("/events/orders/1", prepare=LOCKS)
     tabs.live(first)
+    others = [tabs.open(f"/events/states/{number}", prepare=LOCKS) for number in range(2)]
+    tabs.live(*others)
     with Ticker(publisher, "order:1") as ticker:
         for path in ["/events/me", "/events/orders/2", "/events/me"]:
             other = tabs.open(path, prepare=LOCKS)
@@ -61,28 +74,44 @@ def test_joining_and_leaving_loses_nothing(tabs, publisher):
 
 def test_one_of_several_is_refused(tabs, publisher):
     """Its tab is told, and the others hear theirs."""
-    three = [
-        tabs.open(path, prepare=LOCKS) for path in ["/events/orders/1", "/events/orders/9", "/events/me"]
-    ]
-    tabs.wait(three[1], "stream.state.state === 'refused'")
-    assert tabs.run(three[1], "return stream.state.code") == "forbidden"
-    tabs.live(three[0], three[2])
+    three = [tabs.open(path, prepare=LOCKS) for path in PATHS[:3]]
+    tabs.live(*three)
+    refused = tabs.open("/events/orders/9", prepare=LOCKS)
+    tabs.wait(refused, "stream.state.state === 'refused'")
+    assert tabs.run(refused, "return [stream.state.code, stream.state.status]") == ["forbidden", 403]
+    assert "waiting" not in tabs.states(refused)
+    assert last(tabs.site) == 4
     publisher.publish("news", "x")
-    tabs.wait(three[2], "heard.length === 1")
-    tabs.live(three[0])
+    tabs.wait(three[0], "heard.length === 1")
+    tabs.live(*three)
 
 
 def test_one_of_several_finishes(tabs, publisher):
     """Its tab is told, and the others hear theirs."""
-    both = [tabs.open(path) for path in ["/events/states/7", "/events/me"]]
-    tabs.live(*both)
+    four = [tabs.open(path) for path in ["/events/states/7", *PATHS[:3]]]
+    tabs.live(*four)
     publisher.finish("state:7", "100 %")
-    tabs.wait(both[0], "stream.state.state === 'ended'")
-    assert tabs.run(both[0], "return [stream.state.reason, heard[0].data]") == ["finished", "100 %"]
+    tabs.wait(four[0], "stream.state.state === 'ended'")
+    assert tabs.run(four[0], "return [stream.state.reason, heard[0].data]") == ["finished", "100 %"]
     publisher.publish("news", "x")
-    tabs.wait(both[1], "heard.length === 1")
-    streams(tabs.site, 1)
+    tabs.wait(four[1], "heard.length === 1")
+    streams(tabs.site, 3)
     assert figures(tabs.site)["endings"]["finished"] == 1
+
+
+def test_long_urls(tabs):
+    """No request has more of them than servers and proxies take: 8 KiB."""
+    tab = tabs.open()
+    tabs.live(tab)
+    tabs.run(
+        tab,
+        "window.more = [...Array(12).keys()].map(n => "
+        "subscribe('/events/states/' + 'x'.repeat(120) + n + '?filter=' + '/'.repeat(300)))",
+    )
+    tabs.wait(tab, "more.every(({state}) => state.state === 'live')")
+    asked = [line for line in tabs.site.log.splitlines() if "also=" in line]
+    assert asked
+    assert max(map(len, asked)) < 8000
 
 
 def test_two_on_one_page(tabs, publisher):

@@ -148,7 +148,8 @@ def test_it_says_where_it_was_rendered(tabs, site):
     tab = subscribe(tabs, place="3-1.abcde", headers={"x-who": "me"}, share=False)
     tabs.live(tab)
     head = site.asked[0]["headers"]
-    assert (head["last-event-id"], head["x-who"], head["accept"]) == ("3-1.abcde", "me", "text/event-stream")
+    assert (head["last-event-id"], head["x-who"]) == ("3-1.abcde", "me")
+    assert head["accept"] == "text/event-stream;identity=1"
 
 
 @pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
@@ -165,7 +166,7 @@ def test_headers_of_a_function(tabs, site, prepare):
 HIDES = """
 window.away = false
 Object.defineProperty(document, "hidden", {get: () => away})
-window.look = seen => { away = !seen; document.dispatchEvent(new Event("visibilitychange")) }
+window.look = seen => { away = !seen; document.dispatchEvent(new Event("visibilitychange", {bubbles: true})) }
 """
 
 

@@ -7,11 +7,13 @@
 const SILENCE = 15e3  // ms an edge is silent, until it shows that it is longer
 const LONGEST = 60e3  // ms from one attempt to the next, at most
 const AGAIN = 180e3  // ms until a network that holds streams back is tried again
-const KEPT = 1e6  // characters of events kept for tabs that come later
-const JOINED = 16  // URLs in one response
+const KEPT = 300  // events kept for tabs that come later
+const OTHER = {state: "ended", reason: "other-user"}
+const ROOM = 6000  // characters of URLs in one response; of each PART at least, so 16 of them
+const PART = 375
 
 const now = () => performance.now()
-const name = () => Math.random().toString(36).slice(2)
+const name = Math.random
 const sleep = ms => new Promise(resolve => setTimeout(resolve, ms))
 const read = text => { try { return JSON.parse(text) } catch { return {} } }
 
@@ -20,6 +22,8 @@ function compare(a, b) {
   const [x, y] = [a, b].map(place => /^(\d+)-(\d+)\.([a-z]{5})$/.exec(place))
   return x && y && x[3] === y[3] ? x[1] - y[1] || x[2] - y[2] : NaN
 }
+
+const ordered = place => compare(place, place) === 0
 
 // ---- Parser
 
@@ -71,53 +75,54 @@ class Line {
   state = {state: "connecting"}
   kept = []  // what was heard after base
   fresh = []  // of that, what the tabs have not been given
-  size = 0
   retry = 3000
   failures = 0
   streams = 0  // the moment when streaming is tried again
 
   constructor(hub, url) {
-    Object.assign(this, {hub, url})
+    this.hub = hub
+    this.url = url
   }
 
   join(id, port) {
     if (!this.asked && (!this.ports.size || compare(this.place, port.place) > 0)) this.place = this.base = port.place
+    if (port.who && (this.who ??= port.who) !== port.who) return this.hub.reach([id], {state: OTHER})
+    this.firstByte = port.firstByte * 1e3
+    this.over = false
     this.ports.set(id, port)
-    this.ready(id, port, port.place ? this.covers(port.place) : !this.asked && !this.place)
+    this.ready(id, port)
     if (!port.ready) this.catchUp(id, port)
     this.count()
     this.hub.open()
   }
 
-  /** Whether what it has after base is all that a tab at this place lacks. */
-  covers(place) {
-    return compare(place, this.base) >= 0 || !this.asked && place === this.base
+  /** From here on a tab is given what is heard, if it is of the same user, and has all that was before base. */
+  ready(id, port) {
+    const {who, state, place, base} = this
+    const level = compare(port.place, base) >= 0 || !this.asked && port.place === base
+    port.ready = port.who === who && (port.place ? level : !place)
+    if (port.ready) this.hub.reach([id], {items: port.place ? this.kept : [], again: true, state, who})
+    else if (state.state !== "live") this.hub.reach([id], {state})
   }
 
-  /** From here on a tab is given what is heard, if it has all that was before base. */
-  ready(id, port, whether) {
-    port.ready = whether
-    if (whether) this.hub.reach([id], {items: port.place ? this.kept : [], again: true, state: this.state})
-    else if (this.state.state !== "live") this.hub.reach([id], {state: this.state})
-  }
-
-  /** Gives one tab what it lacks of what the others had, and then lets it hear what they hear. */
+  /** Gives one tab what it lacks of what the others had, as whose it is, and then lets it hear what they hear. */
   async catchUp(id, port) {
     for (let wait = 100; ; wait *= 2) {
       try {
         const answer = await this.fetch("poll=0", port.place)
+        const told = answer.status === 200 && await answer.json()
+        if (this.ports.get(id) !== port) return
         if (!passes(answer.status)) break
-        if (answer.status === 200) {
-          const told = await answer.json()
-          if (this.ports.get(id) !== port) return
-          if (told.next && compare(told.next, told.next) !== 0) break
+        if (told) {
+          if (told.next && !ordered(told.next)) break
           const items = polled(told).map(block => {
             const one = item(block, port.place)
             port.place = one.id
             return one
           })
           this.hub.reach([id], {items})
-          this.ready(id, port, port.place ? this.covers(port.place) : !this.place)
+          port.who = this.who
+          this.ready(id, port)
           if (port.ready) return
         }
       } catch {}
@@ -130,7 +135,7 @@ class Line {
   /** What a response says. */
   hear(block) {
     const {name, data} = block
-    if (name === "edge-refused") return this.later(read(data).error)
+    if (name === "edge-refused") return this.refused(read(data))
     if (name !== "edge-close") return this.keep(block)
     this.keep({id: block.id})
     const {reason} = read(data)
@@ -143,20 +148,13 @@ class Line {
     if (one.own && !(compare(one.id, this.place) > 0)) {  // its first place, or other data than before
       this.flush()
       this.kept = []
-      this.size = 0
       this.base = one.id
     }
-    if (!this.place) this.hub.open()  // it can be joined with others now
     this.place = one.id
     if (!one.own && one.data === undefined) return
     this.fresh.push(one)
     this.kept.push(one)
-    this.size += one.data?.length ?? 0
-    while (this.size > KEPT || this.kept.length > 1000) {
-      const oldest = this.kept.shift()
-      this.size -= oldest.data?.length ?? 0
-      this.base = oldest.id
-    }
+    if (this.kept.length > KEPT) this.base = this.kept.shift().id
   }
 
   flush() {
@@ -188,15 +186,32 @@ class Line {
     if (code) this.say(ms ? {state: "waiting", until: new Date(Date.now() + wait), code} : {state: "connecting"})
   }
 
+  /** Why there is no stream; what may pass is tried again, and a 400 without others. */
+  refused({error: code, status = 429}, wait) {
+    if (passes(status)) this.later(code, wait)
+    else if (status === 400 && !this.solo) {
+      this.solo = true
+      this.later(code, 0)
+    } else this.end(status === 204 ? {state: "ended", reason: "finished"} : {state: "refused", code, status})
+  }
+
   soon() {
     this.timer = clearTimeout(this.timer)
     this.hub.open()
   }
 
+  /** Nothing more by itself; what has a reason is so for good, but a tab that was not level begins anew. */
   end(state) {
     this.leave()
     this.over = true
+    const anew = /^[fo]/.test(state.reason) ? this.names(port => !port.ready) : []  // finished, other-user
+    anew.forEach(id => this.ports.delete(id))
     this.say(state)
+    if (state.reason) {
+      this.ports.clear()
+      this.count()
+      this.hub.reach(anew, {anew})
+    }
   }
 
   leave() {
@@ -208,9 +223,9 @@ class Line {
 
   /** A tab is looked at, or the network is back. */
   wake() {
-    if (!this.state.reason) this.over = false  // what has ended has ended
+    this.over = false
     this.failures = 0
-    if (this.wire && now() - this.wire.last > 1.2 * this.hub.silence) this.later("cut", 0)
+    if (now() - this.wire?.last > 1.2 * this.hub.silence) this.later("cut", 0)
     this.soon()
   }
 
@@ -219,7 +234,11 @@ class Line {
     const ports = [...this.ports.values()]
     clearTimeout(this.rest)
     if (!ports.length) {
+      const {wire} = this
       this.leave()
+      setTimeout(() => {  // its part goes on, while others want theirs
+        if (wire?.here.every(line => ordered(line.place))) for (const line of wire.here) line.later("", 0)
+      }, 1000)
       return this.hub.lines.delete(this.url)
     }
     this.hub.reach(this.names(), {tabs: new Set(ports.map(port => port.page)).size})
@@ -229,10 +248,23 @@ class Line {
     }
   }
 
+  get joins() {
+    return this.hub.joins && !this.solo && this.streams < now()
+  }
+
+  /** What asks for it beside another. */
+  get also() {
+    const path = this.url.replace(/.*?:..[^/]*/, "")
+    return "also=" + encodeURIComponent(this.place ? joined(path, "last_event_id=" + encodeURIComponent(this.place)) : path)
+  }
+
   async fetch(query, place, signal) {
-    const headers = {accept: "text/event-stream", ...await this.hub.headers()}
-    if (place) headers["last-event-id"] = String.fromCharCode(...new TextEncoder().encode(place))
-    return fetch(joined(this.url, query), {headers, signal, credentials: "include", cache: "no-store"})
+    const headers = {accept: "text/event-stream;identity=1", ...await this.hub.headers()}
+    if (place) headers["last-event-id"] = unescape(encodeURIComponent(place))  // its bytes
+    const answer = await fetch(joined(this.url, query), {headers, signal, credentials: "include", cache: "no-store"})
+    const who = answer.headers.get("edge-identity") ?? undefined
+    if (who || !signal && answer.status === 401) this.hub.belong(who)
+    return answer
   }
 }
 
@@ -244,7 +276,8 @@ class Wire {
   last = now()
 
   constructor(hub, lines, polls) {
-    Object.assign(this, {hub, lines})
+    this.hub = hub
+    this.lines = lines
     for (const line of lines) {
       line.wire = this
       line.asked = true
@@ -273,17 +306,13 @@ class Wire {
 
   async stream() {
     const [first, ...others] = this.lines
-    const also = others.map(({url, place}) => {
-      const path = url.slice(new URL(url).origin.length)
-      return "also=" + encodeURIComponent(place ? joined(path, "last_event_id=" + encodeURIComponent(place)) : path)
-    })
     const held = first.firstByte && setTimeout(() => {
       for (const line of this.here) {
         line.streams = now() + AGAIN
         line.later("cut", 0)
       }
     }, first.firstByte)
-    const answer = await first.fetch(also.join("&"), first.place, this.stop.signal)
+    const answer = await first.fetch(others.map(line => line.also).join("&"), first.place, this.stop.signal)
     const type = answer.headers.get("content-type")
     if (answer.status !== 200 || !/^text\/event-stream/i.test(type)) return this.refused(answer)
     const reader = answer.body.getReader(), decoder = new TextDecoder()
@@ -308,6 +337,7 @@ class Wire {
     let line = others.length ? undefined : first
     const alone = () => {  // an edge that knows nothing of several
       line = first
+      line.heard = true
       this.hub.joins = false
       for (const other of others) other.later("cut", 0)
     }
@@ -343,17 +373,13 @@ class Wire {
     }
   }
 
-  /** Says why there is no stream; what may pass is tried again. */
   async refused(answer) {
     const {status} = answer
     const code = read(await answer.text()).error ?? (status === 200 ? "no-stream" : `${status}`)
     const wait = answer.headers.get("retry-after") * 1e3 || undefined
     for (const line of this.here) {
-      if (passes(status)) line.later(code, wait)
-      else if (line !== this.lines[0] || this.lines.length > 1 && status === 400) {  // the status is the first one's
-        line.solo = status === 400
-        line.later(code, 0)
-      } else line.end(status === 204 ? {state: "ended", reason: "finished"} : {state: "refused", code, status})
+      if (line === this.lines[0] || passes(status) || status === 400) line.refused({error: code, status}, wait)
+      else line.later(code, 0)  // the status is the first one's
     }
   }
 }
@@ -363,70 +389,61 @@ class Hub {
   lines = new Map()
   silence = SILENCE
   joins = true
-  pages = new Set()
 
   constructor(reach, headers) {
-    Object.assign(this, {reach, headers})
+    this.reach = reach
+    this.headers = headers
   }
 
   get all() {
     return [...this.lines.values()]
   }
 
-  hear(message) {
-    const {id, url, join, leave, hides, wake, end} = message
-    if (join) this.join(message)
+  /** Whose all is from here on: the tabs of whoever it was before are ended. */
+  belong(who) {
+    for (const line of this.all) {
+      if (line.who && line.who !== who) line.end(OTHER)
+      else this.reach(line.names(port => port.ready), {who: line.who = who})
+    }
+  }
+
+  hear({id, url, join, leave, hides, wake, end}) {
+    if (join) {
+      if (!this.lines.has(url)) this.lines.set(url, new Line(this, url))
+      this.lines.get(url).join(id, join)
+      whenFree("sse-edge " + join.page, () => this.hear({id, url, leave: true}))  // its page is gone
+    }
     if (end) for (const each of this.all) each.end({state: "ended", reason: "closed"})
     const line = this.lines.get(url)
     const port = line?.ports.get(id)
     if (!port) return
+    port.hides = hides ?? port.hides
     if (leave) line.ports.delete(id)
-    if (hides !== undefined) port.hides = hides
-    if (leave || hides !== undefined) line.count()
     if (wake) line.wake()
+    line.count()
   }
 
-  join({id, url, page, join}) {
-    if (!this.lines.has(url)) this.lines.set(url, new Line(this, url))
-    const line = this.lines.get(url)
-    line.firstByte = join.firstByte * 1e3
-    line.over = false
-    line.join(id, {...join, page})
-    if (this.pages.has(page)) return
-    this.pages.add(page)
-    whenFree("sse-edge " + page, () => {
-      this.pages.delete(page)
-      for (const line of this.all) {
-        for (const [id, port] of line.ports) if (port.page === page) line.ports.delete(id)
-        line.count()
-      }
-    })
-  }
-
-  /** Opens, in a moment, what is wanted: all together where the edge can. */
+  /** Opens, in a moment, what is wanted: together, and with all there is where there would be more than three. */
   open() {
     this.soon ??= setTimeout(() => {
       this.soon = undefined
+      let room = ROOM
+      const fits = line => line.joins && (room -= Math.min(ROOM, Math.max(PART, line.also.length))) >= 0
       const wanting = this.all.filter(line => !(line.wire || line.timer || line.over))
-      const alone = line => !this.joins || line.solo || line.streams > now()
-      for (const line of wanting.filter(alone)) new Wire(this, [line], line.streams > now())
-      const group = wanting.filter(line => !alone(line))
-      const moved = this.movable(JOINED - group.length)
-      if (moved.length > 1 || group.some(line => !line.failures)) {
-        for (const line of moved.flat()) {
+      const group = wanting.filter(fits)
+      const wires = [...new Set(this.all.flatMap(line => line.wire ?? []))]
+      const moved = wires.filter(({here}) => here.every(line => ordered(line.place) && fits(line)))
+      const more = +group.some(line => !line.failures)
+      if (wires.length + more > 3 && moved.length + more > 1) {
+        for (const line of moved.flatMap(wire => wire.here)) {
           line.leave()
           group.unshift(line)
         }
       }
-      while (group.length) new Wire(this, group.splice(0, JOINED))
+      if (group.length) new Wire(this, group)
+      for (const line of wanting) if (!line.joins) new Wire(this, [line], line.streams > now())
+      if (wanting.some(line => !line.wire)) this.open()  // what had no room
     }, 20)
-  }
-
-  /** Whose responses may be given up for one of more lines, since they go on from their places: lines by response. */
-  movable(room) {
-    const wires = [...new Set(this.all.map(line => line.wire))].flatMap(wire => wire ? [wire.here] : [])
-    const may = line => this.joins && !line.solo && !line.state.polling && compare(line.place, line.place) === 0
-    return wires.filter(here => here.every(may) && (room -= here.length) >= 0)
   }
 
   close() {
@@ -444,11 +461,10 @@ function whenFree(lock, then, signal) {
 
 /** Holds a lock until this context is gone; a promise of its having it. */
 const hold = lock => new Promise(resolve => {
-  if (!navigator.locks) return resolve()
-  navigator.locks.request(lock, () => { resolve(); return new Promise(() => {}) }).catch(resolve)
+  navigator.locks?.request(lock, () => { resolve(); return new Promise(() => {}) }).catch(resolve) ?? resolve()
 })
 
-if (globalThis.SharedWorkerGlobalScope && self instanceof SharedWorkerGlobalScope) {
+if ("onconnect" in globalThis) {  // it is a SharedWorker
   const ports = new Map(), lock = "sse-edge " + name()
   let headers
   const hub = new Hub((ids, message) => ids.forEach(id => ports.get(id)?.postMessage(message)), () => headers)
@@ -518,16 +534,7 @@ function inItself(tab) {
 
 // ---- Page
 
-const OPTIONS = {
-  onEvent: "function",
-  onReset: "function",
-  onState: "function",
-  place: "string",
-  headers: "object function",
-  share: "boolean string",
-  firstByte: "number",
-  hidden: "number",
-}
+const OPTION = /^(on(Event|Reset|State) f|place string [ -\uffff]*$|headers [fo]|share [bs]|(firstByte|hidden) number \d{1,6}(\.|$))/
 const page = name()
 let held  // by this page for as long as it is there
 
@@ -539,12 +546,12 @@ class Tab {
   constructor(url, options) {
     this.url = url
     this.options = options
-    this.place = options.place ?? ""
-    const listen = (target, event, hear) => target.addEventListener(event, hear, {signal: this.gone.signal})
-    listen(window, "online", () => this.tell({wake: true}))
-    listen(document, "visibilitychange", () => this.tell({hides: document.hidden, wake: !document.hidden}))
-    listen(window, "pagehide", () => this.stop())
-    listen(window, "pageshow", event => event.persisted && this.begin(this.from))
+    this.place = options.place
+    const listen = (event, hear) => addEventListener(event, hear, this.gone)
+    listen("online", () => this.tell({wake: true}))
+    listen("visibilitychange", () => this.tell({hides: document.hidden, wake: !document.hidden}))
+    listen("pagehide", () => this.stop())
+    listen("pageshow", event => event.persisted && this.begin(this.from))
     this.start()
   }
 
@@ -561,23 +568,24 @@ class Tab {
       this.from = 2  // it is asked again with each attempt
     }
     await (held ??= hold("sse-edge " + page))
-    if (!this.gone.signal.aborted) this.begin(this.from)
+    this.begin(this.from)
   }
 
   async headers() {
     const {headers} = this.options
-    return {...typeof headers === "function" ? await headers() : headers}
+    return Object.fromEntries(new Headers(typeof headers === "function" ? await headers() : headers))
   }
 
   begin(from) {
     this.stop()
-    for (this.from = from; ; this.from++) {
-      try {
-        [inWorker, inLeader, inItself][this.from](this)
-        return this.join()
-      } catch (error) {
-        if (this.from === 2) throw error
-      }
+    if (this.gone.signal.aborted) return
+    this.from = from
+    try {
+      [inWorker, inLeader, inItself][from](this)
+      this.join()
+    } catch (error) {
+      if (from === 2) throw error
+      this.begin(from + 1)
     }
   }
 
@@ -592,15 +600,17 @@ class Tab {
     this.tell({leave: true})
     this.id = name()
     const {firstByte, hidden} = this.options
-    this.tell({join: {place: this.place, headers: this.fixed, firstByte, hidden, hides: document.hidden}})
+    this.tell({join: {place: this.place, who: this.who, headers: this.fixed, page, firstByte, hidden, hides: document.hidden}})
   }
 
   tell(message) {
-    this.send?.({id: this.id, url: this.url, page, ...message})
+    this.send?.({id: this.id, url: this.url, ...message})
   }
 
-  hear({items = [], again, state, tabs, alone}) {
+  hear({items = [], again, state, tabs, alone, anew, who}) {
     if (alone) return this.begin(2)
+    if (anew) return this.join()
+    if (who) this.who = who
     if (tabs) this.tabs = tabs
     if (again) this.ahead = true
     items.forEach(one => this.take(one))
@@ -622,6 +632,11 @@ class Tab {
 
   say(state) {
     this.state = state
+    if (state.state === "ended") {
+      this.gone.abort()
+      this.hear = this.take = this.say = () => {}  // it may be in the middle of what it was given
+      setTimeout(() => this.stop())  // its hub has more to tell
+    }
     this.call("onState", state)
   }
 
@@ -631,57 +646,54 @@ class Tab {
   }
 
   close(everywhere) {
-    if (this.gone.signal.aborted) return
     if (everywhere) this.tell({end: true})
-    this.gone.abort()
-    this.stop()
-    if (this.state.state !== "ended") this.say({state: "ended", reason: "closed"})
-    this.take = this.say = () => {}  // it may be in the middle of what it was given
+    this.say({state: "ended", reason: "closed"})
   }
 }
 
 /** Hears url: see sse-edge.d.ts.  TypeError for an option that cannot be. */
 export function subscribe(url, options = {}) {
-  const given = {share: true, firstByte: 5, hidden: 300}
+  const must = (fits, option, value) => { if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${value}`) }
+  const given = {place: "", share: true, firstByte: 5, hidden: 300}
+  must(url && /^http/.test(new URL(url, document.baseURI)), "url", url)
+  must(Object(options) === options, "options", options)
   for (const [option, value] of Object.entries(options)) {
-    if (value === undefined || value === null) continue
-    const fits = OPTIONS[option]?.includes(typeof value) && (typeof value !== "number" || value >= 0 && value < 2e6)
-    if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${value}`)
+    if (value == null) continue
+    must(OPTION.test(`${option} ${typeof value} ${value}`), option, value)
+    if (option === "headers") new Headers(value)  // TypeError, too
     given[option] = value
   }
-  const whole = new URL(url, document.baseURI)
-  if (!/^http/.test(whole)) throw new TypeError(`subscribe: url cannot be ${url}`)
-  return new Tab(whole.href, given)
+  return new Tab(new URL(url, document.baseURI).href, given)
 }
 
 // ---- Element
 
-if (globalThis.customElements && !customElements.get("sse-edge")) customElements.define("sse-edge", class extends HTMLElement {
-  static observedAttributes = ["src"]
-  #heard = {}  // which src, and up to where
-  #open = null
+try {
+  customElements.define("sse-edge", class extends HTMLElement {
+    static observedAttributes = ["src"]
+    #last  // the stream that it had last
 
-  connectedCallback() { this.#renew() }
-  disconnectedCallback() { this.#renew() }
-  attributeChangedCallback() { this.#renew() }
+    connectedCallback() { this.#renew() }
+    disconnectedCallback() { this.#renew() }
+    attributeChangedCallback() { this.#renew() }
 
-  /** After all that is done to it at once: what is only moved keeps its stream. */
-  async #renew() {
-    await null
-    const src = this.isConnected ? this.getAttribute("src") : null
-    if (src === this.#open) return
-    this.#open = src
-    this.stream = this.stream?.close()
-    if (src === null) return
-    if (src !== this.#heard.src) this.#heard = {src, place: this.getAttribute("place")}
-    const heard = this.#heard
-    const tell = (name, detail) => this.dispatchEvent(new CustomEvent(name, {detail}))
-    this.stream = subscribe(src, {
-      ...this.options,
-      place: heard.place,
-      onEvent: event => { heard.place = event.id; tell(event.name, event) },
-      onReset: reset => tell("edge-reset", reset),
-      onState: state => tell("edge-state", state),
-    })
-  }
-})
+    /** After all that is done to it at once: what is only moved keeps its stream. */
+    async #renew() {
+      await null
+      const src = this.isConnected && this.getAttribute("src") || undefined
+      if (src === this.stream?.src) return
+      const last = this.#last = this.stream ?? this.#last
+      this.stream = this.stream?.close()
+      if (!src) return
+      const tell = (name, detail) => this.dispatchEvent(new CustomEvent(name, {detail}))
+      this.stream = subscribe(src, {
+        ...this.options,
+        place: last?.src === src ? last.place : this.getAttribute("place"),
+        onEvent: event => tell(event.name, event),
+        onReset: reset => tell("edge-reset", reset),
+        onState: state => tell("edge-state", state),
+      })
+      this.stream.src = src
+    }
+  })
+} catch {}  // no page, or it has one already
