@@ -6,7 +6,7 @@ import pytest
 
 from apps.edge import AUTH
 from servers.tabs import ALONE, LOCKS, Tabs, Ticker, figures, level, streams
-from sse_edge import SyncPublisher
+from sse_edge import RedisBackend, SyncPublisher
 
 VALUE = AUTH.issue("u42", ["order:*", "state:*"])
 
@@ -176,6 +176,25 @@ def test_whoever_else_it_is_has_another_stream(site, page, publisher, prepare):
     tabs.live(*three)
     streams(server, 2)
     assert [tabs.run(tab, "return stream.tabs") for tab in three] == [2, 2, 1]
+
+
+def test_partitions(site, page, redis_url):
+    """With ``partitions=N`` nothing tells how two places lie: each tab has a stream of its own, and all."""
+    server = site(PARTITIONS="4")
+    tabs = Tabs(page, server)
+    with SyncPublisher(RedisBackend(redis_url, partitions=4)) as publisher:
+        handles = [tabs.open()]
+        tabs.live(*handles)
+        publisher.publish("news", "first")
+        tabs.wait(handles[0], "heard.length === 1")
+        handles += [tabs.open() for _ in range(2)]
+        tabs.live(*handles)
+        streams(server, 3)
+        for number in range(6):
+            publisher.publish(("news", "user:u42")[number % 2], str(number))
+    for tab in handles:
+        tabs.wait(tab, "heard.length >= 6")
+        assert tabs.heard(tab)[-6:] == [str(number) for number in range(6)]
 
 
 def test_not_shared(site, page):

@@ -14,11 +14,21 @@ HOSTS = pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
 
 
 @pytest.fixture
-def tabs(serve_app, redis_url, page):
-    process = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "RETRY": "0.2"})
-    page.get(process.url)
-    page.add_cookie({"name": "session", "value": VALUE})
-    return Tabs(page, process)
+def start(serve_app, redis_url, page):
+    """``start(app, **env)``: tabs of a browser that is signed in there."""
+
+    def start(app="edge", **env):
+        process = serve_app(f"apps.edge:{app}", env={"BACKEND": redis_url, "RETRY": "0.2", **env})
+        page.get(process.url)
+        page.add_cookie({"name": "session", "value": VALUE})
+        return Tabs(page, process)
+
+    return start
+
+
+@pytest.fixture
+def tabs(start):
+    return start()
 
 
 @pytest.fixture
@@ -27,10 +37,15 @@ def publisher(redis_url):
         yield publisher
 
 
+def requests(site):
+    """How many URLs there were in each request for streams that was answered."""
+    asked = [line for line in site.log.splitlines() if '"GET /' in line and "/events/" in line]
+    return [1 + line.count("also=") for line in asked if " HTTP/" in line and ".js" not in line]
+
+
 def last(site):
     """How many URLs there were in the last request for streams that was answered."""
-    asked = [line for line in site.log.splitlines() if '"GET /events/' in line and " HTTP/" in line]
-    return 1 + [line for line in asked if ".js" not in line and "poll" not in line][-1].count("also=")
+    return requests(site)[-1]
 
 
 @HOSTS
@@ -125,3 +140,23 @@ def test_two_on_one_page(tabs, publisher):
     tabs.wait(tab, "heard.length === 2")
     assert sorted(tabs.heard(tab)) == ["1", "2"]
     assert last(tabs.site) == 2
+
+
+@pytest.mark.parametrize(("app", "base"), [("stripped", "/app"), ("edge", "")], ids=["stripped", "apart"])
+def test_what_cannot_be_joined(start, publisher, app, base):
+    """Behind a proxy that takes a prefix off, or with ``joins=False``: each URL is asked for by itself."""
+    tabs = start(app, APART="" if base else "1", KEEP_ALIVE="60")
+    module = f"{base}/events/sse-edge.js"
+    handles = []
+    for path in [*PATHS, "/events/states/1"]:
+        handles.append(tabs.open(base + path, module=module))
+        tabs.live(handles[-1])
+    streams(tabs.site, 5)
+    count = len(requests(tabs.site))
+    assert count <= 12
+    for channel in CHANNELS:
+        publisher.publish(channel, channel)
+    for tab, channel in zip(handles, CHANNELS, strict=False):
+        tabs.wait(tab, "heard.length === 1")
+        assert tabs.heard(tab) == [channel]
+    assert len(requests(tabs.site)) == count

@@ -103,6 +103,17 @@ def test_it_ends_with_its_place_in_the_page(site, publisher):
     assert said == ["one", "while it was nowhere", "three"]
 
 
+def test_it_is_put_back_before_it_heard_anything(site, publisher):
+    """It goes on from the place where it was, not from where it is put back."""
+    put(site, src="/events/me")
+    wait_for(site.tab, "element.stream.place")
+    site.tab.execute_script("element.remove()")
+    wait_until(lambda: figures(site)["streams"] == 0, "its stream has ended")
+    publisher.publish("news", "while it was nowhere")
+    put(site)
+    wait_for(site.tab, "heard.length === 1")
+
+
 def test_it_is_moved(site, publisher):
     """Moved within the page it keeps its stream; without a src it has none, and with another another."""
     tab = site.tab

@@ -19,6 +19,7 @@ export type State =
   | {state: "waiting"; until?: Date; code: string}
   /** It tries again only when a tab is looked at, or the network is back. */
   | {state: "refused"; code: string; status: number}
+  /** For good: "finished", "closed", or "other-user" where the browser's user has changed. */
   | {state: "ended"; reason: string}
 
 export interface Options {
@@ -28,8 +29,8 @@ export interface Options {
   onState?(state: State): void
   /** Where the page was rendered: an id that a publish returned, or a cursor. */
   place?: string | null
-  /** Sent with each request; a function is asked before each, and once to know whose stream it is. */
-  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>)
+  /** Sent with each request; a function is asked before each, and once to know who may share it. */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>)
   /** With the tabs of the same headers (true), of the same name (a text), or with none (false). */
   share?: boolean | string
   /** Seconds until a stream counts as held back, and polling begins: 5; 0 is never. */

@@ -1,9 +1,13 @@
 """An app with streams, as ``edge``: settings come from the environment, figures are served at /figures.
 
-``BACKEND`` is the backend's URL, ``MAX_DURATION``, ``KEEP_ALIVE`` and ``MAX_UNSENT_AGE`` are seconds,
-``MAX_UNSENT`` is in bytes, ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
+``stripped`` is the same behind a proxy that takes ``/app`` off and says so to nobody.
+
+``BACKEND`` is the backend's URL, ``PARTITIONS`` how many it has, ``MAX_DURATION``, ``KEEP_ALIVE`` and
+``MAX_UNSENT_AGE`` are seconds, ``MAX_UNSENT`` is in bytes,
+``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
 and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, ``REFUSALS`` and ``DOWN`` are the settings ``refusals``
-and ``on_backend_down``, and ``COMPRESS``, if it is not empty, compresses all channels.  Users are let in by
+and ``on_backend_down``, and ``COMPRESS``, if it is not empty, compresses all channels;
+``APART``, if it is not empty, joins none.  Users are let in by
 ``AUTH``'s cookies, for ``MAX_AGE`` seconds.
 """
 
@@ -11,7 +15,7 @@ import json
 import logging
 import os
 
-from sse_edge import Channel, Limits, Publisher, SignedCookie, SSEMiddleware
+from sse_edge import Channel, Limits, Publisher, RedisBackend, SignedCookie, SSEMiddleware
 
 AUTH = SignedCookie("a secret of the tests", secure=False, max_age=float(os.environ.get("MAX_AGE", "86400")))
 COMPRESS = bool(os.environ.get("COMPRESS"))
@@ -21,6 +25,8 @@ CHANNELS = {
     "/events/states/{state}": Channel("state:{state}", COMPRESS, first=1),
 }
 BACKEND = os.environ.get("BACKEND", "memory://")
+if "PARTITIONS" in os.environ:
+    BACKEND = RedisBackend(BACKEND, partitions=int(os.environ["PARTITIONS"]))
 PAGE = b"<!doctype html><title>page</title>"
 LARGE = PAGE + b"<p>Nothing new here." * 1000
 
@@ -69,4 +75,13 @@ edge = SSEMiddleware(
     retry=float(os.environ.get("RETRY", "3")),
     max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
     max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
+    joins=not os.environ.get("APART"),
 )
+
+
+async def stripped(scope, receive, send):
+    """See above."""
+    if scope["type"] == "http":
+        path = scope["path"].removeprefix("/app")
+        scope = {**scope, "path": path, "raw_path": path.encode()}
+    await edge(scope, receive, send)
