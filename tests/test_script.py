@@ -1,6 +1,7 @@
 """The client as the edge serves it: whole, compressed, kept, and nowhere else."""
 
 import gzip
+import re
 
 import pytest
 
@@ -83,6 +84,12 @@ async def test_it_is_compressed_once():
 def test_it_is_made_of_its_source():
     """What pages get is the module as it is written, without what only readers need: ``make client``."""
     assert made(SOURCE) == TEXT
+
+
+def test_another_version_is_another_hub():
+    """A tab with the module of before a deploy shares nothing with one that has another, at one address."""
+    [name] = re.findall(rb'"sse-edge (\d+)",import.meta.url', TEXT)
+    assert name
 
 
 def test_it_is_small():

@@ -562,7 +562,7 @@ class Tab {
     try {
       this.fixed = await this.headers()
       const whose = typeof share === "string" ? share : Object.entries(this.fixed).sort()
-      this.key = JSON.stringify(["sse-edge", import.meta.url, this.url.split("/", 4), whose])
+      this.key = JSON.stringify(["sse-edge source", import.meta.url, this.url.split("/", 4), whose])
     } catch (error) {
       reportError(error)
       this.from = 2  // it is asked again with each attempt
