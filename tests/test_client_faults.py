@@ -115,14 +115,14 @@ BOTH = ": strand 0\n" + STREAM["body"] + ": strand 1\n" + STREAM["body"]
 
 def test_those_of_one_response_come_back_on_one(tabs, scripted):
     """However often it is cut."""
-    tab = subscribe(tabs, "/events/1", prepare=LOCKS)
+    tab = subscribe(tabs, "/events/0", prepare=LOCKS)
     tabs.live(tab)
+    tabs.run(tab, "stream.close()")
     scripted.script(*[{"body": BOTH, "open": True}] * 9)
-    tabs.run(tab, "window.more = subscribe('/events/2')")
+    tabs.run(tab, "window.more = [1, 2].map(number => subscribe('/events/' + number))")
     for count in range(2, 7):
         assert "also=" in scripted.wait_asked(count)["query"]
-        tabs.live(tab)
-        tabs.wait(tab, "more.state.state === 'live'")
+        tabs.wait(tab, "more.every(({state}) => state.state === 'live')")
         scripted.cut()
 
 
