@@ -113,6 +113,20 @@ def test_a_server_of_0_1(tabs, scripted):
 BOTH = ": strand 0\n" + STREAM["body"] + ": strand 1\n" + STREAM["body"]
 
 
+def test_refused_together(tabs, scripted):
+    """An edge that refuses a whole response joins all the same, and is asked to again."""
+    tab = subscribe(tabs, "/events/0", prepare=LOCKS)
+    tabs.live(tab)
+    tabs.run(tab, "stream.close()")
+    refused = ': strand 0\nretry: 100\nevent: edge-refused\ndata: {"error": "ip-limit"}\n\n'
+    scripted.script({"body": refused}, *[STREAM] * 4)
+    tabs.run(tab, "window.more = [1, 2, 3, 4].map(number => subscribe('/events/' + number))")
+    tabs.wait(tab, "more.every(({state}) => state.state === 'live')")
+    counts = [each["query"].count("also=") for each in scripted.asked]
+    assert counts[1] == 3
+    assert max(counts[2:]) > 0
+
+
 def test_those_of_one_response_come_back_on_one(tabs, scripted):
     """However often it is cut."""
     tab = subscribe(tabs, "/events/0", prepare=LOCKS)
@@ -190,10 +204,18 @@ def test_options_that_cannot_be(tabs, options, says):
 
 
 @pytest.mark.parametrize(
-    ("url", "says"), [("'data:x'", "data:x"), ("undefined", "undefined"), ("null", "null"), ("''", "")]
+    ("url", "says"),
+    [
+        ("'data:x'", "data:x"),
+        ("undefined", "undefined"),
+        ("null", "null"),
+        ("''", ""),
+        ("'/events/1?also=%2Fevents%2F2'", "/events/1?also=%2Fevents%2F2"),
+        ("'/events/1?a=b&last_event_id=1-0.abcde'", "/events/1?a=b&last_event_id=1-0.abcde"),
+    ],
 )
 def test_addresses_that_cannot_be(tabs, url, says):
-    """Only http has streams, and something has to be asked for."""
+    """Only http has streams, something has to be asked for; from where, and what besides, the client says."""
     tab = subscribe(tabs)
     script = f"try {{ subscribe({url}) }} catch (error) {{ return String(error) }}"
     assert tabs.run(tab, script) == f"TypeError: subscribe: url cannot be {says}"

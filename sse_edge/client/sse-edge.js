@@ -249,7 +249,7 @@ class Line {
   }
 
   get joins() {
-    return this.hub.joins && !this.solo && this.streams < now()
+    return !(this.solo || this.streams > now() || this.hub.apart > now())
   }
 
   /** What asks for it beside another. */
@@ -280,7 +280,7 @@ class Wire {
     this.lines = lines
     for (const line of lines) {
       line.wire = this
-      line.asked = true
+      line.heard = !(line.asked = true)
       if (line.state.state !== "live") line.say({state: "connecting"})
     }
     this.run(polls)
@@ -338,7 +338,7 @@ class Wire {
     const alone = () => {  // an edge that knows nothing of several
       line = first
       line.heard = true
-      this.hub.joins = false
+      this.hub.apart = now() + AGAIN  // or one that will, when all its workers are the same again
       for (const other of others) other.later("cut", 0)
     }
     return {
@@ -388,7 +388,7 @@ class Wire {
 class Hub {
   lines = new Map()
   silence = SILENCE
-  joins = true
+  apart = 0  // until when each URL has a response of its own
 
   constructor(reach, headers) {
     this.reach = reach
@@ -654,8 +654,9 @@ class Tab {
 /** Hears url: see sse-edge.d.ts.  TypeError for an option that cannot be. */
 export function subscribe(url, options = {}) {
   const must = (fits, option, value) => { if (!fits) throw new TypeError(`subscribe: ${option} cannot be ${value}`) }
+  const whole = url && new URL(url, document.baseURI).href
+  must(/^http(?!.*[?&](also|last_event_id)=)/.test(whole), "url", url)  // those are its own to say
   const given = {place: "", share: true, firstByte: 5, hidden: 300}
-  must(url && /^http/.test(new URL(url, document.baseURI)), "url", url)
   must(Object(options) === options, "options", options)
   for (const [option, value] of Object.entries(options)) {
     if (value == null) continue
@@ -663,7 +664,7 @@ export function subscribe(url, options = {}) {
     if (option === "headers") new Headers(value)  // TypeError, too
     given[option] = value
   }
-  return new Tab(new URL(url, document.baseURI).href, given)
+  return new Tab(whole, given)
 }
 
 // ---- Element
