@@ -45,7 +45,11 @@ def listening(site, tabs):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("kind", "protocol", "count"), [("nginx", "h2", 3), ("old nginx", "http/1.1", 8)])
+@pytest.mark.parametrize(
+    ("tabs", "kind", "protocol", "count"),
+    [("firefox", "nginx", "h2", 3), ("chromium", "old nginx", "http/1.1", 8)],
+    indirect=["tabs"],
+)
 def test_the_client_behind_nginx(behind, serve_app, tabs, redis_url, publish, kind, protocol, count):
     """All tabs load, even more than HTTP/1.1 has connections, and hear everything once: nginx's workers are
     killed, an app is drained, and all of them are away and back.

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from apps.edge import AUTH
-from servers.tabs import LOCKS, Tabs, Ticker, end_worker, figures, level
+from servers.tabs import LOCKS, Tabs, Ticker, end_worker, level, streams
 from sse_edge import SyncPublisher
 
 
@@ -76,7 +76,7 @@ def test_the_tab_that_has_the_stream(tabs, publisher, rounds, how):
             found += pauses(tabs, handles[0], [death])
     level(tabs, handles, ticker.sent)
     report(f"the leader's tab, {how}", found, ticker.sent)
-    assert figures(tabs.site)["streams"] == 1
+    streams(tabs.site, 1)
 
 
 @pytest.mark.timeout(300)
@@ -94,4 +94,4 @@ def test_the_worker_that_has_the_stream(tabs, publisher, rounds):
     level(tabs, handles, ticker.sent)
     found = pauses(tabs, handles[0], times)
     report("the shared worker", found, ticker.sent)
-    assert figures(tabs.site)["streams"] == 1
+    streams(tabs.site, 1)

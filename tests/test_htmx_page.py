@@ -283,7 +283,8 @@ def test_our_own_client(site, page, look):
     page.switch_to.window(first)
     shows(page, "ul", "two & more\none")
     shows(page, "#unread", "2")
-    assert site.process.log.count("asked for /events/me") == 1
+    assert site.process.log.count("ended: answered") == 1  # whose it is, for the second tab
+    assert site.process.log.count("asked for /events/me") == 2
 
 
 def test_a_value_for_a_script(site, page, look):

@@ -286,18 +286,18 @@ COLUMNS = {
 }
 
 
-async def survey(client):
-    """All cells of a client: as it is, and with its lines where that is another word."""
+async def survey(client, columns):
+    """A client's cells in these columns: as it is, and with its lines where that is another word."""
     skips = dict(client.skips)
     ways = [False, True] if client.lines else [False]
     # By itself, as it takes the longest; and hardly ever a matter of lines.
     found = [await _tried(client, False, ["parse"] if "parse" not in skips else []), {}]
     if client.lines and found[0].get("parse", YES) != YES:
         found[1] = await _tried(client, True, ["parse"])
-    others = [name for name in COLUMNS if name != "parse" and name not in skips]
+    others = [name for name in columns if name != "parse" and name not in skips]
     rest = await asyncio.gather(*(_tried(client, way, others) for way in ways))
     bare, better = (words | more for words, more in zip(found, [*rest, {}], strict=False))
-    return {name: skips.get(name) or _cell(bare[name], better.get(name)) for name in COLUMNS}
+    return {name: skips.get(name) or _cell(bare[name], better.get(name)) for name in columns}
 
 
 def _cell(bare, better):
