@@ -1,5 +1,6 @@
 """The client in Chromium: one stream for all tabs, wherever their hub is, and exact whatever dies."""
 
+import contextlib
 import time
 
 import pytest
@@ -182,7 +183,10 @@ def test_partitions(site, page, redis_url):
     """With ``partitions=N`` nothing tells how two places lie: each tab has a stream of its own, and all."""
     server = site(PARTITIONS="4")
     tabs = Tabs(page, server)
-    with SyncPublisher(RedisBackend(redis_url, partitions=4)) as publisher:
+    with contextlib.ExitStack() as stack:
+        backend = RedisBackend(redis_url, partitions=4)
+        stack.callback(backend.close_sync)  # a publisher closes no backend that it was given
+        publisher = stack.enter_context(SyncPublisher(backend))
         handles = [tabs.open()]
         tabs.live(*handles)
         publisher.publish("news", "first")
