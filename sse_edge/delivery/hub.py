@@ -457,21 +457,22 @@ class Hub:
                 if self._on_recheck is not None:
                     self._on_recheck(stream)
             if now >= stream.last_write + stream.silence:
-                self._keep_alive(stream, stream.silence, placed, now)
+                self._keep_alive(stream, stream.silence, position, placed, now)
                 for other in beside(stream.sink):  # together, so that a phone's radio wakes up once
-                    self._keep_alive(other, other.silence / 2, placed, now)
+                    self._keep_alive(other, other.silence / 2, position, placed, now)
             self._wheel.place(stream, self._due(stream))
 
-    def _keep_alive(self, stream: Stream, silence: float, placed: bytes, now: float) -> None:
-        """Give a sign of life where there was none for so many seconds."""
+    def _keep_alive(
+        self, stream: Stream, silence: float, position: Place | None, placed: bytes, now: float
+    ) -> None:
+        """Give a sign of life where there was none for so many seconds; ``placed`` has the ``position``."""
         if now >= stream.last_write + silence:
             self._rounds.write(stream, now)  # an id must not go out before an event that is older
         if stream.ending is None and now >= stream.last_write + silence:
             if stream.pending:  # its client has not read what it was given: it needs no sign of life
                 stream.last_write = now
             else:
-                proves = stream.proves(self.subscriber.position)
-                stream.give(placed if proves else frames.KEEP_ALIVE, 0, now)
+                stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
 
     # Bytes
 
