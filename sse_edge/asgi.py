@@ -160,6 +160,13 @@ async def respond(send: Send, status: int, headers: Headers, body: bytes = b"") 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def respond_head(send: Send, headers: Headers) -> None:
+    """Answer a HEAD with 200.  Not by ``respond``: no length is said but what ``headers`` have, as a stream's
+    have none."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def refuse(
     send: Send, refusal: Refusal, headers: Headers, allow: bytes = b"GET, HEAD, OPTIONS"
 ) -> None:

@@ -21,7 +21,19 @@ from .admission.polling import Polling, is_poll, malformed, tells_identity
 from .admission.routes import Routes
 from .admission.size import legible, oversized
 from .admission.source import Source
-from .asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
+from .asgi import (
+    JSON,
+    NO_STORE,
+    Headers,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    answering,
+    refuse,
+    respond,
+    respond_head,
+)
 from .backends.base import Leases
 from .delivery import frames
 from .delivery.answer import Answer
@@ -144,7 +156,7 @@ class Streams:
             elif verdict is None:
                 await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
             else:
-                await _answer_head(answer, _head(headers, verdict, wait, told))
+                await respond_head(answer, _head(headers, verdict, wait, told))
             return None
         finally:
             hub.entering.discard(leash)
@@ -378,12 +390,6 @@ def _tell(sink: Sink, send: Send, server: str, *, meant: bool) -> None:
             f", {server}" if server else "",
             SENT,
         )
-
-
-async def _answer_head(send: Send, head: Headers) -> None:
-    """Answer HEAD.  Not by respond(): a stream has no Content-Length, so neither has its HEAD."""
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _head(headers: Headers, admission: Admission, wait: float | None, told: bool) -> Headers:

@@ -21,6 +21,7 @@ from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa:
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
+from sse_edge import SyncPublisher  # noqa: E402
 
 LIVE = {
     "redis_server",
@@ -141,6 +142,13 @@ def redis_url(redis_server):
     redis_server.resume()
     redis_server.flush()
     return redis_server.url
+
+
+@pytest.fixture
+def publisher(redis_url):
+    """A publisher to it, for tests without an event loop."""
+    with SyncPublisher(redis_url) as publisher:
+        yield publisher
 
 
 @pytest.fixture

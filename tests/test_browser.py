@@ -8,7 +8,6 @@ import pytest
 
 from apps.edge import AUTH
 from servers.browser import wait_for
-from sse_edge import SyncPublisher
 
 VALUE = AUTH.issue("u42")
 
@@ -60,12 +59,6 @@ def other_page(serve_app, page):
         return origin
 
     return go
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 def figures(site):

@@ -27,12 +27,6 @@ def site(serve_app, redis_url, page):
     return start
 
 
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
-
-
 HOSTS = pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from apps.edge import AUTH
 from servers.tabs import LOCKS, Tabs, Ticker, figures, level, streams
-from sse_edge import SyncPublisher
 
 VALUE = AUTH.issue("u42", ["order:1", "order:2", "order:3", "state:*"])
 PATHS = ["/events/me", "/events/orders/1", "/events/orders/2", "/events/orders/3"]
@@ -29,12 +28,6 @@ def start(serve_app, redis_url, page):
 @pytest.fixture
 def tabs(start):
     return start()
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 def requests(site):

@@ -11,7 +11,6 @@ import pytest
 
 from apps.edge import AUTH
 from servers.tabs import LOCKS, Tabs, Ticker, end_worker, level, streams
-from sse_edge import SyncPublisher
 
 
 @pytest.fixture
@@ -20,12 +19,6 @@ def tabs(serve_app, redis_url, page):
     page.get(process.url)
     page.add_cookie({"name": "session", "value": AUTH.issue("u42")})
     return Tabs(page, process)
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import pytest
 
 from apps.edge import AUTH
 from servers.tabs import ALONE, LOCKS, Tabs, figures, streams
-from sse_edge import SyncPublisher
 
 HOSTS = pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
 OTHER = {"state": "ended", "reason": "other-user"}
@@ -17,12 +16,6 @@ def tabs(serve_app, redis_url, page):
     tabs = Tabs(page, process)
     sign_in(tabs, "ann")
     return tabs
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 def sign_in(tabs, user):

@@ -8,7 +8,6 @@ import pytest
 from apps.edge import AUTH
 from servers.browser import run_module, wait_for
 from servers.proxies import wait_until
-from sse_edge import SyncPublisher
 
 ELEMENT = """
 import "/events/sse-edge.js"
@@ -21,12 +20,6 @@ element.addEventListener("edge-state", ({detail}) => states.push(detail.state))
 window.wrong = []
 document.addEventListener("status", event => wrong.push("bubbles"))
 """
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 @pytest.fixture

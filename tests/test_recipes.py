@@ -12,7 +12,6 @@ from clients.scene import HERE as CLIENTS
 from servers.browser import run_module, wait_for
 from servers.processes import TESTS
 from servers.proxies import wait_until
-from sse_edge import SyncPublisher
 
 RECIPES = (TESTS.parent / "docs" / "CLIENT.md").read_text().partition("\n## Recipes\n")[2]
 
@@ -65,12 +64,6 @@ def bundled(name, directory):
     )
     assert (made.returncode, made.stderr) == (0, "")
     return made.stdout
-
-
-@pytest.fixture
-def publisher(redis_url):
-    with SyncPublisher(redis_url) as publisher:
-        yield publisher
 
 
 @pytest.fixture

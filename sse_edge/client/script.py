@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from functools import cache
 from importlib import resources
 
 from ..admission.encoding import takes_gzip
-from ..asgi import Headers, Request, Send, refuse, respond
+from ..asgi import Headers, Request, Send, refuse, respond, respond_head
 from ..errors import ConfigError
 from ..outcome import METHOD
 
@@ -43,9 +44,7 @@ class Script:
                 "client_path", "must be a plain name such as sse-edge.js, or a path of such", path
             )
         self.path = path if path is None or path.startswith("/") else f"{base.rstrip('/')}/{path}"
-        self._body = SERVED.read_bytes()
-        self._small = gzip.compress(self._body, 9, mtime=0)
-        self._version = hashlib.sha256(self._body).hexdigest()[:16]
+        self._body, self._small, self._version = _read()
 
     @property
     def url(self) -> str | None:
@@ -80,10 +79,16 @@ class Script:
             await respond(send, 304, headers)
         elif request.method == "HEAD":
             headers.append((b"content-length", b"%d" % len(body)))
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await respond_head(send, headers)
         else:
             await respond(send, 200, headers, body)
+
+
+@cache
+def _read() -> tuple[bytes, bytes, str]:
+    """The module, compressed too, and the hash of its text: once for all edges of a process."""
+    body = SERVED.read_bytes()
+    return body, gzip.compress(body, 9, mtime=0), hashlib.sha256(body).hexdigest()[:16]
 
 
 def _knows(request: Request, tag: str) -> bool:
