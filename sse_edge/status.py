@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from .admission.address import TrustedProxies
 from .asgi import Headers, Request, Send, respond
 from .errors import ConfigError
+from .figures import FIGURES, Figures, complete
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 
@@ -49,7 +51,7 @@ class Status:
         """Whether ``path`` is answered here."""
         return path.startswith(self._path + "/")
 
-    async def answer(self, request: Request, send: Send, figures: dict[str, Any]) -> None:
+    async def answer(self, request: Request, send: Send, figures: Figures) -> None:
         """Answer one request about a worker's ``figures``."""
         asked = request.path.removeprefix(self._path)
         proxied = any(name in PROXIED for name, _ in request.headers)
@@ -65,7 +67,7 @@ class Status:
             await _metrics(figures, send)
 
 
-async def _metrics(figures: dict[str, Any], send: Send) -> None:
+async def _metrics(figures: Figures, send: Send) -> None:
     try:
         from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 - an extra
         from prometheus_client.exposition import CONTENT_TYPE_LATEST  # noqa: PLC0415
@@ -79,39 +81,29 @@ async def _metrics(figures: dict[str, Any], send: Send) -> None:
 
 
 class _Collector:
-    """One worker's figures as metric families."""
+    """Figures as metric families."""
 
-    def __init__(self, figures: dict[str, Any]) -> None:
-        self._figures = figures
+    def __init__(self, figures: Figures) -> None:
+        self._figures = complete(figures)
 
     def collect(self) -> Iterator[Any]:
         """See prometheus_client."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily  # noqa: PLC0415
+        from prometheus_client import core  # noqa: PLC0415 - an extra
 
-        figures = self._figures
-        for name, help in (
-            ("streams", "Open streams"),
-            ("connected", "1 while events arrive from the backend"),
-            ("ready", "1 while new streams should be sent here"),
-        ):
-            yield GaugeMetricFamily(f"sse_edge_{name}", help, value=float(figures[name]))
-        yield CounterMetricFamily("sse_edge_streams_opened", "Streams opened", value=figures["opened"])
-        yield CounterMetricFamily("sse_edge_events_delivered", "Events written", value=figures["delivered"])
-        for name, label, help in (
-            ("refusals", "code", "Requests by code"),
-            ("endings", "reason", "Streams by reason"),
-            ("dropped", "reason", "Messages from the backend that were no events"),
-            ("publishes", "outcome", "Requests to publish"),
-        ):
-            family = CounterMetricFamily(f"sse_edge_{name}", help, labels=[label])
-            for value, count in figures[name].items():
-                family.add_metric([value], count)
+        kinds = {
+            "counter": core.CounterMetricFamily,
+            "gauge": core.GaugeMetricFamily,
+            "histogram": core.HistogramMetricFamily,
+        }
+        for figure in FIGURES:
+            labels = [figure.label] if figure.label else []
+            family = kinds[figure.kind](f"sse_edge_{figure.metric}", figure.help, labels=labels)
+            value = self._figures[figure.name]
+            for of, one in [([key], value[key]) for key in value] if labels else [([], value)]:
+                if figure.kind == "histogram":
+                    bounds = [*(f"{bound:g}" for bound in figure.buckets), "+Inf"]
+                    buckets = list(zip(bounds, accumulate(map(float, one["counts"])), strict=True))
+                    family.add_metric(of, buckets, one["sum"])
+                else:
+                    family.add_metric(of, float(one))
             yield family
-        alone = GaugeMetricFamily(
-            "sse_edge_degraded",
-            "1 while a limit counts in this worker alone, or no writes are taken",
-            labels=["limit"],
-        )
-        for limit in ("leases", "connect-rate", "writes"):
-            alone.add_metric([limit], float(limit in figures["degraded"]))
-        yield alone

@@ -23,6 +23,7 @@ LAYERS = [
         "logline",
         "stored",
         "jsontext",
+        "figures",
     },
     {"admission", "delivery", "backends"},
     {
