@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import permutations
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
-from .admission.authenticator import Authenticator, checked
+from .admission.authenticator import AnyOf, Authenticator, checked
 from .admission.backoff import Backoff
 from .admission.gate import Authorize, Gate
 from .admission.limits import ConnectRate, Limits, SharedConnectRate
@@ -33,6 +34,7 @@ from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
 from .outcome import NOT_FOUND
 from .publisher import check_one_of
 from .publishing import Publishing
+from .report import Reporter, application
 from .status import Status
 from .streams import Streams, hold
 from .worker import Worker, check_seconds
@@ -191,6 +193,15 @@ class SSEMiddleware:
         _check_apart(**apart)
         _check_client(self._script.path, client_path, routes, apart)
         self._worker: Worker | None = None
+        self._said = {
+            "drain_window": drain_window,
+            "keep_alive": keep_alive,
+            "max_duration": max_duration,
+            **_history(self._backend),
+            "limits": asdict(limits),
+            "trusted_proxies": list(trusted_proxies),
+            "app": application(path, routes.plan, _kinds(auth)),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""
@@ -274,6 +285,7 @@ class SSEMiddleware:
             bounds=self._bounds,
             max_event_bytes=self._most,
             drain_window=self._drain_window,
+            reporter=Reporter(self.path, self._said, self.figures),
         )
         await worker.start()
         return worker
@@ -340,6 +352,18 @@ class SSEMiddleware:
         check_one_of(user=user, channel=channel, session=session)
         worker = self._worker
         return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
+
+
+def _history(backend: Backend) -> dict[str, float | None]:
+    """How much is kept, as this worker was told."""
+    events, seconds = backend.said.default if backend.said is not None else (None, None)
+    return {"history": events, "history_ttl": seconds}
+
+
+def _kinds(auth: object) -> list[tuple[str, str]]:
+    """What kind of authenticator it is, or each of several, and the name of its cookie."""
+    each = auth.each if isinstance(auth, AnyOf) else (auth,)
+    return [(type(one).__qualname__, str(getattr(one, "name", ""))) for one in each]
 
 
 def _check_apart(**paths: str | None) -> None:

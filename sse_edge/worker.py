@@ -15,6 +15,7 @@ from itertools import islice
 
 from .admission.gate import Admission, Gate
 from .backends.base import CONTROL, LOOK, Backend, Leases
+from .backends.reports import Report
 from .delivery.backlog import Bounds
 from .delivery.hub import SOON, Hub
 from .delivery.lifetime import Lifetime
@@ -24,6 +25,7 @@ from .errors import BackendError, ConfigError
 from .logline import sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
+from .report import Reporter
 from .server import Server, find
 from .writer import end_abandoned
 
@@ -81,6 +83,7 @@ class Worker:
         bounds: Bounds,
         max_event_bytes: int,
         drain_window: float,
+        reporter: Reporter,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -99,6 +102,7 @@ class Worker:
         self._gate = gate
         self._leases = leases
         self._drain_window = drain_window
+        self._reporter = reporter
         self._server: Server | None = None
         self._noticed = False  # that it stops, before a signal was
         self._signals = SignalChain(self.loop, self._on_signal)
@@ -127,11 +131,14 @@ class Worker:
         self._failures.begin()
         await self._leases.start()
         await self.hub.start()
-        await self._presence.start(self.hub.census)
+        await self._presence.start(self.hub.census, self._tell)
         self._spawn(self._hear_orders())
         self._spawn(self._stay_informed())
         self._spawn(self._end_abandoned())
         self._spawn(self._await_stop())
+
+    async def _tell(self) -> Report:
+        return await self._reporter.report(self.hub, self._server)
 
     async def stop(self) -> None:
         """End every stream and let go of everything."""

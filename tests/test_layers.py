@@ -39,6 +39,7 @@ LAYERS = [
         "refusals",
         "drain",
         "server",
+        "report",
         "status",
         "client",
         "cookies",

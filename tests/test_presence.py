@@ -15,6 +15,7 @@ from sse_edge.backends.redis import presence as redis_presence
 from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.errors import BackendError
 from sse_edge.outcome import DRAIN
+from test_reports import SAID
 
 BEAT = 0.1
 """Seconds between heartbeats."""
@@ -41,9 +42,9 @@ class Workers:
         self.backends.append(backend)
         return RedisPresence(backend.server, backend.leases_prefix + "here", heartbeat=BEAT)
 
-    async def start(self, **settings):
+    async def start(self, tell=None, **settings):
         hub, presence = await make_hub(ScriptedBackend()), self.presence(**settings)
-        await presence.start(hub.census)
+        await presence.start(hub.census, tell)
         self.made.append((hub, presence))
         return hub, presence
 
@@ -124,6 +125,27 @@ async def test_over_all_workers(workers):
     await counted.become(1, user="u1")
     await counted.become(0, user="u2")
     assert await Counted(presence).now("a") == 1
+
+
+async def test_what_workers_say_besides(workers):
+    """Each is read with the others', as of its last heartbeat; of one that stops no more."""
+
+    def teller(name):
+        async def tell():
+            return {**SAID, "worker": {**SAID["worker"], "name": name}}
+
+        return tell
+
+    (_, one), _ = await workers.start(teller("one")), await workers.start(teller("two"))
+    asking, began = workers.presence(), time.time()
+    async with asyncio.timeout(5):
+        while len((reports := await asking.reports()).told) < 2:
+            await asyncio.sleep(0.01)
+    assert sorted(each["worker"]["name"] for each in reports.told) == ["one", "two"]
+    assert all(began - 5 < each["heard"] <= reports.now for each in reports.told)
+    await one.close()
+    (left,) = (await asking.reports()).told
+    assert left == {**SAID, "worker": {**SAID["worker"], "name": "two"}, "heard": left["heard"]}
 
 
 @pytest.mark.parametrize("name", NAMES)

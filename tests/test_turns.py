@@ -79,6 +79,10 @@ def publish(worker, event):
     worker._backend.wait(worker._backend.publish([event]))
 
 
+async def tell(worker, told):
+    told.append(await worker._tell())
+
+
 def what_befalls(worker, what):
     """What to call, and what is so when it is over."""
     hub = worker.hub
@@ -96,14 +100,22 @@ def what_befalls(worker, what):
             return lambda: hub.deliver_late("c", NEW, frame(1)), all_told
         case "disconnect":
             return lambda: worker.disconnect(channel="c"), lambda: not hub.streams
+        case "told":
+            for stream in hub.streams:
+                stream.behind = 1
+            told = []
+            return lambda: worker._spawn(tell(worker, told)), lambda: told
         case "finished":
             return lambda: publish(worker, end("c", "last")), lambda: not hub.streams
     return lambda: hub.reset(Reset(CONTROL, "epoch", at(1))), lambda: len(hub.streams) == STREAMS - SESSIONS
 
 
-@pytest.mark.parametrize("what", ["first event", "reset", "late", "revoked", "disconnect", "finished"])
+@pytest.mark.parametrize(
+    "what", ["first event", "told", "reset", "late", "revoked", "disconnect", "finished"]
+)
 def test_others_get_their_turn(crowd, what):
-    """An event, a reset, revoked sessions by the thousand, a disconnect, a last event: no turn is long."""
+    """An event, a report, a reset, revoked sessions by the thousand, a disconnect, a last event: no turn is
+    long."""
     runner, edge = crowd
     worker = edge._worker
     publish(worker, reopening("c"))

@@ -100,7 +100,7 @@ class SignedCookie(Scoped):
         samesite: Literal["Strict", "Lax", "None"] = "Lax",
         weak_secret: bool = False,
     ) -> None:
-        self._name = matching("name", name, COOKIE_NAME, WHY_NAME)
+        self.name = matching("name", name, COOKIE_NAME, WHY_NAME)
         matching("path", path, _PATH, "must begin with / and have no spaces or semicolons")
         if domain is not None:
             matching("domain", domain, _DOMAIN, "must be a domain name")
@@ -126,7 +126,7 @@ class SignedCookie(Scoped):
     @quick
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the newest valid cookie of this name was issued for."""
-        return newest(request.cookies(self._name), self._known, now)[1]
+        return newest(request.cookies(self.name), self._known, now)[1]
 
     def issue(
         self, user: str, channels: Sequence[str] = (), *, session: str | None = None, now: float | None = None
@@ -152,15 +152,15 @@ class SignedCookie(Scoped):
     ) -> str:
         """The whole Set-Cookie header for what ``issue`` makes."""
         value = self.issue(user, channels, session=session, now=now)
-        return f"{self._name}={value}; Max-Age={math.ceil(self._max_age)}; {self._attributes}"
+        return f"{self.name}={value}; Max-Age={math.ceil(self._max_age)}; {self._attributes}"
 
     def headers_for(self, user: str, channels: Sequence[str] = ()) -> Headers:
         """The headers of a request that signs ``user`` in, for tests."""
-        return [(b"cookie", f"{self._name}={self.issue(user, channels)}".encode())]
+        return [(b"cookie", f"{self.name}={self.issue(user, channels)}".encode())]
 
     def clear_cookie(self) -> str:
         """The Set-Cookie header that makes a browser forget the cookie."""
-        return f"{self._name}=; Max-Age=0; {self._attributes}"
+        return f"{self.name}=; Max-Age=0; {self._attributes}"
 
     def _verify(self, value: str) -> tuple[int, float, Identity]:
         """When a cookie was issued and when it ends, in Unix seconds, and for whom.  Raises BadData.

@@ -136,6 +136,15 @@ class Routes:
                 if most is not None and count > most and count != ALL:
                     raise ConfigError("first", f"of {one.text!r} no more than {most} events are kept", said)
 
+    @property
+    def plan(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Each path and the templates of its channels, of which a function's has none."""
+        targets = [*self._static.items(), *((pattern.pattern, target) for pattern, target in self._patterns)]
+        return sorted(
+            (path, tuple(one.text for one in target.each) if isinstance(target, _Templates) else ())
+            for path, target in targets
+        )
+
     def under(self, path: str) -> bool:
         """Whether requests for ``path`` are answered here at all."""
         return path == self._path or path.startswith(self._below)

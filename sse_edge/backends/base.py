@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 from ..errors import BackendError, EventError
 from ..event import FINISHED, REOPENED, EventId, Place
 from .presence import Presence
+from .reports import Reports
+from .retention import Kept
 
 T = TypeVar("T")
 
@@ -309,6 +311,13 @@ class Backend(Protocol):
 
     def presence(self) -> Presence:
         """How many streams all workers have, and what one of them says of its own."""
+
+    async def reports(self) -> Reports:
+        """What each worker said of itself last, with its heartbeat.  Raises BackendError."""
+
+    @property
+    def said(self) -> Kept | None:
+        """How much history it was told to keep; None if that was not said."""
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """Number, keep and announce each event; their places, as clients see them, in the same order.

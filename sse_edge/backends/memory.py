@@ -18,7 +18,8 @@ from .base import NO_FIRST, Entry, Outgoing, Receiver, Replay, Reset, T, check_k
 from .leases import LocalLeases
 from .log import Log
 from .presence import LocalPresence, Workers
-from .retention import Retention, kept
+from .reports import Reports
+from .retention import Kept, Retention, kept
 from .sessions import Sessions
 from .siblings import is_first
 from .writers import LocalWriters
@@ -85,6 +86,15 @@ class MemoryBackend:
     def presence(self) -> LocalPresence:
         """See ``Backend.presence``."""
         return LocalPresence(self._workers)
+
+    async def reports(self) -> Reports:
+        """See ``Backend.reports``: those of this process."""
+        return await self.presence().reports()
+
+    @property
+    def said(self) -> Kept:
+        """See ``Backend.said``."""
+        return self.kept
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
-from typing import Protocol
+import time
+from collections.abc import Awaitable, Collection
+from typing import NamedTuple, Protocol
+
+from .reports import Report, Reports, Tell
 
 
 class Census(Protocol):
@@ -27,8 +30,9 @@ class Census(Protocol):
 class Presence(Protocol):
     """How many streams there are over all workers."""
 
-    async def start(self, census: Census) -> None:
-        """Let this worker's streams count, from the running event loop; does not wait for the backend."""
+    async def start(self, census: Census, tell: Tell | None = None) -> None:
+        """Let this worker's streams count, from the running event loop, and ``tell`` what it says besides;
+        does not wait for the backend."""
 
     async def close(self) -> None:
         """They count no more."""
@@ -39,8 +43,19 @@ class Presence(Protocol):
     async def present(self, user: str) -> int:
         """How many ``user`` has.  Raises BackendError."""
 
+    async def reports(self) -> Reports:
+        """What each worker that counts said of itself last.  Raises BackendError."""
 
-Workers = list[tuple[asyncio.AbstractEventLoop, Census]]
+
+class Here(NamedTuple):
+    """A worker of this process."""
+
+    loop: asyncio.AbstractEventLoop
+    census: Census
+    tell: Tell | None
+
+
+Workers = list[Here]
 
 
 class LocalPresence:
@@ -48,13 +63,13 @@ class LocalPresence:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._own: tuple[asyncio.AbstractEventLoop, Census] | None = None
+        self._own: Here | None = None
 
-    async def start(self, census: Census) -> None:
+    async def start(self, census: Census, tell: Tell | None = None) -> None:
         """See ``Presence.start``."""
         # A loop that was closed without close() has no streams any more.
-        self._workers[:] = [known for known in self._workers if not known[0].is_closed()]
-        self._own = asyncio.get_running_loop(), census
+        self._workers[:] = [known for known in self._workers if not known.loop.is_closed()]
+        self._own = Here(asyncio.get_running_loop(), census, tell)
         self._workers.append(self._own)
 
     async def close(self) -> None:
@@ -64,8 +79,27 @@ class LocalPresence:
 
     async def count(self, channel: str) -> int:
         """See ``Presence.count``."""
-        return sum(here.count(channel) for loop, here in list(self._workers) if not loop.is_closed())
+        return sum(here.census.count(channel) for here in self._here())
 
     async def present(self, user: str) -> int:
         """See ``Presence.present``."""
-        return sum(here.present(user) for loop, here in list(self._workers) if not loop.is_closed())
+        return sum(here.census.present(user) for here in self._here())
+
+    async def reports(self) -> Reports:
+        """See ``Presence.reports``: each worker is asked, on its own event loop."""
+        loop = asyncio.get_running_loop()
+        told: list[Report] = []
+        for here in self._here():
+            if here.tell is not None and here.loop.is_running():
+                asked = here.tell()
+                if here.loop is not loop:
+                    asked = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_of(asked), here.loop))
+                told.append({**await asked, "heard": time.time()})
+        return Reports(told, 0, time.time())
+
+    def _here(self) -> Workers:
+        return [here for here in list(self._workers) if not here.loop.is_closed()]
+
+
+async def _of(report: Awaitable[Report]) -> Report:
+    return await report

@@ -61,3 +61,7 @@ class Backlog:
             self._mark = left + 1 if left < self._owed else written
             self._since = now
         return unsent > bounds.max_unsent + self._replayed or now - self._since > bounds.age
+
+    def waits(self, written: int, unsent: int, now: float) -> float:
+        """Seconds that something has waited at least; 0 if what was seen to wait has left."""
+        return now - self._since if unsent and written - unsent < self._mark else 0.0

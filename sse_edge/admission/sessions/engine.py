@@ -99,12 +99,12 @@ class EngineSessions:
         self.max_age: float | None = max_age
         self._project = project
         self._claims = claims
-        self._name = matching("name", name, COOKIE_NAME, WHY_NAME)
+        self.name = matching("name", name, COOKIE_NAME, WHY_NAME)
         self._signed = signed
 
     def identify(self, request: Request, now: float) -> Identity | None:
         """Who the session says, if Django still lets them in; on the connections of the thread that asks."""
-        values = [value for value in dict.fromkeys(request.cookies(self._name)) if value]
+        values = [value for value in dict.fromkeys(request.cookies(self.name)) if value]
         if self._signed is not None:
             return self._in_cookie(request, now) if values else None
         for value in values[: -_MOST - 1 : -1]:
@@ -140,7 +140,7 @@ class EngineSessions:
             self._project.sign_in(store, user)
         store.update(said)
         store.save()
-        return [(b"cookie", f"{self._name}={store.session_key}".encode())]
+        return [(b"cookie", f"{self.name}={store.session_key}".encode())]
 
 
 def _end(store: Any) -> float:

@@ -83,7 +83,7 @@ class SignedSessions(Scoped):
     ) -> None:
         self._form = form
         self._claims = claims
-        self._name = matching("name", name, COOKIE_NAME, WHY_NAME)
+        self.name = matching("name", name, COOKIE_NAME, WHY_NAME)
         self._max_age = None if max_age is None else seconds("max_age", max_age)
         self._ends = ends
         signers = [signer for secret in reversed(secrets) for signer in form.signers(secret)]
@@ -104,7 +104,7 @@ class SignedSessions(Scoped):
 
     def newest(self, request: Request, now: float) -> tuple[str, Identity | None]:
         """That session's cookie, "" if there is none, and whose it is."""
-        return newest(request.cookies(self._name), self._known, now)
+        return newest(request.cookies(self.name), self._known, now)
 
     def session_name(self, session: Mapping[str, Any]) -> str | None:
         """What ``events.revoke`` takes for a view's session, ``request.session``; None if it has no name."""
@@ -116,7 +116,7 @@ class SignedSessions(Scoped):
         Raises ConfigError where it cannot be made: user, or channels, are read by a function.
         """
         said = self._claims.said(user, token_urlsafe(16), channels)
-        return [(b"cookie", f"{self._name}={self.sign(said)}".encode())]
+        return [(b"cookie", f"{self.name}={self.sign(said)}".encode())]
 
     def sign(self, said: Mapping[str, Any], now: float | None = None) -> str:
         """A cookie's value with this session."""

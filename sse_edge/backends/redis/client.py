@@ -13,7 +13,8 @@ from zlib import crc32
 from ...errors import ConfigError, PublishError
 from ...event import EventId, Place, without_id
 from ..base import Outgoing, Receiver, Subscriber, T, check_kept
-from ..retention import Retention, kept
+from ..reports import Reports
+from ..retention import Kept, Retention, kept
 from .background import BackgroundLoop
 from .cluster import ClusterServer
 from .credentials import Credentials
@@ -132,6 +133,15 @@ class RedisBackend:
     def presence(self) -> RedisPresence:
         """See ``Backend.presence``."""
         return RedisPresence(self.server, self.leases_prefix + "here")
+
+    async def reports(self) -> Reports:
+        """See ``Backend.reports``."""
+        return await self.presence().reports()
+
+    @property
+    def said(self) -> Kept | None:
+        """See ``Backend.said``: what the data set keeps may be another's word."""
+        return self.settings.kept
 
     async def publish(self, events: Sequence[Outgoing]) -> list[str]:
         """See ``Backend.publish``; events of one partition are one step."""

@@ -1,4 +1,4 @@
-"""How many streams all workers have, in Redis."""
+"""How many streams all workers have, and what else each says of itself, in Redis."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from ...errors import BackendError
 from ...logline import sentence
 from ..presence import Census
+from ..reports import Reports, Tell, parse
 from .fork import disown_after_fork
 from .leases import ANSWER, HEARTBEAT
-from .scripts import COUNT, REPORT
+from .scripts import COUNT, REPORT, REPORTS
 from .server import Argument, Server
 
 logger = logging.getLogger("sse_edge")
@@ -32,7 +33,8 @@ class RedisPresence:
     Each worker has a hash of channel or user → count, which lives for two heartbeats.  With each heartbeat it
     writes those that may have changed, as they are then.  Reports are numbered: where the one before is not
     what is there, or nobody knows whether it is, all is written anew, under another name, that counts instead
-    of the one before when it is complete.
+    of the one before when it is complete.  What the worker says besides is in there too, anew with each
+    heartbeat.
     """
 
     def __init__(self, server: Server, stem: str, *, heartbeat: float = HEARTBEAT) -> None:
@@ -47,10 +49,10 @@ class RedisPresence:
         self._known: list[str] = []
         self.calls = 0
 
-    async def start(self, census: Census) -> None:
+    async def start(self, census: Census, tell: Tell | None = None) -> None:
         """See ``Presence.start``."""
         disown_after_fork(self)
-        self._task = asyncio.create_task(self._run(census))
+        self._task = asyncio.create_task(self._run(census, tell))
 
     def disown(self) -> tuple[object, Iterable[int]]:
         """See ``Inherited.disown``: what the parent has is the parent's."""
@@ -88,18 +90,33 @@ class RedisPresence:
             if set(self._known) <= set(known):
                 return int(total)
 
+    async def reports(self) -> Reports:
+        """See ``Presence.reports``."""
+        while True:
+            known = self._known
+            keys = [self._workers, *map(self._own, known)]
+            now, *said = await self._server.run(REPORTS, keys, known, self._workers)
+            self._known = [name.decode() for name in said[::3]]
+            if set(self._known) <= set(known):
+                break
+        texts = [(text, float(heard) / 1000) for heard, text in zip(said[1::3], said[2::3], strict=True)]
+        living = [(text, heard) for text, heard in texts if text != b"-"]
+        told = [report for text, heard in living if (report := parse(text, heard)) is not None]
+        return Reports(told, len(living) - len(told), now / 1000)
+
     def _own(self, name: str) -> str:
         return f"{self._stem}:{name}"
 
     # A worker's own
 
-    async def _run(self, census: Census) -> None:
+    async def _run(self, census: Census, tell: Tell | None) -> None:
         while True:
             await asyncio.sleep(self._heartbeat)
             try:
                 # Where data were lost all is written at once; if again, with the next heartbeat.
-                if not await self._beat(census):
-                    await self._beat(census)
+                told = "" if tell is None else json.dumps(await tell(), separators=(",", ":"))
+                if not await self._beat(census, told):
+                    await self._beat(census, told)
             except Exception as error:
                 self._report = 0
                 if not isinstance(error, BackendError):
@@ -112,8 +129,8 @@ class RedisPresence:
                 logger.warning("Redis is told again which streams are open")
                 self._failing = False
 
-    async def _beat(self, census: Census) -> bool:
-        """Write what may have changed, or all; whether that is what is there now."""
+    async def _beat(self, census: Census, told: str) -> bool:
+        """Write what may have changed, or all, and what is ``told``; whether that is what is there now."""
         channels, users = census.changed()
         if not self._report:
             self._name = secrets.token_hex(8)
@@ -130,14 +147,21 @@ class RedisPresence:
                 else:
                     gone.append(_field(kind, name))
             before = self._counted if is_last and self._counted != self._name else ""
-            if not await self._write(counts, gone, counts=is_last, instead_of=before):
+            said = told if is_last else ""
+            if not await self._write(counts, gone, counts=is_last, instead_of=before, told=said):
                 self._report = 0
                 return False
         self._counted = self._name
         return True
 
     async def _write(
-        self, present: Sequence[str | int], gone: Sequence[str], *, counts: bool, instead_of: str
+        self,
+        present: Sequence[str | int],
+        gone: Sequence[str],
+        *,
+        counts: bool,
+        instead_of: str,
+        told: str = "",
     ) -> bool:
         """Report something; whether what was reported before is there.  Raises BackendError."""
         before = self._report
@@ -152,6 +176,7 @@ class RedisPresence:
             instead_of,
             json.dumps(present),
             json.dumps(gone),
+            told,
         ]
         self.calls += 1
         keys = [self._workers, self._own(self._name)]
