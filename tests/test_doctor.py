@@ -6,8 +6,8 @@ import pytest
 
 from sse_edge.backends.redis.inspection import RedisState
 from sse_edge.delivery.compression import HEAD, Gzip, block
-from sse_edge.doctor import judgement
 from sse_edge.doctor.finding import FAULTS, Level, found, ok, unknown, worst
+from sse_edge.doctor.judgement import away, delivery, entry, machine, opening, redis
 from sse_edge.doctor.machine import Machine
 from sse_edge.doctor.wire import Answer, End, Heard, Target, heard
 from sse_edge.errors import ConfigError
@@ -90,7 +90,7 @@ REFUSED = answer(body=[(0.1, b"event: edge-refused\ndata: {}\n\n")], end=End.CLE
 )
 def test_the_answer(seen, responsive, expected):
     """Status, type, and whose answer it is."""
-    assert codes(judgement.answer(seen, 5, cookie=True, responsive=responsive)) == expected
+    assert codes(opening.answer(seen, 5, cookie=True, responsive=responsive)) == expected
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_the_answer(seen, responsive, expected):
 )
 def test_caching(headers, expected):
     """Neither kept by a cache nor out of one."""
-    assert codes(judgement.caching(said(*headers))) == expected
+    assert codes(opening.caching(said(*headers))) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_caching(headers, expected):
 )
 def test_first_byte(seen, expected):
     """The greeting comes with the headers."""
-    assert codes(judgement.first_byte(seen, 5)) == expected
+    assert codes(opening.first_byte(seen, 5)) == expected
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_first_byte(seen, expected):
 )
 def test_compression(encoding, expected):
     """Any encoding but none."""
-    assert codes(judgement.compression(said(("content-encoding", encoding)))) == expected
+    assert codes(opening.compression(said(("content-encoding", encoding)))) == expected
 
 
 def test_compression_by_the_edge():
@@ -140,12 +140,12 @@ def test_compression_by_the_edge():
     ours = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
     ours.take(0.1, HEAD + Gzip().own(GREETING))
     assert ours.pieces == [(0.1, GREETING)]
-    finding = judgement.compression(ours)
+    finding = opening.compression(ours)
     assert (finding.code, finding.seen) == ("", "gzip, by the edge itself")
     for made in (gzip.compress(GREETING), HEAD + block(GREETING)):
         proxys = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
         proxys.take(0.1, made)
-        assert codes(judgement.compression(proxys)) == ["compressed"]
+        assert codes(opening.compression(proxys)) == ["compressed"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_compression_by_the_edge():
 )
 def test_http_version(url, protocol, expected):
     """HTTP/2, which browsers speak only over TLS."""
-    assert codes(judgement.http_version(Target.of(url), protocol)) == expected
+    assert codes(opening.http_version(Target.of(url), protocol)) == expected
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_http_version(url, protocol, expected):
 )
 def test_events_one_by_one(times, expected):
     """Late ones and missing ones are held back somewhere; none at all is another channel."""
-    assert codes(judgement.events(times)) == expected
+    assert codes(delivery.events(times)) == expected
 
 
 def silent(*times, end=End.OPEN, end_at=0.0, last=b": keep-alive\n"):
@@ -199,13 +199,13 @@ def silent(*times, end=End.OPEN, end_at=0.0, last=b": keep-alive\n"):
 )
 def test_keep_alive(seen, watched, level, expected):
     """The cadence against what cuts silent streams, and who ended it."""
-    finding = judgement.keep_alive(seen, watched)
+    finding = delivery.keep_alive(seen, watched)
     assert (finding.level, codes(finding)) == (level, expected)
 
 
 def test_a_rare_keep_alive_names_who_would_cut():
     """The figure, and the time-outs that it does not keep."""
-    seen = judgement.keep_alive(silent(40, 80), 100).seen
+    seen = delivery.keep_alive(silent(40, 80), 100).seen
     assert "40 s" in seen
     assert "CloudFront (30 s)" in seen
     assert "Cloudflare" not in seen
@@ -216,7 +216,7 @@ def test_a_rare_keep_alive_names_who_would_cut():
 )
 def test_retry(told, expected):
     """Every stream says when to come back, and not at once."""
-    assert codes(judgement.retry(told)) == expected
+    assert codes(delivery.retry(told)) == expected
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_retry(told, expected):
 def test_ending(body, end, expected):
     """A goodbye with retry:, then the last chunk."""
     seen = answer(body=[(0.1, GREETING), (1.0, body)], end=end)
-    assert codes(judgement.ending(seen, heard(seen))) == expected
+    assert codes(delivery.ending(seen, heard(seen))) == expected
 
 
 def polled(body):
@@ -243,32 +243,32 @@ def polled(body):
 @pytest.mark.parametrize(
     ("finding", "expected"),
     [
-        (judgement.foreign_origin(said(status=403), said(status=403)), []),
-        (judgement.foreign_origin(said(status=200), said(status=403)), ["origin-accepted"]),
-        (judgement.foreign_origin(said(status=403), said(status=200)), ["origin-accepted"]),
-        (judgement.cross_site(said(status=403)), []),
-        (judgement.cross_site(said()), ["cross-site-accepted"]),
-        (judgement.upgrade(said()), []),
-        (judgement.upgrade(said(("upgrade", "websocket"), status=426)), []),
-        (judgement.upgrade(said(("upgrade", "h2c"), status=101)), ["upgrade-passed"]),
-        (judgement.upgrade(said(status=101)), ["upgrade-passed"]),
-        (judgement.upgrade(said(("upgrade", "h2,H2C"))), ["upgrade-passed"]),
-        (judgement.own_origin(said(), "o"), []),
-        (judgement.own_origin(said(status=403), "o"), ["own-origin-refused"]),
-        (judgement.own_origin(said(status=429), "o"), ["no-stream"]),
-        (judgement.without_cookie(said()), []),
-        (judgement.without_cookie(said(status=401)), []),
-        (judgement.without_cookie(said(("www-authenticate", "Basic"), status=401)), ["www-authenticate"]),
-        (judgement.cursor(said(status=400)), []),
-        (judgement.cursor(polled('{"events": [], "next": "5-0.a", "resets": [{"channel": "c"}]}')), []),
-        (judgement.cursor(polled('{"events": [], "next": "5-0.a", "resets": []}')), ["cursor-stripped"]),
-        (judgement.cursor(polled(": stream open")), ["cursor-stripped"]),
-        (judgement.cursor(polled("[1]")), ["cursor-stripped"]),
-        (judgement.cursor(polled('{"events": []}')), ["cursor-stripped"]),
-        (judgement.page_origin(said(status=403), "https://p"), ["page-refused"]),
-        (judgement.page_origin(said(("access-control-allow-origin", "*")), "https://p"), ["page-refused"]),
+        (entry.foreign_origin(said(status=403), said(status=403)), []),
+        (entry.foreign_origin(said(status=200), said(status=403)), ["origin-accepted"]),
+        (entry.foreign_origin(said(status=403), said(status=200)), ["origin-accepted"]),
+        (entry.cross_site(said(status=403)), []),
+        (entry.cross_site(said()), ["cross-site-accepted"]),
+        (entry.upgrade(said()), []),
+        (entry.upgrade(said(("upgrade", "websocket"), status=426)), []),
+        (entry.upgrade(said(("upgrade", "h2c"), status=101)), ["upgrade-passed"]),
+        (entry.upgrade(said(status=101)), ["upgrade-passed"]),
+        (entry.upgrade(said(("upgrade", "h2,H2C"))), ["upgrade-passed"]),
+        (entry.own_origin(said(), "o"), []),
+        (entry.own_origin(said(status=403), "o"), ["own-origin-refused"]),
+        (entry.own_origin(said(status=429), "o"), ["no-stream"]),
+        (entry.without_cookie(said()), []),
+        (entry.without_cookie(said(status=401)), []),
+        (entry.without_cookie(said(("www-authenticate", "Basic"), status=401)), ["www-authenticate"]),
+        (delivery.cursor(said(status=400)), []),
+        (delivery.cursor(polled('{"events": [], "next": "5-0.a", "resets": [{"channel": "c"}]}')), []),
+        (delivery.cursor(polled('{"events": [], "next": "5-0.a", "resets": []}')), ["cursor-stripped"]),
+        (delivery.cursor(polled(": stream open")), ["cursor-stripped"]),
+        (delivery.cursor(polled("[1]")), ["cursor-stripped"]),
+        (delivery.cursor(polled('{"events": []}')), ["cursor-stripped"]),
+        (entry.page_origin(said(status=403), "https://p"), ["page-refused"]),
+        (entry.page_origin(said(("access-control-allow-origin", "*")), "https://p"), ["page-refused"]),
         (
-            judgement.page_origin(
+            entry.page_origin(
                 said(
                     ("access-control-allow-origin", "https://p"), ("access-control-allow-credentials", "true")
                 ),
@@ -298,14 +298,14 @@ def test_who_is_let_in(finding, expected):
 def test_cookie_attributes(line, https, expected):
     """HttpOnly, Secure where there is TLS, SameSite, and a path that covers the stream."""
     replies = [said(), said(("set-cookie", "other=y"), ("set-cookie", line))]
-    finding = judgement.cookies(replies, "session", "/events/me", https=https)
+    finding = entry.cookies(replies, "session", "/events/me", https=https)
     assert codes(finding) == (["cookie-attributes"] if expected else [])
     assert expected in finding.seen
 
 
 def test_a_cookie_that_nobody_set():
     """Is not checked."""
-    assert judgement.cookies([said()], "session", "/", https=True).level is Level.UNKNOWN
+    assert entry.cookies([said()], "session", "/", https=True).level is Level.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_a_cookie_that_nobody_set():
 )
 def test_resume(blocks, expected):
     """Exactly what was missed, in order, once."""
-    assert codes(judgement.resume(["1-2", "1-3"], blocks)) == expected
+    assert codes(delivery.resume(["1-2", "1-3"], blocks)) == expected
 
 
 @pytest.mark.parametrize(
@@ -335,15 +335,15 @@ def test_resume(blocks, expected):
 )
 def test_spoofing(refused, other, level):
     """Only the app's own limit tells whose address it counts."""
-    assert judgement.spoofing(300, refused, other).level is level
+    assert entry.spoofing(300, refused, other).level is level
 
 
-def away(retry=b"retry: 3000\n\n", **options):
+def gone(retry=b"retry: 3000\n\n", **options):
     """What a proxy says for an app that is away."""
     return answer(body=[(0.1, retry)], end=options.pop("end", End.CLEAN), **options)
 
 
-VARIED = [away(), away(b"retry: 4001\n\n")]
+VARIED = [gone(), gone(b"retry: 4001\n\n")]
 
 
 @pytest.mark.parametrize(
@@ -351,18 +351,18 @@ VARIED = [away(), away(b"retry: 4001\n\n")]
     [
         (VARIED, answer(502), []),
         (VARIED, answer(503), []),
-        ([away(status=502)], answer(502), ["strands-browsers"]),
-        ([away(headers=[HTML])], answer(502), ["strands-browsers"]),
-        ([away(b": sorry\n\n")], answer(502), ["strands-browsers"]),
-        ([away(b"retry: 0\n\n")], answer(502), ["strands-browsers"]),
-        ([away(end=End.OPEN)], answer(502), ["strands-browsers"]),
-        ([away(), away()], answer(502), ["herd"]),
+        ([gone(status=502)], answer(502), ["strands-browsers"]),
+        ([gone(headers=[HTML])], answer(502), ["strands-browsers"]),
+        ([gone(b": sorry\n\n")], answer(502), ["strands-browsers"]),
+        ([gone(b"retry: 0\n\n")], answer(502), ["strands-browsers"]),
+        ([gone(end=End.OPEN)], answer(502), ["strands-browsers"]),
+        ([gone(), gone()], answer(502), ["herd"]),
         (VARIED, answer(200), ["hides-failure"]),
     ],
 )
 def test_an_app_that_is_away(event_source, other, expected):
     """An EventSource gets 200 and a varied retry:, others the real status."""
-    assert codes(judgement.down(event_source, other)) == expected
+    assert codes(away.down(event_source, other)) == expected
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_an_app_that_is_away(event_source, other, expected):
 )
 def test_the_machine(seen, expected):
     """Room for 10,000 streams: two files each, ports, and a backlog for when all come back."""
-    assert codes(judgement.machine(seen, 10_000)) == expected
+    assert codes(machine.room(seen, 10_000)) == expected
 
 
 CONFIG = {
@@ -414,22 +414,22 @@ CONFIG = {
 )
 def test_redis(info, config, durable, expected):
     """Version, eviction, output buffer, and what a restart costs against what is promised."""
-    assert codes(judgement.redis(RedisState(info, {**CONFIG, **config}), durable=durable)) == expected
+    assert codes(redis.server(RedisState(info, {**CONFIG, **config}), durable=durable)) == expected
 
 
 def test_permissions_that_are_missing():
     """Every command that is denied is named."""
-    findings = judgement.redis(RedisState({}, denied=("XADD sse:history:*", "HSET sse:clock")), durable=False)
+    findings = redis.server(RedisState({}, denied=("XADD sse:history:*", "HSET sse:clock")), durable=False)
     assert [(finding.code, finding.seen) for finding in findings if finding.code] == [
         ("redis-denied", "XADD sse:history:*, HSET sse:clock")
     ]
-    findings = judgement.redis(RedisState({}, denied_limits=("ZADD sse:revoked",)), durable=False)
+    findings = redis.server(RedisState({}, denied_limits=("ZADD sse:revoked",)), durable=False)
     assert [finding.code for finding in findings if finding.code] == ["redis-denied-limits"]
 
 
 def test_a_redis_that_does_not_tell_its_settings():
     """Is judged by what it tells."""
-    findings = judgement.redis(RedisState({"redis_version": "7.0.0"}), durable=True)
+    findings = redis.server(RedisState({"redis_version": "7.0.0"}), durable=True)
     assert [finding.level for finding in findings] == [Level.OK, Level.OK, Level.UNKNOWN]
 
 
@@ -467,4 +467,4 @@ def test_a_url_that_is_none(url):
 
 def test_a_400_is_the_app():
     """Of a source's stream, and of an edge of before: the id has reached it."""
-    assert judgement.cursor(said(status=400)).seen == "Last-Event-ID reaches the app"
+    assert delivery.cursor(said(status=400)).seen == "Last-Event-ID reaches the app"

@@ -16,9 +16,9 @@ from servers.sse import get
 from sse_edge import RedisBackend, SyncPublisher
 from sse_edge.backends.redis.inspection import inspect
 from sse_edge.cli import main
-from sse_edge.doctor import judgement
 from sse_edge.doctor.examination import Examination
 from sse_edge.doctor.finding import FAULTS, Level
+from sse_edge.doctor.judgement import redis
 from sse_edge.doctor.wire import Target
 
 SECRET = "a secret of the tests"
@@ -421,7 +421,7 @@ async def test_a_fault_in_redis(config, codes, private_redis):
         (state,) = await inspect(backend)
     finally:
         await backend.close()
-    findings = judgement.redis(state, durable=False)
+    findings = redis.server(state, durable=False)
     assert {finding.code for finding in findings if finding.code} == codes
     assert any(finding.level is Level.UNKNOWN for finding in findings) == bool(
         config and "rename" in config[0]

@@ -9,8 +9,8 @@ from ..backends.redis import RedisBackend
 from ..backends.redis.inspection import inspect
 from ..errors import BackendError, PublishError
 from ..publisher import Publisher
-from . import judgement
 from .finding import Finding, found, unknown
+from .judgement import away, delivery, entry, machine, opening, redis
 from .machine import this_machine
 from .wire import BROWSER, H2C, SAME_ORIGIN, Answer, Connection, Headers, Heard, Target, heard, told_retry
 
@@ -74,26 +74,26 @@ class Examination:
             seen = await stream.read(self.patience, _greeted)
             self.proxy.append(seen.header("server"))
             responsive = seen.head_at is not None or (await self._head(*SAME_ORIGIN)).head_at is not None
-            findings = judgement.answer(
+            findings = opening.answer(
                 seen, self.patience, cookie=self.cookie is not None, responsive=responsive
             )
             for finding in findings:
                 yield finding
-            if judgement.is_stream(findings):
-                yield judgement.first_byte(seen, self.patience)
-                yield judgement.compression(seen)
-                yield judgement.caching(seen)
+            if opening.is_stream(findings):
+                yield opening.first_byte(seen, self.patience)
+                yield opening.compression(seen)
+                yield opening.caching(seen)
                 async for finding in self._live(stream, seen):
                     yield finding
-            yield judgement.http_version(self.target, protocol)
-            if judgement.is_stream(findings):
+            yield opening.http_version(self.target, protocol)
+            if opening.is_stream(findings):
                 async for finding in self._policies(seen):
                     yield finding
-        if judgement.is_stream(findings):
+        if opening.is_stream(findings):
             yield await self._keep_alive()
             yield await self._spoofing()
         if self.here if self.here is not None else local:
-            for finding in judgement.machine(this_machine(self.target.port), self.streams):
+            for finding in machine.room(this_machine(self.target.port), self.streams):
                 yield finding
         else:
             yield unknown(
@@ -111,7 +111,7 @@ class Examination:
                 yield found("app away", "app-up", "the app answers with a stream")
                 return
         self.proxy.append(replies[0].header("server"))
-        for finding in judgement.down(replies, await self._whole((("Accept", "*/*"), *self._session()))):
+        for finding in away.down(replies, await self._whole((("Accept", "*/*"), *self._session()))):
             yield finding
 
     # One thing after the other
@@ -125,7 +125,7 @@ class Examination:
         if not seen.pieces or seen.coded:
             yield unknown("events", "nothing can be read yet; examine again without this fault")
             return
-        yield judgement.retry(told_retry(seen))
+        yield delivery.retry(told_retry(seen))
         if self.backend is None or self.channel is None:
             yield unknown("buffering", "events one by one: give --redis, to publish some")
             yield unknown("resume", "give --redis")
@@ -134,7 +134,7 @@ class Examination:
         events = Publisher(self.backend)
         try:
             times, ids = await self._publish(events, stream)
-            finding = judgement.events(times)
+            finding = delivery.events(times)
             yield finding
             if finding.fault is None:
                 yield await self._resume(ids)
@@ -143,7 +143,7 @@ class Examination:
             else:
                 await events.disconnect(user=self.user)
                 await stream.read(self.patience)
-                yield judgement.ending(stream.answer, heard(stream.answer))
+                yield delivery.ending(stream.answer, heard(stream.answer))
         except (PublishError, BackendError) as error:
             if isinstance(error, PublishError) and error.reason == "finished":
                 yield unknown("events", f"{error}: give another --channel, or reopen it")
@@ -178,28 +178,28 @@ class Examination:
             await stream.read(
                 self.patience, lambda answer: any(block.id >= ids[-1] for block in heard(answer))
             )
-            return judgement.resume(ids[1:], heard(stream.answer))
+            return delivery.resume(ids[1:], heard(stream.answer))
 
     async def _policies(self, seen: Answer) -> AsyncIterator[Finding]:
         own = self.target.origin
-        yield judgement.own_origin(await self._head(("Origin", own)), own)
+        yield entry.own_origin(await self._head(("Origin", own)), own)
         if self.origin is not None:
             reply = await self._head(("Origin", self.origin), ("Sec-Fetch-Site", "cross-site"))
-            yield judgement.page_origin(reply, self.origin)
+            yield entry.page_origin(reply, self.origin)
         foreign = await self._head(("Origin", "https://foreign.invalid"))
-        yield judgement.foreign_origin(foreign, await self._head(("Origin", "null")))
-        yield judgement.cross_site(
+        yield entry.foreign_origin(foreign, await self._head(("Origin", "null")))
+        yield entry.cross_site(
             await self._head(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
         )
-        yield judgement.upgrade(await self._head(*SAME_ORIGIN, *H2C))
+        yield entry.upgrade(await self._head(*SAME_ORIGIN, *H2C))
         # By a poll, which no compressor or buffer makes unreadable.
         asked = (("Accept", "application/json"), *SAME_ORIGIN, *self._session(), FOREIGN)
-        yield judgement.cursor(await self._whole(asked))
+        yield delivery.cursor(await self._whole(asked))
         bare = await self._head(*SAME_ORIGIN, cookie=False)
-        yield judgement.without_cookie(bare)
+        yield entry.without_cookie(bare)
         page = await self._whole((("Accept", "text/html"), *self._session()), path=self.page)
         path, https = self.target.path.partition("?")[0], self.target.scheme == "https"
-        yield judgement.cookies([seen, page], self.cookie_name, path, https=https)
+        yield entry.cookies([seen, page], self.cookie_name, path, https=https)
 
     async def _keep_alive(self) -> Finding:
         if self.watch is None:
@@ -207,7 +207,7 @@ class Examination:
         async with Connection(self.target) as stream:
             await stream.ask(self._headers(*SAME_ORIGIN))
             seen = await stream.read(self.watch)
-            return judgement.keep_alive(seen, self.watch)
+            return delivery.keep_alive(seen, self.watch)
 
     async def _spoofing(self) -> Finding:
         if not self.flood:
@@ -228,7 +228,7 @@ class Examination:
         if refused is not None:
             async with Connection(self.target) as connection:
                 other = await self._claim(connection, CLAIMED[1])
-        return judgement.spoofing(attempts, refused, other)
+        return entry.spoofing(attempts, refused, other)
 
     async def _claim(self, connection: Connection, address: str) -> Answer:
         await connection.ask([*BROWSER, *SAME_ORIGIN, ("X-Forwarded-For", address)], method="HEAD")
@@ -241,7 +241,7 @@ class Examination:
             states = await inspect(self.backend)
         except BackendError as error:
             return [found("redis", "redis-away", str(error))]
-        return [finding for state in states for finding in judgement.redis(state, durable=self.durable)]
+        return [finding for state in states for finding in redis.server(state, durable=self.durable)]
 
     # Requests
 

@@ -159,6 +159,17 @@ class Answer:
         """What came of the body."""
         return b"".join(data for _, data in self.pieces)
 
+    @property
+    def excerpt(self) -> str:
+        """The body's beginning, in one line."""
+        text = " ".join(self.body[:200].decode(errors="replace").split())
+        return text[:120] or "no body"
+
+    @property
+    def by(self) -> str:
+        """Who says it, to go behind what is said; "" if it does not say so."""
+        return f" from {self.header('server')}" if self.header("server") else ""
+
 
 class Connection:
     """One connection; ``async with`` ends it for certain.

@@ -1,0 +1,104 @@
+"""The first answer: whether it is a stream, how it begins, and what has handled it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..finding import Finding, found, ok
+from ..wire import Answer, End, Target
+from .delivery import SLOW
+
+HITS = ("x-cache", "x-cache-status", "cf-cache-status", "x-proxy-cache", "cache-status")
+
+
+def answer(  # noqa: PLR0911 - one return for each kind of answer
+    seen: Answer, patience: float, *, cookie: bool, responsive: bool
+) -> list[Finding]:
+    """Status, type and headers of the first answer.  ``responsive``: whether a HEAD was answered at once."""
+    if seen.head_at is None:
+        return [_no_head(seen, patience, responsive)]
+    status, kind = seen.status, seen.header("content-type")
+    if status in (301, 302, 303, 307, 308):
+        return [found("status", "redirected", f"status {status} to {seen.header('location') or 'nowhere'}")]
+    if status == 401:
+        said = "status 401" + (
+            " although a cookie was sent" if cookie else ", and no --secret or --cookie given"
+        )
+        return [found("status", "unauthenticated", said), *asks_password(seen)]
+    if status in (502, 504) or (status == 503 and "json" not in kind):
+        return [found("status", "app-away", f"status {status}{seen.by}")]
+    if status in (429, 503):
+        return [found("status", "refused", f"status {status}: {seen.excerpt}")]
+    if status != 200:
+        return [found("status", "no-stream", f"status {status}: {seen.excerpt}")]
+    if kind.partition(";")[0].strip().lower() != "text/event-stream":
+        return [found("type", "wrong-type", f"Content-Type is {kind or 'missing'}")]
+    if b"event: edge-refused" in seen.body:
+        return [found("status", "refused", f"no stream but {seen.excerpt}")]
+    if seen.end is End.CLEAN and b"event:" not in seen.body:
+        return [found("status", "app-away", f"an empty stream{seen.by}, as when the app is away")]
+    return [ok("status", f"200 {kind}")]
+
+
+def is_stream(findings: Sequence[Finding]) -> bool:
+    """Whether ``answer`` found a stream, however it comes."""
+    return not any(each.fault for each in findings)
+
+
+def _no_head(seen: Answer, patience: float, responsive: bool) -> Finding:
+    if seen.end is not End.OPEN:
+        return found(
+            "status", "app-away", f"the connection was closed after {seen.end_at:.1f} s without an answer"
+        )
+    if responsive:
+        return found("buffering", "buffered", f"HEAD is answered at once, and GET not within {patience:g} s")
+    return found("status", "app-away", f"no answer within {patience:g} s")
+
+
+def asks_password(seen: Answer) -> list[Finding]:
+    """Whether something in front asks for a name and a password."""
+    value = seen.header("www-authenticate")
+    return [found("status", "www-authenticate", f"WWW-Authenticate: {value}")] if value else []
+
+
+def caching(seen: Answer) -> Finding:
+    """Whether a cache may keep the answer, or did."""
+    for name in HITS:
+        if "hit" in seen.header(name).lower():
+            return found("caching", "cached", f"{name}: {seen.header(name)}")
+    if seen.header("age") not in ("", "0"):
+        return found("caching", "cached", f"Age: {seen.header('age')}")
+    value = seen.header("cache-control")
+    words = {word.strip().lower() for word in value.split(",")}
+    missing = sorted({"no-store", "no-transform"} - words)
+    extra = [word for word in words if word.startswith(("public", "max-age", "s-maxage"))]
+    if missing or extra:
+        return found("caching", "cacheable", f"Cache-Control is {value or 'missing'}")
+    return ok("caching", f"Cache-Control: {value}")
+
+
+def first_byte(seen: Answer, patience: float) -> Finding:
+    """When headers and the greeting came."""
+    if seen.head_at is None or not seen.pieces:
+        head = f"headers came after {seen.head_at:.2f} s, " if seen.head_at is not None else ""
+        return found("first byte", "buffered", f"{head}nothing of the stream within {patience:g} s")
+    first = seen.pieces[0][0]
+    if first > SLOW:
+        return found("first byte", "slow-first-byte", f"after {first:.1f} s")
+    return ok("first byte", f"after {1000 * first:.0f} ms")
+
+
+def compression(seen: Answer) -> Finding:
+    """Whether the stream is compressed."""
+    if seen.coded:
+        return found("compression", "compressed", f"Content-Encoding: {seen.coded}")
+    return ok("compression", "gzip, by the edge itself" if seen.by_edge else "none")
+
+
+def http_version(target: Target, protocol: str | None) -> Finding:
+    """``protocol``: what the server chose from h2 and http/1.1."""
+    if protocol == "h2":
+        return ok("http version", "HTTP/2")
+    if target.scheme == "http":
+        return found("http version", "http1", "HTTP/1.1 without TLS (as usual in development)")
+    return found("http version", "http1", "HTTP/1.1: the server does not offer h2")

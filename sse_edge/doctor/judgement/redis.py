@@ -1,0 +1,63 @@
+"""How a Redis server is set up."""
+
+from __future__ import annotations
+
+from ...backends.redis.inspection import RedisState
+from ..finding import Finding, found, ok, unknown
+
+MIB = 1 << 20
+
+
+def server(state: RedisState, *, durable: bool) -> list[Finding]:
+    """One Redis server.  ``durable``: whether RedisBackend(durable=True) is promised."""
+    info, config = state.info, state.config
+    findings = [_version(info)]
+    if state.denied:
+        findings.append(found("redis permissions", "redis-denied", ", ".join(state.denied)))
+    elif state.denied_limits:
+        findings.append(found("redis permissions", "redis-denied-limits", ", ".join(state.denied_limits)))
+    else:
+        findings.append(ok("redis permissions", "all that is needed"))
+    for key in ("rdb_last_bgsave_status", "aof_last_write_status"):
+        if info.get(key, "ok") != "ok":
+            findings.append(found("redis disk", "redis-not-writing", f"{key}: {info[key]}"))
+    if config is None:
+        return [
+            *findings,
+            unknown("redis settings", "this user may not use CONFIG GET; look into redis.conf"),
+        ]
+    policy, most = config.get("maxmemory-policy", "noeviction"), int(config.get("maxmemory", "0"))
+    if most and policy != "noeviction":
+        findings.append(found("redis memory", "redis-evicts", f"{policy} at {most // MIB} MiB"))
+    else:
+        findings.append(ok("redis memory", f"{policy}, {f'{most // MIB} MiB' if most else 'no limit'}"))
+    findings += _output_buffer(config.get("client-output-buffer-limit", ""))
+    log, sync = config.get("appendonly"), config.get("appendfsync")
+    kept = f"appendonly {log}, appendfsync {sync}" if log == "yes" else "appendonly no"
+    if durable and (log, sync) != ("yes", "always"):
+        findings.append(found("redis history", "redis-not-durable", kept))
+    else:
+        means = "" if durable else "; after a restart of Redis clients get edge-reset"
+        findings.append(ok("redis history", kept + means))
+    return findings
+
+
+def _version(info: dict[str, str]) -> Finding:
+    if "valkey_version" in info:
+        return ok("redis version", f"Valkey {info['valkey_version']}")
+    version = info.get("redis_version", "unknown")
+    major = version.partition(".")[0]
+    if major.isdecimal() and int(major) < 7:
+        return found("redis version", "redis-old", f"Redis {version}")
+    return ok("redis version", f"Redis {version}")
+
+
+def _output_buffer(value: str) -> list[Finding]:
+    words = value.split()
+    if "pubsub" not in words:
+        return []
+    hard, soft, seconds = (int(word) for word in words[words.index("pubsub") + 1 :][:3])
+    shown = f"pubsub {hard / MIB:g}mb {soft / MIB:g}mb {seconds}"
+    if 0 < hard < 32 * MIB or 0 < soft < 8 * MIB:
+        return [found("redis buffer", "redis-buffer", shown)]
+    return [ok("redis buffer", shown)]
