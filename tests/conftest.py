@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa:
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
+from shipped import DEPLOY  # noqa: E402
 from sse_edge import SyncPublisher  # noqa: E402
 
 LIVE = {
@@ -205,6 +207,20 @@ def private_redis():
     finally:
         for server in servers:
             server.close()
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """``broken(name, old, new)`` is a copy of a file of deploy/ with one thing changed."""
+
+    def make(name, old, new):
+        text = (DEPLOY / name).read_text()
+        assert text.count(old) >= 1, f"{old!r} is not in {name}"
+        copy = tmp_path / Path(name).name
+        copy.write_text(text.replace(old, new, 1))
+        return copy
+
+    return make
 
 
 @pytest.fixture
