@@ -40,6 +40,9 @@ from .streams import Streams, hold
 from .worker import Worker, check_seconds
 from .writer import give_up
 
+NOTHING = {"connected": False, "streams": 0, "opened": 0, "delivered": 0, "endings": {}, "dropped": {}}
+"""What is counted before there is a worker."""
+
 
 class SSEMiddleware:
     """Wraps an ASGI app and answers everything under ``path`` with event streams.
@@ -286,6 +289,7 @@ class SSEMiddleware:
             max_event_bytes=self._most,
             drain_window=self._drain_window,
             reporter=Reporter(self.path, self._said, self.figures),
+            labels=self._streams.labels,
         )
         await worker.start()
         return worker
@@ -314,22 +318,19 @@ class SSEMiddleware:
         return worker is not None and not worker.hub.draining and worker.hub.subscriber.connected
 
     def figures(self) -> dict[str, Any]:
-        """This worker's figures: open streams, opened ever, events written, refusals, endings, and requests
-        to publish by what came of them.
+        """This worker's figures, by the names of the catalogue in ``figures.py``: what was counted and
+        measured in this process; of a label's values those that there were.
 
         ``degraded`` are the limits that count in this worker alone because Redis is away, and ``writes``
         while it takes none.  ``dropped`` are messages that were no events; see ``Subscriber.dropped``.
         """
         hub = self._worker.hub if self._worker else None
         return {
-            "connected": hub is not None and hub.subscriber.connected,
+            **(hub.figures() if hub else NOTHING),
+            "workers": 1,
             "ready": self.ready,
-            "streams": len(hub.streams) if hub else 0,
-            "opened": hub.opened if hub else 0,
-            "delivered": hub.delivered if hub else 0,
             "refusals": dict(self.refusals),
-            "endings": dict(hub.endings) if hub else {},
-            "dropped": hub.subscriber.dropped if hub else {},
+            "admission": {outcome: each.told() for outcome, each in self._streams.admission.items()},
             "publishes": dict(self._publishing.outcomes) if self._publishing else {},
             "degraded": [
                 name

@@ -17,6 +17,7 @@ from .admission.also import alone, asks_others, others, unjoinable
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
 from .admission.greeting import greet
+from .admission.labels import Labels
 from .admission.polling import Polling, is_poll, malformed, tells_identity
 from .admission.routes import Routes
 from .admission.size import legible, oversized
@@ -46,6 +47,7 @@ from .delivery.stream import Stream
 from .delivery.transport import is_own, open_sink
 from .errors import BackendError
 from .event import Place
+from .figures import SECONDS, Histogram
 from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
 from .worker import Worker
 
@@ -66,7 +68,8 @@ STREAM_HEADERS: Headers = [
 
 class Opened(NamedTuple):
     """A stream that hears its channels, before its first byte; ``blind`` while the backend is away.  What its
-    channels' greetings ``said`` comes before all else.  It hears none if it ``plays`` a source."""
+    channels' greetings ``said`` comes before all else.  It hears none if it ``plays`` a source.  It was asked
+    for when it ``began``, by the hub's clock, and how long it ``took`` is to be counted there."""
 
     hub: Hub
     stream: Stream
@@ -74,7 +77,9 @@ class Opened(NamedTuple):
     first: Mapping[str, int]
     blind: bool
     said: Sequence[bytes]
-    plays: bool = False
+    plays: bool
+    began: float
+    took: Histogram
 
 
 class Streams:
@@ -83,7 +88,7 @@ class Streams:
     ``said_as`` is how a 429 or 503 is said; ``accepts_blindly`` whether streams begin while the backend is
     away; ``handover`` whether connections may be taken over from the server; ``joins`` whether a response may
     have the streams of several URLs.  ``path_of`` is the path of a scope as routes have it.  ``refusals``
-    counts, by code.
+    counts, by code, and ``admission`` has the seconds that requests waited for their first bytes or refusal.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class Streams:
         path_of: Callable[[Scope], str],
     ) -> None:
         self.refusals: Counter[str] = Counter()
+        self.admission = {"accepted": Histogram(SECONDS), "refused": Histogram(SECONDS)}
         self._gate = gate
         self._routes = routes
         self._leases = leases
@@ -117,6 +123,11 @@ class Streams:
         self._path_of = path_of
         self._told = False
 
+    @property
+    def labels(self) -> Labels:
+        """What channels are called in metrics."""
+        return self._routes.labels
+
     def under(self, path: str) -> bool:
         """Whether a path is answered here."""
         return self._routes.under(path)
@@ -125,6 +136,7 @@ class Streams:
         self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send
     ) -> Opened | None:
         """Refuse, or open a stream on ``worker``: then it is to be held."""
+        began = worker.hub.now
         request = Request.of(scope, path)
         answer, closing = answering(scope, request, receive, send)
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
@@ -148,10 +160,11 @@ class Streams:
         hub.entering.add(leash)
         try:
             own = alone(request) if joined else request
-            verdict = refusal or await self._decide(worker, leash, own, begin, wait, joined=joined)
+            verdict = refusal or await self._decide(worker, leash, own, begin, wait, began, joined=joined)
             if isinstance(verdict, Opened):
                 return verdict
             if isinstance(verdict, Refusal):
+                self.admission["refused"].observe(hub.now - began)
                 await self._refuse(worker, request, answer, verdict, headers)
             elif verdict is None:
                 await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
@@ -168,6 +181,7 @@ class Streams:
         request: Request,
         begin: Callable[[Admission], Sink],
         wait: float | None,
+        began: float,
         *,
         joined: bool,
     ) -> Opened | Admission | Refusal | None:
@@ -186,7 +200,7 @@ class Streams:
                     verdict = verdict._replace(varies=False, compress=False)
                 if request.method == "HEAD":
                     return verdict
-                return await self._let_in(worker, verdict, begin(verdict), request, wait)
+                return await self._let_in(worker, verdict, begin(verdict), request, wait, began)
         except TimeoutError:
             if not leash.expired():
                 raise
@@ -204,15 +218,19 @@ class Streams:
 
     async def _enter(self, worker: Worker, asked: Request, wanted: Request | Refusal, strand: Sink) -> None:
         """Let in what was ``asked`` for besides, or say inside of it why not."""
+        began = worker.hub.now
         leash = asyncio.timeout(None)
         worker.hub.entering.add(leash)
         try:
             if isinstance(wanted, Request):
                 asked = wanted
-                verdict = await self._decide(worker, leash, wanted, lambda _: strand, None, joined=True)
+                verdict = await self._decide(
+                    worker, leash, wanted, lambda _: strand, None, began, joined=True
+                )
             else:
                 verdict = wanted
             if isinstance(verdict, Refusal):
+                self.admission["refused"].observe(worker.hub.now - began)
                 strand.finish(self._told_inside(worker, asked, verdict))
         finally:
             worker.hub.entering.discard(leash)
@@ -231,12 +249,18 @@ class Streams:
         return frames.refused(refusal.telling(status=refusal.status), retry_ms)
 
     async def _let_in(
-        self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
+        self,
+        worker: Worker,
+        admission: Admission,
+        sink: Sink,
+        request: Request,
+        wait: float | None,
+        began: float,
     ) -> Opened | Refusal:
         """Open an admission's stream, or let go of what it holds."""
         opened = None
         try:
-            opened = await self._open(worker, admission, sink, request, wait)
+            opened = await self._open(worker, admission, sink, request, wait, began)
         finally:
             if not isinstance(opened, Opened):
                 self._leases.release(admission.subjects)
@@ -255,7 +279,13 @@ class Streams:
         return sink
 
     async def _open(
-        self, worker: Worker, admission: Admission, sink: Sink, request: Request, wait: float | None
+        self,
+        worker: Worker,
+        admission: Admission,
+        sink: Sink,
+        request: Request,
+        wait: float | None,
+        began: float,
     ) -> Opened | Refusal:
         hub, identity = worker.hub, admission.identity
         now = time.time()
@@ -276,7 +306,7 @@ class Streams:
             cursor=admission.cursor,
         )
         if admission.source is not None:
-            return await self._play(worker, admission, admission.source, stream, request)
+            return await self._play(worker, admission, admission.source, stream, request, began)
         # Only who would never come back is let in without events.
         accepts_blindly = self._accepts_blindly and wait is None
         blind = accepts_blindly and not hub.subscriber.connected
@@ -303,10 +333,17 @@ class Streams:
         if isinstance(said, Refusal):
             return said
         worker.watch(stream, admission)
-        return Opened(hub, stream, admission.cursor, admission.first, blind, said)
+        cursor, first, took = admission.cursor, admission.first, self.admission["accepted"]
+        return Opened(hub, stream, cursor, first, blind, said, False, began, took)
 
     async def _play(
-        self, worker: Worker, admission: Admission, source: Source, stream: Stream, request: Request
+        self,
+        worker: Worker,
+        admission: Admission,
+        source: Source,
+        stream: Stream,
+        request: Request,
+        began: float,
     ) -> Opened | Refusal:
         hub = worker.hub
         hub.own(stream)
@@ -320,7 +357,8 @@ class Streams:
             return made
         hub.sources.add(stream, made)
         worker.watch(stream, admission)
-        return Opened(hub, stream, None, admission.first, False, (), plays=True)
+        took = self.admission["accepted"]
+        return Opened(hub, stream, None, admission.first, False, (), True, began, took)
 
     async def _refuse(
         self, worker: Worker, request: Request, send: Send, refusal: Refusal, headers: Headers
@@ -350,11 +388,14 @@ async def hold(
     blind: bool,
     said: Sequence[bytes],
     plays: bool,
+    began: float,
+    took: Histogram,
 ) -> None:
     """Open it, for as long as that takes the request's own task; when it is over the hub is told."""
     try:
         # The first bytes do not wait for history, so that no proxy holds the headers back.
         await stream.begin_response(hub.greeting())
+        took.observe(hub.now - began)
         hub.give_first(stream, said)
         if plays:
             hub.sources.begin(stream)

@@ -19,6 +19,7 @@ from .backends.reports import Report
 from .delivery.backlog import Bounds
 from .delivery.hub import SOON, Hub
 from .delivery.lifetime import Lifetime
+from .delivery.patterns import Labels
 from .delivery.stream import Stream
 from .drain import SignalChain
 from .errors import BackendError, ConfigError
@@ -84,6 +85,7 @@ class Worker:
         max_event_bytes: int,
         drain_window: float,
         reporter: Reporter,
+        labels: Labels,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -92,6 +94,7 @@ class Worker:
             lifetime,
             bounds=bounds,
             max_event_bytes=max_event_bytes,
+            labels=labels,
             on_recheck=self._on_recheck,
             on_closed=self._on_closed,
             on_control=self._on_control,

@@ -1,8 +1,9 @@
 """Parts for tests of the delivery wing: a sink that keeps what it is given, a subscriber on strings."""
 
 import asyncio
+from types import MappingProxyType
 
-from sse_edge.backends.base import NO_FIRST, Replay
+from sse_edge.backends.base import NO_FIRST, Hearing, Replay
 from sse_edge.delivery.backlog import Bounds
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
@@ -79,7 +80,15 @@ class ScriptedBackend:
         self.fail = None
         self.before_replay = lambda: None
         self.asked = []
+        self.age = lambda channel, id: 0.01
         self.over, self.over_channels = place(0), set()
+
+    hearing = Hearing()
+
+    dropped = MappingProxyType({})
+
+    def since(self, channel, id):
+        return self.age(channel, id)
 
     def subscriber(self, receiver):
         self.receiver = receiver

@@ -1264,18 +1264,21 @@ async def test_figures(edge, asgi):
     """Figures say what is open, what was opened, delivered, refused and how it ended."""
     backend = MemoryBackend()
     middleware = edge(backend=backend)
-    assert middleware.figures() == {
-        "connected": False,
-        "ready": False,
-        "streams": 0,
-        "opened": 0,
-        "delivered": 0,
-        "refusals": {},
-        "endings": {},
-        "dropped": {},
-        "publishes": {},
-        "degraded": [],
-    }
+    assert (
+        middleware.figures().items()
+        >= {
+            "connected": False,
+            "ready": False,
+            "streams": 0,
+            "opened": 0,
+            "delivered": 0,
+            "refusals": {},
+            "endings": {},
+            "dropped": {},
+            "publishes": {},
+            "degraded": [],
+        }.items()
+    )
     client = asgi(middleware, "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")
     await Publisher(backend).publish("news", "hello")

@@ -16,6 +16,7 @@ from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Ref
 from ..pattern import SEPARATOR
 from .callback import Callback, callback, tell_failure
 from .channel import ALL, Channel
+from .labels import Labels
 from .polling import is_poll
 from .settings import matching, strings, whole
 from .source import Source
@@ -111,9 +112,12 @@ class Routes:
         self._static: dict[str, _Target] = {}
         self._patterns: list[tuple[re.Pattern[str], _Target]] = []
         self._everywhere: Callback | None = None
+        self.labels = Labels()
+        """What the channels are called in metrics."""
         self._hinted = False
         if not isinstance(channels, Mapping):
             self._everywhere = callback("channels", channels)
+            self.labels.add_function()
             return
         if not channels:
             raise ConfigError("channels", "must name at least one path", channels)
@@ -262,10 +266,20 @@ class Routes:
             made: _Target = self._sourced(target, template, names)
         else:
             made = callback("channels", target) if callable(target) else self._templates(target, names)
+        self._label(made, template)
         if names:
             self._patterns.append((_compile(template), made))
         else:
             self._static[template] = made
+
+    def _label(self, target: _Target, path: str) -> None:
+        if not isinstance(target, _Templates):
+            self.labels.add_function()
+        elif target.source is not None:
+            self.labels.add_path(path)
+        else:
+            for one in target.each:
+                self.labels.add(one)
 
     def _sourced(self, source: Source, path: str, names: list[str]) -> _Templates:
         if source.channel is not None:

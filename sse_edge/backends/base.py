@@ -102,6 +102,16 @@ class Receiver(Protocol):
         """All that came together was given: whoever writes it need not wait for the rest."""
 
 
+class Hearing(NamedTuple):
+    """How well a worker hears: channels that are wanted and not known to be heard yet, messages that wait
+    until those before them are there, and seconds since everything was known to be delivered.
+    """
+
+    settling: int = 0
+    held: int = 0
+    age: float = 0.0
+
+
 class Subscriber(Protocol):
     """One worker's ear: every channel that any of its streams listens to, each of them once."""
 
@@ -124,6 +134,15 @@ class Subscriber(Protocol):
     def dropped(self) -> dict[str, int]:
         """Messages that were no events: ``malformed`` ones, and ``foreign`` ones of another data set or of
         somebody who may only PUBLISH.
+        """
+
+    @property
+    def hearing(self) -> Hearing:
+        """How well it hears at the moment; to be asked from time to time."""
+
+    def since(self, channel: str, id: EventId) -> float | None:
+        """Seconds since an event of ``channel`` was given its ``id``, by the clock that did; None while that
+        cannot be said.
         """
 
     def bound(self, max_event_bytes: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from ..errors import PublishError
 from ..event import FINISHED, NOWHERE, REOPENED, EventId, Place
-from .base import NO_FIRST, Entry, Outgoing, Receiver, Replay, Reset, T, check_kept
+from .base import NO_FIRST, Entry, Hearing, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
 from .presence import LocalPresence, Workers
@@ -131,6 +131,10 @@ class MemoryBackend:
             if now > self._last.ms:
                 self._last = EventId(now, 0)
             return self._last
+
+    def time(self) -> float:
+        """What its clock says."""
+        return self._clock()
 
     def windows(self) -> None:
         """See ``Backend.windows``: there is one process only."""
@@ -294,6 +298,15 @@ class MemorySubscriber:
     def dropped(self) -> dict[str, int]:
         """See ``Subscriber.dropped``: nobody else can reach it."""
         return {}
+
+    @property
+    def hearing(self) -> Hearing:
+        """See ``Subscriber.hearing``: all is heard at once."""
+        return Hearing()
+
+    def since(self, channel: str, id: EventId) -> float:
+        """See ``Subscriber.since``."""
+        return max(0.0, self._backend.time() - id.ms / 1000)
 
     @property
     def is_deaf(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from .census import StreamCensus
 from .feed import Feed
 from .few import listed
+from .patterns import Pattern, Patterns
 from .roster import Roster
 from .stream import Stream
 
@@ -15,10 +17,11 @@ class Audience:
     """The ``streams`` that are open or about to be, in all places where they are found.
 
     ``feeds`` are the channels that somebody listens to.  ``owned`` are by channel the streams that hear none,
-    and are for whoever may hear it.
+    and are for whoever may hear it.  ``patterns`` are what those are counted with.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
         self.streams: set[Stream] = set()
         self.users = Roster()
         self.sessions = Roster()
@@ -77,6 +80,15 @@ class Audience:
         feed, owned = self.feeds.get(channel), self.owned.of(channel)
         return owned if feed is None else [*owned, *listed(feed.live), *(feed.early or ())]
 
+    @property
+    def channels(self) -> int:
+        """How many channels have streams."""
+        return len(self.feeds) + sum(name not in self.feeds for name in self.owned.names)
+
+    def by_pattern(self) -> Iterator[tuple[Pattern, int]]:
+        """How many streams hear each channel, with its pattern."""
+        return ((feed.pattern, feed.count) for feed in self.feeds.values())
+
     async def gone(self) -> None:
         """Wait until nobody is here."""
         while self.streams:
@@ -91,7 +103,7 @@ class Audience:
     def _feed(self, channel: str) -> Feed:
         feed = self.feeds.get(channel)
         if feed is None:
-            feed = self.feeds[channel] = Feed(channel)
+            feed = self.feeds[channel] = Feed(channel, self._patterns.of(channel))
         return feed
 
     def _ignore(self, stream: Stream, channel: str) -> None:

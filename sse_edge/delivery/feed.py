@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from itertools import islice
 from operator import itemgetter
 
-from ..event import Place
+from ..event import EventId, Place
 from .compression import MANY, Cut, Window
 from .few import Few, added, how_many, listed, without
+from .patterns import Pattern
 from .sink import framed
 from .stream import Heard, Stream, place_of
 
 NOTHING = Cut(b"", 0)
+ANY = Pattern()
 
 _NUMBER = itemgetter(0)
 
@@ -35,7 +37,8 @@ class Feed:
     history, in the order in which they came: what they have not seen stays for them.  ``last`` is the
     number of the newest that was heard, ``turn`` that of the newest that is not the same for every
     stream, and ``waits`` whether the feed waits for a round or is in one.  ``only`` are the feeds of a
-    stream that has no other, and ``name`` is the channel's, as such a stream has it.
+    stream that has no other, ``name`` is the channel's, as such a stream has it, and ``pattern`` what it is
+    counted with.
 
     Once some of many streams are compressed, the last events that were given are kept as well, for the next
     ones to be compressed after.
@@ -54,11 +57,13 @@ class Feed:
         "live",
         "name",
         "only",
+        "pattern",
         "turn",
         "waits",
     )
 
-    def __init__(self, channel: str = "") -> None:
+    def __init__(self, channel: str = "", pattern: Pattern = ANY) -> None:
+        self.pattern = pattern
         self.live: Few = None
         self.early: dict[Stream, None] | None = None
         self.last = 0
@@ -163,6 +168,11 @@ class Feed:
         at = self._at
         self._at += count
         return self._round[at : self._at]
+
+    @property
+    def due(self) -> EventId | None:
+        """The id of the first that was heard since the last round began; it ``waits``."""
+        return self.after(self._upto)[0][1].id
 
     def end_round(self) -> bool:
         """Whether all streams of the round were given out; it is over then."""

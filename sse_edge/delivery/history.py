@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from ..backends.base import Replay, Reset, Subscriber, id_of
 from ..errors import BackendError
 from ..event import EventId, Place, without_id
+from ..figures import LATENCY, Histogram
 from .backlog import Backlog
 from .rounds import Rounds
 from .stream import PIECE, Heard, Stream
@@ -21,10 +23,12 @@ class History:
     """Asks ``subscriber`` for what a stream is owed, and gives it that and what its feeds heard meanwhile.
 
     ``after`` is the place that a stream's client has, if it has any, ``begin`` the one after which all is
-    heard, and ``first`` how many events come first on which channels where there is no ``after``.
+    heard, and ``first`` how many events come first on which channels where there is no ``after``.  ``found``
+    is how long it took to find what clients that came back had missed, in seconds.
     """
 
     def __init__(self, subscriber: Subscriber, rounds: Rounds) -> None:
+        self.found = Histogram(LATENCY)
         self._subscriber = subscriber
         self._rounds = rounds
 
@@ -34,7 +38,11 @@ class History:
         """What history has for ``stream``.  Raises BackendError."""
         finished, channels = self._subscriber.finished, stream.channels
         if after is not None or begin is None or first or any(finished((name,)) for name in channels):
-            return await self._subscriber.replay(channels, after, first, stream.user)
+            began = time.monotonic()
+            replay = await self._subscriber.replay(channels, after, first, stream.user)
+            if after is not None:
+                self.found.observe(time.monotonic() - began)
+            return replay
         return Replay([], [], begin)  # all that it is owed is heard since then
 
     async def owed_later(
@@ -62,6 +70,7 @@ class History:
         self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None, now: float
     ) -> None:
         """Give it to ``stream``, and let it go live."""
+        events = stream.events
         if after is None and begin is not None and replay.upto is not None and replay.upto.tag == begin.tag:
             heard, after = self._rounds.heard(stream), begin
             replay = opening(replay, begin, heard)
@@ -72,6 +81,8 @@ class History:
         stream.go_live(replay.upto, after or begin, heard)
         for feed in stream.feeds:
             feed.let_live(stream)
+        # A piece more or less than there are events says where it is; flushing counts pieces.
+        self._rounds.delivered += stream.events - events
         # At once: it leaves the machine together with the first bytes, where history was at hand.
         self._rounds.flush(stream, now)
         if replay.events and (stream.behind or stream.pending):

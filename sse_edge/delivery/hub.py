@@ -8,6 +8,8 @@ import functools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from ..backends.base import CONTROL, NO_FIRST, Backend, Replay, Reset
 from ..errors import BackendError
@@ -23,6 +25,7 @@ from .few import listed
 from .history import History
 from .joint import beside
 from .lifetime import NEVER, Lifetime
+from .patterns import Labels, Patterns
 from .poll import Poll
 from .rounds import FEW, Rounds
 from .sink import Sink
@@ -48,7 +51,8 @@ class Hub:
 
     ``users`` and ``sessions`` find its streams by name, and ``census`` counts them.  ``bounds`` are on what
     may wait for one client before its stream ends as ``slow``.  ``sources`` plays what streams have of their
-    own.  ``entering`` are the requests that have no answer yet: a drain ends what they wait for.
+    own.  ``labels`` are what their channels are counted with.  ``entering`` are the requests that have no
+    answer yet: a drain ends what they wait for.
     ``on_recheck`` is called with a stream whose right to its channels is to be asked again, ``on_closed``
     with each whose response is over, when nothing of it is left, ``on_control`` with each message to all
     workers, or None when some may have been lost, and ``on_stopping`` for each stream that the server waits
@@ -62,6 +66,7 @@ class Hub:
         *,
         bounds: Bounds | None = None,
         max_event_bytes: int = MAX_EVENT_BYTES,
+        labels: Labels | None = None,
         chance: Callable[[], float] = random.random,
         on_recheck: Callable[[Stream], None] | None = None,
         on_closed: Callable[[Stream], None] | None = None,
@@ -76,7 +81,8 @@ class Hub:
         self.bounds = bounds or Bounds()
         self.draining = False
         self.entering: set[asyncio.Timeout] = set()
-        self._audience = audience = Audience()
+        self._patterns = Patterns(labels)
+        self._audience = audience = Audience(self._patterns)
         self.streams = audience.streams
         self.users, self.sessions, self.census = audience.users, audience.sessions, audience.census
         self._feeds = audience.feeds
@@ -91,9 +97,9 @@ class Hub:
         self._latest = NEVER
         self._hurry = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn)
+        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn, self.subscriber.since)
         self._history = History(self.subscriber, self._rounds)
-        self.sources = Sources(self._rounds, self.bounds, self.end, max_event_bytes)
+        self.sources = Sources(self._rounds, self.bounds, self.end, self._patterns, max_event_bytes)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
         self._wheel = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
@@ -107,6 +113,29 @@ class Hub:
     def delivered(self) -> int:
         """Events written, each counted for every stream."""
         return self._rounds.delivered
+
+    def figures(self) -> dict[str, Any]:
+        """What is counted and measured here; see the catalogue."""
+        hearing = self.subscriber.hearing
+        counts = chain(self._audience.by_pattern(), self.sources.by_pattern())
+        return {
+            "connected": self.subscriber.connected,
+            "streams": len(self.streams),
+            "users": len(self.users),
+            "channels": self._audience.channels,
+            "settling": hearing.settling,
+            "held": hearing.held,
+            "position_age": hearing.age,
+            "opened": self.opened,
+            "delivered": self.delivered,
+            "endings": dict(self.endings),
+            "dropped": self.subscriber.dropped,
+            "pattern_streams": self._patterns.streams(counts),
+            "pattern_events": self._patterns.events,
+            "delivery": self._rounds.latency.told(),
+            "replay": self._history.found.told(),
+            "unsent": self._rounds.unsent.told(),
+        }
 
     async def start(self) -> None:
         """Begin to listen and to watch the clock."""
@@ -449,7 +478,7 @@ class Hub:
             if now >= stream.deadline:
                 self.end(stream, stream.last_ending)
                 continue
-            if self._rounds.is_slow(stream, now):
+            if self._rounds.look(stream, now):
                 self.end(stream, SLOW)
                 continue
             if now >= stream.recheck:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 
 from ..backends.base import Replay
 from ..event import EventId, Place
+from ..figures import BYTES, LATENCY, Histogram
 from ..outcome import FINISHED, SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import NOTHING, Feed
@@ -24,17 +26,32 @@ FEW = 50
 does when it is over."""
 
 
+NO_REACH: Mapping[str, EventId] = MappingProxyType({})
+
+
 class Rounds:
     """Writes to the streams of one worker, some of them in every turn of the event loop.
 
     ``number`` is the newest event's in the order of all feeds, ``excepted`` that of the newest which not all
     streams of its feed are to hear, and ``delivered`` how many events were written.  ``end`` is called with a
-    stream that is too slow, or whose turn it is to end.
+    stream that is too slow, or whose turn it is to end.  ``since`` says how long ago an event of a channel
+    was published.
+
+    ``latency`` is how long events took from there until all streams of their feed had them, in seconds: of
+    one round in each turn, the event that it was begun for; of what is written at once the first in a turn.
+    ``unsent`` are the bytes that wait for clients, wherever somebody takes a ``look``.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, bounds: Bounds, end: Callable[[Stream, Ending], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        bounds: Bounds,
+        end: Callable[[Stream, Ending], None],
+        since: Callable[[str, EventId], float | None],
     ) -> None:
+        self.latency = Histogram(LATENCY)
+        self.unsent = Histogram(BYTES)
+        self._since = since
         self.number = 0
         self.excepted = 0
         self.delivered = 0
@@ -43,7 +60,7 @@ class Rounds:
         self._end = end
         self._ends: dict[Stream, Ending] = {}
         self._dirty: deque[Stream] = deque()
-        self._feeds: deque[Feed] = deque()
+        self._feeds: deque[tuple[Feed, EventId | None]] = deque()
         self._flushing: asyncio.Handle | None = None
         self._under_way = False
         self._now = 0.0  # of this turn, and how many streams may be written at once in it
@@ -72,7 +89,7 @@ class Rounds:
         feed.append(self.number, heard)
         if not feed.waits:
             feed.waits = True
-            self._feeds.append(feed)
+            self._feeds.append((feed, heard.id))
         self._flush_soon()
 
     def hear(self, feed: Feed, id: EventId | None, frame: bytes) -> None:
@@ -88,10 +105,11 @@ class Rounds:
             return
         if stream.ending is not None:
             return
+        feed.pattern.events += 1
         marked = stream.pending
         if stream.seen != self.number:
             self.settle(stream)
-        now = self._now or self._begin_turn()
+        now = self._now or self._begin_turn(feed, id)
         if stream.wary or stream.pending or stream.last_write == now or not self._left:
             stream.take(Heard(id, frame))
             if not marked:
@@ -149,24 +167,25 @@ class Rounds:
         """
         if stream.seen == self.number:
             return []
-        if replay is None or not replay.reach:
-            heard = [each for feed in stream.feeds for each in feed.after(stream.seen)]
-        else:
-            heard = [
-                each
-                for channel, feed in zip(stream.channels, stream.feeds, strict=True)
-                for each in feed.after(stream.seen)
-                if not each[1].is_within(replay.reach.get(channel))
-            ]
+        reach = NO_REACH if replay is None else replay.reach
+        excepts = self.excepted > stream.seen and stream.user is not None
+        heard: list[tuple[int, Heard]] = []
+        for channel, feed in zip(stream.channels, stream.feeds, strict=False):  # a source's has none
+            found = feed.after(stream.seen)
+            if found and reach:
+                found = [each for each in found if not each[1].is_within(reach.get(channel))]
+            if found and excepts:
+                found = [each for each in found if each[1].except_user != stream.user]
+            feed.pattern.events += len(found)
+            heard = found if not heard else heard + found
         if len(stream.feeds) > 1:
             heard.sort()
-        if self.excepted > stream.seen and stream.user is not None:
-            heard = [each for each in heard if each[1].except_user != stream.user]
         stream.seen = self.number
         return [each for _, each in heard]
 
-    def _begin_turn(self) -> float:
+    def _begin_turn(self, feed: Feed, id: EventId | None) -> float:
         self._now, self._left = self._loop.time(), SLICE
+        self._measure(feed, id)  # it is written with the next few lines
         if self._flushing is None:
             self._flushing = self._loop.call_soon(self._flush)
         return self._now
@@ -195,15 +214,18 @@ class Rounds:
         while dirty and left > kept:
             self.write(dirty.popleft(), now)
             left -= 1
+        written: tuple[Feed, EventId | None] | None = None
         while feeds and left > 0:
-            feed = feeds[0]
+            feed = feeds[0][0]
             streams = feed.next(left)
             self._give_round(feed, streams, now)
             left -= max(1, len(streams))
             if feed.end_round():
-                feeds.popleft()
+                written = feeds.popleft()
                 if feed.waits:
-                    feeds.append(feed)
+                    feeds.append((feed, feed.due))
+        if written is not None and written[0].live:
+            self._measure(*written)
         self._flushing, self._under_way = None, not self.idle
         self._flush_soon()
 
@@ -257,6 +279,13 @@ class Rounds:
             stream.size += len(data)
             stream.behind = stream.sink.write(data, chunk)
         self.delivered += delivered
+        feed.pattern.events += delivered
+
+    def _measure(self, feed: Feed, id: EventId | None) -> None:
+        """An event of ``feed`` is written to everybody."""
+        seconds = None if id is None else self._since(feed.name[0], id)
+        if seconds is not None:
+            self.latency.observe(seconds)
 
     def write(self, stream: Stream, now: float) -> None:
         """Write what ``stream`` is to be given, a piece at most."""
@@ -285,9 +314,17 @@ class Rounds:
         stream.behind = min(stream.behind, PIECE)
         self.mark(stream)
 
+    def look(self, stream: Stream, now: float) -> bool:
+        """``is_slow``, and how much waits is measured: each stream is to be looked at as often."""
+        unsent = stream.sink.unsent + stream.queued
+        self.unsent.observe(unsent)
+        return self._exceeds(stream, unsent, now)
+
     def is_slow(self, stream: Stream, now: float) -> bool:
         """Whether too much waits for the client of ``stream``, or for too long."""
-        unsent = stream.sink.unsent + stream.queued
+        return self._exceeds(stream, stream.sink.unsent + stream.queued, now)
+
+    def _exceeds(self, stream: Stream, unsent: int, now: float) -> bool:
         if not unsent:
             stream.backlog = None
             return False

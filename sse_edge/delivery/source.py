@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import logging
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 from ..errors import ENDS, EventError, is_end
@@ -15,6 +15,7 @@ from ..event import MAX_EVENT_BYTES, as_event, is_cursor
 from ..logline import value
 from ..outcome import ERROR, FINISHED, Ending
 from .backlog import Bounds
+from .patterns import Pattern, Patterns
 from .rounds import Rounds
 from .stream import Stream
 
@@ -41,7 +42,15 @@ class Sources:
     ``end`` is called with a stream whose iterator is over.
     """
 
-    def __init__(self, rounds: Rounds, bounds: Bounds, end: End, largest: int = MAX_EVENT_BYTES) -> None:
+    def __init__(
+        self,
+        rounds: Rounds,
+        bounds: Bounds,
+        end: End,
+        patterns: Patterns,
+        largest: int = MAX_EVENT_BYTES,
+    ) -> None:
+        self._patterns = patterns
         self._largest = largest
         self._rounds = rounds
         self._most = min(AHEAD, bounds.max_unsent // 2)  # who is slower than its iterator is not slow
@@ -50,7 +59,16 @@ class Sources:
 
     def add(self, stream: Stream, iterator: AsyncIterator[Any]) -> None:
         """``iterator`` is for ``stream``, and closed with it."""
-        pump = Pump(stream, iterator, self._rounds, self._most, self._largest, self._end, self._pumps.discard)
+        pump = Pump(
+            stream,
+            iterator,
+            self._rounds,
+            self._most,
+            self._largest,
+            self._end,
+            self._pumps.discard,
+            self._patterns.of_path(stream.path),
+        )
         self._pumps.add(pump)
         stream.waiting = pump
         if stream.ending is not None:
@@ -60,6 +78,10 @@ class Sources:
         """Its response has begun: play it."""
         if isinstance(stream.waiting, Pump):
             stream.waiting.begin()
+
+    def by_pattern(self) -> Iterator[tuple[Pattern, int]]:
+        """Each stream that is open, with its pattern."""
+        return ((pump.pattern, 1) for pump in self._pumps if not pump.stopped)
 
     async def close(self) -> None:
         """Wait until those of streams that have ended are closed, or let go of."""
@@ -80,7 +102,7 @@ class Pump:
 
     __slots__ = (
         "_abandoned", "_done", "_end", "_iterator", "_largest", "_most", "_playing", "_rounds", "_stream",
-        "_timer", "stopped", "task",
+        "_timer", "pattern", "stopped", "task",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +114,9 @@ class Pump:
         largest: int,
         end: End,
         done: Callable[[Pump], None],
+        pattern: Pattern,
     ) -> None:
+        self.pattern = pattern
         self.task: asyncio.Task[None] | None = None
         self.stopped = False
         self._stream = stream
@@ -173,6 +197,7 @@ class Pump:
         if event.id is not None and not is_cursor(event.id):
             raise EventError("id", "is none that a client could come back with", event.id)
         self._rounds.queue(self._stream, event.encode())
+        self.pattern.events += 1
 
     async def _room(self) -> asyncio.CancelledError | None:
         """Let what was given be written, and others have their turn; then wait for the client, or until

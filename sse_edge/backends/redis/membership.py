@@ -29,6 +29,12 @@ class Membership:
         """Whether every channel that was there when the connection began is confirmed."""
         return not self._first
 
+    @property
+    def settling(self) -> int:
+        """How many channels are not known to be heard; a look at each of them."""
+        heard = State.HEARD
+        return sum(each.ready is not None or each.state is not heard for each in self.channels.values())
+
     def begin(self) -> None:
         """A new connection, on which nothing is asked for."""
         for channel in self.channels.values():

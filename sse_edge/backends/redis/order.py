@@ -67,6 +67,11 @@ class Order:
         """Whether what is heard is delivered at once."""
         return self._held is None
 
+    @property
+    def held(self) -> int:
+        """How many messages, and ticks among them, wait until those before them are there."""
+        return len(self._held or ())
+
     def begins(self, channels: Sequence[Channel]) -> bool:
         """Whether everything on ``channels`` from now on, and nothing older, goes to a stream that begins
         at the position: not while events from before are held.

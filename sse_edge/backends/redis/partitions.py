@@ -9,7 +9,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from ...event import NOWHERE, ZERO, EventId, Place, without_id
-from ..base import NO_FIRST, Receiver, Replay, Reset
+from ..base import NO_FIRST, Hearing, Receiver, Replay, Reset
 from .retelling import Retelling
 from .subscriber import RedisSubscriber
 
@@ -97,6 +97,16 @@ class PartitionedSubscriber:
         for ear in self._ears.values():
             dropped.update(ear.dropped)
         return dict(dropped)
+
+    @property
+    def hearing(self) -> Hearing:
+        """See ``Subscriber.hearing``: of all, and as old as the oldest."""
+        settling, held, ages = zip(*(ear.hearing for ear in self._ears.values()), strict=True)
+        return Hearing(sum(settling), sum(held), max(ages))
+
+    def since(self, channel: str, id: EventId) -> float | None:
+        """See ``Subscriber.since``."""
+        return self._ears[self._partition(channel)].since(channel, id)
 
     def bound(self, max_event_bytes: int) -> None:
         """See ``Subscriber.bound``."""

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from ...errors import BackendError, EventError
 from ...event import MAX_EVENT_BYTES, NOWHERE, EventId, Place
 from ...logline import sentence, value
-from ..base import NO_FIRST, Receiver, Replay, Reset
+from ..base import NO_FIRST, Hearing, Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
 from .channel import Channel, State
@@ -22,6 +22,7 @@ from .connection import end, stay_connected
 from .history import Asked, Cut
 from .inlet import listen
 from .membership import Membership
+from .offset import Offset
 from .order import Order
 from .recent import EVENTS, Recent, lacking, replayed
 from .ticks import Tick, Ticks
@@ -75,6 +76,8 @@ class RedisSubscriber:
         self._recent = Recent(self._read_history)
         self._order = Order(receiver, self._recent, self._on_foreign)
         self._ticks = Ticks(self._send_tick, self._on_tick, every=watch, timeout=self._timeout)
+        self._offset = Offset()
+        self._began = time.monotonic()
         self._place = NOWHERE
         self._gap = asyncio.Event()
         self._live = asyncio.Event()
@@ -119,6 +122,21 @@ class RedisSubscriber:
     def dropped(self) -> dict[str, int]:
         """See ``Subscriber.dropped``."""
         return {"malformed": self.malformed, "foreign": self.foreign}
+
+    @property
+    def hearing(self) -> Hearing:
+        """See ``Subscriber.hearing``."""
+        now, position = time.monotonic(), self._order.position
+        age = None if position is None else self._offset.since(position.ms, now)
+        if age is None:
+            age = now - self._began
+        members = self._members
+        settling = members.settling if self._live.is_set() else len(members.channels)
+        return Hearing(settling, self._order.held, age)
+
+    def since(self, channel: str, id: EventId) -> float | None:
+        """See ``Subscriber.since``."""
+        return self._offset.since(id.ms, time.monotonic())
 
     def bound(self, max_event_bytes: int) -> None:
         """See ``Subscriber.bound``."""
@@ -407,6 +425,7 @@ class RedisSubscriber:
             self._gap.set()
 
     def _on_tick(self, tick: Tick) -> None:
+        self._offset.learn(tick.sent, time.monotonic(), tick.id.ms)
         self._order.tick(tick)
         if tick.version != (self._partition.version or "-"):
             self._settings_changed = True

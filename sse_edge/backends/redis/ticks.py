@@ -19,7 +19,7 @@ class Tick(NamedTuple):
 
     ``version`` names the settings that hold, and ``history`` the server's: another one after it was
     synchronised with another server.  ``finished`` is the last event of those of ``settling`` that have had
-    it, by their place.
+    it, by their place.  ``sent`` is when it was asked for, by the event loop's clock.
     """
 
     id: EventId
@@ -29,6 +29,7 @@ class Tick(NamedTuple):
     settling: Sequence[Channel]
     history: str = ""
     finished: Mapping[int, EventId] = MappingProxyType({})
+    sent: float = 0.0
 
 
 BATCH = 500
@@ -38,9 +39,10 @@ BATCH = 500
 class UnderWay:
     """A tick on its way: what settles and who waits when it arrives."""
 
-    __slots__ = ("arrived", "mark", "settling", "waiters")
+    __slots__ = ("arrived", "mark", "sent", "settling", "waiters")
 
-    def __init__(self, settling: list[Channel], waiters: list[asyncio.Future[Tick]]) -> None:
+    def __init__(self, settling: list[Channel], waiters: list[asyncio.Future[Tick]], sent: float) -> None:
+        self.sent = sent
         self.mark = secrets.token_hex(8)
         self.settling = settling
         self.waiters = waiters
@@ -90,12 +92,13 @@ class Ticks:
 
     async def run(self) -> None:
         """Send ticks until one does not come back in time, which raises TimeoutError."""
+        loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._wanted.wait()
             self._wanted.clear()
-            self._under_way = tick = UnderWay(self.settling[:BATCH], self._waiters)
+            self._under_way = tick = UnderWay(self.settling[:BATCH], self._waiters, loop.time())
             self.settling, self._waiters = self.settling[BATCH:], []
             if self.settling:
                 self._wanted.set()
@@ -114,7 +117,7 @@ class Ticks:
             return False  # one that was given up, or not ours at all
         place, tag, seal, version, history, finished = said.split(" ")
         id, settling = EventId.parse(place), under_way.settling
-        tick = Tick(id, tag, seal.encode(), version, settling, history, _by_place(finished))
+        tick = Tick(id, tag, seal.encode(), version, settling, history, _by_place(finished), under_way.sent)
         self._on_arrival(tick)
         self._under_way = None
         for waiter in under_way.waiters:
