@@ -628,7 +628,9 @@ async def test_metrics(post, asgi):
         lines = (await metrics.whole()).decode().splitlines()
     assert 'sse_edge_publishes_total{outcome="published"} 2.0' in lines
     assert 'sse_edge_publishes_total{outcome="bad-request"} 1.0' in lines
-    assert not [line for line in lines if line.startswith("sse_edge_refusals_total")]
+    refusals = [line for line in lines if line.startswith("sse_edge_refusals_total")]
+    assert refusals
+    assert all(line.endswith(" 0.0") for line in refusals)
 
 
 # ---- Settings
