@@ -12,6 +12,7 @@ from .backends.retention import Retention
 from .errors import BackendError, ConfigError, EventError, PublishError
 from .event import Event
 from .identity import Identity
+from .jsonlines import JSONLines
 from .middleware import SSEMiddleware
 from .pattern import literal
 from .publisher import Publisher, SyncPublisher
@@ -28,6 +29,7 @@ __all__ = [
     "Event",
     "EventError",
     "Identity",
+    "JSONLines",
     "Limits",
     "LogSample",
     "MemoryBackend",

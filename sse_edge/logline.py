@@ -25,6 +25,14 @@ _VALUE = "!$'()*+,-./:;@_|~"  # beyond letters and digits
 _SENTENCE = _VALUE + ' "#&<>?[]^`{}\\'
 
 
+def about(event: str, **fields: object) -> dict[str, dict[str, object]]:
+    """What a record says besides its text, as ``extra``: what happened, by a name that stays, and to whom.
+
+    The fields are as they came, unlike in the text; who writes them makes them harmless, as ``JSONLines``.
+    """
+    return {"sse_edge": {"event": event, **fields}}
+
+
 def value(text: str | None) -> str:
     """A value without blanks, quotes and equals signs; ``-`` for None and nothing else."""
     if text is None:
@@ -46,6 +54,12 @@ def refuses(error: BaseException) -> str:
 def why(error: BaseException) -> str:
     """An exception in few words; never its ``repr``, which can hold the data that it could not read."""
     said = sentence(redacted(str(error)))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def reason(error: BaseException) -> str:
+    """The same as a field's value: as it is, but for what may be a secret."""
+    said = redacted(str(error))
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 

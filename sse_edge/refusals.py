@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from .logline import sentence, value
+from .logline import about, sentence, value
 from .outcome import Refusal
 
 logger = logging.getLogger("sse_edge")
@@ -44,6 +44,12 @@ class LeftOut(NamedTuple):
         addresses = f"{self.addresses}{' or more' if self.addresses >= KNOWN else ''} addresses"
         from_ = "1 address" if self.addresses == 1 else addresses
         return f"from {from_}, {self.most} of them address={value(self.address)}"
+
+    def about(self, event: str, **fields: object) -> dict[str, dict[str, object]]:
+        """The same as fields; of what has no address without whose it was."""
+        if self.address:
+            fields |= {"addresses": self.addresses, "address": self.address, "most": self.most}
+        return about(event, count=self.number, seconds=self.seconds, **fields)
 
 
 class _Window:
@@ -108,14 +114,24 @@ class RefusalLog:
         if not access_log.isEnabledFor(logging.INFO):
             return
         if self._sample.takes(refusal.code, address, self._loop.time()):
+            detail = f"{refusal.detail}: {refusal.cause}" if refusal.cause else refusal.detail
             access_log.info(
                 '"%s %s" refused: %s (%s), user=%s address=%s',
                 value(method),
                 value(path),
                 refusal.code,
-                sentence(f"{refusal.detail}: {refusal.cause}" if refusal.cause else refusal.detail),
+                sentence(detail),
                 value(refusal.user),
                 value(address),
+                extra=about(
+                    "refused",
+                    method=method,
+                    path=path,
+                    code=refusal.code,
+                    detail=detail,
+                    user=refusal.user,
+                    address=address,
+                ),
             )
         else:
             self._wait()
@@ -134,7 +150,12 @@ class RefusalLog:
         self._timer = None
         for left in self._sample.left_out(self._loop.time(), early=early):
             access_log.info(
-                "refused: %s, %d more in %.0f s %s", left.code, left.number, left.seconds, left.whose
+                "refused: %s, %d more in %.0f s %s",
+                left.code,
+                left.number,
+                left.seconds,
+                left.whose,
+                extra=left.about("refusals-left-out", code=left.code),
             )
         self._wait()
 
@@ -169,7 +190,8 @@ class Failures(logging.Filter):
 
     def _tell(self, *, early: bool = False) -> None:
         for left in self._sample.left_out(self._loop.time(), early=early):
-            logger.error("%s, %d more times in %.0f s", left.code, left.number, left.seconds)
+            extra = left.about("failures-left-out", kind=left.code)
+            logger.error("%s, %d more times in %.0f s", left.code, left.number, left.seconds, extra=extra)
 
 
 class LogSample(logging.Filter):
@@ -202,7 +224,9 @@ class LogSample(logging.Filter):
         for left in self._sample.left_out(now, early=early):
             whose = f" {left.whose}" if left.address else ""
             level = self._levels.pop(left.code)
-            _server_log.log(level, "%s, %d more in %.0f s%s", left.code, left.number, left.seconds, whose)
+            extra = left.about("lines-left-out", kind=left.code)
+            text = "%s, %d more in %.0f s%s"
+            _server_log.log(level, text, left.code, left.number, left.seconds, whose, extra=extra)
 
     def _wait(self, now: float) -> None:
         try:

@@ -48,6 +48,7 @@ from .delivery.transport import is_own, open_sink
 from .errors import BackendError
 from .event import Place
 from .figures import SECONDS, Histogram
+from .logline import about
 from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
 from .worker import Worker
 
@@ -418,18 +419,21 @@ def _told(request: Request, admission: Admission) -> Request:
 def _tell(sink: Sink, send: Send, server: str, *, meant: bool) -> None:
     """Say once how events go out, and where they need not cost as much."""
     if not isinstance(sink, TaskSink):
-        logger.info("streams take their connections over from %s: %s", server or "uvicorn", TAKEN_OVER)
+        text = "streams take their connections over from %s: %s"
+        logger.info(text, server or "uvicorn", TAKEN_OVER, extra=about("taken-over", server=server))
     elif meant and "uvicorn" in server and not is_own(send):
         logger.warning(
             "streams go through the middlewares around the edge: %s, of app = SSEMiddleware(app, …) outside "
             "of them",
             WRAPPED,
+            extra=about("wrapped", server=server),
         )
     else:
         logger.info(
             "streams go through the server's send%s: %s, of a connection that is taken over from uvicorn",
             f", {server}" if server else "",
             SENT,
+            extra=about("sent", server=server),
         )
 
 

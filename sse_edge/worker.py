@@ -23,7 +23,7 @@ from .delivery.patterns import Labels
 from .delivery.stream import Stream
 from .drain import SignalChain
 from .errors import BackendError, ConfigError
-from .logline import sentence, value, why
+from .logline import about, reason, sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
 from .report import Reporter
@@ -176,6 +176,17 @@ class Worker:
             stream.size,
             value(stream.user),
             value(stream.address),
+            extra=about(
+                "stream-ended",
+                method="GET",
+                path=stream.path,
+                reason=stream.ending.reason if stream.ending else None,
+                seconds=self.hub.now - stream.opened,
+                events=stream.events,
+                bytes=stream.size,
+                user=stream.user,
+                address=stream.address,
+            ),
         )
 
     # A stream's right to its channels, asked again
@@ -227,7 +238,8 @@ class Worker:
         try:
             name, value, until = _order(frame)
         except (ValueError, OverflowError, RecursionError) as error:  # anybody on Redis can PUBLISH
-            logger.warning("a malformed order to all workers was dropped: %s", why(error))
+            extra = about("order-dropped", detail=reason(error))
+            logger.warning("a malformed order to all workers was dropped: %s", why(error), extra=extra)
             return
         if until is not None:
             self._gate.revocations.add(value, until, time.time())
@@ -273,7 +285,9 @@ class Worker:
                 revoked = await self._backend.revoked(self._gate.session_life)
             except BackendError as error:
                 if not self._informed.is_set():
-                    logger.warning("which sessions are revoked cannot be read: %s", sentence(str(error)))
+                    extra = about("revocations-unread", detail=str(error))
+                    text = "which sessions are revoked cannot be read: %s"
+                    logger.warning(text, sentence(str(error)), extra=extra)
                 self._informed.set()
                 await asyncio.sleep(AGAIN)
                 continue
@@ -304,7 +318,7 @@ class Worker:
         self._signals = SignalChain(self.loop, self._on_signal, holds=cuts, otherwise=stop)
         self._signals.install()
         for warning in () if server is None else server.warnings:
-            logger.warning("%s", warning)
+            logger.warning("%s", warning, extra=about("server-unfit", detail=warning))
 
     async def _await_stop(self) -> None:
         """Look again and again whether the server stops: some tell nobody."""
@@ -335,10 +349,14 @@ class Worker:
 
     async def _drain(self) -> None:
         grace = self._server.grace if self._server is not None else None
+        began, streams = self.hub.now, len(self.hub.streams)
+        logger.info("draining: %d streams", streams, extra=about("drain", streams=streams))
         if grace is None:
             await self.hub.drain(self._drain_window)
         else:
             await self.hub.drain(min(self._drain_window, grace * SHARE), grace * MOST)
+        took = self.hub.now - began
+        logger.info("drained in %.1f s", took, extra=about("drained", streams=streams, seconds=took))
         limit = self.loop.time() + PUBLISHING
         while self.publishing and self.loop.time() < limit:  # noqa: ASYNC110
             await asyncio.sleep(SOON)
@@ -347,7 +365,7 @@ class Worker:
             return
         await asyncio.sleep(STILL)
         if not stops():
-            logger.warning(UNSTOPPED, self._server.name)
+            logger.warning(UNSTOPPED, self._server.name, extra=about("unstopped", server=self._server.name))
 
     def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = self.loop.create_task(work)
@@ -357,7 +375,7 @@ class Worker:
     def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a background task failed", exc_info=error)
+            logger.error("a background task failed", exc_info=error, extra=about("task-failed"))
 
 
 def _order(frame: bytes) -> tuple[str, str, float | None]:

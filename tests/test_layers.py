@@ -23,6 +23,7 @@ LAYERS = [
         "logline",
         "stored",
         "jsontext",
+        "jsonlines",
         "figures",
     },
     {"admission", "delivery", "backends"},

@@ -13,6 +13,7 @@ PUBLIC = [
     "Event",
     "EventError",
     "Identity",
+    "JSONLines",
     "Limits",
     "LogSample",
     "MemoryBackend",

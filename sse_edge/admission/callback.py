@@ -13,7 +13,7 @@ from typing import Any, Literal
 from asgiref.sync import AsyncToSync, SyncToAsync, iscoroutinefunction, sync_to_async
 
 from ..errors import ConfigError
-from ..logline import why
+from ..logline import about, reason, why
 from .pool import POOL, database
 
 Callback = Callable[..., Awaitable[object]]
@@ -76,12 +76,14 @@ def callback(field: str, function: object, *, threaded: bool = True, many: bool 
     return ask
 
 
-def tell_failure(error: Exception, message: str, *args: object) -> None:
-    """Log what became of asking: with a traceback, where that says more than a line does."""
+def tell_failure(error: Exception, message: str, *args: object, function: str, **fields: object) -> None:
+    """Log what became of asking a ``function``: with a traceback, where that says more than a line does."""
+    extra = about("callback-failed", function=function, **fields)
     if isinstance(error, PlainError):
-        log.error(message + ": %s", *args, why(error), extra={"sampled": True})
+        extra["sse_edge"]["detail"] = reason(error)
+        log.error(message + ": %s", *args, why(error), extra={"sampled": True, **extra})
     else:
-        log.error(message, *args, exc_info=error)
+        log.error(message, *args, exc_info=error, extra=extra)
 
 
 def check_takes(field: str, function: object, *names: str) -> None:

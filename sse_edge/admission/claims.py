@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ..errors import ConfigError, FieldError
 from ..identity import Identity
+from ..logline import about
 from ..logline import value as written
 from .callback import check_answers, check_takes, is_async
 from .text import is_text
@@ -67,7 +68,8 @@ class Claims:
         reason = _reason(error)
         if reason not in self._told:
             self._told.add(reason)
-            log.error("a session or a token was signed that names nobody: %s; this is said once", reason)
+            text = "a session or a token was signed that names nobody: %s; this is said once"
+            log.error(text, reason, extra=about("names-nobody", detail=reason))
 
     def said(self, user: str, session: str, channels: Sequence[str]) -> dict[str, Any]:
         """What would be read as these.  Raises ConfigError where functions read it."""

@@ -205,7 +205,10 @@ class Gate:
                 yes = self._authorize is not None and _is_yes(await self._authorize(*told))
             except Exception as error:  # noqa: BLE001 - the application's own
                 who = value(identity.user), value(channel)
-                tell_failure(error, "authorize failed, user=%s channel=%s", *who)
+                said = {"user": identity.user, "channel": channel}
+                tell_failure(
+                    error, "authorize failed, user=%s channel=%s", *who, function="authorize", **said
+                )
                 return BACKEND_DOWN.because("could not decide whether this channel may be read")
             if not yes:
                 return FORBIDDEN.because(f"channel {channel!r} may not be read by this user")
@@ -241,7 +244,8 @@ class Gate:
                 self._auth.identify(request, now) if quick else await self._ask_auth(request, now), now
             )
         except Exception as error:  # noqa: BLE001 - the application's own
-            tell_failure(error, "auth failed to identify a request for %s", value(request.path))
+            text = "auth failed to identify a request for %s"
+            tell_failure(error, text, value(request.path), function="auth", path=request.path)
             return BACKEND_DOWN.because("could not decide who this is")
         if identity is None:
             return UNAUTHENTICATED

@@ -39,6 +39,7 @@ async def greet(
             said.append(event.encode())
         except Exception as error:  # noqa: BLE001 - the application's own
             who = value(request.path), value(identity.user)
-            tell_failure(error, "greeting failed for %s, user=%s", *who)
+            whose = {"path": request.path, "user": identity.user}
+            tell_failure(error, "greeting failed for %s, user=%s", *who, function="greeting", **whose)
             return BACKEND_DOWN.because("could not make what this stream begins with").of(identity.user)
     return said

@@ -14,7 +14,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter as SharedSlidi
 
 from ..backends.base import AloneError, Leases, Turnstile
 from ..errors import ConfigError
-from ..logline import refuses
+from ..logline import about, refuses
 from .settings import whole
 
 logger = logging.getLogger("sse_edge")
@@ -106,9 +106,9 @@ class SharedConnectRate:
             self._away_until = time.monotonic() + AWAY
             if not self.degraded:
                 self.degraded = True
-                logger.warning(
-                    "%s are counted in this worker alone while Redis %s", self._what, refuses(error)
-                )
+                extra = about("limits-alone", limits=self._what, detail=str(error))
+                text = "%s are counted in this worker alone while Redis %s"
+                logger.warning(text, self._what, refuses(error), extra=extra)
             return self._local.hit(address)
         self._answered()
         return wait
@@ -141,7 +141,8 @@ class SharedConnectRate:
     def _answered(self) -> None:
         if self.degraded and time.monotonic() >= self._away_until:
             self.degraded = False
-            logger.warning("Redis counts %s again", self._what)
+            extra = about("limits-shared", limits=self._what)
+            logger.warning("Redis counts %s again", self._what, extra=extra)
 
 
 def _wait(rate: RateLimitItem, window: tuple[int, float, int, float]) -> float:

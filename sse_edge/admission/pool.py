@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..logline import about
+
 log = logging.getLogger("sse_edge")
 THREADS = 16
 """Threads of a process at most: as many queries at a time, and connections to a database."""
@@ -116,6 +118,7 @@ class Pool(Executor):
                 self.most,
                 doing,
                 len(self._jobs),
+                extra=about("threads-busy", threads=self.most, count=len(self._jobs), detail=doing),
             )
 
 

@@ -86,7 +86,7 @@ class PublishGate:
         try:
             identity = granted(await self._verify(token, now), now)
         except Exception as error:  # noqa: BLE001 - the application's own
-            tell_failure(error, "publish_auth failed to verify a token")
+            tell_failure(error, "publish_auth failed to verify a token", function="publish_auth")
             return BACKEND_DOWN.because("could not decide whether this token is valid")
         if identity is not None:
             _remember(self._good, key, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConfigError, EventError
 from ..event import check_channel
-from ..logline import value, why
+from ..logline import about, value, why
 from ..outcome import BACKEND_DOWN, BAD_REQUEST, NOT_FOUND, UNAUTHENTICATED, Refusal
 from ..pattern import SEPARATOR
 from .callback import Callback, callback, tell_failure
@@ -191,7 +191,8 @@ class Routes:
             # What int(params["page"]) raises: the client's doing, so no traceback.
             return BAD_REQUEST.because("this path or query names no channel").of(identity.user, why(error))
         except Exception as error:  # noqa: BLE001 - the application's own
-            tell_failure(error, "channels: the function failed for %s", value(request.path))
+            text = "channels: the function failed for %s"
+            tell_failure(error, text, value(request.path), function="channels", path=request.path)
             return BACKEND_DOWN.because("could not tell which channels this path stands for")
         return self._checked(answer or ())
 
@@ -235,6 +236,7 @@ class Routes:
                 "'%s' separates the parts of a channel's name, so a user with it in the name fills no {user} "
                 "and is refused: sign users in under names without it",
                 SEPARATOR,
+                extra=about("separator-in-name"),
             )
 
     def _checked(self, names: Sequence[object]) -> Resolved | Refusal:

@@ -70,5 +70,6 @@ class Source:
             return BAD_REQUEST.because("this path or query names no stream").of(identity.user, why(error))
         except Exception as error:  # noqa: BLE001 - the application's own
             who = value(request.path), value(identity.user)
-            tell_failure(error, "source failed to begin for %s, user=%s", *who)
+            said = {"path": request.path, "user": identity.user}
+            tell_failure(error, "source failed to begin for %s, user=%s", *who, function="source", **said)
             return BACKEND_DOWN.because("this stream cannot begin at the moment").of(identity.user)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from ..errors import PublishError
 from ..event import FINISHED, NOWHERE, REOPENED, EventId, Place
+from ..logline import about
 from .base import NO_FIRST, Entry, Hearing, Outgoing, Receiver, Replay, Reset, T, check_kept
 from .leases import LocalLeases
 from .log import Log
@@ -321,7 +322,8 @@ class MemorySubscriber:
         if not is_first("memory"):
             logger.warning(
                 "memory:// reaches one process, and this server runs several: their streams do not hear what "
-                "is published in another; give them a Redis"
+                "is published in another; give them a Redis",
+                extra=about("memory-of-several"),
             )
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()

@@ -1,12 +1,24 @@
-"""What a served application logs: one format, and one line per stream, when it is over."""
+"""What a served application logs: one format or JSON, and one line per stream, when it is over."""
 
 from __future__ import annotations
 
 import logging
+import logging.config
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
 
-from ..logline import Raised, escaped, trace
+import click
+
+from ..errors import EdgeError, FieldError
+from ..logline import Raised, about, escaped, trace
+from .failure import Failure
+
+logger = logging.getLogger("sse_edge")
 
 
 class Lines(logging.Formatter):
@@ -27,7 +39,7 @@ class Requests(logging.Filter):
     The server writes them when a stream begins, with nothing to say yet; ``sse_edge.access`` has one
     when it ends or is refused.  HEAD and OPTIONS hold no stream, so their lines stay.  Probes below
     ``status`` that are answered come every few seconds, and the metrics count all.  A query may hold a
-    token.
+    token; also that of a WebSocket's path.
     """
 
     def __init__(self, path: str, status: str) -> None:
@@ -39,6 +51,9 @@ class Requests(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written; see ``uvicorn.access`` for its arguments."""
         match record.args:
+            case (client, str(target), *status) if '"WebSocket %s"' in str(record.msg):
+                asked, query, _ = target.partition("?")
+                record.args = (client, f"{asked}?***" if query else asked, *status)
             case (client, str(method), str(target), version, status):
                 asked, query, _ = target.partition("?")
                 path = unquote(asked)
@@ -51,18 +66,18 @@ class Requests(logging.Filter):
         return True
 
 
-def log_config(level: str, events_path: str, status_path: str) -> dict[str, Any]:
-    """The configuration for ``logging.config.dictConfig``, in this process and in its workers."""
+def log_config(level: str, events_path: str, status_path: str, form: str = "text") -> dict[str, Any]:
+    """The configuration for ``logging.config.dictConfig``, in this process and in its workers.
+
+    ``form`` is ``text``, or ``json`` for ``JSONLines``.
+    """
+    line = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
+    text = {"()": f"{__name__}.Lines", "format": line}
     ours = {"level": level.upper(), "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "()": f"{__name__}.Lines",
-                "format": "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s",
-            },
-        },
+        "formatters": {"line": {"()": "sse_edge.JSONLines"} if form == "json" else text},
         "filters": {
             "requests": {"()": f"{__name__}.Requests", "path": events_path, "status": status_path},
             "sample": {"()": "sse_edge.LogSample"},
@@ -75,7 +90,43 @@ def log_config(level: str, events_path: str, status_path: str) -> dict[str, Any]
             "sse_edge": ours,
             "uvicorn": ours,
             # Its own children are set up by uvicorn unless they are named here.
-            "uvicorn.error": {"level": level.upper(), "filters": ["sample"]},
+            "uvicorn.error": {"level": level.upper(), "filters": ["requests", "sample"]},
             "uvicorn.access": {**ours, "filters": ["requests", "sample"]},
         },
     }
+
+
+def log_the_rest() -> None:
+    """Log what Python writes to stderr by itself: warnings, and exceptions that nobody caught."""
+    logging.captureWarnings(True)
+
+    def uncaught(
+        kind: type[BaseException], error: BaseException | None, trace: TracebackType | None, where: str = ""
+    ) -> None:
+        raised = (kind, error or kind(), trace)
+        logger.critical("nobody caught an exception%s", where, exc_info=raised, extra=about("uncaught"))
+
+    def in_thread(args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread is not None else "a thread"
+        uncaught(args.exc_type, args.exc_value, args.exc_traceback, f" in {name}")
+
+    sys.excepthook, threading.excepthook = uncaught, in_thread
+    sys.unraisablehook = lambda args: uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+@contextmanager
+def logged(config: dict[str, Any], form: str) -> Iterator[None]:
+    """Have what a command fails with in the log, where that is JSON, and not beside it."""
+    if form != "json":
+        yield
+        return
+    logging.config.dictConfig(config)
+    log_the_rest()
+    try:
+        yield
+    except (click.ClickException, EdgeError) as error:
+        failure = error if isinstance(error, click.ClickException) else Failure(str(error))
+        logger.critical(
+            "%s", failure.format_message(), extra=about("failed", detail=failure.format_message())
+        )
+        raise SystemExit(2 if isinstance(error, FieldError) else failure.exit_code) from error

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from ..logline import about
 from .failure import Misuse
 from .listen import bind, bind_unix, url_of
-from .logs import log_config
+from .logs import log_config, logged
 from .options import host_option, port_option
 
 logger = logging.getLogger("sse_edge")
@@ -98,6 +99,10 @@ def _check_place(context: click.Context) -> None:
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
     show_default=True, show_envvar=True, help="The least that is logged.",
 )  # fmt: skip
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, show_envvar=True,
+    help="Lines to read, or a JSON object on each line: deploy/LOGS.md.",
+)  # fmt: skip
 @click.pass_context
 def serve(
     context: click.Context,
@@ -116,6 +121,7 @@ def serve(
     head_limit: int,
     head_timeout: int,
     log_level: str,
+    log_format: str,
 ) -> None:
     """Run APP, given as module:attribute, with uvicorn tuned for streams.
 
@@ -137,35 +143,40 @@ def serve(
     _check_place(context)
     from .server import Settings, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
 
-    sys.path.insert(0, str(Path(app_dir).resolve()))
-    loaded = _import(app)
-    config = Settings(
-        app if workers > 1 else loaded,
-        workers=workers,
-        backlog=backlog,
-        log_config=log_config(log_level, events_path, status_path),
-        timeout_graceful_shutdown=grace,
-        timeout_keep_alive=IDLE_SECONDS,
-        head_limit=head_limit,
-        head_timeout=head_timeout,
-        proxy_headers=False,
-        server_header=False,
-    )
-    files = raise_file_limit()
+    logs = log_config(log_level, events_path, status_path, log_format)
 
     def started() -> None:
         place = f"unix socket {uds}" if uds else url_of(sock, host)
         plural = "s" if workers > 1 else ""
-        logger.info("Serving %s on %s with %d worker%s (Ctrl-C to stop)", app, place, workers, plural)
+        text = "Serving %s on %s with %d worker%s (Ctrl-C to stop)"
+        logger.info(text, app, place, workers, plural, extra=about("serving", place=place, workers=workers))
         streams = max(0, files - RESERVED_FILES)
-        logger.info("Open files are limited to %d: room for about %d streams in each worker", files, streams)
+        text = "Open files are limited to %d: room for about %d streams in each worker"
+        logger.info(text, files, streams, extra=about("room", files=files, streams=streams))
 
-    with bind_unix(uds, uds_mode, uds_group) if uds else bind(host, port) as sock:
-        try:
-            (run_many if workers > 1 else run_one)(config, sock, started)
-        finally:
-            if uds:
-                Path(uds).unlink(missing_ok=True)
+    with logged(logs, log_format):
+        sys.path.insert(0, str(Path(app_dir).resolve()))
+        loaded = _import(app)
+        config = Settings(
+            app if workers > 1 else loaded,
+            workers=workers,
+            backlog=backlog,
+            log_config=logs,
+            log_all=log_format == "json",
+            timeout_graceful_shutdown=grace,
+            timeout_keep_alive=IDLE_SECONDS,
+            head_limit=head_limit,
+            head_timeout=head_timeout,
+            proxy_headers=False,
+            server_header=False,
+        )
+        files = raise_file_limit()
+        with bind_unix(uds, uds_mode, uds_group) if uds else bind(host, port) as sock:
+            try:
+                (run_many if workers > 1 else run_one)(config, sock, started)
+            finally:
+                if uds:
+                    Path(uds).unlink(missing_ok=True)
 
 
 def raise_file_limit() -> int:

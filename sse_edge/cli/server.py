@@ -12,6 +12,7 @@ from typing import Any
 from ..drain import SIGNALS
 from . import collector
 from .failure import Failure
+from .logs import log_the_rest
 
 try:
     import uvicorn
@@ -31,11 +32,24 @@ class Settings(Config):
     """uvicorn's settings, and the bounds of ``Protocol``; each worker loads them, and the application too."""
 
     def __init__(
-        self, app: Any, *, head_limit: int = HEAD_LIMIT, head_timeout: float = HEAD_TIMEOUT, **settings: Any
+        self,
+        app: Any,
+        *,
+        head_limit: int = HEAD_LIMIT,
+        head_timeout: float = HEAD_TIMEOUT,
+        log_all: bool = False,
+        **settings: Any,
     ) -> None:
+        self._log_all = log_all
         super().__init__(app, http=Protocol, **settings)
         self.head_limit = head_limit
         self.head_timeout = head_timeout
+
+    def configure_logging(self) -> None:
+        """See uvicorn; each worker does it for itself."""
+        super().configure_logging()
+        if self._log_all:
+            log_the_rest()
 
     def load(self) -> None:
         """See uvicorn."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from ..asgi import Headers, Receive, Send, respond
-from ..logline import why
+from ..logline import about, reason, why
 from .lifetime import NEVER
 from .sink import Owner
 
@@ -66,7 +66,9 @@ class Answer:
                 async with asyncio.timeout(self._patience) as self._sending:
                     await respond(self._send, 200, self._headers, body)
         except Exception as error:  # noqa: BLE001 - servers say in many ways that a client is gone
-            logger.debug("an answer could not be sent, so the client counts as gone: %s", why(error))
+            extra = about("client-lost", detail=reason(error))
+            text = "an answer could not be sent, so the client counts as gone: %s"
+            logger.debug(text, why(error), extra=extra)
         finally:
             self._sending = None
             listener.cancel()
@@ -83,7 +85,8 @@ class Answer:
                     break
                 await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001
-            logger.debug("a receive failed, so the client counts as gone: %s", why(error))
+            extra = about("client-lost", detail=reason(error))
+            logger.debug("a receive failed, so the client counts as gone: %s", why(error), extra=extra)
         self._end(None)
         if self._sending is not None:
             self._sending.reschedule(0)  # the send may never return

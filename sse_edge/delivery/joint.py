@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from ..logline import about
 from .sink import Owner, Sink
 from .stream import Stream
 
@@ -155,7 +156,7 @@ class Joint:
     def _entered(self, task: asyncio.Task[None]) -> None:
         self._entering.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a stream could not be joined", exc_info=error)
+            logger.error("a stream could not be joined", exc_info=error, extra=about("task-failed"))
             self.abort()
 
     # The response's side: see Owner

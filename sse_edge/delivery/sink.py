@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ..asgi import Headers, Receive, Send
-from ..logline import why
+from ..logline import about, reason, why
 from .peer import reset
 
 logger = logging.getLogger("sse_edge")
@@ -212,7 +212,8 @@ class TaskSink:
         # Servers say in many ways that a client is gone (OSError in ASGI 2.4, RuntimeError from uvloop
         # after a pipelined request); none of them is the operator's concern.
         if not self._over:
-            logger.debug("a send or receive failed, so the client counts as gone: %s", why(error))
+            text = "a send or receive failed, so the client counts as gone: %s"
+            logger.debug(text, why(error), extra=about("client-lost", detail=reason(error)))
             self._let_go()
 
     def _let_go(self) -> None:

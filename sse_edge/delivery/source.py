@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ENDS, EventError, is_end
 from ..event import MAX_EVENT_BYTES, as_event, is_cursor
-from ..logline import value
+from ..logline import about, value
 from ..outcome import ERROR, FINISHED, Ending
 from .backlog import Bounds
 from .patterns import Pattern, Patterns
@@ -169,9 +169,10 @@ class Pump:
             if not is_end(error):
                 # As what is cancelled may, and nobody hears of it.
                 failed = "failed to stop" if self.stopped else "failed"
-                logger.exception("source %s for %s, user=%s", failed, *self._whose)
+                logger.exception("source %s for %s, user=%s", failed, *self._whose, extra=self._about())
             elif not self.stopped:
-                logger.error("source failed for %s, something in it was cancelled, user=%s", *self._whose)
+                text = "source failed for %s, something in it was cancelled, user=%s"
+                logger.error(text, *self._whose, extra=self._about())
             return None if self.stopped else ERROR
         finally:
             self._playing = False
@@ -225,7 +226,8 @@ class Pump:
                 await self._leashed(closing)
         except (Exception, *ENDS, BaseExceptionGroup) as error:
             if not is_end(error):
-                logger.exception("source failed to close for %s, user=%s", *self._whose)
+                text = "source failed to close for %s, user=%s"
+                logger.exception(text, *self._whose, extra=self._about())
 
     @types.coroutine
     def _leashed(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
@@ -253,9 +255,8 @@ class Pump:
             self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._let_go)
 
     def _let_go(self) -> None:
-        logger.warning(
-            "source did not stop within %.0f s and was let go of, for %s, user=%s", PATIENCE, *self._whose
-        )
+        text = "source did not stop within %.0f s and was let go of, for %s, user=%s"
+        logger.warning(text, PATIENCE, *self._whose, extra=self._about("source-let-go", seconds=PATIENCE))
         self._abandoned = True
         if self.task is not None:
             self.task.cancel()
@@ -265,8 +266,12 @@ class Pump:
             self._timer.cancel()
         self._done(self)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("source failed for %s, user=%s", *self._whose, exc_info=error)
+            text = "source failed for %s, user=%s"
+            logger.error(text, *self._whose, exc_info=error, extra=self._about())
 
     @property
     def _whose(self) -> tuple[str, str]:
         return value(self._stream.path), value(self._stream.user)
+
+    def _about(self, event: str = "source-failed", **more: object) -> dict[str, dict[str, object]]:
+        return about(event, path=self._stream.path, user=self._stream.user, **more)

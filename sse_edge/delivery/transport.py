@@ -10,7 +10,7 @@ from typing import Any
 
 from ..asgi import CLOSE, Headers, Receive, Send
 from ..errors import ConfigError
-from ..logline import why
+from ..logline import about, reason, why
 from .peer import bound, descriptor, in_kernel, is_plain, reset
 from .sink import LAST, START, Owner, Sink, TaskSink, framed
 
@@ -164,7 +164,8 @@ class HandoverSink(asyncio.Protocol):
                 self._early = [head, framed(first), *(self._early or ())]
                 loop.call_soon(self._begin)
         except Exception as error:  # noqa: BLE001
-            logger.debug("a response could not be started: %s", why(error))
+            extra = about("client-lost", detail=reason(error))
+            logger.debug("a response could not be started: %s", why(error), extra=extra)
             head = b""
         self._owner = owner  # not before: whoever is cancelled knows
         if not head:
@@ -179,7 +180,8 @@ class HandoverSink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """More came: a body, another request, or a part of one."""
-        logger.debug("a client sent more on the connection of its stream, so it counts as gone")
+        text = "a client sent more on the connection of its stream, so it counts as gone"
+        logger.debug(text, extra=about("client-lost"))
         self.abort()
 
     def eof_received(self) -> None:
@@ -300,7 +302,8 @@ class HandoverSink(asyncio.Protocol):
             ready()
 
     def _gone(self, error: Exception) -> int:
-        logger.debug("a write failed, so the client counts as gone: %s", why(error))
+        extra = about("client-lost", detail=reason(error))
+        logger.debug("a write failed, so the client counts as gone: %s", why(error), extra=extra)
         self.abort()
         return 0
 
@@ -359,7 +362,8 @@ def _judge(cycle: Any) -> bool:
             and _gives(transport, protocol)
         )
         if not known:
-            logger.info("the connections of this uvicorn are not taken over (%s)", kind.__module__)
+            text = "the connections of this uvicorn are not taken over (%s)"
+            logger.info(text, kind.__module__, extra=about("not-taken-over", detail=kind.__module__))
     # Other answers have no chunks; see ``unframed``.
     return known and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] != "HEAD"
 
@@ -376,6 +380,7 @@ def _gives(transport: Any, protocol: Any) -> bool:
     try:
         transport.set_protocol(protocol)
     except Exception as error:  # noqa: BLE001 - whatever it says
-        logger.debug("a connection cannot be taken over: %s", why(error))
+        extra = about("not-taken-over", detail=reason(error))
+        logger.debug("a connection cannot be taken over: %s", why(error), extra=extra)
         return False
     return transport.get_protocol() is protocol

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..errors import PublishError
-from ..logline import sentence
+from ..logline import about, sentence
 from ..publisher import Publisher
 from .people import PEOPLE, Person
 
@@ -121,4 +121,5 @@ class Story:
             await self._events.publish(channel, json=content, event=name)
         except PublishError as error:
             # Redis may be away for a while; the story goes on, and so does this task.
-            logger.warning("an event was not published: %s", sentence(str(error)))
+            extra = about("unpublished", detail=str(error))
+            logger.warning("an event was not published: %s", sentence(str(error)), extra=extra)

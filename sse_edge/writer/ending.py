@@ -11,7 +11,7 @@ from ..admission.callback import generates, is_async
 from ..backends.base import IS_FINISHED, LIFE, WRITES, Backend, Outgoing
 from ..errors import BackendError, EventError, PublishError
 from ..event import MAX_EVENT_BYTES, Event, finishing, fitting
-from ..logline import value
+from ..logline import about, value
 from ..stored import stored
 from .output import patiently
 
@@ -51,7 +51,8 @@ class Endings:
             try:
                 return _last(FAILED, self._failed(error), self._most)
             except Exception:
-                logger.exception("what is to be said of a failure failed")
+                extra = about("callback-failed", function="failed")
+                logger.exception("what is to be said of a failure failed", extra=extra)
                 return _last(FAILED, FAILED, self._most)
         return self._bodies[name]
 
@@ -109,7 +110,8 @@ async def end_abandoned(backend: Backend) -> None:
     for writing in await writers.expired():
         try:
             await backend.publish([Outgoing(writing.channel, writing.last)])
-            logger.warning("channel %s was abandoned by its writer", value(writing.channel))
+            extra = about("writer-abandoned", channel=writing.channel)
+            logger.warning("channel %s was abandoned by its writer", value(writing.channel), extra=extra)
         except PublishError as error:
             if error.reason != IS_FINISHED:
                 continue  # it is taken over again in a moment, by whoever can

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..backends.base import HOLDS, LIFE, Writers, Writing
 from ..errors import BackendError
+from ..logline import about
 
 logger = logging.getLogger("sse_edge")
 
@@ -86,9 +87,10 @@ class Keeper:
             answer = [None] * len(kept)
         if waits := answer.count(None):
             if not self._waits:
-                logger.warning("writers wait for the backend: %d", waits)
+                extra = about("writers-wait", writers=waits)
+                logger.warning("writers wait for the backend: %d", waits, extra=extra)
         elif self._waits:
-            logger.warning("writers go on")
+            logger.warning("writers go on", extra=about("writers-go-on"))
         self._waits = waits > 0
         for writer, standing in zip(kept, answer, strict=True):
             if standing is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import EventError, is_end
 from ..event import Event
+from ..logline import about
 from .thread import Threaded
 
 logger = logging.getLogger("sse_edge")
@@ -36,4 +37,4 @@ async def close(iterator: object) -> None:
                 await done
     except (Exception, GeneratorExit, BaseExceptionGroup) as error:
         if not is_end(error):
-            logger.exception("closing an iterator failed")
+            logger.exception("closing an iterator failed", extra=about("writer-failed"))

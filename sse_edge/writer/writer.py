@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from ..backends.base import IS_FINISHED, LOST, WRITES, Backend, Outgoing, Writing
 from ..errors import BackendError, EventError, PublishError
 from ..event import REOPENED, Event, check_channel
-from ..logline import value, why
+from ..logline import about, reason, value, why
 from .ending import ABANDONED, COMPLETE, FAILED, STOPPED, Endings, how_it_ended
 from .joining import Joining
 from .keeper import Keeper
@@ -207,7 +207,9 @@ class Writer:
         self._bell.set()
 
     def _log(self, error: BaseException) -> None:
-        logger.error("writing failed, channel=%s", value(self.writing.channel), exc_info=error)
+        channel = self.writing.channel
+        extra = about("writer-failed", channel=channel)
+        logger.error("writing failed, channel=%s", value(channel), exc_info=error, extra=extra)
 
     def _stop_reading(self) -> None:
         """Have the iterator closed; once, or it would be cancelled while it cleans up."""
@@ -317,8 +319,10 @@ class Writer:
                 await self._finish(ABANDONED)
         except PublishError as error:
             if error.reason != IS_FINISHED:
-                channel = value(self.writing.channel)
-                logger.warning("channel %s is left to be ended by others: %s", channel, why(error))
+                channel = self.writing.channel
+                extra = about("writer-left", channel=channel, detail=reason(error))
+                text = "channel %s is left to be ended by others: %s"
+                logger.warning(text, value(channel), why(error), extra=extra)
 
 
 _writing: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[Writer]] = WeakKeyDictionary()

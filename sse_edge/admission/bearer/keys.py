@@ -20,7 +20,7 @@ from jwt.algorithms import get_default_algorithms, has_crypto, requires_cryptogr
 from jwt.exceptions import PyJWTError
 
 from ...errors import ConfigError
-from ...logline import sentence, why
+from ...logline import about, reason, sentence, why
 from ..callback import PlainError
 from ..secret import checked
 from ..settings import strings
@@ -185,7 +185,8 @@ class KeyServer:
         try:
             thread.start()
         except RuntimeError as error:  # no more threads here
-            log.warning("jwks_url cannot be asked: %s", why(error))
+            extra = about("keys-unread", detail=reason(error))
+            log.warning("jwks_url cannot be asked: %s", why(error), extra=extra)
             return
         self._threads.append(thread)
         self._asking = asking
@@ -196,11 +197,14 @@ class KeyServer:
             found = of_set(told, self._algorithms) if isinstance(told, Mapping) else []
         except Exception as error:  # noqa: BLE001 - whatever a server says, and a network does not
             self._failed = True
-            log.warning("jwks_url tells no keys: %s", why(error))
+            extra = about("keys-unread", detail=reason(error))
+            log.warning("jwks_url tells no keys: %s", why(error), extra=extra)
         else:
             self._failed = not found
             if not found:  # somebody's mistake, which would keep everybody out
-                log.warning("jwks_url tells no key for %s", sentence(", ".join(self._algorithms)))
+                said = ", ".join(self._algorithms)
+                extra = about("keys-unread", detail=f"none for {said}")
+                log.warning("jwks_url tells no key for %s", sentence(said), extra=extra)
             else:
                 self._take(found, now)
         finally:

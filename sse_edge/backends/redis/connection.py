@@ -11,7 +11,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from ...errors import BackendError
-from ...logline import sentence
+from ...logline import about, sentence
 from .server import told
 
 logger = logging.getLogger("sse_edge")
@@ -44,9 +44,11 @@ def _tell(error: Exception, *, first: bool) -> None:
     # Not in the loop that goes on: it would keep the errors, and with them the frames of all who waited.
     causes = list(_leaves(error))
     if not all(isinstance(cause, _LOST) for cause in causes):
-        logger.exception("the Redis subscriber failed; reconnecting")
+        logger.exception("the Redis subscriber failed; reconnecting", extra=about("backend-away"))
     elif first:
-        logger.warning("no connection to Redis (%s); reconnecting", sentence(told(causes[0])))
+        said = told(causes[0])
+        extra = about("backend-away", detail=said)
+        logger.warning("no connection to Redis (%s); reconnecting", sentence(said), extra=extra)
 
 
 async def _apart(work: Coroutine[Any, Any, None]) -> None:

@@ -16,6 +16,8 @@ try:
 except ImportError:  # a system's own redis-py may come without
     hiredis = None  # type: ignore[assignment]
 
+from ...logline import about
+
 logger = logging.getLogger("sse_edge")
 
 TURN = 24_576
@@ -79,7 +81,8 @@ def _inlet(connection: Any, take: Callable[[Any], None], rest: Callable[[], None
 
 @functools.cache
 def _tell() -> None:
-    logger.info("announcements are read as redis-py reads them, one by one")
+    text = "announcements are read as redis-py reads them, one by one"
+    logger.info(text, extra=about("read-one-by-one"))
 
 
 class Inlet(asyncio.Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import BackendError
-from ...logline import refuses
+from ...logline import about, refuses
 from ..base import AloneError, Attempt, Window
 from .fork import disown_after_fork
 from .scripts import LEASES
@@ -193,12 +193,12 @@ class RedisLeases:
                 known = await self._call(self._asked)
         except Exception as error:
             if not isinstance(error, (BackendError, TimeoutError)):
-                logger.exception("counting leases in Redis failed")
+                logger.exception("counting leases in Redis failed", extra=about("task-failed"))
             self._degrade(error)
             return
         if self.degraded:
             self.degraded = False
-            logger.warning("Redis counts leases again")
+            logger.warning("Redis counts leases again", extra=about("limits-shared", limits="leases"))
         if not known:  # its data was lost, or we stood still for longer than a heartbeat lives
             self._unwritten.update(self._held)
             self._wake.set()
@@ -206,7 +206,8 @@ class RedisLeases:
     def _degrade(self, error: Exception) -> None:
         if not self.degraded:
             self.degraded = True
-            logger.warning("%s while Redis %s", ALONE, refuses(error))
+            extra = about("limits-alone", limits="leases", detail=str(error))
+            logger.warning("%s while Redis %s", ALONE, refuses(error), extra=extra)
         for request in [*self._asked, *self._requests]:
             if request.answer.done():
                 continue

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from ...errors import EventError
 from ...event import EventId
+from ...logline import about
 from ..base import Entry, Outgoing, check_kept
 from ..retention import DEFAULT, Kept
 from .announcement import marked
@@ -74,10 +75,13 @@ class Partition:
                 return  # it takes no writes: nothing is published by other settings meanwhile
             if self.version == own.version:
                 if was and before != own:
-                    logger.warning("history is kept as %s from now on; it was %s", own, before)
+                    extra = about("history-changed", kept=str(own), before=str(before))
+                    logger.warning("history is kept as %s from now on; it was %s", own, before, extra=extra)
                 break
             if not wins:
-                logger.warning("history is kept as %s, as a worker said, and not as %s", self.kept, own)
+                extra = about("history-otherwise", kept=str(self.kept), wanted=str(own))
+                text = "history is kept as %s, as a worker said, and not as %s"
+                logger.warning(text, self.kept, own, extra=extra)
                 break
         self._declared = True
 

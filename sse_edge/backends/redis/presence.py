@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 
 from ...errors import BackendError
-from ...logline import sentence
+from ...logline import about, sentence
 from ..presence import Census
 from ..reports import Reports, Tell, parse
 from .fork import disown_after_fork
@@ -120,13 +120,17 @@ class RedisPresence:
             except Exception as error:
                 self._report = 0
                 if not isinstance(error, BackendError):
-                    logger.exception("telling Redis which streams are open failed")
+                    text = "telling Redis which streams are open failed"
+                    logger.exception(text, extra=about("task-failed"))
                 elif not self._failing:
-                    logger.warning("Redis is not told which streams are open: %s", sentence(str(error)))
+                    extra = about("presence-untold", detail=str(error))
+                    text = "Redis is not told which streams are open: %s"
+                    logger.warning(text, sentence(str(error)), extra=extra)
                 self._failing = True
                 continue
             if self._failing:
-                logger.warning("Redis is told again which streams are open")
+                extra = about("presence-told")
+                logger.warning("Redis is told again which streams are open", extra=extra)
                 self._failing = False
 
     async def _beat(self, census: Census, told: str) -> bool:

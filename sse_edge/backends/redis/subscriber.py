@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from ...errors import BackendError, EventError
 from ...event import MAX_EVENT_BYTES, NOWHERE, EventId, Place
-from ...logline import sentence, value
+from ...logline import about, sentence, value
 from ..base import NO_FIRST, Hearing, Receiver, Replay, Reset
 from ..log import Log
 from . import announcement
@@ -329,7 +329,9 @@ class RedisSubscriber:
         if self.generation:
             return
         if denied := await self._partition.denied():
-            logger.error("this user of Redis has no permission for %s", ", ".join(denied))
+            said = ", ".join(denied)
+            extra = about("backend-denied", detail=said)
+            logger.error("this user of Redis has no permission for %s", said, extra=extra)
 
     async def _tick_on(self) -> None:
         async with asyncio.timeout(self._timeout):
@@ -340,7 +342,8 @@ class RedisSubscriber:
         refusal = await self._partition.tick(self._worker, mark, [channel.name for channel in settling])
         if bool(refusal) != bool(self.refused):
             said = f"no writes: {sentence(refusal)}" if refusal else "writes again"
-            logger.warning("Redis takes %s", said)
+            extra = about("writes-refused", detail=refusal) if refusal else about("writes-taken")
+            logger.warning("Redis takes %s", said, extra=extra)
         self.refused = refusal or None
 
     async def _reconcile(self, connection: Any) -> None:
@@ -418,7 +421,9 @@ class RedisSubscriber:
                 self._told_malformed = now
                 # Not the error itself: it may repeat what was published.
                 said = f"{error.field} {error.why}"
-                logger.warning("a malformed message was dropped (%s), channel=%s", said, value(channel.name))
+                extra = about("message-dropped", reason="malformed", channel=channel.name, detail=said)
+                text = "a malformed message was dropped (%s), channel=%s"
+                logger.warning(text, said, value(channel.name), extra=extra)
             return
         self._order.hear(channel, heard)
         if self._order.gap is not None:
@@ -434,7 +439,9 @@ class RedisSubscriber:
     def _on_foreign(self, channel: Channel) -> None:
         """Somebody else announces, or Redis holds another data set now: a tick will tell."""
         if not self.foreign:
-            logger.warning("an announcement of somebody else was dropped, channel=%s", value(channel.name))
+            extra = about("message-dropped", reason="foreign", channel=channel.name)
+            text = "an announcement of somebody else was dropped, channel=%s"
+            logger.warning(text, value(channel.name), extra=extra)
         self.foreign += 1
         now = asyncio.get_running_loop().time()
         if now - self._doubted >= DOUBT:
@@ -450,7 +457,9 @@ class RedisSubscriber:
         await self._drain()
         self.generation += 1
         if self.generation > 1:
-            logger.warning("connected to Redis again; %d channels are level", len(self._members.channels))
+            level = len(self._members.channels)
+            extra = about("backend-back", channels=level)
+            logger.warning("connected to Redis again; %d channels are level", level, extra=extra)
         self._live.set()
         while True:
             await self._gap.wait()
@@ -522,9 +531,9 @@ class RedisSubscriber:
         while not self._order.flows:
             gap = self._order.gap
             if gap is not None:
-                logger.warning(
-                    "announcements went missing; reading history, channel=%s", value(gap.channel.name)
-                )
+                extra = about("gap", channel=gap.channel.name)
+                text = "announcements went missing; reading history, channel=%s"
+                logger.warning(text, value(gap.channel.name), extra=extra)
                 cut = await self._read_history([Asked(gap.channel.name, gap.after, gap.upto)])
                 if cut.tag != self._order.tag:
                     raise BackendError("Redis holds another data set now")
