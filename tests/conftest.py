@@ -62,7 +62,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--heavy",
         action="store_true",
-        help="much more of what make test has a part of: make abuse, make openapi",
+        help="much more of what make test has a part of: make abuse, make openapi, make proxies",
     )
     parser.addoption(
         "--sink",
@@ -88,11 +88,15 @@ def pytest_unconfigure():
     guard.close()
 
 
-def pytest_collection_modifyitems(items):
-    """Mark tests by the fixtures they use."""
+def pytest_collection_modifyitems(config, items):
+    """Mark tests by the fixtures they use; without --heavy leave out what is marked so."""
     for item in items:
         if LIVE.intersection(item.fixturenames):
             item.add_marker("live")
+    if not config.getoption("--heavy"):
+        heavy = {item for item in items if item.get_closest_marker("heavy")}
+        config.hook.pytest_deselected(items=list(heavy))
+        items[:] = [item for item in items if item not in heavy]
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
@@ -278,7 +282,7 @@ def certificate(tmp_path_factory):
 def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
     """``behind("nginx", apps=2, env=…, **values)``: apps.edge behind a proxy with the shipped file, a Site.
 
-    The other kinds are ``caddy``, Debian's, ``new caddy``, and ``old nginx``, without HTTP/2.
+    The other kinds are ``caddy``, Debian's like that, ``new nginx``, ``new caddy``, and ``nginx http1``.
     ``values`` replace marked values besides those that every test needs replaced.
     """
 

@@ -15,7 +15,7 @@ from sse_edge.backends.redis.recent import RECENT_BYTES
 from sse_edge.backends.retention import DEFAULT, Retention
 from sse_edge.cli import main
 from sse_edge.cli.serve import RESERVED_FILES
-from sse_edge.tune import files, sizing, template
+from sse_edge.tune import dialect, files, sizing, template
 from sse_edge.tune.machine import Machine, shortfalls
 from sse_edge.tune.sizing import MIB, size
 
@@ -191,7 +191,8 @@ def test_reading_a_machine(tmp_path):
 @pytest.mark.parametrize("proxy", ["nginx", "caddy"])
 def test_the_shipped_files_are_what_it_writes(tmp_path, proxy):
     """For 10,000 streams it writes the shipped files, byte for byte."""
-    result = invoke("--connections", 10_000, "--proxy", proxy, "--write", tmp_path / "out")
+    reader = ["--nginx", "1.22.1"] if proxy == "nginx" else []
+    result = invoke("--connections", 10_000, "--proxy", proxy, *reader, "--write", tmp_path / "out")
     assert result.exit_code == 0, result.output
     places = {"nginx.conf": "nginx.conf", "Caddyfile": "Caddyfile", **files.DEPLOY}
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
@@ -234,6 +235,58 @@ def test_other_upstreams(tmp_path, proxy, places, expected):
     options = [word for place in places for word in ("--upstream", place)]
     assert invoke("--connections", 10, "--proxy", proxy, *options, "--write", tmp_path).exit_code == 0
     assert template.marked((tmp_path / files.PROXY_FILES[proxy]).read_text())["upstream"] == expected
+
+
+@pytest.mark.parametrize(
+    ("reader", "newer"),
+    [(None, False), ("1.22", False), ("1.25.0", False), ("1.25.1", True), ("1.26.3", True), ("2.0", True)],
+)
+def test_the_words_of_a_version(reader, newer):
+    """From 1.25.1 on HTTP/2 is said in a line of its own, and nothing else is said otherwise."""
+    found = files.tuned(size(10_000), nginx=reader and dialect.version(reader))["nginx.conf"]
+    text = template.shipped("nginx.conf")
+    changed = [line for line in found.splitlines() if line not in text.splitlines()]
+    lines = ["listen 443 ssl default_server;", "listen 443 ssl reuseport backlog=4096;  # tune: backlog"]
+    every = ["http2 on;", *(each.replace("443", place) for each in lines for place in ("443", "[::]:443"))]
+    assert [line.strip() for line in changed] == (every if newer else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("nginx version: nginx/1.30.6", "1.30.6"),
+        ("nginx version: nginx/1.22.1 (Ubuntu)", "1.22.1"),
+        ("nginx version: openresty/1.27.1.2", "1.27.1"),
+        ("nginx: [alert] could not open error log file\nnginx version: nginx/1.26.3", "1.26.3"),
+        ("", None),
+    ],
+)
+def test_the_version_that_is_installed(tmp_path, monkeypatch, said, found):
+    """The file is written for the nginx that is installed, whatever it is called; else for every one."""
+    program = tmp_path / "nginx"
+    program.write_text(f'#!/bin/sh\n[ "$1" = -v ] && printf "%s\\n" "{said}" >&2\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert dialect.installed() == found
+    out = tmp_path / "out"
+    written = invoke("--connections", 10, "--write", out)
+    assert written.exit_code == 0
+    newer = found is not None and dialect.version(found) >= dialect.HTTP2
+    assert ("\n    http2 on;" in (out / "nginx.conf").read_text()) == newer
+    assert (f"Written, for nginx {found}" in written.stdout) == (found is not None)
+
+
+def test_an_nginx_that_is_too_old(tmp_path, monkeypatch):
+    """Where an nginx before 1.22 is installed nothing is written for it, unless another is named."""
+    program = tmp_path / "nginx"
+    program.write_text("#!/bin/sh\necho nginx version: nginx/1.18.0 >&2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = invoke("--connections", 10, "--write", tmp_path / "out")
+    assert (result.exit_code, not (tmp_path / "out").exists()) == (2, True)
+    assert result.stderr.startswith("Error: nginx: must be 1.22.0 or later")
+    assert invoke("--connections", 10, "--nginx", "1.30", "--write", tmp_path / "out").exit_code == 0
+    assert invoke("--connections", 10).exit_code == 0
 
 
 def test_marks_of_the_deploy_files():
@@ -339,6 +392,9 @@ def test_json(tmp_path):
         (["--connections", "10000", "--memory", "512M"], "--memory is 512 MiB, and 10,000 streams need"),
         (["--connections", "10000", "--memory", "lots"], "--memory 'lots' is no size"),
         (["--connections", "10", "--workers", "3", "--upstream", "a:1"], "--workers is 3, and"),
+        (["--connections", "10", "--nginx", "1.18", "--write", "out"], "nginx: must be 1.22.0 or later"),
+        (["--connections", "10", "--nginx", "new"], "nginx: must be a version, such as 1.30.6 (got 'new')"),
+        (["--connections", "10", "--nginx", "1.30", "--proxy", "caddy"], "--nginx is 1.30, and --proxy is"),
         (["--connections", "10", "--upstream", "a b;", "--write", "out"], "upstream: must be one word"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ..tune.dialect import installed, said, version
 from ..tune.files import tuned
 from ..tune.history import EVENT_BYTES, Keep
 from ..tune.machine import Machine, shortfalls
@@ -77,6 +78,10 @@ def _bytes(context: click.Context, parameter: click.Parameter, given: str | None
     "if not given.",
 )  # fmt: skip
 @click.option(
+    "--nginx", metavar="VERSION", show_envvar=True,
+    help="The nginx that is to read nginx.conf; the one that is installed here, if not given.",
+)  # fmt: skip
+@click.option(
     "--write", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), show_envvar=True,
     help="Write the files for proxy, systemd, kernel and Redis there.",
 )  # fmt: skip
@@ -91,6 +96,7 @@ def tune(
     audience: int,
     keep: tuple[str, ...],
     upstream: tuple[str, ...],
+    nginx: str | None,
     write: Path | None,
     force: bool,
     json: bool,
@@ -122,7 +128,11 @@ def tune(
         )
     machine = Machine.read()
     warnings = shortfalls(sizing, machine, memory)
-    written = _write(write, tuned(sizing, upstream), force) if write else []
+    if nginx and proxy != "nginx":
+        raise Misuse(f"--nginx is {nginx}, and --proxy is {proxy}")
+    found = nginx or (installed() if write and proxy == "nginx" else None)
+    reader = version(found) if found else None
+    written = _write(write, tuned(sizing, upstream, reader), force) if write else []
     if json:
         figures = {**asdict(sizing), **{name: getattr(sizing, name) for name in SHOWN}}
         answer = {
@@ -144,7 +154,7 @@ def tune(
         click.echo(f"  ! {warning}")
     if written:
         click.echo()
-        click.echo("Written")
+        click.echo(f"Written, for nginx {said(reader)}" if reader else "Written")
         for path in written:
             click.echo(f"  {path}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from . import template
+from .dialect import Version, spoken
 from .sizing import FIRST_APP_PORT, MIB, Sizing
 
 PROXY_FILES = {"nginx": "nginx.conf", "caddy": "Caddyfile"}
@@ -64,10 +65,11 @@ def replace(shipped: str, values: Mapping[str, str]) -> str:
     )
 
 
-def tuned(sizing: Sizing, upstream: Sequence[str] = ()) -> dict[str, str]:
+def tuned(sizing: Sizing, upstream: Sequence[str] = (), nginx: Version | None = None) -> dict[str, str]:
     """File name → content, for the proxy, systemd, the kernel and Redis.
 
-    ``upstream`` are the workers' addresses for the proxy, else ports from 8001 on.
+    ``upstream`` are the workers' addresses for the proxy, else ports from 8001 on.  ``nginx`` is the version
+    that is to read the file, else every one is.
     """
     ports = [FIRST_APP_PORT + number for number in range(sizing.workers)]
     places = list(upstream) or [f"127.0.0.1:{port}" for port in ports]
@@ -98,7 +100,8 @@ def tuned(sizing: Sizing, upstream: Sequence[str] = ()) -> dict[str, str]:
         },
         "redis.conf": {"maxmemory": f"{sizing.maxmemory // MIB}mb"},
     }
+    shipped = text(name) if sizing.proxy == "caddy" else spoken(text(name), nginx)
     return {
-        name: template.render(text(name), proxy),
+        name: template.render(shipped, proxy),
         **{each: replace(text(each), values[each]) for each in DEPLOY},
     }

@@ -1,6 +1,5 @@
 """HTTP/3 as a client speaks it: requests, what comes back of each, and their cancellation."""
 
-import asyncio
 import contextlib
 import ssl
 
@@ -10,42 +9,7 @@ from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, StreamReset
 
-from .sse import Decoder
-
-PATIENCE = 20
-
-
-class Exchange:
-    """A request and what has come of its answer so far; ``over`` when no more will."""
-
-    def __init__(self, id):
-        self.id = id
-        self.status = None
-        self.headers = {}
-        self.body = b""
-        self.events = []
-        self.decoder = Decoder()
-        self.over = False
-        self.changed = asyncio.Event()
-
-    def take(self, event):
-        """Something came."""
-        if isinstance(event, HeadersReceived):
-            self.headers = {name.decode(): value.decode() for name, value in event.headers}
-            self.status = int(self.headers[":status"])
-        else:
-            self.body += event.data
-            self.events += self.decoder.feed(event.data)
-        self.over = self.over or event.stream_ended
-        self.changed.set()
-
-    async def until(self, condition):
-        """Wait for it to hold; TimeoutError where it does not."""
-        async with asyncio.timeout(PATIENCE):
-            while not condition(self):
-                self.changed.clear()
-                await self.changed.wait()
-        return self
+from .exchange import Exchange, head
 
 
 class Client(QuicConnectionProtocol):
@@ -60,15 +24,7 @@ class Client(QuicConnectionProtocol):
         """Send a request without a body."""
         exchange = Exchange(self._quic.get_next_available_stream_id())
         self._exchanges[exchange.id] = exchange
-        head = {
-            ":method": method,
-            ":scheme": "https",
-            ":authority": authority,
-            ":path": path,
-            **dict(headers),
-        }
-        pairs = [(name.lower().encode(), value.encode()) for name, value in head.items()]
-        self._http.send_headers(exchange.id, pairs, end_stream=True)
+        self._http.send_headers(exchange.id, head(path, headers, method, authority), end_stream=True)
         self.transmit()
         return exchange
 
@@ -82,11 +38,17 @@ class Client(QuicConnectionProtocol):
         if isinstance(event, StreamReset | ConnectionTerminated):
             for exchange in self._exchanges.values():
                 if isinstance(event, ConnectionTerminated) or exchange.id == event.stream_id:
-                    exchange.over = True
-                    exchange.changed.set()
+                    exchange.end(whole=False)
         for each in self._http.handle_event(event):
-            if isinstance(each, HeadersReceived | DataReceived) and each.stream_id in self._exchanges:
-                self._exchanges[each.stream_id].take(each)
+            if not isinstance(each, HeadersReceived | DataReceived) or each.stream_id not in self._exchanges:
+                continue
+            exchange = self._exchanges[each.stream_id]
+            if isinstance(each, HeadersReceived):
+                exchange.begin(each.headers)
+            else:
+                exchange.feed(each.data)
+            if each.stream_ended:
+                exchange.end(whole=True)
 
 
 @contextlib.asynccontextmanager

