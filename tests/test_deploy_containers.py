@@ -1,8 +1,11 @@
 """The Dockerfile and compose: each passes its checker, and what they say is there."""
 
 import json
+import os
+import pwd
 import re
 import shutil
+import signal
 import sys
 import tomllib
 from pathlib import Path
@@ -11,8 +14,9 @@ import pytest
 import redis
 import yaml
 
-from servers.processes import BIN, free_port
-from shipped import DEPLOY, ROOT, run
+from servers.processes import BIN, command, free_port
+from shipped import DEPLOY, ROOT, SECRET, cookies, run
+from sse_edge.tune.template import render, shipped
 
 
 def lint(dockerfile):
@@ -57,6 +61,11 @@ def test_what_the_image_is_built_from(tmp_path):
     assert list((tmp_path / "out").glob("sse_edge-*.whl"))
 
 
+def services():
+    """Name → service of compose."""
+    return yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+
+
 def compose_check(path):
     return run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", path)
 
@@ -85,30 +94,102 @@ def test_the_password_of_redis_in_compose(tmp_path, serve):
 
     It is the process itself that hears SIGTERM, no shell in front of it.
     """
-    text = (DEPLOY / "compose.yaml").read_text()
-    service = yaml.safe_load(text)["services"]["redis"]
-    assert service["secrets"] == ["redis"]
-    port, secret = free_port(), tmp_path / "secret"
-    secret.write_text("f00d" * 8)
+    service = services()["redis"]
+    assert set(service["environment"]) == {"REDIS_PASSWORD"}
+    port = free_port()
     config = tmp_path / "redis.conf"
     config.write_text((DEPLOY / "redis.conf").read_text().replace("port 6379", f"port {port}"))
     places = {
-        "/usr/local/etc/redis/redis.conf": config, "/run/secrets/redis": secret,
-        "--bind 0.0.0.0": "--bind 127.0.0.1", "--dir /data": f"--dir {tmp_path} --supervised no", "$$": "$",
+        "/usr/local/etc/redis/redis.conf": config, "--bind 0.0.0.0": "--bind 127.0.0.1",
+        "--dir /data": f"--dir {tmp_path} --supervised no", "$$": "$",
     }  # fmt: skip
     shell, *arguments = service["command"]
     for old, new in places.items():
         assert old in arguments[-1]
         arguments[-1] = arguments[-1].replace(old, str(new))
-    process = serve([shell, *arguments], port=port)
+    process = serve([shell, *arguments], port=port, env={"REDIS_PASSWORD": "f00d" * 8})
     shown = Path(f"/proc/{process.pid}/cmdline").read_text()
     assert shown.startswith("redis-server")
-    assert "f00d" not in shown
+    assert "f00d" not in shown + Path(f"/proc/{process.pid}/environ").read_text()
     with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
         nobody.ping()
     with redis.Redis(port=port, password="f00d" * 8) as app:
         assert app.ping()
     assert process.terminate() == 0
+
+
+def test_nothing_is_copied_into_a_read_only_container():
+    """Compose copies secrets and configurations that are no files into a container before it starts it, and
+    Docker refuses that where the root is read-only: such a service never starts.
+    """
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    for name, service in services().items():
+        for kind in ("secrets", "configs"):
+            copied = [each for each in service.get(kind, []) if "file" not in compose[kind][each]]
+            assert not (service.get("read_only") and copied), name
+
+
+# What a container has of the machine: its programs, to read.
+SEALED = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "--die-with-parent"]
+
+
+def first(process):
+    """The process that bwrap started, and what the kernel says of it."""
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    said = Path(f"/proc/{child}/status").read_text()
+    return int(child), dict(re.findall(r"^(\w+):\s+(.*)$", said, re.MULTILINE))
+
+
+async def test_the_image_runs(serve, connect, redis_url):
+    """The image's command, as its user, with compose's open files, without capabilities, on a root that is
+    read-only and as process 1: its health check passes, it streams, and a stop drains it in time.
+    """
+    text = (DEPLOY / "Dockerfile").read_text()
+    service = services()["app1"]
+    user = re.search(r"^USER (\d+)$", text, re.MULTILINE)[1]
+    run_as = ["--unshare-user", "--uid", user, "--gid", user, "--cap-drop", "ALL", "--as-pid-1"]
+    files = f"--nofile={service['ulimits']['nofile']}"
+    port = free_port()
+
+    def here(instruction):
+        found = json.loads(re.search(rf"{instruction} (\[.+)$", text, re.MULTILINE)[1])
+        program, *arguments = [each.replace("8000", str(port)) for each in found]
+        return [BIN / program, *arguments]
+
+    env = {"REDIS": redis_url, "SESSION_SECRET": SECRET, "SSE_EDGE_SERVE_GRACE": "25"}
+    assert "SSE_EDGE_SERVE_GRACE=25" in text
+    process = serve(
+        ["prlimit", files, command("bwrap"), *SEALED, *run_as, *here("\nCMD")], port=port, env=env, cwd=DEPLOY
+    )
+    assert run(*here("    CMD"))[0] == 0
+    stream = await connect(f"http://127.0.0.1:{port}/events/me", cookies=cookies())
+    assert "Open files are limited to 16384" in process.log
+    child, status = first(process)
+    assert (status["NSpid"].split()[-1], int(status["CapEff"], 16), status["NoNewPrivs"]) == ("1", 0, "1")
+    os.kill(child, signal.SIGTERM)
+    assert (await stream.until(lambda event: event.event == "edge-close")).data == '{"reason": "drain"}'
+    assert await process.exited(int(service["stop_grace_period"].removesuffix("s"))) == 0
+    assert run(*here("    CMD"))[0] != 0
+
+
+def test_nginx_starts_in_its_image(tmp_path, certificate):
+    """nginx takes the file where nothing is of Debian's package, and paths are as in the official image: its
+    log files lead to the container's output, and of /var/lib/nginx nothing is there.
+    """
+    (config := tmp_path / "nginx.conf").write_text(
+        render(shipped("nginx.conf"), {
+            "user": pwd.getpwuid(os.geteuid()).pw_name,
+            "certificate": str(certificate[0]), "certificate_key": str(certificate[1]),
+        })
+    )  # fmt: skip
+    image = [
+        *SEALED, "--unshare-user", "--uid", "0", "--gid", "0", "--cap-add", "ALL", "--unshare-net",
+        "--tmpfs", "/var/lib", "--tmpfs", "/var/cache", "--tmpfs", "/run", "--tmpfs", "/var/log", "--dir",
+        "/var/log/nginx", "--symlink", "/dev/stdout", "/var/log/nginx/access.log", "--symlink", "/dev/stderr",
+        "/var/log/nginx/error.log", "--ro-bind", tmp_path.parents[1], tmp_path.parents[1],
+    ]  # fmt: skip
+    code, said = run(command("bwrap"), *image, command("nginx"), "-t", "-c", config)
+    assert code == 0, said
 
 
 def test_redis_is_alone_with_the_apps_in_compose():

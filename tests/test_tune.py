@@ -422,3 +422,24 @@ def test_the_zone_has_room_for_every_address_twice(streams, zone):
     """A full zone refuses everybody, so it grows with the streams; the shipped file is for 10,000."""
     text = files.tuned(size(streams))["nginx.conf"]
     assert f"limit_conn_zone $network zone=per_address:{zone};" in text
+
+
+def test_names_that_are_asked_for_again(tmp_path):
+    """With --resolver each server of nginx's is looked up while it runs; without, the file is as ever."""
+    places = ["--upstream", "app1:8000", "--upstream", "app2:8000"]
+    resolver = ["--resolver", "127.0.0.11"]
+    for name, more in (("once", []), ("again", resolver)):
+        assert invoke("--connections", 1000, *places, *more, "--write", tmp_path / name).exit_code == 0
+    once, again = ((tmp_path / name / "nginx.conf").read_text() for name in ("once", "again"))
+    changed = [line for line in again.splitlines() if line not in once.splitlines()]
+    assert [line.split()[:3] for line in changed] == [
+        ["resolver", "127.0.0.11", "valid=2s;"],
+        *[["server", f"app{number}:8000", "resolve"] for _ in range(2) for number in (1, 2)],
+    ]
+    assert len(again.splitlines()) == len(once.splitlines())
+    nonsense = invoke("--connections", 1, "--resolver", "a b", "--write", tmp_path / "nonsense")
+    assert nonsense.exit_code == 2
+    assert "resolver: must be a name server's host or host:port (got 'a b')" in nonsense.output
+    caddys = invoke("--connections", 1, "--proxy", "caddy", *resolver)
+    assert caddys.exit_code == 2
+    assert "--resolver is for nginx" in caddys.output

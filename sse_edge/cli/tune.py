@@ -82,6 +82,11 @@ def _bytes(context: click.Context, parameter: click.Parameter, given: str | None
     help="The nginx that is to read nginx.conf; the one that is installed here, if not given.",
 )  # fmt: skip
 @click.option(
+    "--resolver", metavar="ADDRESS", show_envvar=True,
+    help="The name server that nginx, 1.27.3 or later, asks again and again for each --upstream that is a "
+    "name; with Docker it is 127.0.0.11.",
+)  # fmt: skip
+@click.option(
     "--write", metavar="DIR", type=click.Path(file_okay=False, path_type=Path), show_envvar=True,
     help="Write the files for proxy, systemd, kernel and Redis there.",
 )  # fmt: skip
@@ -97,6 +102,7 @@ def tune(
     keep: tuple[str, ...],
     upstream: tuple[str, ...],
     nginx: str | None,
+    resolver: str | None,
     write: Path | None,
     force: bool,
     json: bool,
@@ -113,6 +119,8 @@ def tune(
     """
     if upstream and workers not in (None, len(upstream)):
         raise Misuse(f"--workers is {workers}, and --upstream names {len(upstream)}")
+    if resolver and proxy != "nginx":
+        raise Misuse(f"--resolver is for nginx, and --proxy is {proxy}; Caddy asks for names by itself")
     sizing = size(
         connections,
         workers=len(upstream) or workers,
@@ -132,7 +140,7 @@ def tune(
         raise Misuse(f"--nginx is {nginx}, and --proxy is {proxy}")
     found = nginx or (installed() if write and proxy == "nginx" else None)
     reader = version(found) if found else None
-    written = _write(write, tuned(sizing, upstream, reader), force) if write else []
+    written = _write(write, tuned(sizing, upstream, reader, resolver=resolver), force) if write else []
     if json:
         figures = {**asdict(sizing), **{name: getattr(sizing, name) for name in SHOWN}}
         answer = {

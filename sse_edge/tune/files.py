@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from . import template
 from .dialect import Version, spoken
+from .naming import resolving
 from .sizing import FIRST_APP_PORT, MIB, Sizing
 
 PROXY_FILES = {"nginx": "nginx.conf", "caddy": "Caddyfile"}
@@ -65,11 +66,14 @@ def replace(shipped: str, values: Mapping[str, str]) -> str:
     )
 
 
-def tuned(sizing: Sizing, upstream: Sequence[str] = (), nginx: Version | None = None) -> dict[str, str]:
+def tuned(
+    sizing: Sizing, upstream: Sequence[str] = (), nginx: Version | None = None, *, resolver: str | None = None
+) -> dict[str, str]:
     """File name → content, for the proxy, systemd, the kernel and Redis.
 
-    ``upstream`` are the workers' addresses for the proxy, else ports from 8001 on.  ``nginx`` is the version
-    that is to read the file, else every one is.
+    ``upstream`` are the workers' addresses for the proxy, else ports from 8001 on; ``resolver`` is the name
+    server that nginx asks for their names again.  ``nginx`` is the version that is to read the file, else
+    every one is.  Raises ConfigError for what is no name server.
     """
     ports = [FIRST_APP_PORT + number for number in range(sizing.workers)]
     places = list(upstream) or [f"127.0.0.1:{port}" for port in ports]
@@ -102,6 +106,6 @@ def tuned(sizing: Sizing, upstream: Sequence[str] = (), nginx: Version | None = 
     }
     shipped = text(name) if sizing.proxy == "caddy" else spoken(text(name), nginx)
     return {
-        name: template.render(shipped, proxy),
+        name: resolving(template.render(shipped, proxy), resolver),
         **{each: replace(text(each), values[each]) for each in DEPLOY},
     }

@@ -39,6 +39,7 @@ PACKAGES = {
     "npm": "npm",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
+    "bwrap": "bubblewrap",
 }
 """Which Debian package a command comes from; a test holds tests/debian-packages to the same list."""
 
