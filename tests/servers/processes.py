@@ -37,6 +37,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "node": "nodejs",
     "npm": "npm",
+    "prometheus": "prometheus",
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "bwrap": "bubblewrap",

@@ -1,0 +1,36 @@
+"""What is recorded: an app of three patterns of channels, HTTP publishing, and bounds that are soon reached.
+
+``BACKEND`` is the backend's URL.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sse_edge import Limits, PublishToken, SignedCookie, SSEMiddleware
+
+SECRET = "a secret of the recorded run"  # noqa: S105 - for loopback alone
+
+AUTH = SignedCookie(SECRET, secure=False)
+
+TOKENS = PublishToken(SECRET)
+
+edge = SSEMiddleware(
+    backend=os.environ.get("BACKEND", "memory://"),
+    auth=AUTH,
+    channels={
+        "/events/me": "user:{user}",
+        "/events/rooms/{room}": "room:{room}",
+        "/events/prices/{symbol}": "price:{symbol}",
+    },
+    limits=Limits(per_user=6, per_ip=60, connects_per_ip=None),
+    status_path="/status",
+    publish_path="/publish",
+    publish_auth=TOKENS,
+    keep_alive=5.0,
+    poll_wait=2.0,
+    retry=1.0,
+    drain_window=4.0,
+    max_unsent=65_536,
+    max_unsent_age=5.0,
+)

@@ -1,0 +1,94 @@
+"""A Prometheus of our own on loopback, with the shipped alerts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import programs
+
+ALERTS = Path(__file__).parents[2] / "deploy" / "alerts.yaml"
+
+
+class Prometheus:
+    """One that runs, asked over its API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, what: str, **parameters: Any) -> Any:
+        """The ``data`` of an answer.  Raises HTTPError, with Prometheus's reason, for what it refuses."""
+        body = urllib.parse.urlencode(parameters).encode() if parameters else None
+        with urllib.request.urlopen(f"{self.url}/api/v1/{what}", body, timeout=30) as answer:  # noqa: S310 - ours
+            return json.load(answer)["data"]
+
+    def await_ready(self, program: programs.Program) -> None:
+        """Wait until it answers.  Raises RuntimeError, with its log, when it does not."""
+        deadline = time.monotonic() + programs.READY
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310
+                return
+            if program.exit_code is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"prometheus did not start:\n{program.log}")
+            time.sleep(0.05)
+
+    def over(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series of an expression over this time, each with ``metric`` and ``values``."""
+        found: list[dict[str, Any]] = self.ask("query_range", query=expr, start=start, end=end, step=step)[
+            "result"
+        ]
+        return found
+
+    def at(self, expr: str, moment: float) -> list[dict[str, Any]]:
+        """The series of an expression at a moment, each with ``metric`` and ``value``."""
+        found: list[dict[str, Any]] = self.ask("query", query=expr, time=moment)["result"]
+        return found
+
+
+@contextlib.contextmanager
+def prometheus(
+    targets: Mapping[str, int], *, every: str = "1s", path: str = "/status/metrics", rules: Path = ALERTS
+) -> Iterator[Prometheus]:
+    """One that scrapes ports of 127.0.0.1, each under a name, until the end of the block."""
+    program = shutil.which("prometheus")
+    if program is None:
+        raise RuntimeError("prometheus is not installed (Debian package prometheus)")
+    address, _, query = path.partition("?")
+    config = {
+        "global": {"scrape_interval": every, "evaluation_interval": every},
+        "rule_files": [str(rules)],
+        "scrape_configs": [
+            {
+                "job_name": "sse-edge",
+                "metrics_path": address,
+                "params": urllib.parse.parse_qs(query),
+                "static_configs": [
+                    {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}}
+                    for name, port in targets.items()
+                ],
+            }
+        ],
+    }
+    with tempfile.TemporaryDirectory(prefix="sse-edge-prometheus-") as directory:
+        written = Path(directory, "prometheus.yml")
+        written.write_text(json.dumps(config))  # JSON is YAML
+        port = programs.free_port()
+        arguments = [
+            program,
+            f"--config.file={written}",
+            f"--storage.tsdb.path={directory}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        ]
+        with programs.running(arguments, port) as program:
+            ours = Prometheus(f"http://127.0.0.1:{port}")
+            ours.await_ready(program)
+            yield ours

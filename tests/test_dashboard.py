@@ -1,0 +1,247 @@
+"""deploy/grafana.json: what panels ask for exists, a real Prometheus has it, and without one they say so."""
+
+import asyncio
+import copy
+import itertools
+import json
+import re
+import time
+
+import pytest
+
+from loadtest.dashboard import board, events
+from loadtest.dashboard.crowd import Crowd
+from loadtest.dashboard.prometheus import ALERTS, prometheus
+from loadtest.dashboard.site import Site
+from servers.processes import command
+from sse_edge import status
+from sse_edge.figures import FIGURES
+from sse_edge.outcome import ENDINGS, REFUSALS
+
+BOARD = json.loads(board.BOARD.read_text())
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+LABELS = {"le", "pattern", "code", "reason", "outcome", "limit", "job", "instance", "worker"}
+"""By which sums may be taken: few values each.  There is no label for channels or users."""
+
+NOT_MEASURED = ("pattern_", "admission", "delivery", "replay", "unsent")
+"""Figures that a worker tells and does not measure yet."""
+
+OF_PROMETHEUS = {"up", "ALERTS"}
+
+EXPORTED = {
+    sample.name: figure
+    for figure, family in zip(
+        FIGURES,
+        status._Collector({"pattern_streams": {"p": 1}, "pattern_events": {"p": 1}}).collect(),
+        strict=True,
+    )
+    for sample in family.samples
+}
+"""What a worker tells: the name of a series → its figure."""
+
+
+def faults(dashboard):
+    """What is wrong with it, a line each."""
+    found = []
+    shown = [each for each in dashboard["panels"] if each["type"] != "row"]
+    ids = [each["id"] for each in dashboard["panels"]]
+    found += [f"id {each} is there twice" for each in {each for each in ids if ids.count(each) > 1}]
+    cells = {}
+    for each in dashboard["panels"]:
+        grid = each["gridPos"]
+        if grid["x"] + grid["w"] > 24:
+            found.append(f"{each['title']} is wider than the page")
+        for cell in itertools.product(
+            range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"])
+        ):
+            if cell in cells:
+                found.append(f"{each['title']} lies on {cells[cell]}")
+                break
+            cells[cell] = each["title"]
+    variables = [each for each in dashboard["templating"]["list"] if each["type"] != "datasource"]
+    annotations = [each for each in dashboard["annotations"]["list"] if not each.get("builtIn")]
+    for each in [*shown, *variables, *annotations]:
+        if each["datasource"] != DATASOURCE:
+            found.append(f"{each.get('title') or each['name']} has a data source of its own")
+    for each in shown:
+        if not each["description"] or not each["fieldConfig"]["defaults"].get("noValue"):
+            found.append(f"{each['title']} does not say what it is, or that there is nothing")
+        for target in each["targets"]:
+            found += [f"{each['title']}: {fault}" for fault in wrong(target["expr"])]
+    asked = " ".join(target["expr"] for each in shown for target in each["targets"])
+    told = {EXPORTED[name].name for name in re.findall(r"\bsse_edge_\w+", asked) if name in EXPORTED}
+    return found + [f"{each.name} is not shown" for each in FIGURES if each.name not in told]
+
+
+def wrong(expr):
+    """What is wrong with a query."""
+    found = []
+    names = re.findall(r"\b([a-zA-Z_]\w*)(?=\{)", expr)
+    found += [f"no metric {name}" for name in names if name not in EXPORTED and name not in OF_PROMETHEUS]
+    for name, selected in re.findall(r"\b(\w+)\{([^}]*)\}", expr):
+        labels = dict(re.findall(r'(\w+)\S?~?"([^"]*)"', selected))
+        if name != "ALERTS" and (labels.get("job"), labels.get("instance")) != ("$job", "$instance"):
+            found.append(f"{name} of all jobs and servers")
+        figure = EXPORTED.get(name)
+        if figure is not None:
+            if labels.get("worker") != "$worker":
+                found.append(f"{name} of all workers")
+            more = set(labels) - {"job", "instance", "worker"}
+            if not more <= {figure.label} or not {labels[each] for each in more} <= set(figure.values):
+                found.append(f"{name} has no {selected}")
+    for labels in re.findall(r"\bby \(([^)]*)\)", expr):
+        if not set(labels.split(", ")) <= LABELS | {"alertname", "severity"}:
+            found.append(f"by {labels}")
+    return found
+
+
+def test_the_dashboard():
+    """Ids, places, data source, metrics and labels are right; each figure is shown, each panel explained."""
+    assert faults(BOARD) == []
+    assert BOARD["schemaVersion"] >= 39
+    assert BOARD["id"] is None  # Grafana takes the next that is free
+
+
+def panel(dashboard, title):
+    return next(each for each in dashboard["panels"] if each["title"] == title)
+
+
+def retold(old, new):
+    def change(dashboard):
+        target = panel(dashboard, "Refused, by code")["targets"][0]
+        assert old in target["expr"]
+        target["expr"] = target["expr"].replace(old, new)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda each: panel(each, "Streams").update(id=2), "id 2 is there twice"),
+        (lambda each: panel(each, "Workers")["gridPos"].update(w=4), "Events arrive lies on Workers"),
+        (lambda each: panel(each, "Alerts")["gridPos"].update(w=4), "Alerts is wider than the page"),
+        (lambda each: panel(each, "Streams").update(datasource={"uid": "x"}), "a data source of its own"),
+        (lambda each: panel(each, "Streams").update(description=""), "Streams does not say what it is"),
+        (lambda each: panel(each, "Held and settling")["targets"].pop(), "settling is not shown"),
+        (retold("refusals_total", "refused_total"), "no metric sse_edge_refused_total"),
+        (retold('"$job"', '"sse-edge"'), "of all jobs"),
+        (retold('=~"$worker"', '=~"$worker", code="full"'), "has no"),
+        (retold("by (code)", "by (user)"), "by user"),
+    ],
+)  # fmt: skip
+def test_faults_of_a_dashboard(change, fault):
+    """Each kind of fault is found."""
+    dashboard = copy.deepcopy(BOARD)
+    for each in dashboard["panels"]:  # shown once alone
+        if each["type"] == "table":
+            each["targets"] = [each["targets"][0]]
+    change(dashboard)
+    assert any(fault in each for each in faults(dashboard)), faults(dashboard)
+
+
+def test_names_that_have_a_colour():
+    """Each code, reason and outcome that a panel gives a look of its own is one."""
+    known = {each.code for each in REFUSALS} | {each.reason for each in ENDINGS} | {"published"}
+    known |= {"dropped: malformed", "dropped: foreign"}
+    for each in board.panels():
+        legends = {query.legend for query in each.queries}
+        names = {one["matcher"]["options"] for one in each.told.get("fieldConfig", {}).get("overrides", ())}
+        if each.kind != "table":
+            assert names <= legends | known, each.title
+
+
+# ---- with a real Prometheus
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A Prometheus that has seen two servers, clients, refusals and Redis going away; from when to when.
+
+    Its alerts wait for nothing.
+    """
+    command("prometheus")
+    rules = tmp_path_factory.mktemp("rules") / "alerts.yaml"
+    rules.write_text(re.sub(r"\bfor: \w+", "for: 0s", ALERTS.read_text()))
+    site = Site(2)
+    with prometheus(site.targets, every="250ms", rules=rules) as ours, site:
+        began = time.time()
+        asyncio.run(happen(site, ours))
+        yield ours, began, time.time()
+
+
+async def happen(site, ours):
+    crowd = Crowd(site.ports)
+    crowd.join(range(24), events.path)
+    publishing = asyncio.ensure_future(events.publish(site, crowd, 0.02))
+    await until(ours, "count(up == 1) == 2")  # it looks for targets every five seconds
+    await until(ours, "sum(sse_edge_streams) >= 24")
+    crowd.cut()
+    await asyncio.gather(events.refused(crowd), events.dropped(site), events.asleep(site, crowd, 2, 1))
+    await until(ours, "sum(sse_edge_streams) >= 24")
+    publishing.cancel()
+    await asyncio.to_thread(site.stop_redis)
+    crowd.cut()  # so that leases are to be given back
+    await until(ours, "max(sse_edge_degraded) == 1")
+    await until(ours, 'count(ALERTS{alertname="SseEdgeBackendAway", alertstate="firing"}) == 2')
+    await crowd.leave()
+
+
+async def until(ours, expr):
+    """Wait until Prometheus has this."""
+    deadline = time.monotonic() + 20
+    while not await asyncio.to_thread(ours.at, expr, time.time()):
+        assert time.monotonic() < deadline, expr
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.live
+def test_every_query_has_data(recorded):
+    """Each query of each panel gives something of a run in which something happened."""
+    ours, began, ended = recorded
+    empty = [
+        f"{panel.title}: {query.expr}"
+        for panel in board.panels("2s")
+        for query in panel.queries
+        if not re.search(f"sse_edge_({'|'.join(NOT_MEASURED)})", query.expr)
+        and not ours.over(query.expr, began, ended + 0.5, 0.5)  # the last moment, too
+    ]
+    assert empty == []
+
+
+@pytest.mark.live
+def test_variables_find_what_there_is(recorded):
+    """Jobs and servers to choose from are those that are scraped."""
+    ours, began, ended = recorded
+    found = {}
+    for variable in BOARD["templating"]["list"][1:]:
+        series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
+        assert variable["query"]["query"] == variable["definition"]
+        selector = board.filled(series, "")
+        several = ours.ask("series", **{"match[]": selector, "start": began, "end": ended})
+        found[variable["name"]] = {each[label] for each in several if label in each}
+    assert found == {"job": {"sse-edge"}, "instance": {"web-1", "web-2"}, "worker": set()}
+
+
+@pytest.mark.live
+def test_a_dashboard_without_data(recorded):
+    """Of a time in which nothing was scraped no query fails, and only the number of alerts says anything."""
+    ours, began, _ = recorded
+    said = {
+        panel.title: result
+        for panel in board.panels("1m")
+        for query in panel.queries
+        if (result := ours.over(query.expr, began - 7200, began - 7100, 10))
+    }
+    assert list(said) == ["Alerts"]
+
+
+@pytest.mark.live
+def test_the_alerts_are_loaded(recorded):
+    """Prometheus has every alert, none of them with an error."""
+    ours, _, _ = recorded
+    (group,) = ours.ask("rules")["groups"]
+    assert len(group["rules"]) == ALERTS.read_text().count("- alert:")
+    assert {each["health"] for each in group["rules"]} == {"ok"}
