@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import permutations
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
@@ -21,15 +21,19 @@ from .admission.polling import Polling
 from .admission.publish_gate import PublishGate
 from .admission.publish_token import Verifier
 from .admission.routes import ChannelMap, Routes
+from .admission.secret import Secret
+from .admission.status_token import StatusToken
 from .asgi import ASGIApp, Receive, Request, Scope, Send, mounted_path, refuse, route_path
 from .backends import open_backend
 from .backends.base import Backend, Leases
 from .client.script import Script
 from .delivery.backlog import Bounds
+from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
 from .delivery.transport import takes_over
 from .errors import ConfigError
 from .event import MAX_EVENT_BYTES, check_most
+from .figures import Figures, accumulated
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
 from .outcome import NOT_FOUND
 from .publisher import check_one_of
@@ -67,7 +71,8 @@ class SSEMiddleware:
     ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
     ``drain_window``: seconds over which SIGTERM ends the open streams.
     ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
-    ``status_allow``; see ``Status``.
+    ``status_allow``, or for whoever has the ``status_token``, a secret or a list of several, as
+    ``Authorization: Bearer …``, through proxies too; see ``Status``.
     ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused``
     event, which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
     ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
@@ -87,6 +92,10 @@ class SSEMiddleware:
 
     Raises ConfigError, naming field and value, for any setting it cannot work with.
     """
+
+    _hub: Hub | None = None
+    _past: Figures = MappingProxyType({})
+    """Of the newest worker, and what those before it have counted in this process."""
 
     def __init__(
         self,
@@ -119,6 +128,7 @@ class SSEMiddleware:
         on_backend_down: Literal["refuse", "accept"] = "refuse",
         status_path: str | None = None,
         status_allow: Sequence[str] = ("127.0.0.0/8", "::1", "unix"),
+        status_token: Secret | None = None,
         publish_path: str | None = None,
         publish_auth: Verifier | None = None,
         client_path: str | None = "sse-edge.js",
@@ -184,7 +194,7 @@ class SSEMiddleware:
             path_of=self._path_of,
         )
         self._lifespan = Lifespan(app, self.start, self._shut_down)
-        self._status = None if status_path is None else Status(status_path, status_allow)
+        self._status = self._opened_status(status_path, status_allow, status_token, proxies)
         self._publishing: Publishing | None = None
         if publish_path is not None or publish_auth is not None:
             rate = SharedConnectRate(ConnectRate(limits.publishes), windows, what="publishes")
@@ -206,6 +216,16 @@ class SSEMiddleware:
             "app": application(path, routes.plan, _kinds(auth)),
         }
 
+    def _opened_status(
+        self, path: str | None, allow: Sequence[str], tokens: Secret | None, proxies: TrustedProxies
+    ) -> Status | None:
+        if path is None:
+            if tokens is not None:
+                raise ConfigError("status_token", "is of no use without status_path", secret=True)
+            return None
+        token = None if tokens is None else StatusToken(tokens, proxies, guesses=self._gate.rate)
+        return Status(path, allow, token=token, edge=self.path, figures=self.figures)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""
         kind = scope["type"]
@@ -219,7 +239,7 @@ class SSEMiddleware:
                 await hold(*opened)
         elif kind == "http" and self._status is not None and self._status.under(path):
             await self._started()
-            await self._status.answer(Request.of(scope, path), send, self.figures())
+            await self._status.answer(Request.of(scope, path), send)
         elif kind == "http" and self._publishing is not None and self._publishing.at(path):
             await self._publishing.answer(await self._started(), path, scope, receive, send)
         elif kind == "lifespan":
@@ -246,6 +266,8 @@ class SSEMiddleware:
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()
+            if self._status is not None:
+                self._status.end()
         if self._backend_owned:
             await self._backend.close()
 
@@ -280,6 +302,8 @@ class SSEMiddleware:
             self._worker.forget()
         if not has_loop():
             raise RuntimeError(NEEDS_ASYNCIO)
+        if self._hub is not None:  # what it has counted stays
+            self._past = accumulated(self._past, self._hub.figures())
         self._worker = worker = Worker(
             self._backend,
             self._gate,
@@ -291,7 +315,10 @@ class SSEMiddleware:
             reporter=Reporter(self.path, self._said, self.figures),
             labels=self._streams.labels,
         )
+        self._hub = worker.hub
         await worker.start()
+        if self._status is not None:
+            self._status.begin()
         return worker
 
     # What is going on
@@ -324,10 +351,11 @@ class SSEMiddleware:
         ``degraded`` are the limits that count in this worker alone because Redis is away, and ``writes``
         while it takes none.  ``dropped`` are messages that were no events; see ``Subscriber.dropped``.
         """
-        hub = self._worker.hub if self._worker else None
+        hub = self._hub
+        counted = NOTHING if hub is None else hub.figures()
         return {
-            **(hub.figures() if hub else NOTHING),
-            "workers": 1,
+            **(accumulated(self._past, counted) if self._past else counted),
+            "workers": int(self._worker is not None),
             "ready": self.ready,
             "refusals": dict(self.refusals),
             "admission": {outcome: each.told() for outcome, each in self._streams.admission.items()},

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from servers.processes import TESTS, command
-from sse_edge import outcome, status
+from sse_edge import exposition, outcome
+from sse_edge.figures import FIGURES, complete
 
 RULES = TESTS.parent / "deploy/alerts.yaml"
 
@@ -209,7 +210,8 @@ def test_metrics_that_alerts_name():
     assert len(named) >= 6
     exported = {
         (sample.name, tuple(sample.labels))
-        for family in status._Collector({}).collect()
+        for each in FIGURES
+        for family in exposition._Family(each, [exposition.Row(complete({}))]).collect()
         for sample in family.samples
     }
     assert named <= {name for name, _ in exported}

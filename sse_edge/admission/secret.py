@@ -46,8 +46,8 @@ _PLACEHOLDER = re.compile(rf"(?>{'|'.join(sorted(_WORDS.split(), key=len, revers
 _DIGIT = re.compile(r"[0-9]")
 
 
-def checked(secret: object, *, weak: object = False, field: str = "secret") -> list[bytes]:
-    """The secrets as bytes, oldest first; ``field`` is what they are called.
+def checked(secret: object, *, weak: object = False, field: str = "secret", how: str = _HOW) -> list[bytes]:
+    """The secrets as bytes, oldest first; ``field`` is what they are called, and ``how`` they are made.
 
     Raises ConfigError, which never shows one, for what is no secret, and unless ``weak`` for those that are
     shorter than ``SHORTEST``, published, or made of a placeholder's words or of a pattern.
@@ -69,7 +69,7 @@ def checked(secret: object, *, weak: object = False, field: str = "secret") -> l
         made.append(key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key)
         why = None if weak else weakness(made[-1])
         if why:
-            raise ConfigError(field, f"{which}{why}; {_HOW}", secret=True)
+            raise ConfigError(field, f"{which}{why}; {how}", secret=True)
     return made
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..drain import SIGNALS
 from . import collector
 from .failure import Failure
+from .figures import shared
 from .logs import log_the_rest
 
 try:
@@ -129,6 +130,7 @@ def run_many(config: Config, sock: socket.socket, on_started: Callable[[], None]
     sock.set_inheritable(True)
     supervisor = Supervisor(config, [sock])
     on_started()
-    supervisor.run()
+    with shared():
+        supervisor.run()
     if supervisor.failed:
         raise Failure(FAILED)

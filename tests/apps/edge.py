@@ -7,7 +7,8 @@
 ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
 and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, ``REFUSALS`` and ``DOWN`` are the settings ``refusals``
 and ``on_backend_down``, and ``COMPRESS``, if it is not empty, compresses all channels;
-``APART``, if it is not empty, joins none.  Users are let in by
+``APART``, if it is not empty, joins none; ``STATUS`` is the ``status_path``, and ``STATUS_TOKEN`` opens it.
+Users are let in by
 ``AUTH``'s cookies, for ``MAX_AGE`` seconds.
 """
 
@@ -76,6 +77,8 @@ edge = SSEMiddleware(
     max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
     max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
     joins=not os.environ.get("APART"),
+    status_path=os.environ.get("STATUS"),
+    status_token=os.environ.get("STATUS_TOKEN"),
 )
 
 
