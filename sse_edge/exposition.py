@@ -48,7 +48,7 @@ class _Family:
 
     def collect(self) -> Iterator[Any]:
         """See prometheus_client."""
-        from prometheus_client import core  # noqa: PLC0415
+        from prometheus_client import core, utils  # noqa: PLC0415
 
         kinds = {
             "counter": core.CounterMetricFamily,
@@ -67,7 +67,7 @@ class _Family:
             value = row.figures[figure.name]
             for of, one in [([key], value[key]) for key in value] if figure.label else [([], value)]:
                 if figure.kind == "histogram":
-                    bounds = [*(f"{bound:g}" for bound in figure.buckets), "+Inf"]
+                    bounds = [*map(utils.floatToGoString, figure.buckets), "+Inf"]
                     buckets = list(zip(bounds, accumulate(map(float, one["counts"])), strict=True))
                     family.add_metric([*of, *whose], buckets, one["sum"])
                 else:

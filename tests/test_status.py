@@ -1,8 +1,11 @@
 """Live, ready and metrics, and who may ask."""
 
+import re
+
 import pytest
 
 from sse_edge import ConfigError, MemoryBackend, SignedCookie, SSEMiddleware
+from sse_edge.figures import FIGURES
 
 AUTH = SignedCookie("a secret of the tests")
 
@@ -56,6 +59,15 @@ async def test_metrics(asgi, edge):
     assert "sse_edge_streams_opened_total 1.0" in lines
     assert 'sse_edge_refusals_total{code="unauthenticated"} 1.0' in lines
     assert 'sse_edge_degraded{limit="leases"} 0.0' in lines
+
+
+async def test_bounds_of_histograms(asgi, edge):
+    """Each bucket is named by its bound exactly, also the one of a mebibyte, which has seven digits."""
+    text = (await ask(asgi, edge, "/status/metrics"))[1].decode()
+    for each in FIGURES:
+        if each.buckets:
+            bounds = re.findall(rf'^sse_edge_{each.metric}_bucket{{.*le="([^"]+)"', text, re.MULTILINE)
+            assert tuple(map(float, dict.fromkeys(bounds))) == (*each.buckets, float("inf"))
 
 
 @pytest.mark.parametrize("client", [("192.0.2.7", 5), ("10.0.0.1", 5)])
