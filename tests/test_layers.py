@@ -53,7 +53,7 @@ LAYERS = [
         "__init__",
         "__main__",
     },
-    {"cli", "demo", "doctor", "testing", "tune"},
+    {"cli", "demo", "doctor", "testing", "top", "tune"},
 ]
 """The first part of a module's name below sse_edge, from the bottom up."""
 

@@ -10,7 +10,8 @@ import pytest
 
 from apps.edge import AUTH
 from delivery import ListSink, frame, join
-from sse_edge import Anonymous, MemoryBackend, RedisBackend, SSEMiddleware
+from ears import out
+from sse_edge import Anonymous, MemoryBackend, RedisBackend, SignedCookie, SSEMiddleware
 from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.backends.reports import parse
 from sse_edge.delivery.ranking import busiest, slowest
@@ -97,6 +98,29 @@ async def worker(redis_url, monkeypatch):
     yield edge, backend
     await edge.stop()
     await backend.close()
+
+
+async def test_no_secret_is_told(redis_url, redis_server, monkeypatch, asgi):
+    """Neither the application's nor a client's, nor what events say."""
+    monkeypatch.setattr(RedisPresence.__init__, "__kwdefaults__", {"heartbeat": BEAT})
+    backend = RedisBackend(redis_url)
+    auth = SignedCookie("the secret of the application", name="sid", secure=False)
+    edge = SSEMiddleware(backend=backend, auth=auth, channels=CHANNELS)
+    cookie = auth.issue("u42")
+    try:
+        client = asgi(edge, "/events/me", query="token=hidden", headers={"cookie": f"sid={cookie}"})
+        await client.wait_for(b"id: ")
+        await backend.publish([out("news", "what is said")])
+        await client.wait_for(b"what is said")
+        reports = await become(backend, lambda said: said.told and said.told[0]["channels"])
+        said = json.dumps(reports.told)
+        assert "user:u42" in said
+        assert not [
+            each for each in ("the secret", cookie, "hidden", "what is said", redis_url) if each in said
+        ]
+    finally:
+        await edge.stop()
+        await backend.close()
 
 
 @pytest.mark.parametrize("told", ["", "{", "[]", '{"worker": {"name": "x"}}', "[" * 100_000, "\xff"])

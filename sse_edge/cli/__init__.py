@@ -10,6 +10,7 @@ from .failure import Commands
 from .publish import publish
 from .serve import serve
 from .token import token
+from .top import top
 from .tune import tune
 
 
@@ -27,6 +28,7 @@ def main() -> None:
     Make a cookie:      sse-edge token u42
     Size a machine:     sse-edge tune --connections 10000
     Find what is wrong: sse-edge doctor https://example.com/events/me
+    Watch the workers:  sse-edge top
 
     Every option is also read from the environment; each command's --help names the variables.
     """
@@ -38,3 +40,4 @@ main.add_command(publish)
 main.add_command(token)
 main.add_command(tune)
 main.add_command(doctor)
+main.add_command(top)

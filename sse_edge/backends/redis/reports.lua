@@ -13,7 +13,8 @@ end
 local names = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'WITHSCORES')
 for at = 1, #names, 2 do
     local own, told = hashes[names[at]], '-'
-    if own and redis.call('HGET', own, 'report') then
+    local report = own and redis.pcall('HGET', own, 'report')
+    if type(report) == 'string' then
         told = redis.call('HGET', own, 'told') or ''
     end
     answer[#answer + 1] = names[at]

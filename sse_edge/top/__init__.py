@@ -1,0 +1,1 @@
+"""A cluster of workers as a terminal shows it: reports in, lines out."""
