@@ -15,6 +15,7 @@ from .errors import ConfigError, EventError
 from .event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, check_most
 from .jsontext import Default
 from .stored import StoredEvent, stored
+from .tracing import publishing
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
 _NAMELESS = (
@@ -80,7 +81,7 @@ class Publisher:
         outgoing = composed(
             channel, data, event, json, dedupe_key, except_user, default=self._default, most=self._most
         )
-        return (await self._backend.publish([outgoing]))[0]
+        return (await publishing(self._backend.publish)([outgoing]))[0]
 
     async def publish_many(
         self,
@@ -99,7 +100,8 @@ class Publisher:
         event it is, and PublishError like ``publish``; its ``published`` are the ids of the first events
         that are out, and ``may_have_happened`` is about the others.
         """
-        return await self._backend.publish(composed_many(events, dedupe_keys, except_users, most=self._most))
+        outgoing = composed_many(events, dedupe_keys, except_users, most=self._most)
+        return await publishing(self._backend.publish)(outgoing)
 
     async def finish(
         self,
@@ -121,7 +123,7 @@ class Publisher:
         outgoing = composed(
             channel, data, event, json, dedupe_key, finish=True, default=self._default, most=self._most
         )
-        return (await self._backend.publish([outgoing]))[0]
+        return (await publishing(self._backend.publish)([outgoing]))[0]
 
     async def reopen(self, channel: str) -> None:
         """Let a finished channel go on; any other stays as it is.  Raises like ``finish``."""

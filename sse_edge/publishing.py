@@ -16,6 +16,7 @@ from .errors import ConfigError, EventError, PublishError
 from .event import MAX_EVENT_BYTES
 from .outcome import BACKEND_DOWN, OVER, TOO_LARGE, TOO_SLOW, Refusal
 from .submission import MAX_BODY, read, refused
+from .tracing import publishing
 from .worker import Worker
 
 BODY_TIME = 10.0
@@ -65,19 +66,21 @@ class Publishing:
             unread = answering(scope, request, receive, send)
             await self._refuse(worker, request, body.of(publisher.user), *unread)
         else:
-            said = await self._publish(body, publisher.channels)
+            said = await self._publish(request, body, publisher.channels)
             if isinstance(said, Refusal):
                 await self._refuse(worker, request, said.of(publisher.user), send, [])
                 return
             self.outcomes["published"] += 1
             await respond(send, 200, [JSON, *NO_STORE], json.dumps(said).encode())
 
-    async def _publish(self, body: bytes, patterns: tuple[str, ...]) -> dict[str, Any] | Refusal:
+    async def _publish(
+        self, request: Request, body: bytes, patterns: tuple[str, ...]
+    ) -> dict[str, Any] | Refusal:
         asked = read(body, patterns, self._most)
         if isinstance(asked, Refusal):
             return asked
         try:
-            ids = await self._backend.publish(asked.events)
+            ids = await publishing(self._backend.publish, request.headers)(asked.events)
         except EventError as error:
             return refused(error)
         except PublishError as error:

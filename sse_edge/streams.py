@@ -50,6 +50,7 @@ from .event import Place
 from .figures import SECONDS, Histogram
 from .logline import about
 from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
+from .tracing import Traced, admission
 from .worker import Worker
 
 logger = logging.getLogger("sse_edge")
@@ -161,7 +162,9 @@ class Streams:
         hub.entering.add(leash)
         try:
             own = alone(request) if joined else request
-            verdict = refusal or await self._decide(worker, leash, own, begin, wait, began, joined=joined)
+            with self._traced(own) as traced:
+                verdict = refusal or await self._decide(worker, leash, own, begin, wait, began, joined=joined)
+                traced.tell(*_came_of(verdict))
             if isinstance(verdict, Opened):
                 return verdict
             if isinstance(verdict, Refusal):
@@ -174,6 +177,9 @@ class Streams:
             return None
         finally:
             hub.entering.discard(leash)
+
+    def _traced(self, request: Request) -> Traced:
+        return admission(request.method, request.path, self._routes.template, request.headers)
 
     async def _decide(
         self,
@@ -225,9 +231,11 @@ class Streams:
         try:
             if isinstance(wanted, Request):
                 asked = wanted
-                verdict = await self._decide(
-                    worker, leash, wanted, lambda _: strand, None, began, joined=True
-                )
+                with self._traced(wanted) as traced:
+                    verdict = await self._decide(
+                        worker, leash, wanted, lambda _: strand, None, began, joined=True
+                    )
+                    traced.tell(*_came_of(verdict))
             else:
                 verdict = wanted
             if isinstance(verdict, Refusal):
@@ -409,6 +417,13 @@ async def hold(
         hub.close_stream(stream, ERROR)
         stream.sink.abort()
         raise
+
+
+def _came_of(verdict: Opened | Admission | Refusal | None) -> tuple[str, int]:
+    """A verdict as a code and a status."""
+    if isinstance(verdict, Refusal):
+        return verdict.code, verdict.status
+    return "accepted", 204 if verdict is None else 200
 
 
 def _told(request: Request, admission: Admission) -> Request:

@@ -8,26 +8,43 @@ from sse_edge.backends.redis.announcement import NONE, Announcement, marked, par
 from sse_edge.errors import EventError
 from sse_edge.event import MAX_EVENT_BYTES
 
+CONTEXT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+EVENT, NAMED = b"data: a\n\n", b"event: e\ndata: a\n\n"
+
 
 @pytest.mark.parametrize(
     ("payload", "announcement"),
     [
-        (b"s 5-1 4-2\ndata: a\n\n", Announcement(b"s", b"5-1", b"4-2", None, b"data: a\n\n")),
-        (b"s 5-1 -\ndata: a\n\n", Announcement(b"s", b"5-1", NONE, None, b"data: a\n\n")),
-        (b"s - -\nevent: e\ndata: a\n\n", Announcement(b"s", NONE, NONE, None, b"event: e\ndata: a\n\n")),
+        (b"s 5-1 4-2\ndata: a\n\n", Announcement(b"s", b"5-1", b"4-2", None, None, b"data: a\n\n")),
+        (b"s 5-1 -\ndata: a\n\n", Announcement(b"s", b"5-1", NONE, None, None, b"data: a\n\n")),
+        (
+            b"s - -\nevent: e\ndata: a\n\n",
+            Announcement(b"s", NONE, NONE, None, None, b"event: e\ndata: a\n\n"),
+        ),
         (
             b"s 5-1 4-2\n: except u%201\ndata: a\n\n",
-            Announcement(b"s", b"5-1", b"4-2", b"u%201", b"data: a\n\n"),
+            Announcement(b"s", b"5-1", b"4-2", b"u%201", None, b"data: a\n\n"),
         ),
-        (b"s - -\n: except u\ndata: a\n\n", Announcement(b"s", NONE, NONE, b"u", b"data: a\n\n")),
-        (b'{"data": "a\\nb"}', Announcement(b"", NONE, NONE, None, b"data: a\ndata: b\n\n")),
-        (b'{"event": "e", "data": "a"}', Announcement(b"", NONE, NONE, None, b"event: e\ndata: a\n\n")),
+        (
+            b"s 5-1 4-2\n: except u\n: trace %b\ndata: a\n\n" % CONTEXT,
+            Announcement(b"s", b"5-1", b"4-2", b"u", CONTEXT, b"data: a\n\n"),
+        ),
+        (
+            b"s 5-1 -\n: trace %b\ndata: a\n\n" % CONTEXT,
+            Announcement(b"s", b"5-1", NONE, None, CONTEXT, EVENT),
+        ),
+        (b"s - -\n: except u\ndata: a\n\n", Announcement(b"s", NONE, NONE, b"u", None, b"data: a\n\n")),
+        (b'{"data": "a\\nb"}', Announcement(b"", NONE, NONE, None, None, b"data: a\ndata: b\n\n")),
+        (b'{"event": "e", "data": "a"}', Announcement(b"", NONE, NONE, None, None, b"event: e\ndata: a\n\n")),
         (
             b'{"event_type": "e", "data": {"n": 1}}',
-            Announcement(b"", NONE, NONE, None, b'event: e\ndata: {"n":1}\n\n'),
+            Announcement(b"", NONE, NONE, None, None, b'event: e\ndata: {"n":1}\n\n'),
         ),
-        (b'{"event": null, "data": null}', Announcement(b"", NONE, NONE, None, b"data: null\n\n")),
-        ('{"data": "\u2028é"}'.encode(), Announcement(b"", NONE, NONE, None, "data: \u2028é\n\n".encode())),
+        (b'{"event": null, "data": null}', Announcement(b"", NONE, NONE, None, None, b"data: null\n\n")),
+        (
+            '{"data": "\u2028é"}'.encode(),
+            Announcement(b"", NONE, NONE, None, None, "data: \u2028é\n\n".encode()),
+        ),
     ],
 )
 def test_taken(payload, announcement):
@@ -43,6 +60,15 @@ def test_a_user_is_read_back(user):
     assert unmarked(body) == (b"data: a\n\n", user)
     heard = parse(b"s 5-1 4-2\n" + body)
     assert (heard.body, heard.except_user) == (b"data: a\n\n", user)
+
+
+@pytest.mark.parametrize("user", [None, "u 1"])
+def test_a_context_is_taken_off(user):
+    """In which context it was published, no client is told, from history either."""
+    body = marked(EVENT, user, CONTEXT.decode())
+    assert unmarked(body) == (EVENT, user)
+    heard = parse(b"s 5-1 4-2\n" + body)
+    assert (heard.body, heard.except_user, heard.trace) == (EVENT, user, CONTEXT)
 
 
 @pytest.mark.parametrize("body", [b"data: a\n\n", b": reopened\n\n", b"data: x\ndata: : except u\n\n"])
@@ -75,6 +101,8 @@ def test_a_name_that_is_none():
         b"s 5-1 4-2\n: except \ndata: a\n\n",
         b"s 5-1 4-2\n: except u 1\ndata: a\n\n",
         b"s 5-1 4-2\n: except u\n\n",
+        b"s 5-1 4-2\n: trace x\ndata: a\n\n",
+        b"s 5-1 4-2\n: trace %b\n: except u\ndata: a\n\n" % CONTEXT,
         b"s 5-1 4-2\n: except u\n: except v\ndata: a\n\n",
         b"s 5-1 4-2\ndata: a\n: except u\n\n",
         b"5-1 4-2\ndata: a\n\n",

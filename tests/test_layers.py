@@ -21,6 +21,7 @@ LAYERS = [
         "pattern",
         "redaction",
         "logline",
+        "tracing",
         "stored",
         "jsontext",
         "jsonlines",
@@ -70,6 +71,7 @@ ONLY_IN = {
     ),
     "jwt": ("admission.bearer",),
     "h11": ("doctor.wire",),
+    "opentelemetry": ("tracing",),
 }
 """Third-party packages, and the modules or packages that may import each."""
 

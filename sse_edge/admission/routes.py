@@ -111,6 +111,7 @@ class Routes:
         self._anonymous = anonymous
         self._static: dict[str, _Target] = {}
         self._patterns: list[tuple[re.Pattern[str], _Target]] = []
+        self._texts: list[tuple[re.Pattern[str], str]] = []
         self._everywhere: Callback | None = None
         self.labels = Labels()
         """What the channels are called in metrics."""
@@ -156,6 +157,12 @@ class Routes:
     def names(self, path: str) -> bool:
         """Whether this is the path that all routes are under, or there is a route for just this one."""
         return path == self._path or path in self._static
+
+    def template(self, path: str) -> str | None:
+        """The template that ``path`` was made of, if there is one."""
+        if path in self._static:
+            return path
+        return next((text for made, text in self._texts if made.fullmatch(path)), None)
 
     def is_check(self, path: str) -> bool:
         """Whether a proxy asks here if this process is there: ``<path>/.``, where never is a stream."""
@@ -270,7 +277,9 @@ class Routes:
             made = callback("channels", target) if callable(target) else self._templates(target, names)
         self._label(made, template)
         if names:
-            self._patterns.append((_compile(template), made))
+            compiled = _compile(template)
+            self._patterns.append((compiled, made))
+            self._texts.append((compiled, template))
         else:
             self._static[template] = made
 

@@ -95,6 +95,12 @@ class Receiver(Protocol):
     def deliver_late(self, channel: str, id: EventId, frame: bytes, except_user: str | None = None) -> None:
         """An event that went missing; newer ones of other channels went out before it."""
 
+    def traced(self, channel: str, trace: str) -> None:
+        """The event that was delivered last, on ``channel``, was published in this context.
+
+        See ``tracing``.
+        """
+
     def reset(self, reset: Reset) -> None:
         """Something on a channel was lost for good."""
 
@@ -386,13 +392,15 @@ class Backend(Protocol):
 class Outgoing(NamedTuple):
     """One event on its way to the backend; ``body`` is encoded without an id line.
 
-    No stream of ``except_user`` is to hear it.
+    No stream of ``except_user`` is to hear it.  ``trace`` is the context that it is published in; see
+    ``tracing``.
     """
 
     channel: str
     body: bytes
     dedupe_key: str | None = None
     except_user: str | None = None
+    trace: str | None = None
 
 
 def check_kept(events: Sequence[Outgoing], *, numbered: bool) -> None:

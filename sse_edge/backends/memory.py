@@ -166,7 +166,7 @@ class MemoryBackend:
 
     def _publish(self, event: Outgoing) -> str:
         if not self.kept.numbered:
-            self._announce(event.channel, None, event.body, event.except_user)
+            self._announce(event, None, event.body)
             return ""
         last = self.now()
         key = None if event.dedupe_key is None else (event.channel, event.dedupe_key)
@@ -193,12 +193,12 @@ class MemoryBackend:
         if key is not None:
             self._keys[key] = id
         self._forget()
-        self._announce(event.channel, id, frame, event.except_user)
+        self._announce(event, id, frame)
         return str(place)
 
-    def _announce(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None) -> None:
+    def _announce(self, event: Outgoing, id: EventId | None, frame: bytes) -> None:
         for subscriber in self._subscribers:
-            subscriber.hear(channel, id, frame, except_user)
+            subscriber.hear(event.channel, id, frame, event.except_user, event.trace)
 
     def finished(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.finished``."""
@@ -274,7 +274,7 @@ class MemorySubscriber:
         self._backend = backend
         self._receiver = receiver
         self._wanted: dict[str, int] = {}
-        self._heard: deque[tuple[str, EventId | None, bytes, str | None]] = deque()
+        self._heard: deque[tuple[str, EventId | None, bytes, str | None, str | None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
 
@@ -380,12 +380,14 @@ class MemorySubscriber:
                 return None  # what was published is not heard yet
             return self._backend.finished(channels)
 
-    def hear(self, channel: str, id: EventId | None, frame: bytes, except_user: str | None) -> None:
+    def hear(
+        self, channel: str, id: EventId | None, frame: bytes, except_user: str | None, trace: str | None
+    ) -> None:
         """Called under the backend's lock, from the publishing thread."""
         if channel not in self._wanted or self._loop is None:
             return
         # Through one queue in every case, so that events of several threads keep their order.
-        self._heard.append((channel, id, frame, except_user))
+        self._heard.append((channel, id, frame, except_user, trace))
         if threading.get_ident() == self._thread:
             self._drain()
         else:
@@ -399,8 +401,10 @@ class MemorySubscriber:
             with self._backend._lock:
                 if not self._heard:
                     return
-                heard = self._heard.popleft()
-            self._receiver.deliver(*heard)
+                channel, id, frame, except_user, trace = self._heard.popleft()
+            self._receiver.deliver(channel, id, frame, except_user)
+            if trace is not None:
+                self._receiver.traced(channel, trace)
 
 
 _named: dict[str, MemoryBackend] = {}

@@ -84,6 +84,11 @@ class Feed:
         """How many streams it has."""
         return how_many(self.live) + len(self.early or ())
 
+    @property
+    def written(self) -> int:
+        """The number up to which its last round has given all to its live streams."""
+        return self._upto
+
     def join(self, stream: Stream) -> None:
         """A stream comes, which is owed history."""
         if self.early is None:

@@ -16,6 +16,7 @@ from ..errors import BackendError
 from ..event import FINISHED as LAST
 from ..event import MAX_EVENT_BYTES, EventId, Place
 from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
+from ..tracing import delivering
 from . import frames
 from .audience import Audience
 from .backlog import Bounds
@@ -422,6 +423,13 @@ class Hub:
             self.deliver(channel, id, frame)
             return
         self._hear(channel, Heard(id, frame, "late", except_user=except_user))
+
+    def traced(self, channel: str, trace: str) -> None:
+        """See ``Receiver.traced``."""
+        feed = self._feeds.get(channel)
+        span = None if feed is None else delivering(channel, feed.pattern.name, trace, feed.count)
+        if feed is not None and span is not None:
+            self._rounds.end_after(feed, span.end)
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""

@@ -61,6 +61,7 @@ class Rounds:
         self._ends: dict[Stream, Ending] = {}
         self._dirty: deque[Stream] = deque()
         self._feeds: deque[tuple[Feed, EventId | None]] = deque()
+        self._after: list[tuple[Feed, int, Callable[[], None]]] = []
         self._flushing: asyncio.Handle | None = None
         self._under_way = False
         self._now = 0.0  # of this turn, and how many streams may be written at once in it
@@ -125,6 +126,13 @@ class Rounds:
         stream.last_write = now
         stream.size += len(frame)
         stream.behind = stream.sink.write(frame)
+
+    def end_after(self, feed: Feed, then: Callable[[], None]) -> None:
+        """Call ``then`` once all that was heard on ``feed`` is written to its live streams."""
+        if feed.waits:
+            self._after.append((feed, self.number, then))
+        else:
+            then()
 
     def queue(self, stream: Stream, frame: bytes) -> None:
         """Give ``stream`` something of its own after all that it is to be given before."""
@@ -224,10 +232,18 @@ class Rounds:
                 written = feeds.popleft()
                 if feed.waits:
                     feeds.append((feed, feed.due))
+                if self._after:
+                    self._tell_written(feed)
         if written is not None and written[0].live:
             self._measure(*written)
         self._flushing, self._under_way = None, not self.idle
         self._flush_soon()
+
+    def _tell_written(self, feed: Feed) -> None:
+        over = [each for each in self._after if each[0] is feed and each[1] <= feed.written]
+        self._after = [each for each in self._after if each not in over]
+        for _, _, then in over:
+            then()
 
     def _give_round(self, feed: Feed, streams: list[Stream], now: float) -> None:
         """Write what ``feed`` has to these streams.  A broadcast spends its time in this loop."""

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 
 from ...errors import EventError
 from ...event import EDGE, MAX_EVENT_BYTES, RESERVED_NAMES, Event, EventId, fitting
+from ...tracing import CONTEXT
 
 _NOT_EVENTS = rf"(?!{EDGE}|(?:{'|'.join(sorted(RESERVED_NAMES))})\n)"
 # What encode() makes of an event without an id; first what most are.  Where a client ends a line, at CR too,
@@ -18,15 +19,20 @@ _ONE_EVENT = (
     rf"(?:event: {_NOT_EVENTS}.*\n)?(?:retry: [0-9]+\n)?(?:data: .*\n)+(?:: finished\n)?\n"
 )
 _EXCEPT = ": except "
+_TRACE = ": trace "
 # As strict as EventId.parse: a number in another spelling would be another text, and a huge one would put
 # every later event in the past.
 _NUMBER = "(?:0|[1-9][0-9]{0,14})"
 _ID = f"{_NUMBER}-{_NUMBER}"
-_OURS = re.compile(rf"([^ \n]+) ({_ID}|-(?= -\n)) ({_ID}|-)\n(?:{_EXCEPT}([!-~]+)\n)?({_ONE_EVENT})".encode())
+_OURS = re.compile(
+    rf"([^ \n]+) ({_ID}|-(?= -\n)) ({_ID}|-)\n"
+    rf"(?:{_EXCEPT}([!-~]+)\n)?(?:{_TRACE}({CONTEXT})\n)?({_ONE_EVENT})".encode()
+)
 _HEAD = re.compile(rb"[^ \n]+ [^ \n]* [^ \n]*")
 _EARLIER = re.compile(rb"(?:[0-9]+-[0-9]+|-) (?:[0-9]+-[0-9]+|-)")
 
 _MARK = _EXCEPT.encode()
+_TRACED = _TRACE.encode()
 _CR = 13  # a number is found four times as fast as a byte string
 
 LONGEST = 2 * MAX_EVENT_BYTES
@@ -41,7 +47,8 @@ class Announcement(NamedTuple):
 
     ``seal`` is what proves that a script of ours announced it, which is to be compared with the data
     set's; empty for plain JSON, which may come from anybody.  Ids are the text that was sent: each has but
-    one, so that whether two are the same needs no numbers.  ``excepted`` is a user's name as it was sent.
+    one, so that whether two are the same needs no numbers.  ``excepted`` is a user's name as it was sent,
+    and ``trace`` a context; see ``tracing``.
     ``body`` has no id line.
     """
 
@@ -49,6 +56,7 @@ class Announcement(NamedTuple):
     id: bytes
     previous: bytes
     excepted: bytes | None
+    trace: bytes | None
     body: bytes
 
     @property
@@ -70,29 +78,33 @@ def parse(payload: bytes, most: int = MAX_EVENT_BYTES) -> Announcement:
     if ours is not None and _CR not in payload and len(payload) <= LONGEST:
         return _new(Announcement, ours.groups())
     if payload[:1] == b"{":
-        return Announcement(b"", NONE, NONE, None, _plain(payload, most))
+        return Announcement(b"", NONE, NONE, None, None, _plain(payload, most))
     raise EventError("message", _what_is_wrong(payload), secret=True)
 
 
 _new = tuple.__new__  # half of what Announcement's own takes
 
 
-def marked(body: bytes, except_user: str | None) -> bytes:
-    """An event's bytes as Redis has them: in front of them a comment says who is not to hear it.
+def marked(body: bytes, except_user: str | None, trace: str | None = None) -> bytes:
+    """An event's bytes as Redis has them: in front of them comments say who is not to hear it, and in which
+    context it was published.
 
     No other event's bytes begin with one.
     """
+    if trace is not None:
+        body = f"{_TRACE}{trace}\n".encode() + body
     if except_user is None:
         return body
     return f"{_EXCEPT}{quote(except_user, safe='')}\n".encode() + body
 
 
 def unmarked(body: bytes) -> tuple[bytes, str | None]:
-    """The bytes without the comment, which nobody is to see, and the user it names."""
-    if not body.startswith(_MARK):
-        return body, None
-    mark, _, body = body.partition(b"\n")
-    return body, _user(mark.removeprefix(_MARK))
+    """The bytes without the comments, which nobody is to see, and the user that they name."""
+    user = None
+    if body.startswith(_MARK):
+        mark, _, body = body.partition(b"\n")
+        user = _user(mark.removeprefix(_MARK))
+    return body.partition(b"\n")[2] if body.startswith(_TRACED) else body, user
 
 
 def _user(quoted: bytes) -> str:

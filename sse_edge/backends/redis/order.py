@@ -98,7 +98,7 @@ class Order:
 
     def _take(self, channel: Channel, heard: Announcement) -> None:
         """Deliver a message.  Almost all follow on from the one before: nothing else is asked of those."""
-        seal, said, previous, excepted, body = heard
+        seal, said, previous, excepted, trace, body = heard
         if (previous != channel.said or seal != self._seal) and not self._follows(channel, heard):
             return
         ms, n = said.split(b"-")
@@ -113,10 +113,12 @@ class Order:
         user = None if excepted is None else heard.except_user
         self._recent.append(channel, last, frame, user)
         self._receiver.deliver(channel.name, id, frame, user)
+        if trace is not None:
+            self._receiver.traced(channel.name, trace.decode())
 
     def _follows(self, channel: Channel, heard: Announcement) -> bool:
         """Whether a message is one to be delivered, and nothing is missing before it."""
-        seal, said, previous, _, body = heard
+        seal, said, previous, _, trace, body = heard
         if seal != self._seal and (seal or channel.name == CONTROL):
             if seal not in self._past:
                 self._on_foreign(channel)
@@ -125,6 +127,8 @@ class Order:
             return False  # nobody was promised it
         if said == NONE:
             self._receiver.deliver(channel.name, None, body, heard.except_user)
+            if trace is not None:
+                self._receiver.traced(channel.name, trace.decode())
             return False
         if previous == NONE or number(said) <= channel.last or number(previous) <= channel.last:
             return True

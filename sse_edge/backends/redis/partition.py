@@ -124,7 +124,7 @@ class Partition:
             if step.waits:
                 arguments.append(len(step.events))
                 for event in step.events:
-                    body = marked(event.body, event.except_user)
+                    body = marked(event.body, event.except_user, event.trace)
                     arguments += [self.names.announce(event.channel), body]
         return ANNOUNCE, [self.names.clock], arguments
 
@@ -146,7 +146,7 @@ class Partition:
                 if event.dedupe_key is not None:
                     key = self.names.dedupe(channel, event.dedupe_key)
                     dedupe = dedupes.setdefault(key, len(keys) + len(dedupes) + 1)
-                body = marked(event.body, event.except_user)
+                body = marked(event.body, event.except_user, event.trace)
                 arguments += [numbers[channel], body, dedupe, int(newest[channel] == place)]
                 place += 1
         return [*keys, *dedupes], arguments

@@ -254,6 +254,10 @@ class PartitionedSubscriber:
         """See ``Receiver.deliver_late``."""
         self._receiver.deliver_late(channel, id, frame, except_user)
 
+    def traced(self, channel: str, trace: str) -> None:
+        """See ``Receiver.traced``."""
+        self._receiver.traced(channel, trace)
+
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
         head = None if reset.head is None else self._place_of(reset.head.id)

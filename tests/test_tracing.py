@@ -1,0 +1,339 @@
+"""Spans for who publishes, who is let in, and each event in each worker; where nobody wants them nothing."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import SpanKind, StatusCode
+
+from servers.processes import TESTS
+from servers.sse import Decoder
+from sse_edge import (
+    Channel,
+    Event,
+    Publisher,
+    PublishToken,
+    SignedCookie,
+    SSEMiddleware,
+    SyncPublisher,
+    tracing,
+)
+
+AUTH = SignedCookie("a secret of the tests")
+TOKENS = PublishToken("a secret of the tests")
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+CHANNELS = {"/events/me": "user:{user}", "/events/orders/{order_id}": Channel("order:{order_id}", first=2)}
+
+
+def cookie(user="u42"):
+    return {"cookie": f"session={AUTH.issue(user, ['order:*'])}"}
+
+
+class Spans:
+    """What was traced."""
+
+    def __init__(self, monkeypatch, **options):
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider(**options)
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", self.provider)
+
+    def around(self, name="around"):
+        """A span of the application's."""
+        return self.provider.get_tracer("app").start_as_current_span(name)
+
+    def named(self, begins=""):
+        """Those that have ended and are ours, by what their names begin with."""
+        return [
+            span
+            for span in self._exporter.get_finished_spans()
+            if span.name.startswith(begins) and span.instrumentation_scope.name == "sse_edge"
+        ]
+
+    async def until(self, begins, count):
+        """As soon as there are so many."""
+        async with asyncio.timeout(10):
+            while len(self.named(begins)) < count:
+                await asyncio.sleep(0.01)
+        found = self.named(begins)
+        assert len(found) == count
+        return found
+
+
+@pytest.fixture
+def spans(monkeypatch):
+    monkeypatch.setattr(tracing, "_patterns", set())
+    return Spans(monkeypatch)
+
+
+@pytest.fixture
+async def edge(url):
+    edge = SSEMiddleware(
+        None, backend=url, auth=AUTH, channels=CHANNELS, publish_path="/publish", publish_auth=TOKENS
+    )
+    async with edge:
+        yield edge
+
+
+@pytest.fixture
+def listen(asgi, edge):
+    """``await listen(path)``: a stream that has its place."""
+
+    async def open_stream(path="/events/orders/7", **headers):
+        client = asgi(edge, path, headers={**cookie(), **headers})
+        await client.wait_for(b"edge-position")
+        return client
+
+    return open_stream
+
+
+def is_child(span, of):
+    return span.parent is not None and (span.parent.trace_id, span.parent.span_id) == (
+        of.trace_id,
+        of.span_id,
+    )
+
+
+async def test_from_a_publisher_to_the_streams(spans, listen, url):
+    """One span of who publishes, one of the worker with a link to it, however many streams there are; and no
+    client is told of it, now or from history."""
+    clients = [await listen() for _ in range(5)]
+    async with Publisher(url) as events:
+        with spans.around() as around:
+            id = await events.publish("order:7", "hello")
+        for client in clients:
+            await client.wait_for(b"data: hello\n\n")
+        (publish,) = spans.named("publish")
+        (deliver,) = await spans.until("deliver", 1)
+        later = await listen()
+        await later.wait_for(b"data: hello\n\n")
+        resumed = await listen(**{"last-event-id": id.replace(id.split("-")[0], "0")})
+        stored = await events.recent("order:7", 1)
+    assert (publish.name, publish.kind) == ("publish order:*", SpanKind.PRODUCER)
+    assert is_child(publish, around.get_span_context())
+    assert dict(publish.attributes) == {
+        "messaging.system": "sse_edge",
+        "messaging.operation.name": "publish",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "order:7",
+        "messaging.destination.template": "order:*",
+    }
+    assert (deliver.name, deliver.kind) == ("deliver order:{order_id}", SpanKind.CONSUMER)
+    assert [link.context.span_id for link in deliver.links] == [publish.context.span_id]
+    assert is_child(deliver, publish.context)
+    assert deliver.attributes["sse_edge.streams"] == 5
+    assert deliver.end_time >= deliver.start_time >= publish.start_time
+    for client in (*clients, later, resumed):
+        assert b"trace" not in client.body()
+        assert Decoder().feed(client.body())[-1].data == "hello"
+    assert stored[0].data == "hello"
+    assert len(spans.named("deliver")) == 1
+
+
+async def test_one_stream_alone(spans, listen, url):
+    """What is written at once is delivered at once."""
+    client = await listen("/events/me")
+    async with Publisher(url) as events:
+        await events.publish("user:u42", "hello")
+    await client.wait_for(b"hello")
+    (deliver,) = await spans.until("deliver", 1)
+    assert deliver.name == "deliver user:{user}"
+
+
+async def test_a_burst(spans, listen, url):
+    """As many spans as events, each ended; none for a chunk or a stream."""
+    clients = [await listen() for _ in range(5)]
+    async with Publisher(url) as events:
+        await asyncio.gather(*(events.publish("order:7", f"number {n}") for n in range(100)))
+    for client in clients:
+        await client.wait_for(b"number 99\n")
+    await spans.until("deliver", 100)
+    assert len(spans.named("publish")) == 100
+    assert len(spans.named()) == 200 + 5  # who was let in
+
+
+async def test_several_at_once(spans, listen, url):
+    """They have one span, which says how many they are, and of which channels if of one kind."""
+    client = await listen()
+    async with Publisher(url) as events:
+        await events.publish_many([("order:7", "a"), ("order:8", Event("b")), ("order:7", "c")])
+        await events.publish_many([("order:7", "d"), ("news", "e")])
+        await events.finish("order:7", "the end")
+    await client.wait_for(b"the end")
+    await spans.until("deliver", 4)
+    first, second, last = spans.named("publish")
+    assert (first.name, second.name, last.name) == ("publish order:*", "publish", "publish order:*")
+    assert first.attributes["messaging.batch.message_count"] == 3
+    assert "messaging.destination.name" not in first.attributes
+    assert "messaging.destination.name" not in second.attributes
+    assert {span.links[0].context.span_id for span in spans.named("deliver")} == {
+        span.context.span_id for span in (first, second, last)
+    }
+
+
+async def test_a_thread_without_an_event_loop(spans, url):
+    """What it publishes is part of what it does."""
+
+    def publish():
+        with SyncPublisher(url) as events, spans.around() as around:
+            events.publish("news", "hello")
+            return around.get_span_context()
+
+    around = await asyncio.to_thread(publish)
+    (span,) = spans.named()
+    assert is_child(span, around)
+
+
+async def test_publishing_over_http(spans, asgi, edge, listen):
+    """Its parent is what the request says."""
+    listener = await listen()
+    head = {"content-type": "application/json", "traceparent": PARENT}
+    head["authorization"] = f"Bearer {TOKENS.issue(['*'], name='billing')}"
+    body = json.dumps({"channel": "order:7", "data": "hello"}).encode()
+    client = asgi(edge, "/publish", method="POST", headers=head, body=body)
+    await client.whole()
+    await listener.wait_for(b"hello")
+    (publish,) = spans.named("publish")
+    assert f"{publish.parent.trace_id:032x}-{publish.parent.span_id:016x}" == PARENT[3:-3]
+    (deliver,) = await spans.until("deliver", 1)
+    assert is_child(deliver, publish.context)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "code", "status", "route"),
+    [
+        ("/events/orders/7", cookie(), "accepted", 200, "/events/orders/{order_id}"),
+        ("/events/me", cookie(), "accepted", 200, "/events/me"),
+        ("/events/me", {}, "unauthenticated", 401, "/events/me"),
+        ("/events/none", {}, "not-found", 404, None),
+        (
+            "/events/orders/7",
+            {**cookie(), "origin": "https://evil.example"},
+            "origin",
+            403,
+            "/events/orders/{order_id}",
+        ),
+    ],
+)
+async def test_who_is_let_in(spans, asgi, edge, path, headers, code, status, route):
+    """A span until that is decided, with the code, below what the request says; it ends before the stream."""
+    client = asgi(edge, path, headers={**headers, "traceparent": PARENT}, query="token=secret")
+    await client.start()
+    (span,) = spans.named("admission")
+    assert span.name == f"admission {route}" if route else "admission"
+    assert span.kind is SpanKind.SERVER
+    assert f"{span.context.trace_id:032x}" in PARENT
+    attributes = dict(span.attributes)
+    assert attributes.pop("http.route", None) == route
+    assert attributes == {
+        "http.request.method": "GET",
+        "url.path": path,
+        "http.response.status_code": status,
+        "sse_edge.code": code,
+    }
+    assert span.status.status_code is StatusCode.UNSET
+
+
+async def test_what_authorize_does(spans, asgi):
+    """Is part of it; and what could not be decided is an error."""
+
+    async def authorize(identity, channel):
+        with spans.around("a query"):
+            raise OSError("no database")
+
+    channels = {"/events/room": "room"}
+    async with SSEMiddleware(
+        None, auth=AUTH, channels={"/events/{room}": "room:{room}"} | channels, authorize=authorize
+    ) as edge:
+        client = asgi(edge, "/events/a", headers={"cookie": f"session={AUTH.issue('u42')}"})
+        with spans.around() as around:
+            await client.start()
+    (span,) = spans.named("admission")
+    (query,) = [each for each in spans._exporter.get_finished_spans() if each.name == "a query"]
+    assert is_child(query, span.context)
+    assert (span.kind, is_child(span, around.get_span_context())) == (SpanKind.INTERNAL, True)
+    assert (span.attributes["sse_edge.code"], span.status.status_code) == ("backend-down", StatusCode.ERROR)
+
+
+async def test_what_is_not_sampled(monkeypatch, listen, url):
+    """Travels with no event, and nothing is made for it."""
+    spans = Spans(monkeypatch, sampler=ALWAYS_OFF)
+    client = await listen()
+    taken = []
+    monkeypatch.setattr("sse_edge.delivery.hub.Hub.traced", lambda *given: taken.append(given))
+    async with Publisher(url) as events:
+        await events.publish("order:7", "hello")
+    await client.wait_for(b"hello")
+    assert (taken, spans.named()) == ([], [])
+
+
+async def test_nobody_set_it_up(listen, url, monkeypatch):
+    """The library alone traces nothing: the publisher asks the backend itself."""
+    assert tracing.tracer() is None
+    client = await listen()
+    taken = []
+    monkeypatch.setattr("sse_edge.delivery.hub.Hub.traced", lambda *given: taken.append(given))
+    async with Publisher(url) as events:
+        publish = events._backend.publish
+        assert tracing.publishing(publish) == publish
+        await events.publish("order:7", "hello")
+    await client.wait_for(b"hello")
+    assert taken == []
+
+
+@pytest.mark.parametrize("context", ["", "x", PARENT[:-1], f"00-{'0' * 32}-{'0' * 16}-01", PARENT.upper()])
+def test_what_is_no_context(spans, context):
+    """Is nobody's, and breaks nothing."""
+    assert tracing.delivering("news", "news", context, 1) is None
+
+
+def test_names_are_few(spans):
+    """Whatever channels are called, only so many names of spans are made of them."""
+    names = {tracing.pattern(f"u{n}:inbox") for n in range(1000)}
+    assert len(names) == tracing.PATTERNS + 1
+    assert "" in names
+
+
+WITHOUT = """
+import asyncio, sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "opentelemetry":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocked())
+from sse_edge import Publisher, SSEMiddleware, Anonymous
+from sse_edge.testing import AsyncClient
+
+async def main():
+    edge = SSEMiddleware(None, auth=Anonymous(), channels={"/events/news": "news"})
+    async with edge, Publisher(edge.backend) as events:
+        await events.publish("news", "hello")
+        assert [each.data for each in await events.recent("news", 1)] == ["hello"]
+
+asyncio.run(main())
+assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+print("fine")
+"""
+
+
+def test_without_the_package():
+    """Nothing is imported, and all goes on."""
+    code = WITHOUT.replace("from sse_edge.testing import AsyncClient\n", "")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=TESTS.parent,
+    )
+    assert (done.stdout, done.stderr) == ("fine\n", "")
