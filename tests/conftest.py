@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import subprocess
 import uuid
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
 from servers.firefox import Firefox  # noqa: E402
-from servers.processes import Processes, command, guard  # noqa: E402
-from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site  # noqa: E402
+from servers.processes import Processes, guard  # noqa: E402
+from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site, issue_certificate  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
@@ -270,30 +269,26 @@ def scripted(scripted_server, page):
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory):
     """A self-signed certificate for localhost and 127.0.0.1: paths of certificate and key."""
-    directory = tmp_path_factory.mktemp("tls")
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    made = [command("openssl"), "req", *kind, "-keyout", key, "-out", certificate, *names]
-    subprocess.run(made, check=True, capture_output=True)
-    return certificate, key
+    return issue_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
     """``behind("nginx", apps=2, env=…, **values)``: apps.edge behind a proxy with the shipped file, a Site.
 
-    The other kinds are ``caddy``, Debian's like that, ``new nginx``, ``new caddy``, and ``nginx http1``.
+    The other kinds are ``caddy``, Debian's like that, ``new nginx``, ``new caddy``, and ``nginx http1``; or
+    it is a class like theirs.
     ``values`` replace marked values besides those that every test needs replaced.
     """
 
     def start(kind, *, apps=2, app="apps.edge:edge", env=None, unix=False, **values):
-        directory = tmp_path_factory.mktemp(kind.replace(" ", "-"))
+        make = KINDS.get(kind, kind)
+        directory = tmp_path_factory.mktemp(make.kind)
         env = {"BACKEND": redis_url, "TRUSTED": "unix" if unix else "127.0.0.1/32", **(env or {})}
         sockets = [str(directory / f"{number}.sock") if unix else None for number in range(apps)]
         processes = [serve_app(app, env=env, unix=socket) for socket in sockets]
         places = [f"unix:{each.unix}" if unix else f"127.0.0.1:{each.port}" for each in processes]
-        proxy = KINDS[kind](directory, certificate, places, values)
+        proxy = make(directory, certificate, places, values)
         proxy.start(serve)
         return Site(proxy, processes)
 

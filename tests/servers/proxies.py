@@ -82,22 +82,28 @@ class Nginx:
     def reload(self):
         """SIGHUP, and wait until only new workers accept connections."""
         # It accepts connections before it has started all of them.
-        count = int(self._values["workers"])
-        wait_until(lambda: len(self._accepting()) == count, "the first workers are there")
-        before = self._accepting()
+        before = self.complete(self.process.pid)
         self.process.signal(signal.SIGHUP)
         wait_until(
-            lambda: len(self._accepting()) == len(before) and not before & self._accepting(),
+            lambda: not before & self.complete(self.process.pid),
             "new workers are there and the old ones shut down",
         )
 
+    def complete(self, master):
+        """The workers of a master process, once they are all there and accept connections."""
+        count = int(self._values["workers"])
+        wait_until(lambda: len(self.accepting(master)) == count, "all workers are there, and no others")
+        return self.accepting(master)
+
     def crash(self):
         """Kill every worker, and with it all its connections; others take their places at once."""
-        for pid in self._accepting():
+        for pid in self.accepting(self.process.pid):
             os.kill(int(pid), signal.SIGKILL)
 
-    def _accepting(self):
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+    @staticmethod
+    def accepting(master):
+        """Its workers that accept connections."""
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
         titles = {pid: _title(pid) for pid in children}
         return {pid for pid, title in titles.items() if "worker process" in title and "shutting" not in title}
 
@@ -157,10 +163,8 @@ class Caddy:
         return True
 
     def reload(self):
-        """``caddy reload``, with a change, since Caddy ignores a reload that brings nothing new."""
-        self._values["read_timeout"] = "76s"
-        self.config.write_text(render(shipped("Caddyfile"), self._values))
-        _run([self.program, "reload", "--config", self.config, "--address", self.admin], self._env)
+        """``caddy reload``, as Debian's unit does it: also where nothing is new."""
+        _run([self.program, "reload", "--force", "--config", self.config, "--address", self.admin], self._env)
 
     @property
     def log(self):
@@ -194,6 +198,31 @@ class NewNginx(Nginx):
         version = re.search(r"nginx/(\S+)", said)[1]
         text = dialect.spoken(shipped("nginx.conf"), dialect.version(version))
         return text if "http_stub_status" in said else text.replace("stub_status;", "")
+
+
+def daemon(nginx):
+    """A kind of nginx as a daemon, whose parent is gone: without that it ignores SIGUSR2."""
+
+    class Daemon(nginx):
+        def start(self, serve):
+            """Start it, and wait until it accepts connections."""
+            pid = self.directory / "nginx.pid"
+            alone = f'("$0" "$@" & until [ -s {pid} ]; do sleep 0.02; done); exec sleep infinity'
+            options = ["-e", "stderr", "-c", self.config, "-g", "daemon off;"]
+            self.process = serve(["sh", "-c", alone, self.program, *options], port=self.port)
+
+        def upgrade(self):
+            """SIGUSR2, and once the new program serves, SIGQUIT for the old one: as Debian's package does."""
+            pid = self.directory / "nginx.pid"
+            old = int(pid.read_text())
+            self.complete(old)
+            os.kill(old, signal.SIGUSR2)
+            wait_until(lambda: pid.exists() and pid.read_text().strip() not in ("", str(old)), "a new one")
+            self.complete(int(pid.read_text()))
+            os.kill(old, signal.SIGQUIT)
+            wait_until(lambda: not self.accepting(old), "the old workers shut down")
+
+    return Daemon
 
 
 class Http1Nginx(Nginx):
@@ -400,6 +429,15 @@ async def until(condition, timeout=PATIENCE):
     async with asyncio.timeout(timeout):
         while not await condition():
             await asyncio.sleep(0.02)
+
+
+def issue_certificate(directory):
+    """A self-signed certificate for localhost and 127.0.0.1 there: paths of certificate and key."""
+    certificate, key = directory / "cert.pem", directory / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    _run([command("openssl"), "req", *kind, "-keyout", key, "-out", certificate, *names])
+    return certificate, key
 
 
 def wait_until(condition, what, timeout=PATIENCE):
