@@ -269,5 +269,5 @@ async def test_a_stop_of_caddy(behind, stream, redis_url, kind):
         await events.publish("news", "still here")
     assert (await client.next()).data == "still here"
     site.proxy.process.signal(signal.SIGINT)
-    assert await client.ended()
+    assert not await client.ended()  # it is cut
     assert site.proxy.process.wait() != 0
