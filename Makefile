@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients fronts beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests 
 
 openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 2 minutes
 	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
+
+fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it, and write deploy/FRONTS.md, 3 minutes
+	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter

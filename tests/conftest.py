@@ -47,6 +47,7 @@ TOGETHER = {
     "tests/test_dashboard.py": "dashboard",
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
+    "tests/test_fronts.py": "fronts",
     "tests/test_leases.py": "leases",
     "tests/test_turnstile.py": "turnstile",
     "tests/test_upgrades.py": "upgrades",

@@ -21,6 +21,7 @@ from servers.proxies import (
     OTHER,
     PATIENCE,
     PROXIES,
+    Follower,
     ask,
     cookies,
     figures,
@@ -329,39 +330,6 @@ async def test_the_cap_of_the_app_holds_through_the_proxy(behind, stream, proxy)
         return not client.over
 
     await until(free)
-
-
-class Follower:
-    """A client that hears ``news`` and comes back as it is told, and notes each status."""
-
-    def __init__(self, site, stream):
-        self.site = site
-        self.stream = stream
-        self.heard = []
-        self.statuses = set()
-        self.placed = asyncio.Event()
-        self.last = None
-
-    async def follow(self):
-        while True:
-            try:
-                client = await self.stream(
-                    self.site, placed=not self.placed.is_set(), last_event_id=self.last
-                )
-            except OSError:
-                self.statuses.add("no connection")
-                await asyncio.sleep(0.2)
-                continue
-            self.placed.set()
-            self.statuses.add(client.status)
-            with contextlib.suppress(AssertionError):  # the stream ended
-                while True:
-                    event = await client.next(timeout=60)
-                    if event.event == "message":
-                        self.heard.append(int(event.data))
-            self.last = client.last_event_id or self.last
-            client.abort()
-            await asyncio.sleep((client.retry or 1000) / 4000)
 
 
 OPEN_MANY = """

@@ -4,8 +4,9 @@ import contextlib
 
 import pytest
 
+from servers.fronts import HAProxy, Traefik
 from servers.privacy import leaks
-from servers.proxies import COOKIES, EVENT_SOURCE, HAProxy, Site, Traefik, ask, until
+from servers.proxies import COOKIES, EVENT_SOURCE, Site, ask, until
 
 TOKEN = "token.of-the-query"
 SHORT = {"TRUSTED": "127.0.0.1/32", "MAX_DURATION": "0.3"}

@@ -5,8 +5,9 @@ The app has a stream at every path under /events, so that any spelling that reac
 
 import pytest
 
+from servers.fronts import FRONTS, HAProxy, Traefik
 from servers.processes import Processes
-from servers.proxies import Caddy, HAProxy, NewCaddy, Nginx, Site, Traefik
+from servers.proxies import Caddy, NewCaddy, Nginx, Site
 from servers.sse import ResponseReader
 
 SPELLINGS = [
@@ -112,6 +113,9 @@ def doors(certificate, tmp_path_factory):
         elif kind == "nginx":
             behind = app(server)
             proxy = Nginx(directory, certificate, [f"127.0.0.1:{behind.port}"], {"per_address": "1"})
+        elif kind in FRONTS:  # neither has limits of its own for an address: the app's have to hold
+            behind = app(server, PER_IP="1")
+            proxy = FRONTS[kind](directory, behind)
         else:  # it has no limits of its own: the app's have to hold
             behind = app(server, PER_IP="1")
             proxy = {"caddy": Caddy, "new caddy": NewCaddy}[kind](
@@ -156,6 +160,10 @@ def opens(client, site, target):
         ("haproxy", "hypercorn"),
         ("traefik", "uvicorn"),
         ("traefik", "hypercorn"),
+        ("envoy", "uvicorn"),
+        ("envoy", "hypercorn"),
+        ("apache", "uvicorn"),
+        ("apache", "hypercorn"),
     ],
 )
 def test_no_spelling_goes_round_the_limits(doors, kind, server):

