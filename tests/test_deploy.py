@@ -35,7 +35,7 @@ def test_grace_periods():
     assert int(compose["services"]["app1"]["stop_grace_period"].removesuffix("s")) > grace
     assert "SSE_EDGE_SERVE_GRACE=25" in (DEPLOY / "Dockerfile").read_text()
     container = pod()["containers"][0]
-    before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     own = int(container["command"][container["command"].index("--grace") + 1])
     assert own > drain + 5
     assert pod()["terminationGracePeriodSeconds"] > before + own

@@ -234,7 +234,7 @@ async def test_sigterm_with_less_time_than_the_drain_takes(serve_app, connect):
     )
     process.signal(signal.SIGTERM)
     began = time.monotonic()
-    for client in clients:  # at 100 a second they would take longer
+    for client in clients:  # over the whole window they would take longer
         goodbye = await client.until(lambda event: event.event == "edge-close")
         assert goodbye.data == '{"reason": "drain"}'
         assert await client.ended()

@@ -91,7 +91,7 @@ async def test_a_server_that_waits_for_less_than_the_drain_takes(serve_app, conn
     else:
         for _ in range(3):
             await pid(process)
-    await told(clients)  # at 100 a second that would take longer
+    await told(clients)  # over the whole window that would take longer
     await process.exited(10)
     assert process.log.count("ended: drain after") == 250
     assert "Traceback" not in process.log

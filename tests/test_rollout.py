@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 import signal
 import sys
 import time
@@ -112,7 +113,7 @@ async def test_streams_even_out_within_one_maximum_duration(serve_app, redis_url
 
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_serve_drains_many_streams(serve, redis_url, connect, workers):
-    """``sse-edge serve`` ends hundreds of streams in good order over a moment, and exits with 0."""
+    """``sse-edge serve`` ends hundreds of streams in good order over its window, and exits with 0."""
     port = free_port()
     command = [
         *CLI,
@@ -125,7 +126,7 @@ async def test_serve_drains_many_streams(serve, redis_url, connect, workers):
         "--workers",
         str(workers),
     ]
-    process = serve(command, port=port, env={"BACKEND": redis_url})
+    process = serve(command, port=port, env={"BACKEND": redis_url, "DRAIN_WINDOW": "2"})
     clients = [await connect(f"http://127.0.0.1:{port}/events/me", cookies=COOKIES) for _ in range(300)]
     await opened(*clients)
     began = time.monotonic()
@@ -139,9 +140,53 @@ async def test_serve_drains_many_streams(serve, redis_url, connect, workers):
         ends.append(time.monotonic() - began)
     assert await process.exited(10) == 0
     assert len(retries) > 100  # each is told its own time to come back
-    # 100 a second in each worker: over three seconds in one, over one in three.
-    assert max(ends) > 1.0 if workers == 1 else max(ends) > 0.3
+    # None in the first fifth, and in each worker the last at the end; clients are read one after the other.
+    assert min(ends) >= 0.4
+    assert max(ends) > 1.9
     assert "Traceback" not in process.log
+
+
+async def test_nobody_is_sent_back_to_a_worker_that_drains(behind, stream):
+    """Whoever sends streams to a worker has time to take it out before the first of them ends: of its
+    clients, which come back through nginx, none is refused by it.
+    """
+    env = {"RETRY": "0.1", "DRAIN_WINDOW": "4"}
+    limits = {"per_address": "1000", "connect_burst": "1000"}
+    site = behind("nginx", app="apps.draining:app", env=env, **limits)
+    leaving, staying = site.apps
+    clients = [await stream(site, placed=False) for _ in range(100)]
+    await opened(*clients)
+    there = await streams(leaving)
+    assert 30 < there < 70
+    refused, back = [], []
+
+    async def come_back(client):
+        await client.until(lambda event: event.event == "edge-close", timeout=30)
+        await asyncio.sleep(client.retry / 1000)
+        again = await stream(site, last_event_id=client.last_event_id, placed=False)
+        back.append(again)
+        if (await again.next(timeout=30)).event == "edge-refused":
+            refused.append(again)
+
+    tasks = [asyncio.create_task(come_back(client)) for client in clients]
+    began = time.monotonic()
+    await get(f"{leaving.url}/drain")
+    await asyncio.sleep(0.2)  # a proxy's check, or Kubernetes, takes as long
+    config = site.proxy.config.read_text()
+    site.proxy.config.write_text(re.sub(rf".* 127\.0\.0\.1:{leaving.port} .*\n", "", config))
+    await asyncio.to_thread(site.proxy.reload)
+    try:
+        async with asyncio.timeout(30):
+            while len(back) < there:
+                await asyncio.sleep(0.05)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    assert refused == []
+    assert time.monotonic() - began > 3.5
+    await opened(*back)
+    assert (await streams(leaving), await streams(staying)) == (0, 100)
 
 
 async def test_a_second_signal_exits_at_once(serve, redis_url, connect):

@@ -32,13 +32,11 @@ from .rounds import FEW, Rounds
 from .sink import Sink
 from .source import Sources
 from .stream import Heard, Stream
+from .timetable import moments
 from .wheel import TICK, Wheel
 
 SOON = 0.01
 """Seconds between looks, in a drain, whether requests have their answers."""
-
-HERD = 100
-"""Streams that may come back in one second without being a herd."""
 
 SPREAD = 64
 """Different silences before a keep-alive, each one object for all streams that have it."""
@@ -339,10 +337,10 @@ class Hub:
         return self._rounds.end_soon(streams, ending)
 
     async def drain(self, seconds: float, latest: float = NEVER) -> None:
-        """Take no more streams, and end all in random order over ``seconds``; return when they are gone.
+        """Take no more streams, and end all in random order within ``seconds``; return when they are gone.
 
-        A few streams are no herd: they are ended at ``HERD`` a second, whatever the window.  After ``latest``
-        seconds nobody is waited for who was told and has not read it.
+        ``timetable`` says when.  After ``latest`` seconds nobody is waited for who was told and has not read
+        it.
         """
         refused = self._refuse()
         self._latest = min(self._latest, self.now + latest)
@@ -352,11 +350,10 @@ class Hub:
             [stream for stream in streams if stream.brief], DRAIN
         )  # they come back one by one anyway
         began = self.now
-        pace = max(HERD, len(streams) / seconds if seconds > 0 else NEVER)
-        for number, stream in enumerate(streams):
+        for number, (stream, moment) in enumerate(zip(streams, moments(len(streams), seconds), strict=True)):
             if stream.ending is not None:  # it left, or another drain was faster
                 continue
-            while (wait := began + number / pace - self.now) > 0 and not self._hurry.is_set():
+            while (wait := began + moment - self.now) > 0 and not self._hurry.is_set():
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._hurry.wait()

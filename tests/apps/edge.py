@@ -2,8 +2,8 @@
 
 ``stripped`` is the same behind a proxy that takes ``/app`` off and says so to nobody.
 
-``BACKEND`` is the backend's URL, ``PARTITIONS`` how many it has, ``MAX_DURATION``, ``KEEP_ALIVE`` and
-``MAX_UNSENT_AGE`` are seconds, ``MAX_UNSENT`` is in bytes,
+``BACKEND`` is the backend's URL, ``PARTITIONS`` how many it has, ``MAX_DURATION``, ``KEEP_ALIVE``,
+``DRAIN_WINDOW`` and ``MAX_UNSENT_AGE`` are seconds, ``MAX_UNSENT`` is in bytes,
 ``ORIGINS`` and ``TRUSTED`` are separated by commas, ``PER_USER``, ``PER_IP``
 and ``PER_WORKER`` are caps, ``CONNECTS`` is a rate, ``REFUSALS`` and ``DOWN`` are the settings ``refusals``
 and ``on_backend_down``, and ``COMPRESS``, if it is not empty, compresses all channels;
@@ -74,6 +74,7 @@ edge = SSEMiddleware(
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     max_duration=float(os.environ.get("MAX_DURATION", "1800")),
     retry=float(os.environ.get("RETRY", "3")),
+    drain_window=float(os.environ.get("DRAIN_WINDOW", "10")),
     max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
     max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
     joins=not os.environ.get("APART"),
