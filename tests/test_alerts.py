@@ -43,11 +43,11 @@ CASES = {
     ),
     "SseEdgeBackendAway": ({"connected": "0x60"}, {"connected": "1x60"}),
     "SseEdgePositionOld": (
-        {"position_age_seconds": "61x60", "connected": "1x60"},
+        {"position_age_seconds": "31x60", "connected": "1x60"},
         {
-            'position_age_seconds{instance="a"}': "61x60",
+            'position_age_seconds{instance="a"}': "31x60",
             'connected{instance="a"}': "0x60",
-            'position_age_seconds{instance="b"}': "60x60",
+            'position_age_seconds{instance="b"}': "30x60",
             'connected{instance="b"}': "1x60",
         },
     ),
@@ -159,7 +159,7 @@ def promtool(*arguments):
 def tried(tmp_path, rules, tests):
     """``promtool test rules``: exit code and what it said."""
     path = tmp_path / "alerts.test.yaml"
-    path.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "30s", "tests": tests}))
+    path.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": tests}))
     return promtool("test", "rules", path)
 
 
