@@ -18,6 +18,7 @@ export UV_SYSTEM_CERTS = 1
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients fronts beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi dashboard client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +90,8 @@ openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml 
 
 fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it, and write deploy/FRONTS.md, 3 minutes
 	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
+dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
+	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter

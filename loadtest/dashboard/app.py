@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from sse_edge import Limits, PublishToken, SignedCookie, SSEMiddleware
+from sse_edge.asgi import Receive, Scope, Send
 
 SECRET = "a secret of the recorded run"  # noqa: S105 - for loopback alone
 
@@ -15,7 +16,20 @@ AUTH = SignedCookie(SECRET, secure=False)
 
 TOKENS = PublishToken(SECRET)
 
+DRAIN = 4.0
+"""Seconds over which streams are sent away."""
+
+
+async def drained(scope: Scope, receive: Receive, send: Send) -> None:
+    """Whatever is asked that is no stream: the worker takes no more of them, and its own are sent away."""
+    if scope["type"] == "http":
+        await edge.drain(DRAIN)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+
 edge = SSEMiddleware(
+    drained,
     backend=os.environ.get("BACKEND", "memory://"),
     auth=AUTH,
     channels={
@@ -27,10 +41,10 @@ edge = SSEMiddleware(
     status_path="/status",
     publish_path="/publish",
     publish_auth=TOKENS,
-    keep_alive=5.0,
+    keep_alive=2.0,
     poll_wait=2.0,
     retry=1.0,
-    drain_window=4.0,
+    drain_window=DRAIN,
     max_unsent=65_536,
     max_unsent_age=5.0,
 )

@@ -21,7 +21,8 @@ class Query(NamedTuple):
 
     def name(self, labels: Mapping[str, str]) -> str:
         """What the legend says of a series."""
-        return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), self.legend).strip()
+        told = re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), self.legend)
+        return " ".join(told.split())
 
 
 class Panel(NamedTuple):

@@ -25,14 +25,14 @@ def path(number: int) -> str:
     """What a client of this number hears: half of them a room, a third prices, the rest its own."""
     if number % 2:
         return f"/events/rooms/{number % ROOMS}"
-    return f"/events/prices/{number % SYMBOLS}" if number % 3 else "/events/me"
+    return f"/events/prices/{number // 2 % SYMBOLS}" if number % 3 else "/events/me"
 
 
 async def publish(site: Site, crowd: Crowd, every: float) -> None:
     """Events for rooms and prices, and some over HTTP, until cancelled; those that find no Redis are lost."""
     async with Publisher(site.redis) as publisher:
         for number in itertools.count():
-            channel = f"room:{number % ROOMS}" if number % 3 else f"price:{number % SYMBOLS}"
+            channel = f"room:{number % ROOMS}" if number % 3 else f"price:{number // 3 % SYMBOLS}"
             with contextlib.suppress(EdgeError, *AWAY):
                 await publisher.publish(channel, "x" * random.randrange(20, 400))
                 if number % 5 == 0:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import shutil
 import sys
 import tempfile
@@ -50,7 +52,7 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for port in list(self._programs):
-            self._stop(port)
+            self.stop(port)
         self._directory.cleanup()
 
     def start(self, port: int) -> None:
@@ -59,10 +61,21 @@ class Site:
         options = ["--port", str(port), "--workers", str(self._workers), "--log-level", "warning"]
         self._start(port, [command, "serve", f"{__package__}.app:edge", *options, "--grace", "10"])
 
-    def restart(self, port: int) -> None:
-        """Stop it as a deploy does, which lets it drain, and start it again."""
-        self._stop(port)
-        self.start(port)
+    def drain(self, port: int) -> None:
+        """Let it send its streams away while it still answers, as a hook before a stop does."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            connection.request("POST", "/drain")
+            connection.getresponse().read()
+
+    def stop(self, port: int) -> None:
+        """As a deploy does, by SIGTERM."""
+        program = self._programs[port]
+        program.terminate()
+        deadline = time.monotonic() + PATIENCE
+        while program.exit_code is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        program.end()
 
     def start_redis(self) -> None:
         """With what it had before."""
@@ -74,15 +87,7 @@ class Site:
 
     def stop_redis(self) -> None:
         """As when its machine is restarted."""
-        self._stop(self._redis)
+        self.stop(self._redis)
 
     def _start(self, port: int, arguments: Sequence[str]) -> None:
         self._programs[port] = programs.Program(arguments, port, {"BACKEND": self.redis})
-
-    def _stop(self, port: int) -> None:
-        program = self._programs[port]
-        program.terminate()
-        deadline = time.monotonic() + PATIENCE
-        while program.exit_code is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        program.end()

@@ -1,0 +1,133 @@
+"""The recorded run: five minutes in which what goes wrong goes wrong, and what each panel showed of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..progress import Progress
+from . import events
+from .board import Panel, panels
+from .crowd import Crowd
+from .prometheus import Prometheus, prometheus
+from .site import Site
+
+STEP = 2.0
+"""Seconds between two points of a panel."""
+
+INTERVAL = "10s"
+"""What rates are taken over, of a scrape each second."""
+
+SERVERS, CLIENTS, SLEEPERS = 4, 360, 20
+
+Incident = tuple[float, str, Callable[[Site, Crowd], Awaitable[None]]]
+
+
+async def _come(site: Site, crowd: Crowd) -> None:
+    for first in range(0, CLIENTS, 20):
+        crowd.join(range(first, first + 20), events.path)
+        await asyncio.sleep(1)
+
+
+async def _herd(site: Site, crowd: Crowd) -> None:
+    crowd.cut()
+
+
+async def _strangers(site: Site, crowd: Crowd) -> None:
+    for _ in range(60):
+        await asyncio.gather(events.refused(crowd), events.dropped(site))
+        await asyncio.sleep(0.3)
+
+
+async def _sleepers(site: Site, crowd: Crowd) -> None:
+    await events.asleep(site, crowd, SLEEPERS, 12)
+
+
+async def _away(site: Site, crowd: Crowd) -> None:
+    await asyncio.to_thread(site.stop_redis)
+    await asyncio.sleep(5)
+    crowd.join(range(CLIENTS, CLIENTS + 20), events.path)
+    await asyncio.sleep(40)
+    await asyncio.to_thread(site.start_redis)
+
+
+async def _rolling(site: Site, crowd: Crowd) -> None:
+    for port in site.ports:
+        for step in (site.drain, site.stop, site.start):
+            await asyncio.to_thread(step, port)
+        await asyncio.sleep(3)
+
+
+INCIDENTS: tuple[Incident, ...] = (
+    (5, f"{CLIENTS} clients come", _come),
+    (45, "all streams are cut at once", _herd),
+    (75, "strangers, and a message that is no event", _strangers),
+    (115, f"{SLEEPERS} clients do not read", _sleepers),
+    (150, "Redis is away for 45 s", _away),
+    (230, "a rolling restart, each drained first", _rolling),
+)
+"""When each begins, what it is, and how it is brought about."""
+
+END = 300.0
+
+
+def record(progress: Progress) -> dict[str, Any]:
+    """Let it all happen, and ask each panel's queries over it."""
+    site = Site(SERVERS)
+    with prometheus(site.targets) as ours, site:
+        began = time.time()
+        asyncio.run(_happen(site, progress))
+        version = ours.ask("status/buildinfo")["version"]
+        return {
+            "about": f"{SERVERS} workers, {CLIENTS} clients, Prometheus {version.partition('+')[0]}",
+            "step": STEP,
+            "end": END,
+            "incidents": [[at, words] for at, words, _ in INCIDENTS],
+            "panels": {str(panel.id): _shown(ours, panel, began) for panel in panels(INTERVAL)},
+        }
+
+
+async def _happen(site: Site, progress: Progress) -> None:
+    crowd = Crowd(site.ports)
+    publishing = asyncio.ensure_future(events.publish(site, crowd, 0.05))
+    began = time.monotonic()
+
+    async def happen(at: float, words: str, incident: Callable[[Site, Crowd], Awaitable[None]]) -> None:
+        await asyncio.sleep(at - (time.monotonic() - began))
+        progress(words)
+        await incident(site, crowd)
+
+    await asyncio.gather(*(happen(*each) for each in INCIDENTS))
+    await asyncio.sleep(END - (time.monotonic() - began))
+    publishing.cancel()
+    await crowd.leave()
+
+
+def _shown(ours: Prometheus, panel: Panel, began: float) -> dict[str, list[dict[str, Any]]]:
+    """Of each query its series: name, labels, and values at each step; of an instant one, at the end."""
+    shown = {}
+    for query in panel.queries:
+        if query.instant:
+            series = ours.at(query.expr, began + END)
+            values = [[_short(each["value"][1])] for each in series]
+        else:
+            series = ours.over(query.expr, began, began + END, STEP)
+            values = [_steps(each["values"], began) for each in series]
+        shown[query.ref] = [
+            {"name": query.name(each["metric"]), "labels": each["metric"], "values": value}
+            for each, value in zip(series, values, strict=True)
+        ]
+    return shown
+
+
+def _steps(points: list[tuple[float, str]], began: float) -> list[float | None]:
+    steps: list[float | None] = [None] * (int(END / STEP) + 1)
+    for moment, value in points:
+        steps[round((moment - began) / STEP)] = _short(value)
+    return steps
+
+
+def _short(value: str) -> float:
+    return float(f"{float(value):.4g}")
