@@ -9,17 +9,20 @@ import time
 
 import pytest
 
-from delivery import ListSink
+from delivery import ListSink, ScriptedBackend, make_hub
 from loadtest.checker import Checker, payload, read_payload
 from servers.deployments import RedisCluster, SentinelTrio
 from servers.processes import free_port
 from servers.sse import Decoder
 from sse_edge import Publisher, PublishError, RedisBackend
+from sse_edge.backends.redis.glance import glance, others
+from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.delivery.hub import Hub
 from sse_edge.delivery.lifetime import Lifetime
 from sse_edge.errors import BackendError
 from sse_edge.event import Place
 from sse_edge.outcome import CLIENT_GONE
+from test_reports import SAID
 
 CHANNELS = [f"c{n}" for n in range(8)]
 
@@ -198,6 +201,30 @@ async def test_sentinel_without_a_fault(trio):
     assert report.ok, str(report)
     assert report.received > 500
     assert not report.resets
+
+
+@pytest.mark.parametrize(("kind", "servers"), [("trio", 1), ("cluster", 3)])
+async def test_who_looks_on(request, kind, servers):
+    """The reports and each primary are seen once, and who else has workers."""
+    url = request.getfixturevalue(kind).url
+    backend = RedisBackend(url, prefix="x:", partitions=6)
+    presence = RedisPresence(backend.server, backend.leases_prefix + "here", heartbeat=0.1)
+
+    async def tell():
+        return SAID
+
+    hub = await make_hub(ScriptedBackend())
+    await presence.start(hub.census, tell)
+    try:
+        async with asyncio.timeout(10):
+            while not (await backend.reports()).told:
+                await asyncio.sleep(0.02)
+        assert [each.info["role"] for each in await glance(backend)] == ["master"] * servers
+        assert ("x:", 0) in await others(backend)
+    finally:
+        await presence.close()
+        await hub.close()
+        await backend.close()
 
 
 async def test_sentinel_failover(trio):

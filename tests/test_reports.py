@@ -196,6 +196,8 @@ def test_a_report_is_read():
         (("worker",), []),
         (("worker", "pid"), "7"),
         (("worker", "pid"), True),
+        (("worker", "pid"), 10**400),
+        (("figures", "opened"), 10**400),
         (("worker", "now"), None),
         (("worker", "now"), float("nan")),
         (("worker", "name"), None),

@@ -188,6 +188,13 @@ def test_outcomes():
     assert rows[0]["meaning"] == "this origin may not read streams here"
 
 
+def test_patterns():
+    """What the channels of each route have together, over all workers."""
+    told = [report(n, figures={"pattern_streams": {"order:*": 2}}) for n in ("a", "b")]
+    rates = {"a": {"pattern_events": {"order:*": 1.5}}, "b": {}}
+    assert see(*told, rates=rates).patterns == [{"channel": "order:*", "streams": 4, "events": 1.5}]
+
+
 @pytest.mark.parametrize(
     ("given", "note"),
     [
@@ -296,6 +303,7 @@ def test_a_screen_is_full(room, made, state):
 def test_what_80_columns_show():
     """The first section whole, and the others as far as there is room."""
     two = [report(figures={"streams": 210}), report("b", pid=8, figures={"ready": False}, heard=NOW - 2)]
+    two[0]["figures"]["pattern_streams"] = {"order:*": 213}
     two[0] |= {"channels": [["news", 210]], "slowest": [slow("u42"), slow("u7", 30.0)]}
     lines = [text(line).rstrip() for line in screen(see(*two), State(), (80, 24), "redis://h/0  sse:")]
     assert lines[1:] == [
@@ -315,8 +323,11 @@ def test_what_80_columns_show():
         "u42          192.0.2.1  10 s  70.0 KB  /events/me  news      web-1:7",
         "",
         "OUTCOMES (0)",
-        *[""] * 6,
-        "q quit  ? help  s sort  / filter  1-4 sections  p pause",
+        "",
+        "PATTERNS (1)  STREAMS*  EVENTS/s",
+        "order:*            213         -",
+        *[""] * 3,
+        "q quit  ? help  s sort  / filter  1-5 sections  p pause",
     ]
 
 
@@ -365,7 +376,7 @@ def test_room_is_shared(needs, height, first, expected):
     [
         (State(), ["q"], None),
         (State(), ["3"], State(section=3)),
-        (State(section=4), ["tab"], State()),
+        (State(section=5), ["tab"], State()),
         (State(section=3, filter="x"), ["escape"], State()),
         (State(section=2), ["s"], State(section=2, sort="channel")),
         (State(section=2, sort="channel"), ["s"], State(section=2, sort="streams")),

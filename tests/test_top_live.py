@@ -71,7 +71,7 @@ async def test_a_page(worker, redis_url):
     assert re.search(rf"^\S+:{os.getpid()} +ready +2 ", out, re.MULTILINE)
     assert re.search(r"^u42 .* 100 KB ", out, re.MULTILINE)
     assert r"evil\x1b[2J\n\u202eщ山" in out
-    assert ("channel news: 2 streams" in out, "user u42: 1 streams" in out) == (True, True)
+    assert ("channel news: 2 streams" in out, "user u42: 1 stream\n" in out) == (True, True)
     assert all(line.isprintable() for line in out.splitlines())
 
 

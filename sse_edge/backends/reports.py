@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from math import isfinite
 from typing import Any, NamedTuple
 
 from ..figures import FIGURES, Figure
+
+LARGEST = 1e18
+"""No number is larger."""
 
 Report = dict[str, Any]
 """JSON, as ``report.Reporter`` composes it.  Where it was read it has ``heard`` besides: when it was written,
@@ -72,13 +74,13 @@ def _fits(value: object, shape: Any) -> bool:
         return value is None or _fits(value, shape[0])
     if isinstance(shape, tuple):
         return isinstance(value, list) and len(value) == len(shape) and all(map(_fits, value, shape))
-    if shape is float:
-        return _is_number(value)
+    if shape in (int, float):
+        return _is_number(value) and (shape is float or type(value) is int)
     return type(value) is shape
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and isfinite(value)
+    return isinstance(value, (int, float)) and -LARGEST < value < LARGEST
 
 
 def _is_figure(figure: Figure, figures: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ STYLES = {"good": "green", "warn": "yellow", "bad": "red"}
 
 @click.command(
     short_help="Watch workers, streams and slow clients.",
-    epilog="Keys: q quit, ? help, s sort, / filter, 1-4 and tab sections, p pause.",
+    epilog="Keys: q quit, ? help, s sort, / filter, 1-5 and tab sections, p pause.",
 )
 @redis_option("top", "The application's Redis: workers report there every five seconds.")
 @click.option("--prefix", default="sse:", show_default=True, show_envvar=True, help="As RedisBackend's.")
@@ -146,13 +146,15 @@ class Look:
             except BackendError as error:
                 if once:
                     raise
-                said = {"at": time.time(), "error": redacted(trouble(error, self._prefix))}
-                click.echo(json.dumps(said))
+                click.echo(json.dumps({"at": time.time(), "error": self._trouble(error)}))
             else:
                 click.echo(self._text(picture, as_json=as_json))
             if once:
                 return
             await asyncio.sleep(self._interval)
+
+    def _trouble(self, error: BackendError) -> str:
+        return redacted(trouble(error, self._prefix))
 
     def _text(self, picture: Picture, *, as_json: bool) -> str:
         if as_json:
@@ -170,7 +172,7 @@ class Look:
         except BackendError as error:
             if getattr(error, "answered", False):
                 raise
-            self._state = replace(self._state, away=trouble(error, self._prefix))
+            self._state = replace(self._state, away=self._trouble(error))
         loop = asyncio.get_running_loop()
         with Terminal(colour=not self._plain) as terminal:
             reading = loop.create_task(self._read(terminal))
@@ -199,7 +201,7 @@ class Look:
                 self._picture = await self._reader.read()
                 away = ""
             except BackendError as error:
-                away = redacted(trouble(error, self._prefix))
+                away = self._trouble(error)
             self._state = replace(self._state, away=away)
             self._draw(terminal)
 
@@ -221,7 +223,8 @@ class Look:
 
     def _draw(self, terminal: Terminal) -> None:
         self._state = replace(self._state, now=time.time())
-        terminal.draw(screen(self._picture, self._state, terminal.room, self._where, ascii=self._ascii))
+        ascii = self._ascii or terminal.ascii
+        terminal.draw(screen(self._picture, self._state, terminal.room, self._where, ascii=ascii))
 
 
 def _text(line: Line) -> str:

@@ -65,6 +65,7 @@ class Picture:
     channels: Sequence[Row] = ()
     slowest: Sequence[Row] = ()
     outcomes: Sequence[Row] = ()
+    patterns: Sequence[Row] = ()
     redis: Sequence[Row] = ()
     presence: Sequence[Row] = ()
     notes: Sequence[Note] = ()
@@ -92,7 +93,8 @@ def picture(
     workers = [_worker(each, rates.get(each["worker"]["name"], {}), reports.now) for each in told]
     totals = _totals(told, [rates.get(each["worker"]["name"], {}) for each in told], workers)
     clock = reports.now - at
-    redis = [_redis(server, clock, refused=bool(totals["alone"].get("writes"))) for server in servers]
+    refused = bool(totals["alone"].get("writes"))
+    redis = [_redis(each, None if number else clock, refused) for number, each in enumerate(servers)]
     return Picture(
         at,
         clock,
@@ -101,6 +103,7 @@ def picture(
         _channels(told),
         [{**slow, "worker": _named(each)} for each in told for slow in each["slowest"]],
         _outcomes(told, rates),
+        _patterns(told, rates),
         redis,
         presence,
         [*_notes(told, workers, totals, reports.silent, version), *_redis_notes(redis)],
@@ -123,6 +126,7 @@ def filtered(picture: Picture, pattern: str) -> Picture:
         workers=[*filter(fits, picture.workers)],
         channels=[*filter(fits, picture.channels)],
         slowest=[*filter(fits, picture.slowest)],
+        patterns=[*filter(fits, picture.patterns)],
     )
 
 
@@ -214,10 +218,23 @@ def _outcomes(told: Sequence[Report], rates: Mapping[str, Rates]) -> list[Row]:
                 rate = _sum((each.get(name) or {}).get(code) for each in rates.values())
                 meaning = _MEANINGS.get(code, "") if what == "refused" else ""
                 rows.append({"what": what, "code": code, "rate": rate, "total": count, "meaning": meaning})
-    return rows
+    return ranked(rows, "total")
 
 
-def _redis(server: Server, clock: float, *, refused: bool) -> Row:
+def _patterns(told: Sequence[Report], rates: Mapping[str, Rates]) -> list[Row]:
+    """Of the channels that the routes' templates make."""
+    streams = complete(together(each["figures"] for each in told))["pattern_streams"]
+    return [
+        {
+            "channel": pattern,
+            "streams": count,
+            "events": _sum((each.get("pattern_events") or {}).get(pattern) for each in rates.values()),
+        }
+        for pattern, count in streams.items()
+    ]
+
+
+def _redis(server: Server, clock: float | None, refused: bool) -> Row:
     info = server.info
     valkey = info.get("valkey_version")
     role = info.get("role")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from .cells import fitted, shown, width
@@ -13,7 +14,7 @@ from .model import Picture, Row, filtered, ranked
 from .table import SECTIONS, UNKNOWN, Column, Line, Section, Span, number, size, table
 
 HELP = (
-    "1 2 3 4  one section: workers, channels, slowest clients, refusals and endings",
+    "1 to 5   one section: workers, channels, slowest clients, outcomes, patterns",
     "0        all of them; tab: the next one",
     "s        rank by another column",
     "/        filter by user, address, path, channel or worker: a text, or a pattern with * and ?",
@@ -57,10 +58,10 @@ def press(state: State, key: str) -> State | None:
     if state.help:
         return replace(state, help=False)
     if key in STEPS:
-        return replace(state, offset=max(0, state.offset + STEPS[key]))
+        return replace(state, offset=min(max(0, state.offset + STEPS[key]), state.count - 1))
     changed: dict[str, Any] = {}
     match key:
-        case "0" | "1" | "2" | "3" | "4":
+        case "0" | "1" | "2" | "3" | "4" | "5":
             changed = {"section": int(key), "offset": 0}
         case "tab":
             changed = {"section": (state.section + 1) % (len(SECTIONS) + 1), "offset": 0}
@@ -136,7 +137,7 @@ def _head(
     for redis in picture.redis:
         lines += _flow(_redis(redis), columns)
     for each in picture.presence:
-        text = f"{each['kind']} {shown(each['name'], ascii=ascii)}: {number(each['streams'])} streams"
+        text = f"{each['kind']} {shown(each['name'], ascii=ascii)}: {_counted(each['streams'], 'stream')}"
         lines.append(_plain(text, columns))
     notes: list[Span] = [(note.text, note.level) for note in picture.notes]
     if state.away:
@@ -147,13 +148,12 @@ def _head(
 
 
 def _totals(totals: Row) -> list[str]:
-    workers = totals["workers"]
     states = [f"{count} {name}" for name, count in totals["states"].items() if name != "ready"]
     rates = ("opened", "ended", "refused", "events", *(["published"] if totals["published"] else []))
     return [
-        f"{workers} worker{'s' * (workers != 1)}",
+        _counted(totals["workers"], "worker"),
         *states,
-        f"{number(totals['streams'])} streams",
+        _counted(totals["streams"], "stream"),
         *(f"{name} {_rate(totals[name])}" for name in rates),
     ]
 
@@ -176,7 +176,13 @@ def _redis(redis: Row) -> list[str]:
         if redis[key] is not None:
             fields.append(f"{number(redis[key])} {name}")
     fields.append("takes writes" if redis["writes"] else "takes NO writes")
-    return [*fields, f"clock {round(redis['clock'], 1) + 0.0:+.1f} s"]
+    if redis["clock"] is not None:
+        fields.append(f"clock {round(redis['clock'], 1) + 0.0:+.1f} s")
+    return fields
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{number(count)} {what}{'s' * (count != 1)}"
 
 
 def _rate(value: float | None) -> str:
@@ -187,8 +193,9 @@ def _body(picture: Picture, state: State, columns: int, height: int, ascii: bool
     """The chosen section first, and what room it leaves for the others; or all, each with a fair share."""
     chosen = SECTIONS[state.section - 1] if state.section else None
     order = SECTIONS if chosen is None else (chosen, *(each for each in SECTIONS if each is not chosen))
-    order = order[: max(1, height // SHARE)]
     needs = [len(getattr(picture, each.name)[: state.count]) + 2 for each in order]
+    fit = sum(used <= height for used in accumulate(min(need, SHARE) for need in needs))
+    order, needs = order[: max(1, fit)], needs[: max(1, fit)]
     rooms = _shares(needs, height, first=chosen is not None)
     lines: list[Line] = []
     for section, room in zip(order, rooms, strict=True):
@@ -243,7 +250,7 @@ def _footer(state: State, ascii: bool) -> str:
         return f"filter: {shown(state.typing, ascii=ascii)}_"
     if state.help:
         return "any key goes back"
-    return "q quit  ? help  s sort  / filter  1-4 sections  p " + ("go on" if state.paused else "pause")
+    return "q quit  ? help  s sort  / filter  1-5 sections  p " + ("go on" if state.paused else "pause")
 
 
 def _plain(text: str, columns: int, style: str = "") -> Line:

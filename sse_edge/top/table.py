@@ -107,6 +107,13 @@ SECTIONS = (
             Column("total", "TOTAL", 2, number), Column("meaning", "", 3),
         ), "rate",
     ),
+    Section(
+        "patterns", "PATTERNS",
+        (
+            Column("channel", "PATTERN", 0), Column("streams", "STREAMS", 1, number),
+            Column("events", "EVENTS/s", 2, number),
+        ), "streams",
+    ),
 )  # fmt: skip
 """In the order of their keys."""
 

@@ -36,9 +36,12 @@ class Terminal:
     def __init__(self, *, colour: bool) -> None:
         self._colour = colour
         self._styles: dict[str, int] = {}
+        self.ascii = False
+        """Whether it shows nothing else."""
 
     def __enter__(self) -> Self:
         locale.setlocale(locale.LC_ALL, "")
+        self.ascii = not locale.nl_langinfo(locale.CODESET).upper().startswith("UTF")
         os.environ.setdefault("ESCDELAY", "25")  # milliseconds that an escape waits to be part of a key
         self._window = curses.initscr()
         curses.noecho()

@@ -99,7 +99,10 @@ class RedisPresence:
             self._known = [name.decode() for name in said[::3]]
             if set(self._known) <= set(known):
                 break
-        texts = [(text, float(heard) / 1000) for heard, text in zip(said[1::3], said[2::3], strict=True)]
+        texts = [
+            (text, max(0.0, min(float(heard), now) / 1000))
+            for heard, text in zip(said[1::3], said[2::3], strict=True)
+        ]
         living = [(text, heard) for text, heard in texts if text != b"-"]
         told = [report for text, heard in living if (report := parse(text, heard)) is not None]
         return Reports(told, len(living) - len(told), now / 1000)
