@@ -49,6 +49,7 @@ from .errors import BackendError
 from .event import Place
 from .figures import SECONDS, Histogram
 from .logline import about
+from .measurers import measurers
 from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
 from .tracing import Traced, admission
 from .worker import Worker
@@ -57,6 +58,10 @@ logger = logging.getLogger("sse_edge")
 
 # Measured: deploy/SERVERS.md.
 TAKEN_OVER = "4 KiB for one that is idle, and the least CPU for an event"
+MEASURED = (
+    "%s around the edge takes a stream's whole life for the time of a request, unless it leaves out what is "
+    "under the edge's path: put the edge around the app, app = SSEMiddleware(app, …); see docs/MONITORING.md"
+)
 WRAPPED = "2 to 11 times the CPU for an event, and 4 to 10 times the memory for a stream"
 SENT = "1.5 to 6 times the CPU for an event, and 4 to 13 times the memory for a stream"
 
@@ -450,6 +455,9 @@ def _tell(sink: Sink, send: Send, server: str, *, meant: bool) -> None:
             SENT,
             extra=about("sent", server=server),
         )
+    if found := measurers(send):
+        said = ", ".join(found)
+        logger.warning(MEASURED, said, extra=about("measured", detail=said))
 
 
 def _head(headers: Headers, admission: Admission, wait: float | None, told: bool) -> Headers:

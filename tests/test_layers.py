@@ -39,6 +39,7 @@ LAYERS = [
         "publisher",
         "writer",
         "refusals",
+        "measurers",
         "drain",
         "server",
         "report",
