@@ -33,43 +33,44 @@ async def text(rows: Sequence[Row]) -> bytes:
     parts = []
     for figure in FIGURES:
         registry = CollectorRegistry()
-        registry.register(_Family(figure, rows))
+        registry.register(_Collector(family(figure, rows)))
         parts.append(generate_latest(registry))
         await asyncio.sleep(0)
     return b"".join(parts)
 
 
-class _Family:
-    """One figure as a metric family."""
+def family(figure: Figure, rows: Sequence[Row]) -> Any:
+    """A figure of ``rows`` as a metric family of prometheus_client."""
+    from prometheus_client import core, utils  # noqa: PLC0415
 
-    def __init__(self, figure: Figure, rows: Sequence[Row]) -> None:
-        self._figure = figure
-        self._rows = rows
+    kinds = {
+        "counter": core.CounterMetricFamily,
+        "gauge": core.GaugeMetricFamily,
+        "histogram": core.HistogramMetricFamily,
+    }
+    labels = [figure.label] if figure.label else []
+    if rows and rows[0].worker is not None:
+        labels.append("worker")
+    made = kinds[figure.kind](f"sse_edge_{figure.metric}", figure.help, labels=labels)
+    for row in rows:
+        if figure.kind == "gauge" and not row.lives:
+            continue
+        whose = [] if row.worker is None else [row.worker]
+        value = row.figures[figure.name]
+        for of, one in [([key], value[key]) for key in value] if figure.label else [([], value)]:
+            if figure.kind == "histogram":
+                bounds = [*map(utils.floatToGoString, figure.buckets), "+Inf"]
+                buckets = list(zip(bounds, accumulate(map(float, one["counts"])), strict=True))
+                made.add_metric([*of, *whose], buckets, one["sum"])
+            else:
+                made.add_metric([*of, *whose], float(one))
+    return made
+
+
+class _Collector:
+    def __init__(self, family: Any) -> None:
+        self.family = family
 
     def collect(self) -> Iterator[Any]:
         """See prometheus_client."""
-        from prometheus_client import core, utils  # noqa: PLC0415
-
-        kinds = {
-            "counter": core.CounterMetricFamily,
-            "gauge": core.GaugeMetricFamily,
-            "histogram": core.HistogramMetricFamily,
-        }
-        figure = self._figure
-        labels = [figure.label] if figure.label else []
-        if self._rows and self._rows[0].worker is not None:
-            labels.append("worker")
-        family = kinds[figure.kind](f"sse_edge_{figure.metric}", figure.help, labels=labels)
-        for row in self._rows:
-            if figure.kind == "gauge" and not row.lives:
-                continue
-            whose = [] if row.worker is None else [row.worker]
-            value = row.figures[figure.name]
-            for of, one in [([key], value[key]) for key in value] if figure.label else [([], value)]:
-                if figure.kind == "histogram":
-                    bounds = [*map(utils.floatToGoString, figure.buckets), "+Inf"]
-                    buckets = list(zip(bounds, accumulate(map(float, one["counts"])), strict=True))
-                    family.add_metric([*of, *whose], buckets, one["sum"])
-                else:
-                    family.add_metric([*of, *whose], float(one))
-        yield family
+        yield self.family

@@ -63,10 +63,10 @@ FIGURES = (
         "limit", ("leases", "connect-rate", "writes"), over="max",
     ),
     Figure("opened", "streams_opened", "counter", "Streams opened"),
-    Figure("delivered", "events_delivered", "counter", "Events written"),
-    Figure("refusals", "refusals", "counter", "Requests by code", "code", _CODES),
+    Figure("delivered", "events_delivered", "counter", "Events written, for each stream"),
+    Figure("refusals", "refusals", "counter", "Requests that were refused, by code", "code", _CODES),
     Figure(
-        "endings", "endings", "counter", "Streams by reason",
+        "endings", "endings", "counter", "Streams that have ended, by reason",
         "reason", tuple(each.reason for each in ENDINGS),
     ),
     Figure(
@@ -74,11 +74,14 @@ FIGURES = (
         "reason", ("malformed", "foreign"),
     ),
     Figure(
-        "publishes", "publishes", "counter", "Requests to publish",
+        "publishes", "publishes", "counter", "Requests to publish, by what came of them",
         "outcome", ("published", "client-gone", *_CODES),
     ),
     Figure("pattern_streams", "pattern_streams", "gauge", "Open streams by channel pattern", "pattern"),
-    Figure("pattern_events", "pattern_events", "counter", "Events written by channel pattern", "pattern"),
+    Figure(
+        "pattern_events", "pattern_events", "counter",
+        "Events written as they were heard, by channel pattern", "pattern",
+    ),
     Figure(
         "admission", "admission_seconds", "histogram",
         "From a request to its stream's first bytes, or to its refusal",

@@ -211,8 +211,7 @@ def test_metrics_that_alerts_name():
     exported = {
         (sample.name, tuple(sample.labels))
         for each in FIGURES
-        for family in exposition._Family(each, [exposition.Row(complete({}))]).collect()
-        for sample in family.samples
+        for sample in exposition.family(each, [exposition.Row(complete({}))]).samples
     }
     assert named <= {name for name, _ in exported}
     codes = {each.code for each in vars(outcome).values() if isinstance(each, outcome.Refusal)}

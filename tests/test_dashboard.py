@@ -16,8 +16,8 @@ from loadtest.dashboard.prometheus import ALERTS, prometheus
 from loadtest.dashboard.site import Site
 from loadtest.dashboard.units import said
 from servers.processes import command
-from sse_edge import status
-from sse_edge.figures import FIGURES
+from sse_edge.exposition import Row, family
+from sse_edge.figures import FIGURES, complete
 from sse_edge.outcome import ENDINGS, REFUSALS
 
 BOARD = json.loads(board.BOARD.read_text())
@@ -29,14 +29,10 @@ LABELS = {"le", "pattern", "code", "reason", "outcome", "limit", "job", "instanc
 
 OF_PROMETHEUS = {"up", "ALERTS"}
 
+PATTERNS = {"pattern_streams": {"p": 1}, "pattern_events": {"p": 1}}
+
 EXPORTED = {
-    sample.name: figure
-    for figure, family in zip(
-        FIGURES,
-        status._Collector({"pattern_streams": {"p": 1}, "pattern_events": {"p": 1}}).collect(),
-        strict=True,
-    )
-    for sample in family.samples
+    sample.name: figure for figure in FIGURES for sample in family(figure, [Row(complete(PATTERNS))]).samples
 }
 """What a worker tells: the name of a series → its figure."""
 
