@@ -375,8 +375,12 @@ class Scraper:
 
 def workers(server):
     """The processes that serve."""
-    found = {pid for pid, _ in descendants(server.pid)} - {server.pid}
-    return {pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    found = set()
+    for pid, _ in descendants(server.pid):
+        with contextlib.suppress(OSError):  # it has just ended
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.add(pid)
+    return found
 
 
 async def test_a_rolling_restart_of_four_workers(serve_app, redis_url):
@@ -470,3 +474,18 @@ async def test_a_supervisor_that_is_killed(serve_app, redis_url):
     os.utime(place, (0, 0))
     figures._sweep(place.parent)
     assert not is_there(place)
+
+
+async def test_another_server_with_a_directory_of_the_operator_s(serve_app, redis_url, tmp_path):
+    """Where the environment names a directory it is the same under gunicorn."""
+    env = {"BACKEND": redis_url, "STATUS": "/status", VARIABLE: str(tmp_path / "figures")}
+    options = ["-k", "uvicorn_worker.UvicornWorker"]
+    server = serve_app("apps.edge:edge", server="gunicorn", workers=2, options=options, env=env)
+    scraper, visitors = Scraper(server.url), Visitors(server.url)
+    await scraper.until("workers", 2)
+    stay = [await visitors.come() for _ in range(5)]
+    await scraper.until("streams", 5)
+    for client in stay:
+        await visitors.leave(client)
+    await scraper.until("endings_total", 5)
+    assert scraper.back == []
