@@ -179,6 +179,12 @@ def test_the_picture_is_of_this_dashboard():
 # ---- with a real Prometheus
 
 
+QUIET = (
+    'up == 1 unless on () ALERTS{alertstate="firing", alertname!~"SseEdgeSlowAdmission|SseEdgeLateEvents"}'
+)
+"""No alert says that all is not well; those two may be right on a machine that is busy."""
+
+
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
     """A Prometheus that has seen two workers, clients, refusals, a drain and Redis go away; when that was.
@@ -197,11 +203,13 @@ def recorded(tmp_path_factory):
 
 
 async def happen(site, ours):
+    """A quiet moment, and then all of it."""
     crowd = Crowd(site.ports)
     crowd.join(range(24), events.path)
     publishing = asyncio.ensure_future(events.publish(site, crowd, 0.02))
     await until(ours, "up == 1")  # it looks for targets every five seconds
     await until(ours, "sum(sse_edge_streams) >= 24")
+    await until(ours, QUIET)
     crowd.cut()
     (server,) = site.ports
     await asyncio.gather(
@@ -268,6 +276,21 @@ def test_a_dashboard_without_data(recorded):
         if (result := ours.over(query.expr, began - 7200, began - 7100, 10))
     }
     assert list(said) == ["Alerts"]
+
+
+@pytest.mark.live
+def test_the_alerts_of_the_run(recorded):
+    """While all was well none fired, though they wait for nothing; then those did whose trouble it was."""
+    ours, began, ended = recorded
+    fired = ours.over('ALERTS{alertstate="firing"}', began, ended + 0.5, 0.25)
+    assert {each["metric"]["alertname"] for each in fired} >= {
+        "SseEdgeNotScraped",  # before the first scrape
+        "SseEdgeDropped",
+        "SseEdgeNotReady",
+        "SseEdgeBackendAway",
+        "SseEdgeLimitsAlone",
+        "SseEdgeWorkerDown",
+    }
 
 
 @pytest.mark.live
