@@ -84,6 +84,27 @@ async def test_nobody_is_there(make):
     await backend.close()
 
 
+async def test_a_worker_in_another_thread():
+    """It is asked on its own event loop; one whose loop is gone is not."""
+    backend = MemoryBackend()
+    there, over = asyncio.Event(), asyncio.Event()
+    own = asyncio.get_running_loop()
+
+    async def work():
+        edge = SSEMiddleware(backend=backend, auth=Anonymous(), channels={"/events/news": "news"})
+        await edge.start()
+        own.call_soon_threadsafe(there.set)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(over.wait(), own))
+
+    thread = asyncio.create_task(asyncio.to_thread(asyncio.run, work()))
+    await there.wait()
+    (report,) = (await backend.reports()).told
+    assert (report["worker"]["pid"], report["figures"]["ready"]) == (os.getpid(), True)
+    over.set()
+    await thread
+    assert (await backend.reports()).told == []
+
+
 # ---- Redis
 
 

@@ -200,6 +200,7 @@ def test_patterns():
     [
         ({"told": [report(figures={"connected": False})]}, "web-1:7: no events arrive from Redis"),
         ({"told": [report(heard=NOW - 9)]}, "web-1:7: not heard for more than a heartbeat"),
+        ({"told": [report(figures={"position_age": 61})]}, "cannot prove that the last 61 s are complete"),
         ({"told": [report(figures={"degraded": ["writes"]})]}, "1 of 1 worker: Redis refuses writes"),
         ({"told": [], "silent": 1}, "1 worker says nothing that this version (0.1.0) can read"),
         ({"told": [report()], "silent": 2}, "2 workers more say nothing that this version (0.1.0) can read"),

@@ -49,8 +49,8 @@ STYLES = {"good": "green", "warn": "yellow", "bad": "red"}
     metavar="SECONDS", help="Between looks.",
 )  # fmt: skip
 @click.option(
-    "--sort", type=click.Choice(SORTS), default=None, show_envvar=True,
-    help="Column to rank by, where there is one.",
+    "--sort", type=click.Choice(SORTS), default=None, show_envvar=True, metavar="COLUMN",
+    help="To rank by, where there is one: streams, events, refused, waits, unsent, user and so on.",
 )  # fmt: skip
 @click.option(
     "--filter", "pattern", metavar="TEXT", default="", envvar="SSE_EDGE_TOP_FILTER", show_envvar=True,

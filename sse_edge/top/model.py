@@ -22,6 +22,9 @@ STALE = 7.5
 OFF = 1.0
 """Seconds by which clocks may differ."""
 
+OLD = 60.0
+"""Seconds without proof that everything was delivered, after which that is worth a note; as in the alerts."""
+
 SOME = 3
 """Workers that are named in a note."""
 
@@ -154,6 +157,7 @@ def _worker(report: Report, rates: Rates, now: float) -> Row:
         "events": total(rates, "delivered"),
         "refused": total(rates, "refusals"),
         "ended": total(rates, "endings"),
+        "position": figures["position_age"],
         "up": max(0.0, worker["now"] - worker["began"]),
         "age": age,
         "clock": worker["now"] - report["heard"],
@@ -268,6 +272,9 @@ def _notes(
         notes.append(Note("bad", f"{_who(rows)}: no events arrive from Redis"))
     if rows := by_state["stale"]:
         notes.append(Note("warn", f"{_who(rows)}: not heard for more than a heartbeat"))
+    if rows := [row for row in workers if row["position"] > OLD and row["state"] != "cut off"]:
+        worst = max(row["position"] for row in rows)
+        notes.append(Note("bad", f"{_who(rows)}: cannot prove that the last {worst:.0f} s are complete"))
     for name, count in totals["alone"].items():
         if name in ALONE:
             notes.append(Note("bad", f"{count} of {_count(len(told), 'worker')}: {ALONE[name]}"))
