@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .errors import ConfigError
 from .exposition import Row, text
 from .figures import Figures, accumulated, complete, together
-from .logline import sentence
+from .logline import about, sentence
 from .slots import VARIABLE, Slot, Slots
 
 logger = logging.getLogger("sse_edge")
@@ -50,13 +50,16 @@ class Scrapes:
                 self._slot = self._slots.take()
             except ConfigError as error:
                 self._slots = None
-                logger.warning("%s: this worker's metrics are its own alone", sentence(str(error)))
+                extra = about("figures-alone", detail=str(error))
+                said = "%s: this worker's metrics are its own alone"
+                logger.warning(said, sentence(str(error)), extra=extra)
             else:
                 if self._slot.torn:
                     logger.warning(
                         "what worker %d of %s counted before cannot be read: it counts from 0",
                         self._slot.number,
                         VARIABLE,
+                        extra=about("figures-lost"),
                     )
         if self._slot is not None:
             self._on_time()
@@ -122,8 +125,8 @@ class Scrapes:
         except OSError as error:
             told, failing = self._slot.counted(figures), True
             if not self._failing:
-                logger.warning(
-                    "the figures of this worker cannot be written to %s: %s", VARIABLE, error.strerror
-                )
+                extra = about("figures-unwritten", detail=error.strerror)
+                said = "the figures of this worker cannot be written to %s: %s"
+                logger.warning(said, VARIABLE, error.strerror, extra=extra)
         self._failing = failing
         return told

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..logline import sentence
+from ..logline import about, sentence
 from ..slots import VARIABLE, is_held
 
 logger = logging.getLogger("sse_edge")
@@ -49,7 +49,8 @@ def shared() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             why = sentence(f"{place}: {error.strerror}")
-            logger.warning("each worker's metrics are its own: no directory for them in %s", why)
+            text = "each worker's metrics are its own: no directory for them in %s"
+            logger.warning(text, why, extra=about("figures-alone", detail=f"{place}: {error.strerror}"))
             yield
             return
         os.environ[VARIABLE] = directory
