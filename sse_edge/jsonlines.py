@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from .logline import LONGEST, escaped
 from .redaction import HIDDEN, is_secret, redacted
+from .tracing import current
 
 LONGEST_LINE = 16_000
 """Bytes of a line at most: container runtimes cut lines at 16 KiB, and half an object is none."""
@@ -86,6 +87,7 @@ def _head(record: logging.LogRecord) -> dict[str, Any]:
         "level": next((name for least, name in LEVELS if record.levelno >= least), "debug"),
         "logger": str(record.name),
         "pid": record.process or os.getpid(),
+        **current(),
     }
 
 
@@ -98,7 +100,7 @@ def _said(record: logging.LogRecord) -> dict[str, Any]:
     elif answered is not None:
         about, message = answered
     else:
-        served = record.name.partition(".")[0] in SERVERS
+        served = str(record.name).partition(".")[0] in SERVERS
         about, message = {"event": "server" if served else "log"}, _message(record)
     if "detail" in about and about["detail"] is not None:
         about["detail"] = redacted(str(about["detail"]))
@@ -202,6 +204,8 @@ def _added(value: object, left: Iterator[int], deep: int = 0) -> object:
 def _plain(value: object, share: int, *, ends: bool = False) -> Any:
     """A value as JSON knows it: finite numbers, and texts of ``share`` characters and a little at most, which
     are printed as they are.  Of one that ``ends`` the end is kept, and its lines are printable already."""
+    if type(value) is str and len(value) <= share and value.isprintable():  # as most are
+        return value
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)) and -LARGEST < value < LARGEST:

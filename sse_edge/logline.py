@@ -65,7 +65,7 @@ def reason(error: BaseException) -> str:
 
 def escaped(text: str) -> str:
     """A text in which every character is printed as it is; the others are written as in Python."""
-    return _UNPRINTABLE.sub(lambda found: _printed(found[0]), text)
+    return text if text.isprintable() else _UNPRINTABLE.sub(lambda found: _printed(found[0]), text)
 
 
 def trace(raised: Raised) -> str:

@@ -55,6 +55,18 @@ def tracer() -> Tracer | None:
     return known
 
 
+def current() -> dict[str, str]:
+    """The ids of the span that this runs in, if there is one, for a line of a log."""
+    if tracer() is None:
+        return {}
+    from opentelemetry import trace  # noqa: PLC0415 - an extra
+
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+
+
 def publishing(
     publish: Callable[[Sequence[E]], Awaitable[P]], parent: Headers = ()
 ) -> Callable[[Sequence[E]], Awaitable[P]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from servers.sse import Decoder
 from sse_edge import (
     Channel,
     Event,
+    JSONLines,
     Publisher,
     PublishToken,
     SignedCookie,
@@ -299,6 +301,17 @@ def test_names_are_few(spans):
     names = {tracing.pattern(f"u{n}:inbox") for n in range(1000)}
     assert len(names) == tracing.PATTERNS + 1
     assert "" in names
+
+
+def test_a_line_of_the_log(spans):
+    """It says within which span it was logged, as JSON."""
+    record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO})
+    with spans.around() as span:
+        within = json.loads(JSONLines().format(record))
+    context = span.get_span_context()
+    assert within["trace_id"] == f"{context.trace_id:032x}"
+    assert within["span_id"] == f"{context.span_id:016x}"
+    assert "trace_id" not in json.loads(JSONLines().format(record))
 
 
 WITHOUT = """
