@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from .admission.also import alone, asks_others, others, unjoinable
+from .admission.arrival import is_told
 from .admission.backoff import Backoff
 from .admission.gate import Admission, Gate
 from .admission.greeting import greet
@@ -159,8 +161,14 @@ class Streams:
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
         told = tells_identity(request)
 
+        def head(admission: Admission) -> Headers:
+            made = _head(headers, admission, wait, told)
+            if is_told(admission.identity):
+                made = [*made, self._arrival(worker, scope, request, admission)]
+            return made
+
         def begin(admission: Admission) -> Sink:
-            sink = self._sink(worker, scope, receive, send, _head(headers, admission, wait, told), wait)
+            sink = self._sink(worker, scope, receive, send, head(admission), wait)
             return self._joined(worker, sink, request, scope) if joined else sink
 
         leash = asyncio.timeout(None)
@@ -178,7 +186,7 @@ class Streams:
             elif verdict is None:
                 await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
             else:
-                await respond_head(answer, _head(headers, verdict, wait, told))
+                await respond_head(answer, head(verdict))
             return None
         finally:
             hub.entering.discard(leash)
@@ -279,6 +287,17 @@ class Streams:
             if not isinstance(opened, Opened):
                 self._leases.release(admission.subjects)
         return opened
+
+    def _arrival(
+        self, worker: Worker, scope: Scope, request: Request, admission: Admission
+    ) -> tuple[bytes, bytes]:
+        return self._gate.arrival(
+            request,
+            http=scope.get("http_version", "1.1"),
+            pid=os.getpid(),
+            present=worker.hub.census.present(admission.identity.user or ""),
+            now=time.time(),
+        )
 
     def _sink(
         self, worker: Worker, scope: Scope, receive: Receive, send: Send, head: Headers, wait: float | None

@@ -6,10 +6,13 @@ import pytest
 
 from sse_edge.backends.redis.inspection import RedisState
 from sse_edge.delivery.compression import HEAD, Gzip, block
-from sse_edge.doctor.finding import FAULTS, Level, found, ok, unknown, worst
+from sse_edge.doctor.catalogue import FAULTS
+from sse_edge.doctor.fault import Level
+from sse_edge.doctor.finding import found, ok, unknown, worst
 from sse_edge.doctor.judgement import away, delivery, entry, machine, opening, redis
 from sse_edge.doctor.machine import Machine
-from sse_edge.doctor.wire import Answer, End, Heard, Target, heard
+from sse_edge.doctor.target import Target
+from sse_edge.doctor.wire import Answer, End, Heard, heard
 from sse_edge.errors import ConfigError
 
 STREAM = ("content-type", "text/event-stream")

@@ -16,10 +16,11 @@ from servers.sse import get
 from sse_edge import RedisBackend, SyncPublisher
 from sse_edge.backends.redis.inspection import inspect
 from sse_edge.cli import main
+from sse_edge.doctor.catalogue import FAULTS
 from sse_edge.doctor.examination import Examination
-from sse_edge.doctor.finding import FAULTS, Level
+from sse_edge.doctor.fault import Level
 from sse_edge.doctor.judgement import redis
-from sse_edge.doctor.wire import Target
+from sse_edge.doctor.target import Target
 
 SECRET = "a secret of the tests"
 NOWHERE = 1  # the port of tcpmux, where nothing listens
@@ -102,22 +103,27 @@ https://localhost:PORT {
 
 @pytest.fixture(scope="module")
 def shop():
-    """Redis and four apps on it: ``lively`` speaks each second, ``strict`` limits connects, and ``switching``
-    is on a server that goes on in HTTP/2 when it is asked to.
+    """Redis and four apps, each on a database of it: ``lively`` speaks each second, ``strict`` limits
+    connects, and ``switching`` is on a server that goes on in HTTP/2 when it is asked to.
     """
     processes, redis = Processes(), RedisServer()
     try:
         redis.start()
-        env = {"BACKEND": redis.url, "TRUSTED": "127.0.0.1/32", "ORIGINS": "https://page.example.com"}
-        redis.apps = {
-            name: processes.serve_app("apps.edge:edge", server=server, env={**env, **more})
-            for name, server, more in (
-                ("lively", "uvicorn", {"KEEP_ALIVE": "1"}),
-                ("quiet", "uvicorn", {}),
-                ("strict", "uvicorn", {"CONNECTS": "30/minute"}),
-                ("switching", "hypercorn", {}),
+        env = {"TRUSTED": "127.0.0.1/32", "ORIGINS": "https://page.example.com"}
+        redis.apps, redis.urls = {}, {}
+        for number, (name, server, more, options) in enumerate(
+            (
+                ("lively", "uvicorn", {"KEEP_ALIVE": "1"}, ()),
+                ("quiet", "uvicorn", {}, ()),
+                ("strict", "uvicorn", {"CONNECTS": "30/minute"}, ()),
+                ("switching", "hypercorn", {}, ("--graceful-timeout", "20")),
             )
-        }
+        ):
+            redis.urls[name] = redis.url.removesuffix("0") + str(number)
+            settings = {**env, **more, "BACKEND": redis.urls[name]}
+            redis.apps[name] = processes.serve_app(
+                "apps.edge:edge", server=server, env=settings, options=options
+            )
         yield redis
     finally:
         processes.close()
@@ -152,7 +158,9 @@ def front(shop, serve, certificate, tmp_path):
             "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config", config],
         }[kind]
         serve([*before, *command], port=port, env={"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)})
-        return f"https://localhost:{port}/events/me"
+        url = f"https://localhost:{port}/events/me"
+        shop.urls[url] = shop.urls.get(app)
+        return url
 
     return start
 
@@ -163,7 +171,7 @@ def examine(shop, certificate):
 
     async def run(url, *, down=False, cacert=certificate[0], **options):
         user = "doctor"
-        backend = RedisBackend(shop.url)
+        backend = RedisBackend(shop.urls[url] or shop.url)
         examination = Examination(
             target=Target.of(url, cacert=cacert),
             cookie=f"session={AUTH.issue(user)}",
@@ -348,8 +356,8 @@ async def test_a_write_timeout_in_caddy(front, examine):
 
 def forget_connects(server):
     """Of the connects that others have counted."""
-    client = server.client()
-    client.delete("none", *client.keys("sse:{leases}:rate:*"))
+    client = server.client(db=2)
+    client.delete("none", *client.keys("sse@2:{leases}:rate:*"))
 
 
 @pytest.mark.parametrize(
@@ -439,12 +447,12 @@ def invoke(*arguments, **options):
 
 
 def test_plain_uvicorn(shop):
-    """In development there is one warning, of HTTP/1.1, and everything else is well."""
+    """In development all is well, and HTTP/1.1 is worth a word."""
     url = f"{shop.apps['lively'].url}/events/me"
     result = invoke(url, "--elsewhere", "--redis", shop.url, env={"SSE_EDGE_SECRET": SECRET})
-    assert result.exit_code == 3, result.output
-    assert "[http1]" in result.output
-    assert "0 failures, 1 warning," in result.output
+    assert result.exit_code == 0, result.output
+    assert "HTTP/1.1 without TLS" in result.output
+    assert "0 failures, 0 warnings," in result.output
     assert "\x1b" not in result.output
     assert max(map(len, result.output.splitlines())) <= 110
 
@@ -453,7 +461,7 @@ def test_json(shop):
     """--json says the same to a program, codes and remedies included."""
     url = f"{shop.apps['lively'].url}/events/orders/7"
     options = ["--secret", SECRET, "--channel", "order:7", "--redis", shop.url, "--json"]
-    result = invoke(url, *options)
+    result = invoke(url, *options, "--host", "shop.test")
     told = json.loads(result.output)
     assert told["url"] == url
     by_check = {finding["check"]: finding for finding in told["findings"]}
@@ -518,8 +526,9 @@ def test_bad_input(arguments, exit_code, says):
 def test_a_certificate_that_is_not_trusted(front):
     """The way out is named."""
     result = invoke(front("nginx"))
-    assert result.exit_code == 1
-    assert "--cacert" in result.stderr
+    assert result.exit_code == 4
+    assert "[certificate-unknown]" in result.output
+    assert "--cacert" in result.output
 
 
 def test_no_tls_and_no_http(shop):

@@ -16,7 +16,7 @@ from sse_edge.cli import main
 from sse_edge.cli.collector import THRESHOLDS
 from sse_edge.cli.serve import serve
 from sse_edge.delivery.backlog import Bounds
-from sse_edge.doctor.finding import FAULTS
+from sse_edge.doctor.catalogue import FAULTS
 from sse_edge.figures import FIGURES
 from sse_edge.outcome import REFUSALS
 from sse_edge.tune.files import tuned

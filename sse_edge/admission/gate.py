@@ -30,6 +30,7 @@ from ..outcome import (
     WORKER_FULL,
     Refusal,
 )
+from .arrival import header
 from .authenticator import checked, is_quick, lets_anyone, valid
 from .callback import Callback, callback, takes_values, tell_failure
 from .cursor import UNTOLD, last_id, place
@@ -222,6 +223,10 @@ class Gate:
     def address(self, request: Request) -> str:
         """Where the request comes from."""
         return self._proxies.client(request)
+
+    def arrival(self, request: Request, **told: Any) -> tuple[bytes, bytes]:
+        """How the request arrived, as a header of its answer, with what else is ``told``; see ``arrival``."""
+        return header(request, self._proxies, **told)
 
     def _no_room(self, streams: int, draining: bool) -> Refusal | None:
         if draining:

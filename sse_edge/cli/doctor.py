@@ -3,31 +3,67 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import secrets
 import shutil
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..admission.arrival import DOCTOR
 from ..admission.cookies import SignedCookie
 from ..backends.redis import RedisBackend
+from ..errors import EdgeError
 from ..redaction import redacted
-from .failure import Failure, Misuse
+from .failure import Failure, Misuse, as_failure
 from .options import redis_option
 
 if TYPE_CHECKING:
     from ..doctor.examination import Examination
-    from ..doctor.finding import Finding, Level
+    from ..doctor.fault import Level
+    from ..doctor.finding import Finding
 
 LONG = 100.0
 """Seconds that --long watches an idle stream: more than the time-out of most proxies."""
 
 INDENT = 24
 
+JSON = "SSE_EDGE_DOCTOR_JSON"
+
+
+class Command(click.Command):
+    """One that says in JSON, too, that it could not look, to whoever wants JSON."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **more: Any) -> click.Context:
+        """See click: ``args`` become parameters, or are misunderstood."""
+        wanted = "--json" in args or bool(os.environ.get(JSON))
+        with _said_as_json(wanted):
+            return super().make_context(info_name, args, *rest, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        with _said_as_json(ctx.params["as_json"]):
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _said_as_json(wanted: bool) -> Iterator[None]:
+    try:
+        yield
+    except (click.ClickException, EdgeError) as error:
+        if not wanted:
+            raise
+        known = as_failure(error)
+        click.echo(json.dumps({"error": redacted(known.format_message())}, indent=2))
+        raise SystemExit(known.exit_code) from error
+
 
 @click.command(
+    cls=Command,
     short_help="Examine a running deployment.",
     epilog="Exit code: 0 nothing wrong, 3 warnings, 4 failures; 1 it could not be examined, 2 bad usage.",
 )
@@ -90,7 +126,12 @@ INDENT = 24
     help="Streams that this machine should hold.",
 )  # fmt: skip
 @click.option(
-    "--json", "as_json", is_flag=True, envvar="SSE_EDGE_DOCTOR_JSON", show_envvar=True, help="For programs."
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar=JSON,
+    show_envvar=True,
+    help='For programs; also what went wrong, as {"error": …}.',
 )
 def doctor(
     url: str,
@@ -130,7 +171,7 @@ def doctor(
     """
     try:
         from ..doctor.examination import Examination  # noqa: PLC0415 - h11 is optional
-        from ..doctor.wire import Target  # noqa: PLC0415
+        from ..doctor.target import Target  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Failure(f'{error.name} is missing: pip install "sse_edge[doctor]"') from error
 
@@ -151,7 +192,7 @@ def doctor(
     unknown = user is None and "{user}" in channel
     carried = None if unknown else channel.replace("{user}", user or "")
     if secret and user:
-        patterns = [carried] if carried else []
+        patterns = [*([carried] if carried else []), DOCTOR]
         # Whether the secret is a good one was the application's to say.
         cookie = f"{name}={SignedCookie(secret, name=name, weak_secret=True).issue(user, patterns)}"
     backend = None
@@ -191,7 +232,8 @@ async def _run(examination: Examination, *, down: bool, as_json: bool, url: str)
 
 
 def _exit_code(findings: list[Finding]) -> int:
-    from ..doctor.finding import Level, worst  # noqa: PLC0415
+    from ..doctor.fault import Level  # noqa: PLC0415
+    from ..doctor.finding import worst  # noqa: PLC0415
 
     return {Level.OK: 0, Level.WARNING: 3, Level.FAILURE: 4}[worst(findings)]
 

@@ -30,7 +30,12 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:  # it repeats what it does not understand
             raise click.UsageError(redacted(error.format_message()), ctx=error.ctx) from None
-        except FieldError as error:
-            raise Misuse(str(error)) from error
         except EdgeError as error:
-            raise Failure(str(error)) from error
+            raise as_failure(error) from error
+
+
+def as_failure(error: click.ClickException | EdgeError) -> click.ClickException:
+    """An error of ours as one that ends a command; click's are such."""
+    if isinstance(error, click.ClickException):
+        return error
+    return (Misuse if isinstance(error, FieldError) else Failure)(str(error))

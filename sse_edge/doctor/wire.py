@@ -8,17 +8,17 @@ import os
 import ssl
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import ip_address
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
 
 import h11
 
 from ..delivery.compression import HEAD, STORED_FIRST
-from ..errors import ConfigError, EdgeError
+from ..errors import EdgeError
+from .target import Target
 
 CHUNK = 65536
 Headers = Sequence[tuple[str, str]]
@@ -53,58 +53,18 @@ class UnreachableError(EdgeError):
     """There was no conversation: no such name, no connection, no TLS, no HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a URL leads.  ``authority`` is the Host header, ``name`` the TLS server name."""
+class CertificateError(UnreachableError):
+    """There was none, because nobody vouches for who answers.  ``code`` is OpenSSL's, X509_V_ERR_…, and
+    ``why`` are its words.
+    """
 
-    scheme: str
-    host: str
-    port: int
-    path: str
-    authority: str
-    name: str
-    context: ssl.SSLContext | None
-
-    @property
-    def origin(self) -> str:
-        """The origin of a page that came from there."""
-        return f"{self.scheme}://{self.authority}"
-
-    @classmethod
-    def of(cls, url: str, *, host: str | None = None, cacert: str | None = None) -> Self:
-        """Read a URL.  ``host`` replaces its name in Host and TLS, but not where to connect.
-
-        ``cacert``: file of a private authority.  Raises ConfigError naming what cannot be right.
-        """
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ConfigError("URL", f"is none: {error}", url) from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("URL", "must be http(s)://host[:port]/path", url)
-        if parts.username is not None:
-            raise ConfigError("URL", "must be without user and password", secret=True)
-        netloc = host if host is not None else parts.netloc
-        asked = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        if not (asked + netloc).isascii() or any(char <= " " or char == "\x7f" for char in asked + netloc):
-            raise ConfigError("URL", "must be ASCII without spaces; percent-encode the rest", url)
-        name = urlsplit(f"//{netloc}").hostname
-        if not name:
-            raise ConfigError("--host", "must be a host name, with a port if it is not the usual one", host)
-        context = _context(cacert) if parts.scheme == "https" else None
-        if cacert is not None and context is None:
-            raise ConfigError("--cacert", "is for https URLs", cacert)
-        usual = 443 if context else 80
-        return cls(parts.scheme, parts.hostname, port or usual, asked, netloc, name, context)
+    def __init__(self, where: str, code: int, why: str) -> None:
+        super().__init__(f"{where}: its certificate is not trusted: {why}")
+        self.code, self.why = code, why
 
 
-def _context(cacert: str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=cacert)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError("--cacert", f"is no file of certificates: {error}", cacert) from None
-    return context
+class UnknownNameError(UnreachableError):
+    """There was none, because who answers knows no site of this name."""
 
 
 class End(Enum):
@@ -129,6 +89,8 @@ class Answer:
     end: End = End.OPEN
     end_at: float = 0.0
     by_edge: bool = False
+    asked: float = 0.0
+    """When the request was sent, in Unix seconds by this machine's clock."""
     _gzip: zlib._Decompress | None = None
 
     def take(self, at: float, data: bytes) -> None:
@@ -174,18 +136,30 @@ class Answer:
 class Connection:
     """One connection; ``async with`` ends it for certain.
 
-    ``alpn``: the protocols that are offered in TLS; ``protocol`` is what the server chose.
-    Raises UnreachableError.
+    ``alpn``: the protocols that are offered in TLS; ``protocol`` is what the server chose.  ``source``: this
+    end's address, if it matters.  Raises UnreachableError.
     """
 
-    def __init__(self, target: Target, *, alpn: Sequence[str] = ("http/1.1",), timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        target: Target,
+        *,
+        alpn: Sequence[str] = ("http/1.1",),
+        source: str | None = None,
+        timeout: float = 10.0,
+    ) -> None:
         self._target, self._alpn, self._timeout = target, alpn, timeout
+        self._from = None if source is None else (source, 0)
         self._http = h11.Connection(h11.CLIENT)
         self._sent = 0.0
         self.answer = Answer()
         self.protocol: str | None = None
         self.local = False
         """Whether the other end is this machine."""
+        self.source = ""
+        """This end's address."""
+        self.certificate: Mapping[str, Any] = {}
+        """The other end's, where somebody vouches for it; see ``ssl.SSLSocket.getpeercert``."""
 
     async def __aenter__(self) -> Self:
         target, where = self._target, f"{self._target.host} port {self._target.port}"
@@ -198,17 +172,14 @@ class Connection:
                     target.port,
                     ssl=target.context,
                     server_hostname=target.name if target.context else None,
+                    local_addr=self._from,
                 )
         except ssl.SSLCertVerificationError as error:
-            raise UnreachableError(
-                f"{where}: its certificate is not trusted: {error.verify_message}; "
-                "name a private authority with --cacert"
-            ) from error
+            raise CertificateError(where, error.verify_code, error.verify_message) from error
         except ssl.SSLError as error:
             said = error.reason or str(error)
-            if "UNRECOGNIZED_NAME" in said:
-                said += f"; it serves another name than {target.name}: ask for that, or give it with --host"
-            raise UnreachableError(f"{where}: no TLS: {said}") from error
+            kind = UnknownNameError if "UNRECOGNIZED_NAME" in said else UnreachableError
+            raise kind(f"{where}: no TLS: {said}") from error
         except TimeoutError as error:
             raise UnreachableError(f"{where}: no connection within {self._timeout:g} s") from error
         except OSError as error:
@@ -216,9 +187,13 @@ class Connection:
             why = os.strerror(code) if code > 0 else error.strerror or str(error)
             raise UnreachableError(f"cannot reach {where}: {why}") from error
         secured = self._writer.get_extra_info("ssl_object")
-        self.protocol = secured.selected_alpn_protocol() if secured else None
-        mine, theirs = (self._writer.get_extra_info(key)[0] for key in ("sockname", "peername"))
-        self.local = mine == theirs or ip_address(theirs.partition("%")[0]).is_loopback
+        if secured is not None:
+            self.protocol = secured.selected_alpn_protocol()
+            self.certificate = secured.getpeercert() or {}
+        self.source, theirs = (
+            self._writer.get_extra_info(key)[0].partition("%")[0] for key in ("sockname", "peername")
+        )
+        self.local = self.source == theirs or ip_address(theirs).is_loopback
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -230,7 +205,7 @@ class Connection:
         """Send a request; on a connection whose last answer was complete it is the next one."""
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
-        self.answer = Answer()
+        self.answer = Answer(asked=time.time())
         request = h11.Request(
             method=method,
             target=path or self._target.path,

@@ -9,6 +9,15 @@ from ..wire import Answer
 from .opening import asks_password
 
 
+def cors(replies: Sequence[Answer], own: str) -> Finding:
+    """Answers to requests of no page that may read them, but the URL's ``own`` origin's."""
+    for reply in replies:
+        allowed = reply.header("access-control-allow-origin")
+        if allowed not in ("", own):
+            return found("CORS", "cors-replaced", f"Access-Control-Allow-Origin: {allowed}{reply.by}")
+    return ok("CORS", "left to the app")
+
+
 def own_origin(reply: Answer, origin: str) -> Finding:
     """A request with the URL's own origin."""
     if reply.status == 403:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from ...outcome import FORBIDDEN
 from ..finding import Finding, found, ok
-from ..wire import Answer, End, Target
+from ..target import Target
+from ..wire import Answer, End
 from .delivery import SLOW
 
 HITS = ("x-cache", "x-cache-status", "cf-cache-status", "x-proxy-cache", "cache-status")
 
 
 def answer(  # noqa: PLR0911 - one return for each kind of answer
-    seen: Answer, patience: float, *, cookie: bool, responsive: bool
+    seen: Answer, patience: float, *, cookie: bool, responsive: bool, late: bool = False
 ) -> list[Finding]:
-    """Status, type and headers of the first answer.  ``responsive``: whether a HEAD was answered at once."""
+    """Status, type and headers of the first answer.  ``responsive``: whether a HEAD was answered at once;
+    ``late``: whether the server's clock is so far behind that a cookie signed here is from the future.
+    """
     if seen.head_at is None:
         return [_no_head(seen, patience, responsive)]
     status, kind = seen.status, seen.header("content-type")
@@ -24,7 +30,12 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
         said = "status 401" + (
             " although a cookie was sent" if cookie else ", and no --secret or --cookie given"
         )
-        return [found("status", "unauthenticated", said), *asks_password(seen)]
+        code = "cookie-from-future" if late and cookie else "unauthenticated"
+        return [found("status", code, said), *asks_password(seen)]
+    if status == 421 or (status == 403 and "Host " in _detail(seen)):
+        return [found("status", "host-refused", f"status {status}: {_detail(seen) or seen.excerpt}")]
+    if status == 403 and _refusal(seen).get("error") == FORBIDDEN.code:
+        return [found("status", "forbidden", _detail(seen))]
     if status in (502, 504) or (status == 503 and "json" not in kind):
         return [found("status", "app-away", f"status {status}{seen.by}")]
     if status in (429, 503):
@@ -37,12 +48,34 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
         return [found("status", "refused", f"no stream but {seen.excerpt}")]
     if seen.end is End.CLEAN and b"event:" not in seen.body:
         return [found("status", "app-away", f"an empty stream{seen.by}, as when the app is away")]
+    if not is_edge(seen):
+        begins = seen.excerpt if seen.pieces else "nothing"
+        return [found("status", "not-an-edge", f"200 {kind}{seen.by}, which begins with {begins}")]
     return [ok("status", f"200 {kind}")]
+
+
+def is_edge(seen: Answer) -> bool:
+    """Whether an event stream may be SSEMiddleware's: by its first line, else by a header."""
+    if seen.coded or not seen.pieces:
+        return "nosniff" in seen.header("x-content-type-options")
+    return b": stream open" in seen.body
 
 
 def is_stream(findings: Sequence[Finding]) -> bool:
     """Whether ``answer`` found a stream, however it comes."""
     return not any(each.fault for each in findings)
+
+
+def _refusal(seen: Answer) -> Mapping[str, Any]:
+    try:
+        said = json.loads(seen.body)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _detail(seen: Answer) -> str:
+    return str(_refusal(seen).get("detail", ""))
 
 
 def _no_head(seen: Answer, patience: float, responsive: bool) -> Finding:
@@ -99,6 +132,8 @@ def http_version(target: Target, protocol: str | None) -> Finding:
     """``protocol``: what the server chose from h2 and http/1.1."""
     if protocol == "h2":
         return ok("http version", "HTTP/2")
+    if target.scheme == "http" and target.is_loopback:
+        return ok("http version", "HTTP/1.1 without TLS, as usual on one's own machine: six tabs at most")
     if target.scheme == "http":
-        return found("http version", "http1", "HTTP/1.1 without TLS (as usual in development)")
+        return found("http version", "http1", "HTTP/1.1 without TLS")
     return found("http version", "http1", "HTTP/1.1: the server does not offer h2")

@@ -7,11 +7,14 @@ from ..finding import Finding, found, ok, unknown
 
 MIB = 1 << 20
 
+FULL = 0.9
+"""Of the memory that it may have."""
+
 
 def server(state: RedisState, *, durable: bool) -> list[Finding]:
     """One Redis server.  ``durable``: whether RedisBackend(durable=True) is promised."""
     info, config = state.info, state.config
-    findings = [_version(info)]
+    findings = [_version(info), *_troubles(info)]
     if state.denied:
         findings.append(found("redis permissions", "redis-denied", ", ".join(state.denied)))
     elif state.denied_limits:
@@ -40,6 +43,22 @@ def server(state: RedisState, *, durable: bool) -> list[Finding]:
         means = "" if durable else "; after a restart of Redis clients get edge-reset"
         findings.append(ok("redis history", kept + means))
     return findings
+
+
+def _troubles(info: dict[str, str]) -> list[Finding]:
+    """What has happened to it since it began, and will go on to."""
+    troubles = []
+    if info.get("role") == "slave":
+        troubles.append(found("redis role", "redis-replica", f"a replica of {info.get('master_host', '?')}"))
+    if evicted := int(info.get("evicted_keys", 0)):
+        troubles.append(found("redis evictions", "redis-evicted", f"{evicted:,} keys"))
+    if rejected := int(info.get("rejected_connections", 0)):
+        troubles.append(found("redis clients", "redis-rejects", f"{rejected:,} connections"))
+    used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    if most and used > FULL * most:
+        seen = f"{used / MIB:.1f} of {most / MIB:.1f} MiB"
+        troubles.append(found("redis memory in use", "redis-full", seen))
+    return troubles
 
 
 def _version(info: dict[str, str]) -> Finding:
