@@ -48,6 +48,8 @@ TOGETHER = {
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
     "tests/test_fronts.py": "fronts",
+    "tests/test_doctor_planted.py": "doctor planted",
+    "tests/test_doctor_behind.py": "doctor behind",
     "tests/test_leases.py": "leases",
     "tests/test_turnstile.py": "turnstile",
     "tests/test_upgrades.py": "upgrades",

@@ -14,6 +14,7 @@ from servers.proxies import until
 from servers.redis import RedisServer
 from servers.sse import get
 from sse_edge import RedisBackend, SyncPublisher
+from sse_edge.admission.arrival import DOCTOR
 from sse_edge.backends.redis.inspection import inspect
 from sse_edge.cli import main
 from sse_edge.doctor.catalogue import FAULTS
@@ -23,6 +24,7 @@ from sse_edge.doctor.judgement import redis
 from sse_edge.doctor.target import Target
 
 SECRET = "a secret of the tests"
+PLAIN = ("--no-proxy-headers",)  # what a proxy says is the edge's to judge
 NOWHERE = 1  # the port of tcpmux, where nothing listens
 
 NGINX = """
@@ -113,9 +115,9 @@ def shop():
         redis.apps, redis.urls = {}, {}
         for number, (name, server, more, options) in enumerate(
             (
-                ("lively", "uvicorn", {"KEEP_ALIVE": "1"}, ()),
-                ("quiet", "uvicorn", {}, ()),
-                ("strict", "uvicorn", {"CONNECTS": "30/minute"}, ()),
+                ("lively", "uvicorn", {"KEEP_ALIVE": "1"}, PLAIN),
+                ("quiet", "uvicorn", {}, PLAIN),
+                ("strict", "uvicorn", {"CONNECTS": "30/minute"}, PLAIN),
                 ("switching", "hypercorn", {}, ("--graceful-timeout", "20")),
             )
         ):
@@ -174,7 +176,7 @@ def examine(shop, certificate):
         backend = RedisBackend(shop.urls[url] or shop.url)
         examination = Examination(
             target=Target.of(url, cacert=cacert),
-            cookie=f"session={AUTH.issue(user)}",
+            cookie=f"session={AUTH.issue(user, [DOCTOR])}",
             user=user,
             backend=backend,
             channel=f"user:{user}",

@@ -17,14 +17,20 @@ from .judgement.clock import Ahead
 AGAIN = 0.5
 """Seconds between looks whether a worker reports, where none does yet."""
 
+FIRST = HEARTBEAT + AGAIN
+"""Seconds until each does: with its first heartbeat."""
+
 
 @dataclass(frozen=True, slots=True)
 class Backstage:
-    """``durable``: as RedisBackend's.  ``clocks`` is told how far whose are ahead."""
+    """``durable``: as RedisBackend's.  ``clocks`` is told how far whose are ahead.  ``patience``: seconds to
+    wait for a worker.
+    """
 
     backend: RedisBackend
     durable: bool
     clocks: dict[str, Ahead]
+    patience: float = FIRST
 
     async def findings(self) -> list[Finding]:
         """Everything of it."""
@@ -44,8 +50,7 @@ class Backstage:
         return [finding for state in states for finding in redis.server(state, durable=self.durable)]
 
     async def _workers(self) -> list[Finding]:
-        # The first report comes with a worker's first heartbeat.
-        deadline = time.monotonic() + HEARTBEAT + AGAIN
+        deadline = time.monotonic() + self.patience
         reports = await self.backend.reports()
         while not reports.told and not reports.silent and time.monotonic() < deadline:
             await asyncio.sleep(AGAIN)

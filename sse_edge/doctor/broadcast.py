@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from secrets import token_hex
 
 from ..backends.redis import RedisBackend
 from ..errors import BackendError, PublishError
@@ -32,17 +33,18 @@ class Broadcast:
     backend: RedisBackend
     channel: str
     user: str | None
+    mark: str = field(default_factory=lambda: token_hex(8), init=False)
 
     async def findings(self, stream: Connection) -> AsyncIterator[Finding]:
         """Publish, come back for what was missed, and be disconnected."""
         patience = self.visitor.patience
         events = Publisher(self.backend)
         try:
-            times, ids = await self._publish(events, stream)
+            times = await self._publish(events, stream)
             finding = delivery.events(times)
             yield finding
             if finding.fault is None:
-                yield await self._resume(ids)
+                yield await self._resume(heard(stream.answer))
             if self.user is None:
                 yield unknown("ending", "give --secret: only a user of its own may be disconnected")
             else:
@@ -55,33 +57,38 @@ class Broadcast:
             else:
                 yield found("events", "redis-away", str(error))
 
-    async def _publish(
-        self, events: Publisher, stream: Connection
-    ) -> tuple[list[tuple[float, float | None]], list[str]]:
-        published, ids = [], []
-        before = len(heard(stream.answer))
+    async def _publish(self, events: Publisher, stream: Connection) -> list[tuple[float, float | None]]:
+        """When each was published, and heard."""
+        mine = self._texts()
 
-        def arrived() -> list[Heard]:
-            return [block for block in heard(stream.answer)[before:] if block.event == EVENT_NAME]
+        def arrived() -> dict[str, float]:
+            return {block.data: block.at for block in heard(stream.answer) if block.data in mine}
 
-        for number in range(EVENTS):
+        published = []
+        for number, text in enumerate(mine):
             if number:
                 await stream.read(APART)
             published.append(stream.now)
-            ids.append(await events.publish(self.channel, str(number), event=EVENT_NAME))
+            await events.publish(self.channel, text, event=EVENT_NAME)
         await stream.read(self.visitor.patience, lambda _: len(arrived()) >= EVENTS)
-        # One may publish at the same time as another doctor: the data says which is which.
-        times = {block.id or block.data: block.at for block in arrived()}
-        keys = [id or str(number) for number, id in enumerate(ids)]
-        return [(at, times.get(key)) for at, key in zip(published, keys, strict=True)], ids
+        return [(at, arrived().get(text)) for at, text in zip(published, mine, strict=True)]
 
-    async def _resume(self, ids: list[str]) -> Finding:
-        if not all(ids):
+    async def _resume(self, blocks: list[Heard]) -> Finding:
+        """Come back as who has heard the first of the events, on a stream of ``blocks``."""
+        first, *missed = self._texts()
+        until = next(number for number, block in enumerate(blocks) if block.data == first)
+        # With several partitions not each event moves the place.
+        places = [block.id for block in blocks[: until + 1] if block.id]
+        if not places:
             return unknown("resume", "this backend keeps no history")
         async with Connection(self.visitor.target) as stream:
-            await stream.ask(self.visitor.headers(*SAME_ORIGIN, ("Last-Event-ID", ids[0])))
+            await stream.ask(self.visitor.headers(*SAME_ORIGIN, ("Last-Event-ID", places[-1])))
             await stream.read(
                 self.visitor.patience,
-                lambda answer: any(block.id >= ids[-1] for block in heard(answer)),
+                lambda answer: any(block.data == missed[-1] for block in heard(answer)),
             )
-            return delivery.resume(ids[1:], heard(stream.answer))
+            return delivery.resume(missed, heard(stream.answer))
+
+    def _texts(self) -> list[str]:
+        """What the events say: nobody else's do, as of another doctor at the same time."""
+        return [f"{self.mark} {number}" for number in range(EVENTS)]

@@ -55,7 +55,7 @@ class Examination:
     served.  ``watch``: seconds to watch an idle stream, None for not at all.  ``flood``: connect until
     the limit on connects is met.  ``here``: whether the proxy runs on this machine, None to find out.
     ``streams``: how many it should hold.  ``durable``: as RedisBackend's.  ``patience``: seconds to wait
-    for what should come at once.
+    for what should come at once; an app that hears nothing of Redis says so within 5.
     """
 
     target: Target
@@ -71,8 +71,10 @@ class Examination:
     here: bool | None = None
     streams: int = 10_000
     durable: bool = False
-    patience: float = 5.0
+    patience: float = 7.0
     visitor: Visitor = field(init=False)
+    behind: list[Finding] = field(default_factory=list, init=False)
+    """What is known of Redis and the workers, once that was asked."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "visitor", Visitor(self.target, self.cookie, self.patience))
@@ -105,7 +107,8 @@ class Examination:
         if self.backend is None:
             yield unknown("redis", "and workers: give --redis")
         else:
-            for finding in await Backstage(self.backend, self.durable, self.visitor.clocks).findings():
+            await self._look_behind()
+            for finding in self.behind:
                 yield finding
         yield clock.compare(self.visitor.clocks)
 
@@ -142,6 +145,11 @@ class Examination:
                 visitor.cookie = None
             return findings, connection.protocol, connection.local
 
+    async def _look_behind(self) -> None:
+        if self.backend is not None and not self.behind:
+            backstage = Backstage(self.backend, self.durable, self.visitor.clocks)
+            self.behind.extend(await backstage.findings())
+
     async def _stream(self, protocol: str | None, *, local: bool) -> AsyncIterator[Finding]:
         visitor = self.visitor
         async with Connection(visitor.target) as stream:
@@ -149,12 +157,14 @@ class Examination:
             seen = await stream.read(self.patience, greeted)
             visitor.note(seen)
             responsive = seen.head_at is not None or (await visitor.head(*SAME_ORIGIN)).head_at is not None
+            if seen.status == 401:  # a proxy may have said what time it is, but it was a worker that refused
+                await self._look_behind()
             findings = opening.answer(
                 seen,
                 self.patience,
                 cookie=self.cookie is not None,
                 responsive=responsive,
-                late=clock.is_late(clock.dated(seen)),
+                late=any(map(clock.is_late, visitor.clocks.values())),
             )
             for finding in findings:
                 yield finding

@@ -25,7 +25,7 @@ class Visitor:
 
     target: Target
     cookie: str | None = None
-    patience: float = 5.0
+    patience: float = 7.0
     servers: list[str] = field(default_factory=list)
     clocks: dict[str, Ahead] = field(default_factory=dict)
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from .client import RedisBackend
 from .server import CommandError
@@ -41,7 +41,8 @@ async def inspect(backend: RedisBackend) -> list[RedisState]:
         except (RedisError, OSError, TimeoutError) as error:
             raise CommandError(error, sent=False) from error
         run = state.info.get("run_id", "")
-        denied = [*(states[run].denied if run in states else ()), *await partition.denied()]
+        known = states[run].denied if run in states else state.denied
+        denied = [*known, *await partition.denied()]
         states[run] = replace(
             state,
             denied=tuple(dict.fromkeys(denied)),
@@ -52,7 +53,10 @@ async def inspect(backend: RedisBackend) -> list[RedisState]:
 
 async def _ask(connection: Any) -> RedisState:
     await connection.send_command("INFO")
-    lines = _text(await connection.read_response()).splitlines()
+    try:
+        lines = _text(await connection.read_response()).splitlines()
+    except NoPermissionError:
+        return RedisState(denied=("INFO",))
     info = dict(line.split(":", 1) for line in lines if ":" in line)
     try:
         await connection.send_command("CONFIG", "GET", *WANTED)

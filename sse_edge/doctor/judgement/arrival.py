@@ -85,7 +85,7 @@ def replay(one: Answer, other: Answer) -> Finding:
     """Two answers to the same question, in which the app says when each was made."""
     answers = [each.header(NAME.decode()) for each in (one, other)]
     if not all(answers):
-        return unknown("replay", UNTOLD)
+        return unknown("replay", UNTOLD if one.status == 200 else f"a poll gets status {one.status}")
     if answers[0] == answers[1]:
         return found("replay", "cached", "a second request got the answer to the first")
     return ok("replay", "two requests, two answers")

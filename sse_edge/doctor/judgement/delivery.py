@@ -118,14 +118,12 @@ def _resets(body: bytes) -> bool:
 
 
 def resume(missed: Sequence[str], blocks: Sequence[Heard]) -> Finding:
-    """``missed`` are the ids that a client had to be given when it came back."""
+    """``missed`` are the data that a client had to be given when it came back."""
     resets = [block.data for block in blocks if block.event == "edge-reset"]
     if resets:
         return found("resume", "resume-incomplete", f"edge-reset {resets[0]}")
-    ids = [block.id for block in blocks if block.data]
-    if [id for id in ids if id in missed] != list(missed):
-        given = sum(id in ids for id in missed)
-        return found(
-            "resume", "resume-incomplete", f"{given} of {len(missed)} missed events, or in another order"
-        )
+    given = [block.data for block in blocks if block.data in missed]
+    if given != list(missed):
+        seen = f"{len({*given})} of {len(missed)} missed events, or in another order"
+        return found("resume", "resume-incomplete", seen)
     return ok("resume", f"{len(missed)} missed events, in order")

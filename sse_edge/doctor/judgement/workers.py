@@ -43,7 +43,8 @@ def _there(reports: Reports, silent: int) -> Finding:
         return found(CHECK, "versions-differ", _each(versions))
     names = {report["worker"].get("host", "?") for report in reports}
     streams = sum(report["figures"].get("streams", 0) for report in reports)
-    return ok(CHECK, f"{_count(reports)} on {', '.join(sorted(names))} with {streams:,} streams")
+    many = "stream" if streams == 1 else "streams"
+    return ok(CHECK, f"{_count(reports)} on {', '.join(sorted(names))} with {streams:,} {many}")
 
 
 def _states(reports: Reports) -> list[Finding]:

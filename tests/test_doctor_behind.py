@@ -1,0 +1,162 @@
+"""Faults planted behind the proxy, in workers and in Redis: the doctor names each."""
+
+import asyncio
+import json
+from functools import partial
+
+import pytest
+import redis
+
+from servers.doctored import codes, examined, together
+from servers.processes import Processes
+from servers.redis import RedisServer
+from sse_edge import RedisBackend
+from sse_edge.doctor.backstage import Backstage
+
+DEAF = "user deaf on >secret ~* &* +@all -subscribe -ssubscribe -psubscribe"
+"""A user of Redis that may not listen."""
+
+UVICORN = "uvicorn"
+CUT = ["--timeout-graceful-shutdown", "2", "--limit-concurrency", "500", "--limit-max-requests", "1000"]
+
+FLEETS = {
+    "two-apps": (
+        ({"SETTINGS": {"path": "/events"}}, []),
+        ({"SETTINGS": {"path": "/", "keep_alive": 5}}, []),
+    ),
+    "apart": (
+        ({"REDIS": {"history": 50}, "VERSION": "0.0.9"}, []),
+        ({"REDIS": {"history": 80}, "SETTINGS": {"keep_alive": 20}}, []),
+    ),
+    "cut": (({"SETTINGS": {"drain_window": 10}}, CUT),),
+    "deaf": (({}, []),),
+    "skewed": (({"SKEW": -5}, []),),
+}
+"""Name → the environments of its workers, and options of their servers.  Each has a database of its own."""
+
+
+@pytest.fixture(scope="module")
+def fleets():
+    """Name → the URL of its Redis, and of a worker."""
+    processes, server = Processes(), RedisServer(config=[DEAF])
+
+    def start(place, env, options):
+        said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in env.items()}
+        return processes.serve_app("apps.planted:edge", env={"BACKEND": place, **said}, options=options)
+
+    try:
+        server.start()
+        places = {name: server.url.removesuffix("0") + str(number) for number, name in enumerate(FLEETS)}
+        workers = [(name, *worker) for name, fleet in FLEETS.items() for worker in fleet]
+        starts = []
+        for name, env, options in workers:
+            who = places[name].replace("redis://", "redis://deaf:secret@" if name == "deaf" else "redis://")
+            starts.append(partial(start, who, env, options))
+        started = dict(zip((name for name, *_ in workers), together(*starts), strict=False))
+        yield {name: (places[name], started[name].url) for name in FLEETS}, server
+    finally:
+        processes.close()
+        server.close()
+
+
+async def reported(place, count):
+    """Wait until so many workers have said something of themselves."""
+    backend = RedisBackend(place, history=50)
+    try:
+        async with asyncio.timeout(30):
+            while len((await backend.reports()).told) < count:
+                await asyncio.sleep(0.1)
+    finally:
+        await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "says"),
+    [
+        ("two-apps", {"two-apps"}, "2 applications"),
+        ("apart", {"versions-differ", "history-differs", "settings-differ"}, "0.0.9"),
+        ("cut", {"short-grace", "server-warns"}, "waits 2 s, and drain_window is 10 s"),
+        ("deaf", {"worker-not-ready", "refused"}, "backend-down"),
+        ("skewed", {"clock-skew"}, "behind"),
+    ],
+)
+async def test_workers(name, expected, says, fleets):
+    """Each fault of theirs is found in what they say of themselves, and no other is."""
+    place, url = fleets[0][name]
+    await reported(place, len(FLEETS[name]))
+    settings = {"history": 50} if name == "apart" else {}
+    channel = "order:1" if name == "two-apps" else None
+    path = "/events/orders/1" if channel else "/events/me"
+    faults = codes(await examined(url + path, (place, settings), channel=channel))
+    assert faults.keys() == expected
+    assert any(says in each.seen for each in faults.values())
+
+
+async def looked(url, *, durable=False, **options):
+    """What is wrong behind: code → what was seen."""
+    backend = RedisBackend(url)
+    try:
+        findings = await Backstage(backend, durable, {}, **options).findings()
+    finally:
+        await backend.close()
+    return {each.code: each.seen for each in findings if each.code}
+
+
+async def test_no_worker_reports(fleets):
+    """Where the prefix, the database or the backend is another one."""
+    _, server = fleets
+    assert await looked(server.url.removesuffix("0") + "15") == {"no-worker": "none reports"}
+
+
+EVICTING = ["maxmemory 3mb", "maxmemory-policy allkeys-lru"]
+
+
+def fill(client):
+    """More than there is room for."""
+    for number in range(4000):
+        client.set(f"other:{number}", "x" * 1000)
+
+
+def crowd(client):
+    """One more connection than there may be."""
+    limit = int(client.config_get("maxclients")["maxclients"])
+    pool = [client.connection_pool.make_connection() for _ in range(limit + 1)]
+    try:
+        for each in pool:
+            each.connect()
+    except redis.ConnectionError:
+        pass
+    finally:
+        for each in pool:
+            each.disconnect()
+
+
+@pytest.mark.parametrize(
+    ("config", "done", "options", "expected"),
+    [
+        (
+            ["maxmemory 3mb", "maxmemory-policy allkeys-lru"],
+            fill,
+            {},
+            {"redis-evicts", "redis-evicted", "redis-full"},
+        ),
+        (["maxclients 10"], crowd, {}, {"redis-rejects"}),
+        (["replicaof 127.0.0.1 1"], None, {}, {"redis-replica"}),
+        ([], None, {"durable": True}, {"redis-not-durable"}),
+        (["appendonly yes", "appendfsync always"], None, {"durable": True}, set()),
+    ],
+    ids=["full", "crowded", "replica", "not durable", "durable"],
+)
+async def test_redis(config, done, options, expected, private_redis):
+    """What has happened to a Redis, and what it is; besides no worker reports to it."""
+    server = private_redis(config=config)
+    if done is not None:
+        done(server.client())
+    assert (await looked(server.url, patience=0, **options)).keys() == {"no-worker", *expected}
+
+
+async def test_a_redis_that_is_away(private_redis):
+    """Is named as that, once."""
+    server = private_redis()
+    server.stop()
+    assert (await looked(server.url)).keys() == {"redis-away"}

@@ -1,0 +1,300 @@
+"""Faults planted in one real nginx and one Caddy, and in the apps behind them: the doctor names each."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from servers.doctored import Fronts, codes, examined, together
+from servers.processes import Processes, free_port
+from servers.redis import RedisServer
+from servers.sse import get
+from sse_edge.doctor.wire import Connection
+
+TRUSTING = {"SETTINGS": '{"trusted_proxies": ["127.0.0.1/32"]}'}
+DAY = timedelta(days=1)
+
+
+def after(line, new):
+    """Add a line after one that is there."""
+    return line, f"{line}\n{new}"
+
+
+HOST = "proxy_set_header Host $http_host;"
+UP = "header_up X-Real-IP {remote_host}"
+FORWARDED = "proxy_set_header X-Forwarded-For $remote_addr;"
+
+CACHE = (
+    "proxy_cache replays; proxy_cache_valid 200 1m; proxy_cache_convert_head off; proxy_cache_methods GET;"
+    'proxy_cache_key "$request_method$request_uri$http_accept";'
+    "proxy_ignore_headers Cache-Control Vary Set-Cookie Expires;"
+)
+
+NGINX = {
+    "untrusted": ("blind", []),
+    "hidden": ("trusting", [(FORWARDED, "")]),
+    "http10": ("trusting", [("proxy_http_version 1.1;", "proxy_http_version 1.0;")]),
+    "stays": ("trusting", [after(HOST, "proxy_ignore_client_abort on;")]),
+    "replays": ("trusting", [after(HOST, CACHE)]),
+    "open": ("trusting", [after(HOST, "add_header Access-Control-Allow-Origin * always;")]),
+    "replaced": ("paged", [after(HOST, "proxy_hide_header Access-Control-Allow-Origin;")]),
+    "hosts": ("named", []),
+    "misdirected": ("trusting", [after("server_name localhost;", "return 421;")]),
+    "moved": ("trusting", [after("server_name localhost;", "return 308 https://$http_host/new$uri;")]),
+    "full": ("full", []),
+    "foreign": ("foreign", []),
+    "late": ("late", []),
+    "skewed": ("skewed", []),
+}
+"""Name → the app, and what is changed in front of it."""
+
+CADDY = {
+    "untrusted": ("blind", []),
+    "hidden": ("trusting", [after(UP, "header_up -X-Forwarded-For")]),
+    "stays": ("trusting", [after(UP, "flush_interval -1")]),
+    "open": ("trusting", [after("bind 127.0.0.1", "header Access-Control-Allow-Origin *")]),
+    "hosts": ("named", []),
+}
+
+CERTIFICATES = {
+    "certificate-expired": (-3 * DAY, -DAY, "localhost"),
+    "certificate-early": (DAY, 3 * DAY, "localhost"),
+    "certificate-name": (-DAY, 90 * DAY, "other.example"),
+    "certificate-ends": (-80 * DAY, 2 * DAY, "localhost"),
+    "certificate-unknown": (-DAY, 90 * DAY, "localhost"),
+}
+"""Code → when it begins and ends, from now, and for whom it is; the last is signed by nobody who is known."""
+
+
+class Authority:
+    """A private one, its certificate in ``directory``."""
+
+    def __init__(self, directory):
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")])
+        self.path = directory / "authority.pem"
+        self.path.write_bytes(self._sign(self._name, self._key, -90 * DAY, 90 * DAY, None))
+
+    def issue(self, name, begins, ends, host):
+        """Paths of a certificate and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        paths = self._directory / f"{name}.pem", self._directory / f"{name}.key"
+        paths[0].write_bytes(self._sign(subject, key, begins, ends, host))
+        paths[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return paths
+
+    def _sign(self, subject, key, begins, ends, host):
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + begins)
+            .not_valid_after(now + ends)
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host is not None:
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+PAGED = '{"trusted_proxies": ["127.0.0.1/32"], "origins": ["https://page.example.com"]}'
+NAMED = '{"trusted_proxies": ["127.0.0.1/32"], "hosts": ["www.example.com"]}'
+PLANTED = [("nginx", name, *how) for name, how in NGINX.items()]
+PLANTED += [("caddy", name, *how) for name, how in CADDY.items()]
+
+
+class Planted:
+    """URLs, and the Redis of the app behind each, by the kind of proxy and the name of what is planted."""
+
+    def __init__(self, directory, processes, certificate):
+        self.redis = RedisServer()
+        self.certificate = certificate[0]
+        self.authority = Authority(directory)
+        self.urls = {}
+        self._processes = processes
+        self._directory = directory
+        self._pair = certificate
+
+    def start(self):
+        """Redis, then all apps at the same time, then the proxies."""
+        self.redis.start()
+        ports = [free_port() for _ in PLANTED]
+        origins = json.dumps({"origins": [f"https://localhost:{port}" for port in ports]})
+        settings = {
+            "trusting": TRUSTING,
+            "blind": {"SETTINGS": origins},
+            "paged": {"SETTINGS": PAGED},
+            "named": {"SETTINGS": NAMED},
+            "full": {**TRUSTING, "LIMITS": '{"connects_per_ip": "1/hour"}'},
+            "late": {**TRUSTING, "SKEW": "-90"},
+            "skewed": {**TRUSTING, "SKEW": "5"},
+        }
+        places = {
+            name: self.redis.url.removesuffix("0") + str(number) for number, name in enumerate(settings)
+        }
+        starts = [partial(self._app, {**env, "BACKEND": places[name]}) for name, env in settings.items()]
+        self.apps = dict(zip(settings, together(*starts), strict=True))
+        self.apps["foreign"] = self._processes.serve_app("apps.foreign:app")
+        fronts = Fronts(self._directory, self._processes.serve, self._pair)
+        for port, (kind, name, app, changes) in zip(ports, PLANTED, strict=True):
+            fronts.add(kind, port, f"127.0.0.1:{self.apps[app].port}", *changes)
+            self.urls[kind, name] = f"https://localhost:{port}/events/me", places.get(app)
+        for code, (begins, ends, host) in CERTIFICATES.items():
+            port, pair = free_port(), self.authority.issue(code, begins, ends, host)
+            fronts.add("nginx", port, f"127.0.0.1:{self.apps['trusting'].port}", certificate=pair)
+            self.urls["nginx", code] = f"https://localhost:{port}/events/me", places["trusting"]
+        fronts.start()
+        return self
+
+    async def found(self, kind, name, path=None, *, cacert=None, **options):
+        """The faults that the doctor finds: code → finding."""
+        url, redis = self.urls[kind, name]
+        url = url if path is None else url.replace("/events/me", path)
+        options = {"patience": 3.0, **options}
+        return codes(await examined(url, redis, cacert=cacert or self.certificate, **options))
+
+    def _app(self, env):
+        return self._processes.serve_app("apps.planted:edge", env=env, options=["--no-proxy-headers"])
+
+
+@pytest.fixture(scope="module")
+def planted(certificate, tmp_path_factory):
+    """See Planted."""
+    processes = Processes()
+    planted = Planted(tmp_path_factory.mktemp("planted"), processes, certificate)
+    try:
+        yield planted.start()
+    finally:
+        processes.close()
+        planted.redis.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected", "says"),
+    [
+        ("nginx", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
+        ("caddy", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
+        ("nginx", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
+        ("caddy", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
+        ("nginx", "http10", {"http10"}, "HTTP/1.0"),
+        ("nginx", "stays", {"client-stays"}, "open 3 s after all have left"),
+        ("caddy", "stays", {"client-stays"}, "open 3 s after all have left"),
+        ("nginx", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: * from nginx"),
+        ("caddy", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: *"),
+        ("nginx", "hosts", {"host-refused"}, "is not in hosts"),
+        ("caddy", "hosts", {"host-refused"}, "is not in hosts"),
+        ("nginx", "misdirected", {"host-refused"}, "status 421"),
+        ("nginx", "moved", {"redirected"}, "/new/events/me"),
+        ("nginx", "skewed", {"clock-skew"}, "clock is 5.0 s ahead of this machine's"),
+    ],
+)
+async def test_what_is_planted(kind, name, expected, says, planted):
+    """Each is found, by its own words, with what to do about it there; and nothing else is."""
+    faults = await planted.found(kind, name)
+    assert faults.keys() == expected
+    assert says in next(iter(faults.values())).seen
+    assert all(getattr(each.fault, kind) or not each.fault.nginx for each in faults.values())
+
+
+@pytest.mark.parametrize("code", CERTIFICATES)
+async def test_a_certificate(code, planted):
+    """Each fault of one has its own words, and everything else is examined all the same."""
+    cacert = planted.certificate if code == "certificate-unknown" else planted.authority.path
+    findings = await examined(*planted.urls["nginx", code], cacert=cacert)
+    assert codes(findings).keys() == {code}
+    assert {"buffering", "ending", "address", "workers"} <= {each.check for each in findings}
+
+
+async def test_no_cookie_goes_to_whom_nobody_vouches_for(planted, monkeypatch):
+    """On its way to another machine somebody might read it: that is said, and Redis is looked at."""
+    enter = Connection.__aenter__
+
+    async def from_elsewhere(self):
+        await enter(self)
+        self.local = False
+        return self
+
+    monkeypatch.setattr(Connection, "__aenter__", from_elsewhere)
+    asked = []
+    monkeypatch.setattr(Connection, "ask", lambda *_, **__: asked.append(1))
+    url, redis = planted.urls["nginx", "certificate-expired"]
+    findings = await examined(url, redis, cacert=planted.authority.path, here=None)
+    assert codes(findings).keys() == {"certificate-expired"}
+    assert not asked
+    assert {each.check for each in findings} == {"certificate", "stream", "machine", "clocks"} | {
+        each.check for each in findings if each.check.startswith(("redis", "worker", "settings", "server"))
+    } | {"readiness"}
+
+
+async def test_a_cache_that_replays(planted):
+    """Which says nothing of itself: a second request gets what the first was given.  Where nginx keeps
+    answers it reads them to their end, too, whoever has left.
+    """
+    faults = await planted.found("nginx", "replays")
+    assert faults.keys() == {"cached", "client-stays"}
+    assert "proxy_ignore_headers Cache-Control" in faults["cached"].fault.nginx
+
+
+async def test_a_page_that_may_not_read(planted):
+    """An origin that the app lets in, and whose header the proxy takes away."""
+    faults = await planted.found("nginx", "replaced", origin="https://page.example.com")
+    assert faults.keys() == {"page-refused"}
+
+
+async def test_a_limit_that_is_reached(planted):
+    """Is said as what it is."""
+    url = planted.urls["nginx", "full"][0]
+    await get(planted.apps["full"].url + "/events/me", headers={"X-Forwarded-For": "127.0.0.1"})
+    faults = await planted.found("nginx", "full")
+    assert faults.keys() == {"refused"}, url
+
+
+async def test_a_user_without_permission(planted):
+    """The app knows who asks, and lets nobody read this."""
+    faults = await planted.found("nginx", "http10", "/events/orders/7")
+    assert faults.keys() == {"forbidden"}
+    assert "order:7" in faults["forbidden"].seen
+
+
+async def test_another_channel_than_the_urls(planted):
+    """Events that are published elsewhere do not arrive."""
+    faults = await planted.found("caddy", "open", channel="order:1")
+    assert faults.keys() == {"events-missing", "cors-replaced"}
+
+
+async def test_a_cookie_from_the_future(planted):
+    """A worker whose clock is behind takes it for none: the clocks are named, not the secret."""
+    faults = await planted.found("nginx", "late")
+    assert faults.keys() == {"cookie-from-future", "clock-skew"}
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [
+        ("/sse", "not-an-edge", "which begins with event: ping data: now"),
+        ("/quiet", "not-an-edge", "which begins with nothing"),
+        ("/events/me", "wrong-type", "text/html"),
+        ("/any/thing?x=1", "wrong-type", "text/html"),
+    ],
+)
+async def test_what_is_no_edge(path, code, says, planted):
+    """Another's event stream, and a server that has a page for every path: one clear word."""
+    faults = await planted.found("nginx", "foreign", path, patience=1.0)
+    assert faults.keys() == {code}
+    assert says in faults[code].seen
