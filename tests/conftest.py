@@ -47,6 +47,7 @@ TOGETHER = {
     "tests/test_dashboard.py": "dashboard",
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
+    "tests/test_behind.py": "behind",
     "tests/test_fronts.py": "fronts",
     "tests/test_doctor_planted.py": "doctor planted",
     "tests/test_doctor_behind.py": "doctor behind",

@@ -360,12 +360,12 @@ async def test_streams_are_spread(fragile, start, stream, redis_at, kind, table)
 
     async def back():
         await (await stream(site)).aclose()
+        async with Publisher(redis_at) as events:
+            await events.publish("news", "once more")  # for a front that looks at a client only then
+            await events.publish("news", "and again")
         return (await figures(site.apps[1]))["opened"] > 0
 
     await until(back)
-    async with Publisher(redis_at) as events:
-        await events.publish("news", "once more")  # for a front that looks at a client only then
-        await events.publish("news", "and again")
     await until(lambda: counts(site, [6, 0]))
     for _ in range(6):
         await stream(site)
@@ -395,7 +395,7 @@ async def test_the_app_is_away(fragile, kind, table):
         retries.append(int(told[1]))
     if retries:
         assert all(2000 <= retry < 6000 for retry in retries)
-        assert len(set(retries)) > 8
+        assert len(set(retries)) > 4  # Envoy's by the millisecond
         assert max(retries) - min(retries) > 1000
     for path, method, headers in (
         ("/events/me", "GET", OTHER),

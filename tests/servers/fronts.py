@@ -21,6 +21,17 @@ def replaced(text, places):
     return text
 
 
+def recipe(page, name):
+    """What a diff on a page has done, as ``places``: it follows a line ``<!-- recipe: NAME -->``."""
+    (text,) = re.findall(rf"<!-- recipe: {name} -->\n```diff\n(.*?)```", page.read_text(), re.DOTALL)
+    places = {}
+    for hunk in text.split("@@\n"):
+        lines = hunk.splitlines(keepends=True)
+        old = "".join(line[1:] for line in lines if line[0] != "+")
+        places[old] = "".join(line[1:] for line in lines if line[0] != "-")
+    return places
+
+
 def commented_in(text, mark):
     """The text with the block of comments after the line that ends in ``mark`` as what it says."""
     lines = text.splitlines(keepends=True)
@@ -123,25 +134,25 @@ class Envoy(_Front):
 
 
 class Traefik(_Front):
-    """Traefik, from PyPI; ``values`` are of its routes."""
+    """Traefik, from PyPI; ``values`` are of either of its files."""
 
     kind, file = "traefik", "traefik.yaml"
 
     def write(self, values):
         """Write both files."""
         away, routes = free_port(), self.directory / "routes.yaml"
+        text, static = ((FILES / file).read_text() for file in ("traefik-routes.yaml", self.file))
+        of_routes = {old: new for old, new in values.items() if old in text}
+        text = replaced(text, of_routes)
+        static = replaced(static, {old: new for old, new in values.items() if old not in of_routes})
         static = replaced(
-            (FILES / self.file).read_text(),
+            static,
             {
                 '":8080"': f'"127.0.0.1:{self.port}"',
                 "127.0.0.1:8082": f"127.0.0.1:{away}",
                 "/etc/traefik/traefik-routes.yaml": str(routes),
             },
         )
-        text = (FILES / "traefik-routes.yaml").read_text()
-        of_static = {old: new for old, new in values.items() if old not in text}
-        text = replaced(text, {old: new for old, new in values.items() if old in text})
-        static = replaced(static, of_static)
         text = replaced(text, {"127.0.0.1:8082": f"127.0.0.1:{away}"})
         for number, app in enumerate(self._apps, 1):
             text = replaced(text, {f"http://app{number}:8000": f"http://127.0.0.1:{app.port}"})

@@ -122,6 +122,8 @@ class Caddy:
 
     program = property(lambda self: command("caddy"))
 
+    text = property(lambda self: shipped("Caddyfile"))
+
     def __init__(self, directory, certificate, upstream, values):
         self.directory = Path(directory)
         self.port, self.http_port = free_port(), free_port()
@@ -139,7 +141,7 @@ class Caddy:
         }
         self.authority = self.directory / "caddy" / "pki" / "authorities" / "local" / "root.crt"
         self._env = {name: str(self.directory) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-        self.config.write_text(render(shipped("Caddyfile"), self._values))
+        self.config.write_text(render(self.text, self._values))
         self.process = None
 
     def check(self):
