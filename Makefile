@@ -19,6 +19,7 @@ export UV_SYSTEM_CERTS = 1
 .NOTPARALLEL:
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients fronts beside release format packages clean
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi dashboard client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +93,8 @@ fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it,
 	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
+gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.yaml, for the tests; wants Go, minutes
+	@PYTHONPATH=.:tests $(VENV)/bin/python -m record_gateway $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter

@@ -36,22 +36,25 @@ def unit(text):
     return found
 
 
-def every_manifest(path=DEPLOY / "kubernetes/app.yaml"):
-    """Each manifest of the file."""
-    return list(yaml.safe_load_all(path.read_text()))
+KUBERNETES = DEPLOY / "kubernetes"
 
 
-def manifests():
-    """Kind → manifest."""
-    return {each["kind"]: each for each in every_manifest() if each["kind"] != "NetworkPolicy"}
+def every_manifest(path=None):
+    """Each manifest of the file, else of all of them."""
+    paths = [path] if path else sorted(KUBERNETES.glob("*.yaml"))
+    return [each for one in paths for each in yaml.safe_load_all(one.read_text())]
 
 
-def policies():
-    """Name → specification of each NetworkPolicy."""
+def manifests(name="app.yaml"):
+    """Kind → manifest, of one file."""
     return {
-        each["metadata"]["name"]: each["spec"]
-        for each in every_manifest() if each["kind"] == "NetworkPolicy"
-    }  # fmt: skip
+        each["kind"]: each for each in every_manifest(KUBERNETES / name) if each["kind"] != "NetworkPolicy"
+    }
+
+
+def named(kind):
+    """Name → specification of each manifest of a kind."""
+    return {each["metadata"]["name"]: each["spec"] for each in every_manifest() if each["kind"] == kind}
 
 
 def pod():
