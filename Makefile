@@ -20,9 +20,10 @@ export UV_SYSTEM_CERTS = 1
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients fronts beside release format packages clean
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi dashboard client clients beside release format packages clean
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway containers beside release format packages clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.server  ## show it working at http://127.0.0.1:8000 (PORT=9000, REDIS=redis://...)
 	@$(VENV)/bin/sse-edge demo $(if $(PORT),--port '$(PORT)') $(if $(REDIS),--redis '$(REDIS)')
@@ -93,6 +94,9 @@ fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it,
 	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
+containers: $(VENV)/.dev  ## deploy/compose.yaml on a Docker, a minute (no Docker Hub? tests/stand-ins first)
+	$(VENV)/bin/pytest tests/containers.py $(ARGS)
+
 gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.yaml, for the tests; wants Go, minutes
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m record_gateway $(ARGS)
 
