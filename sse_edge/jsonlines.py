@@ -204,10 +204,8 @@ def _added(value: object, left: Iterator[int], deep: int = 0) -> object:
 def _plain(value: object, share: int, *, ends: bool = False) -> Any:
     """A value as JSON knows it: finite numbers, and texts of ``share`` characters and a little at most, which
     are printed as they are.  Of one that ``ends`` the end is kept, and its lines are printable already."""
-    if type(value) is str and len(value) <= share and value.isprintable():  # as most are
-        return value
-    if value is None or isinstance(value, bool):
-        return value
+    if (type(value) is str and len(value) <= share and value.isprintable()) or isinstance(value, bool | None):
+        return value  # as most are
     if isinstance(value, (int, float)) and -LARGEST < value < LARGEST:
         return float(value) if isinstance(value, float) else int(value)
     if isinstance(value, dict):
