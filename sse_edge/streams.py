@@ -78,7 +78,7 @@ STREAM_HEADERS: Headers = [
 class Opened(NamedTuple):
     """A stream that hears its channels, before its first byte; ``blind`` while the backend is away.  What its
     channels' greetings ``said`` comes before all else.  It hears none if it ``plays`` a source.  It was asked
-    for when it ``began``, by the hub's clock, and how long it ``took`` is to be counted there."""
+    for when it ``began``, by the monotonic clock, and how long it ``took`` is to be counted there."""
 
     hub: Hub
     stream: Stream
@@ -145,7 +145,7 @@ class Streams:
         self, worker: Worker, path: str, scope: Scope, receive: Receive, send: Send
     ) -> Opened | None:
         """Refuse, or open a stream on ``worker``: then it is to be held."""
-        began = worker.hub.now
+        began = time.monotonic()
         request = Request.of(scope, path)
         answer, closing = answering(scope, request, receive, send)
         if self._routes.is_check(request.path) and request.first(b"x-forwarded-for") is None:
@@ -181,7 +181,7 @@ class Streams:
             if isinstance(verdict, Opened):
                 return verdict
             if isinstance(verdict, Refusal):
-                self.admission["refused"].observe(hub.now - began)
+                self.admission["refused"].observe(time.monotonic() - began)
                 await self._refuse(worker, request, answer, verdict, headers)
             elif verdict is None:
                 await respond(answer, 204, [*self._gate.preflight, *NO_STORE, *headers])
@@ -238,7 +238,7 @@ class Streams:
 
     async def _enter(self, worker: Worker, asked: Request, wanted: Request | Refusal, strand: Sink) -> None:
         """Let in what was ``asked`` for besides, or say inside of it why not."""
-        began = worker.hub.now
+        began = time.monotonic()
         leash = asyncio.timeout(None)
         worker.hub.entering.add(leash)
         try:
@@ -252,7 +252,7 @@ class Streams:
             else:
                 verdict = wanted
             if isinstance(verdict, Refusal):
-                self.admission["refused"].observe(worker.hub.now - began)
+                self.admission["refused"].observe(time.monotonic() - began)
                 strand.finish(self._told_inside(worker, asked, verdict))
         finally:
             worker.hub.entering.discard(leash)
@@ -428,7 +428,7 @@ async def hold(
     try:
         # The first bytes do not wait for history, so that no proxy holds the headers back.
         await stream.begin_response(hub.greeting())
-        took.observe(hub.now - began)
+        took.observe(time.monotonic() - began)
         hub.give_first(stream, said)
         if plays:
             hub.sources.begin(stream)

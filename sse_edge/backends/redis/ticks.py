@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -19,7 +20,8 @@ class Tick(NamedTuple):
 
     ``version`` names the settings that hold, and ``history`` the server's: another one after it was
     synchronised with another server.  ``finished`` is the last event of those of ``settling`` that have had
-    it, by their place.  ``sent`` is when it was asked for, by the event loop's clock.
+    it, by their place.  ``sent`` is when it was asked for, by the monotonic clock:
+    uvloop's own stands still during a turn.
     """
 
     id: EventId
@@ -92,13 +94,12 @@ class Ticks:
 
     async def run(self) -> None:
         """Send ticks until one does not come back in time, which raises TimeoutError."""
-        loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._every):
                     await self._wanted.wait()
             self._wanted.clear()
-            self._under_way = tick = UnderWay(self.settling[:BATCH], self._waiters, loop.time())
+            self._under_way = tick = UnderWay(self.settling[:BATCH], self._waiters, time.monotonic())
             self.settling, self._waiters = self.settling[BATCH:], []
             if self.settling:
                 self._wanted.set()
