@@ -1,7 +1,8 @@
 """The app that the files here run: streams per user, settings from the environment.
 
 REDIS is the backend's URL, SESSION_SECRET signs the cookies, ORIGIN is the site's, PROXIES and STATUS_ALLOW
-are networks, separated by commas.  Put your own app where None is.
+are networks, separated by commas, and STATUS_TOKEN, if it is there, opens the status from anywhere.  Put your
+own app where None is.
 """
 
 import os
@@ -19,4 +20,5 @@ app = SSEMiddleware(
     drain_window=10.0,
     status_path="/status",
     status_allow=os.environ.get("STATUS_ALLOW", "127.0.0.0/8,::1,unix").split(","),
+    status_token=os.environ.get("STATUS_TOKEN") or None,
 )

@@ -39,6 +39,7 @@ CASES = {
             'workers{instance="a"}': "4x90",
             'workers{instance="b"}': "3x40 4x50",
             'workers{instance="c"}': "4x9 3x80",
+            'workers{instance="d"}': "4x40 5x2 4x50",  # one that comes before one goes, in a rolling restart
         },
     ),
     "SseEdgeBackendAway": ({"connected": "0x60"}, {"connected": "1x60"}),
