@@ -40,7 +40,7 @@ def read(line):
     """A line that is as the schema says, as an object."""
     assert line.isascii()
     assert len(line) <= LONGEST_LINE
-    assert "\n" not in line
+    assert "\n" not in line.removesuffix("\n")
     said = json.loads(line, parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
     VALIDATOR.validate(said)
     return said
@@ -546,6 +546,26 @@ def test_a_server_that_does_not_start():
         process.close()
     assert (line["event"], line["level"]) == ("failed", "critical")
     assert line["detail"].startswith("APP 'apps.nothing:app'")
+
+
+def test_a_worker_that_does_not_start(tmp_path):
+    """Nor does multiprocessing write why not, in lines of its own."""
+    fails = (
+        "import multiprocessing\nif multiprocessing.parent_process(): raise OSError('no\\nfile')\napp = print"
+    )
+    (tmp_path / "app.py").write_text(fails)
+    program = [Path(sys.executable).with_name("sse-edge"), "serve", "app:app", "--log-format", "json"]
+    path = {"PYTHONPATH": str(DEPLOY.parent)}
+    options = ["--port", free_port(), "--workers", "2", "--app-dir", tmp_path]
+    process = ServerProcess([*program, *options], env=path)
+    try:
+        process.wait_for_log("OSError")
+        process.kill()
+        said = [read(line) for line in process.log.splitlines(keepends=True) if line.endswith("\n")]
+    finally:
+        process.close()
+    failed = [line for line in said if line["event"] == "uncaught"]
+    assert failed[0]["traceback"].endswith("OSError: no\nfile")
 
 
 PLACE = "127.0.0.1:{port}"

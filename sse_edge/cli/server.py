@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
+from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
 from ..drain import SIGNALS
+from ..logline import about
 from . import collector
 from .failure import Failure
 from .figures import shared
@@ -25,6 +28,8 @@ except ImportError as missing:
     raise Failure(f"this command needs uvicorn ({missing}): pip install 'sse_edge[server]'") from missing
 
 __all__ = ["Settings", "run_many", "run_one"]
+
+logger = logging.getLogger("sse_edge")
 
 FAILED = "the application did not start"
 
@@ -54,7 +59,15 @@ class Settings(Config):
 
     def load(self) -> None:
         """See uvicorn."""
-        super().load()
+        try:
+            super().load()
+        except Exception as error:
+            if not self._log_all or parent_process() is None:
+                raise
+            # multiprocessing would print it.
+            text = "a worker could not load the application"
+            logger.critical(text, exc_info=error, extra=about("uncaught"))
+            raise SystemExit(1) from None
         self.debtors = Debtors(self.head_timeout)
         collector.tame()
 
