@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LONG = 100.0
 """Seconds that --long watches an idle stream: more than the time-out of most proxies."""
 
+LONGEST = 256
+"""Characters of a channel's name."""
+
 INDENT = 24
 
 JSON = "SSE_EDGE_DOCTOR_JSON"
@@ -187,6 +190,8 @@ def doctor(
         origin.isascii() and origin.isprintable() and origin.startswith(("http://", "https://"))
     ):
         raise Misuse(f"--origin: must be http(s)://host[:port] (got {origin!r})")
+    if not 1 <= len(channel) <= LONGEST or not channel.isprintable():
+        raise Misuse(f"--channel: must be 1 to {LONGEST} printable characters (got {channel!r})")
     target = Target.of(url, host=host, cacert=cacert)
     user = f"sse-edge-doctor-{secrets.token_hex(4)}" if secret else None
     unknown = user is None and "{user}" in channel

@@ -156,7 +156,7 @@ class Examination:
             await stream.ask(visitor.headers(*SAME_ORIGIN))
             seen = await stream.read(self.patience, greeted)
             visitor.note(seen)
-            responsive = seen.head_at is not None or (await visitor.head(*SAME_ORIGIN)).head_at is not None
+            responsive = seen.head_at is not None or await self._is_responsive()
             if seen.status == 401:  # a proxy may have said what time it is, but it was a worker that refused
                 await self._look_behind()
             findings = opening.answer(
@@ -184,6 +184,10 @@ class Examination:
                 yield finding
             yield await self._keep_alive()
             yield await self._spoofing()
+
+    async def _is_responsive(self) -> bool:
+        """Whether a HEAD is answered, where a GET is not."""
+        return (await self.visitor.head(*SAME_ORIGIN, patience=delivery.SLOW)).head_at is not None
 
     async def _live(self, stream: Connection, seen: Answer) -> AsyncIterator[Finding]:
         """What needs a stream that can be read."""

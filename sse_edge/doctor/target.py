@@ -60,7 +60,7 @@ class Target:
         asked = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         if not (asked + netloc).isascii() or any(char <= " " or char == "\x7f" for char in asked + netloc):
             raise ConfigError("URL", "must be ASCII without spaces; percent-encode the rest", url)
-        name = urlsplit(f"//{netloc}").hostname
+        name = _name(netloc)
         if not name:
             raise ConfigError("--host", "must be a host name, with a port if it is not the usual one", host)
         context = _context(cacert) if parts.scheme == "https" else None
@@ -68,6 +68,15 @@ class Target:
             raise ConfigError("--cacert", "is for https URLs", cacert)
         usual = 443 if context else 80
         return cls(parts.scheme, parts.hostname, port or usual, asked, netloc, name, context)
+
+
+def _name(netloc: str) -> str | None:
+    """The host of a netloc; None if that is none."""
+    try:
+        parts = urlsplit(f"//{netloc}")
+        return parts.hostname if parts.port is None or parts.port else None
+    except ValueError:
+        return None
 
 
 def _context(cacert: str | None) -> ssl.SSLContext:

@@ -37,11 +37,13 @@ class Visitor:
         """What an EventSource says, and more."""
         return [*BROWSER, *self.session(), *more]
 
-    async def head(self, *headers: tuple[str, str], cookie: bool = True) -> Answer:
+    async def head(
+        self, *headers: tuple[str, str], cookie: bool = True, patience: float | None = None
+    ) -> Answer:
         """A HEAD, which the app examines like a GET, but which takes no slot."""
         async with Connection(self.target) as connection:
             await connection.ask(self.headers(*headers) if cookie else [*BROWSER, *headers], method="HEAD")
-            return await connection.read(self.patience, lambda answer: answer.head_at is not None)
+            return await connection.read(patience or self.patience, lambda answer: answer.head_at is not None)
 
     async def whole(self, headers: Headers, path: str | None = None) -> Answer:
         """A GET that is read to its end, or until it is a stream."""

@@ -225,6 +225,9 @@ class Connection:
             async with asyncio.timeout(seconds):
                 while self.answer.end is End.OPEN and not until(self.answer):
                     await self._next()
+        begun = self._http.trailing_data[0]
+        if self.answer.head_at is None and begun and not begun.startswith(b"HTTP/"):
+            raise UnreachableError("what answers is no HTTP/1.1: it begins otherwise")
         return self.answer
 
     @property
