@@ -17,7 +17,7 @@ from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
 from servers.firefox import Firefox  # noqa: E402
 from servers.processes import Processes, guard  # noqa: E402
-from servers.proxies import COOKIES, KINDS, PATIENCE, IdleStreams, Site, issue_certificate  # noqa: E402
+from servers.proxies import ALL, COOKIES, PATIENCE, IdleStreams, Site, issue_certificate  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
@@ -286,7 +286,7 @@ def behind(serve, serve_app, certificate, redis_url, tmp_path_factory):
     """
 
     def start(kind, *, apps=2, app="apps.edge:edge", env=None, unix=False, **values):
-        make = KINDS.get(kind, kind)
+        make = ALL.get(kind, kind)
         directory = tmp_path_factory.mktemp(make.kind)
         env = {"BACKEND": redis_url, "TRUSTED": "unix" if unix else "127.0.0.1/32", **(env or {})}
         sockets = [str(directory / f"{number}.sock") if unix else None for number in range(apps)]

@@ -138,7 +138,8 @@ def tell(serve, tmp_path):
 
 def own_map(name):
     """The map of the shipped file that sets a variable."""
-    (text,) = re.findall(rf"    map [^\n]+ \${name} \{{\n.*?\n    \}}\n", shipped("nginx.conf"), re.DOTALL)
+    form = rf"    map [^\n]+ \${name} \{{(?:[^\n]+\}}|\n.*?\n    \}})\n"
+    (text,) = re.findall(form, shipped("nginx.conf"), re.DOTALL)
     return text
 
 
@@ -183,7 +184,8 @@ FOREIGN = [
 async def test_what_is_foreign(tell):
     """A page of another origin is told from the site's own by what its browser says, and can be listed."""
     listed = own_map("listed").replace("# https://www", "https://www")
-    is_foreign = tell(listed + own_map("foreign"), "$foreign")
+    maps = "".join(map(own_map, ("port", "asked", "foreign")))
+    is_foreign = tell(listed + maps, "$foreign")
     for headers, foreign in FOREIGN:
         assert await is_foreign(headers) == str(int(foreign)), headers
 

@@ -32,7 +32,8 @@ EACH = 4
 """Streams of each protocol."""
 
 HEAVY = [pytest.param(each, marks=pytest.mark.heavy) for each in NEW]
-EVERY = pytest.mark.parametrize("kind", [*PROXIES, *NEW])
+HTTP3 = pytest.param("nginx http3", marks=pytest.mark.heavy)
+EVERY = pytest.mark.parametrize("kind", [*PROXIES, *NEW, HTTP3])
 SOME = pytest.mark.parametrize("kind", [*PROXIES, *HEAVY])
 NGINX = pytest.mark.parametrize("kind", ["nginx", HEAVY[0]])
 CADDY = pytest.mark.parametrize("kind", ["caddy", "new caddy"])
@@ -48,7 +49,7 @@ class Streams:
     @contextlib.asynccontextmanager
     async def of(cls, site, stream):
         """Some of each, open and with their places."""
-        kinds = {"HTTP/2": http2} | ({"HTTP/3": http3} if site.proxy.kind == "caddy" else {})
+        kinds = {"HTTP/2": http2} | ({"HTTP/3": http3} if site.proxy.speaks_http3 else {})
         plain = [await stream(site) for _ in range(EACH)]
         async with contextlib.AsyncExitStack() as stack:
             shared = {}

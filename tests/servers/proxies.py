@@ -36,6 +36,7 @@ class Nginx:
     """nginx with the shipped file in ``directory``; ``values`` replace further marked values."""
 
     kind = "nginx"
+    speaks_http3 = False
 
     program = property(lambda self: command("nginx"))
 
@@ -119,6 +120,7 @@ class Caddy:
     """Caddy with the shipped file in ``directory``; localhost gets a certificate of its own authority's."""
 
     kind = "caddy"
+    speaks_http3 = True
 
     program = property(lambda self: command("caddy"))
 
@@ -208,6 +210,29 @@ class NewNginx(Nginx):
         return text if built else text.replace("stub_status;", "")
 
 
+class Http3Nginx(NewNginx):
+    """The same with the lines of deploy/PROXIES.md that let it speak HTTP/3, where it was built with that."""
+
+    speaks_http3 = True
+
+    @property
+    def text(self):
+        """The file with these lines where the page says that they go."""
+        text = super().text
+        page = (TESTS.parent / "deploy" / "PROXIES.md").read_text()
+        pieces = re.findall(r"^After `(.+?)`:\n\n```nginx\n(.*?)```$", page, re.MULTILINE | re.DOTALL)
+        for after, lines in pieces:
+            (found,) = re.findall(rf"^ *{re.escape(after)}.*\n", text, re.MULTILINE)
+            text = text.replace(found, found + lines)
+        assert len(pieces) == 3
+        return text
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        text = re.sub(r".*listen \[::\]:443 quic.*\n", "", self.config.read_text())
+        self.config.write_text(text.replace("listen 443 quic", f"listen 127.0.0.1:{self.port} quic"))
+
+
 def daemon(nginx):
     """A kind of nginx as a daemon, whose parent is gone: without that it ignores SIGUSR2."""
 
@@ -245,7 +270,9 @@ class Http1Nginx(Nginx):
 
 NEW = {"new nginx": NewNginx, "new caddy": NewCaddy}
 
+
 KINDS = {**PROXIES, **NEW, "nginx http1": Http1Nginx}
+ALL = {**KINDS, "nginx http3": Http3Nginx}
 
 
 class Site:
