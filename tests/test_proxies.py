@@ -38,7 +38,7 @@ EVERY = pytest.mark.parametrize("proxy", [*PROXIES, *NEW])
 """Where versions differ, or one did once."""
 
 
-@PROXY
+@EVERY
 async def test_events_one_by_one(behind, stream, redis_url, proxy):
     """Headers come at once, each event as soon as it is published, uncompressed also for who accepts gzip."""
     site = behind(proxy)
@@ -54,7 +54,7 @@ async def test_events_one_by_one(behind, stream, redis_url, proxy):
             assert (await client.next()).data == str(number)  # before the next one is published
 
 
-@PROXY
+@EVERY
 async def test_pages_are_compressed(behind, proxy):
     """What is no stream is compressed, and comes through whole."""
     site = behind(proxy, apps=1)
@@ -76,7 +76,7 @@ async def test_plain_http_leads_to_https(behind, proxy):
     assert answer.header("location").endswith("/events/me")
 
 
-@PROXY
+@EVERY
 async def test_other_names(behind, proxy):
     """Another name than the site's gets nothing of the app: no certificate, and 421 where it lies in TLS.
 
@@ -111,7 +111,7 @@ async def test_transport_security(behind, proxy):
     assert (await get(f"{site.plain_url}/")).header("strict-transport-security") is None
 
 
-@PROXY
+@EVERY
 @pytest.mark.parametrize("leave", ["close", "abort"])
 async def test_a_client_that_leaves(behind, stream, proxy, leave):
     """The app knows that a client has left, by FIN or RST, before it would have written to it again."""
@@ -221,7 +221,7 @@ async def test_apps_on_unix_sockets(behind, stream, redis_url, proxy):
     await until(logged)
 
 
-@PROXY
+@EVERY
 async def test_the_app_is_away(behind, proxy):
     """Then an EventSource gets an empty stream with a time of its own to come back; others get the status."""
     site = behind(proxy)

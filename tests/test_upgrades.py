@@ -16,7 +16,7 @@ from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamRes
 
 from servers.fronts import FRONTS
 from servers.processes import Processes
-from servers.proxies import Caddy, NewCaddy, Nginx, Site
+from servers.proxies import Caddy, NewCaddy, NewNginx, Nginx, Site
 from servers.sse import ResponseReader
 
 SETTINGS = ("HTTP2-Settings", "AAMAAABkAAQAAP__")
@@ -39,7 +39,7 @@ ATTEMPTS = [
     [ASKED, SETTINGS],
 ]
 
-KINDS = ["nginx", "caddy", "new caddy", *FRONTS]
+KINDS = ["nginx", "new nginx", "caddy", "new caddy", *FRONTS]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,7 @@ def sites(certificate, tmp_path_factory):
         place = [f"127.0.0.1:{app.port}"]
         started = {
             "nginx": Nginx(tmp_path_factory.mktemp("nginx"), certificate, place, {}),
+            "new nginx": NewNginx(tmp_path_factory.mktemp("nginx"), certificate, place, {}),
             "caddy": Caddy(tmp_path_factory.mktemp("caddy"), certificate, place, {}),
             "new caddy": NewCaddy(tmp_path_factory.mktemp("caddy"), certificate, place, {}),
             **{kind: front(tmp_path_factory.mktemp(kind), app) for kind, front in FRONTS.items()},
@@ -118,7 +119,7 @@ def ask_over_http2(site, headers):
     return None
 
 
-@pytest.mark.parametrize("kind", ["nginx", "caddy", "new caddy"])
+@pytest.mark.parametrize("kind", ["nginx", "new nginx", "caddy", "new caddy"])
 def test_no_tunnel_over_http2(sites, kind):
     """In HTTP/2 there is no Upgrade (RFC 9113, 8.2.2): one that is asked for all the same goes no further."""
     for headers in (ATTEMPTS[0], [("Upgrade", "h2c"), SETTINGS], [("Upgrade", "websocket")]):
