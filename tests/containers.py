@@ -24,6 +24,8 @@ from shipped import ROOT
 from sse_edge import SignedCookie
 from sse_edge.cli import main
 
+pytestmark = pytest.mark.timeout(600)  # what is built may come from the network
+
 COPIED = ["pyproject.toml", "README.md", "LICENSE", "nginx.conf", "Caddyfile", "deploy", "sse_edge"]
 
 
@@ -50,7 +52,8 @@ class Deployment:
         }.items():
             assert text.count(old) == 1, old
             text = text.replace(old, new)
-        command = re.search(r"sse-edge (tune .+) --write out", text)[1].split()
+        said = re.search(r"sse-edge (tune .+?) --write out", text, re.DOTALL)[1]
+        command = said.replace("\\\n#", "").split()
         assert CliRunner().invoke(main, [*command, "--write", str(directory / "out")]).exit_code == 0
         written = (directory / "out" / "nginx.conf").read_text()
         self._file.write_text(text)

@@ -69,6 +69,18 @@ def test_sysctl_names():
     assert not Path("/proc/sys/net/core/no_such_name").exists()
 
 
+def test_sysctl_values(tmp_path):
+    """The kernel takes each value that belongs to the network, in a network of its own."""
+    lines = [line for line in (DEPLOY / "sysctl.conf").read_text().splitlines() if line.startswith("net.")]
+    assert len(lines) >= 7
+    (own := tmp_path / "sysctl.conf").write_text("\n".join(lines))
+    code, said = run(command("unshare"), "--map-root-user", "--net", command("sysctl"), "--load", own)
+    assert code == 0, said
+    assert [" ".join(line.split()) for line in said.splitlines()] == lines
+    own.write_text("net.ipv4.tcp_retries2 = never\n")
+    assert run(command("unshare"), "--map-root-user", "--net", command("sysctl"), "--load", own)[0] != 0
+
+
 # ---- Redis
 
 

@@ -427,9 +427,9 @@ def test_the_zone_has_room_for_every_address_twice(streams, zone):
 def test_names_that_are_asked_for_again(tmp_path):
     """With --resolver each server of nginx's is looked up while it runs; without, the file is as ever."""
     places = ["--upstream", "app1:8000", "--upstream", "app2:8000"]
-    resolver = ["--resolver", "127.0.0.11"]
+    new, resolver = ["--nginx", "1.30"], ["--resolver", "127.0.0.11"]
     for name, more in (("once", []), ("again", resolver)):
-        assert invoke("--connections", 1000, *places, *more, "--write", tmp_path / name).exit_code == 0
+        assert invoke("--connections", 1000, *new, *places, *more, "--write", tmp_path / name).exit_code == 0
     once, again = ((tmp_path / name / "nginx.conf").read_text() for name in ("once", "again"))
     changed = [line for line in again.splitlines() if line not in once.splitlines()]
     assert [line.split()[:3] for line in changed] == [
@@ -437,7 +437,10 @@ def test_names_that_are_asked_for_again(tmp_path):
         *[["server", f"app{number}:8000", "resolve"] for _ in range(2) for number in (1, 2)],
     ]
     assert len(again.splitlines()) == len(once.splitlines())
-    nonsense = invoke("--connections", 1, "--resolver", "a b", "--write", tmp_path / "nonsense")
+    old = invoke("--connections", 1, "--nginx", "1.27.2", *resolver)
+    assert old.exit_code == 2
+    assert "--resolver takes nginx 1.27.3, and this is 1.27.2" in old.output
+    nonsense = invoke("--connections", 1, *new, "--resolver", "a b", "--write", tmp_path / "nonsense")
     assert nonsense.exit_code == 2
     assert "resolver: must be a name server's host or host:port (got 'a b')" in nonsense.output
     caddys = invoke("--connections", 1, "--proxy", "caddy", *resolver)

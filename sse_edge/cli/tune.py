@@ -13,6 +13,7 @@ from ..tune.dialect import installed, said, version
 from ..tune.files import tuned
 from ..tune.history import EVENT_BYTES, Keep
 from ..tune.machine import Machine, shortfalls
+from ..tune.naming import RESOLVE
 from ..tune.sizing import (
     KIB,
     MIB,
@@ -140,6 +141,10 @@ def tune(
         raise Misuse(f"--nginx is {nginx}, and --proxy is {proxy}")
     found = nginx or (installed() if write and proxy == "nginx" else None)
     reader = version(found) if found else None
+    if resolver and reader and reader < RESOLVE:
+        raise Misuse(
+            f"--resolver takes nginx {said(RESOLVE)}, and this is {said(reader)}; --nginx names another"
+        )
     written = _write(write, tuned(sizing, upstream, reader, resolver=resolver), force) if write else []
     if json:
         figures = {**asdict(sizing), **{name: getattr(sizing, name) for name in SHOWN}}

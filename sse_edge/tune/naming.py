@@ -6,6 +6,9 @@ import re
 
 from ..errors import ConfigError
 
+RESOLVE = (1, 27, 3)
+"""The nginx from which on a server of an upstream may say ``resolve``; before, the commercial one alone."""
+
 _RESOLVER = re.compile(r"^(?P<indent> *)# resolver \S+ (?P<valid>valid=\S+;)$", re.MULTILINE)
 _SERVER = re.compile(r"^(?P<server> *server \S+)(?P<rest> max_fails=)", re.MULTILINE)
 _NAME_SERVER = re.compile(r"[\w.:\[\]-]+")
@@ -14,8 +17,7 @@ _NAME_SERVER = re.compile(r"[\w.:\[\]-]+")
 def resolving(text: str, resolver: str | None) -> str:
     """An ``nginx.conf`` that asks ``resolver`` (host, host:port) again and again for its upstreams' names.
 
-    Without one the text as it is.  That takes nginx 1.27.3: before, ``resolve`` was the commercial version's.
-    Raises ConfigError for what is no name server.
+    Without one the text as it is.  Raises ConfigError for what is no name server.
     """
     if resolver is None:
         return text

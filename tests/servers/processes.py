@@ -43,6 +43,7 @@ PACKAGES = {
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "bwrap": "bubblewrap",
+    "sysctl": "procps",
 }
 """Which Debian package a command comes from; a test holds tests/debian-packages to the same list."""
 
