@@ -289,3 +289,12 @@ def test_the_table_of_files():
     assert named >= there - {"README.md"}
     assert {name for name in named if not name.startswith("../")} <= there
     assert all((DEPLOY / name).exists() for name in named)
+
+
+def test_each_file_says_how_it_was_run():
+    """README.md says of each file that a program reads how that was tried, or what was not."""
+    page = (DEPLOY / "README.md").read_text()
+    _, _, rest = page.partition("| file | was run | was not |\n")
+    said = re.findall(r"^\| `([^`]+)` \| (\S[^|]*) \|", rest.partition("\n\n")[0], re.MULTILINE)
+    files = re.findall(r"^\| `([^`]+)`", page.partition("**How each was run**")[0], re.MULTILINE)
+    assert sorted(name for name, _ in said) == sorted(files)

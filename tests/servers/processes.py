@@ -43,7 +43,10 @@ PACKAGES = {
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "bwrap": "bubblewrap",
+    "tmux": "tmux",
     "sysctl": "procps",
+    "unshare": "util-linux",
+    "prlimit": "util-linux",
 }
 """Which Debian package a command comes from; a test holds tests/debian-packages to the same list."""
 
