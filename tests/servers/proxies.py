@@ -19,7 +19,7 @@ from apps.edge import AUTH
 from sse_edge.tune import dialect
 from sse_edge.tune.template import render, shipped
 
-from .processes import Processes, command, free_port, packaged
+from .processes import TESTS, Processes, command, free_port, packaged
 from .sse import Decoder, ResponseReader, get
 
 PATIENCE = 20
