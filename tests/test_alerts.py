@@ -39,7 +39,7 @@ CASES = {
             'workers{instance="a"}': "4x90",
             'workers{instance="b"}': "3x40 4x50",
             'workers{instance="c"}': "4x9 3x80",
-            'workers{instance="d"}': "4x40 5x2 4x50",  # one that comes before one goes, in a rolling restart
+            'workers{instance="d"}': "4x30 5x12 4x50",  # each comes before one goes, in a rolling restart
         },
     ),
     "SseEdgeBackendAway": ({"connected": "0x60"}, {"connected": "1x60"}),
@@ -195,6 +195,7 @@ def test_every_alert_fires_and_does_not(tmp_path):
         ("SseEdgeManyStreams", "sse_edge_workers > 12000", "sse_edge_workers > 12001"),
         ("SseEdgeManyStreams", "sse_edge_workers > 12000", "sse_edge_workers >= 12000"),
         ("SseEdgeUneven", "max(sse_edge_streams / sse_edge_workers)", "max(sse_edge_streams)"),
+        ("SseEdgeFewerWorkers", "quantile_over_time(0.5,", "max_over_time("),
         ("SseEdgeWorkerFull", 'code="worker-full"', 'code="worker_full"'),
         ("SseEdgeBackendAway", "sse_edge_connected == 0", "sse_edge_backend_connected == 0"),
     ],
