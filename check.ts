@@ -586,7 +586,7 @@ const p8: Loose<Panel> = {
   "x": 0,
   "y": 4,
   "w": 12,
-  "h": 6
+  "h": 8
  },
  "targets": [
   {
@@ -659,7 +659,7 @@ const p9: Loose<Panel> = {
   "x": 12,
   "y": 4,
   "w": 12,
-  "h": 6
+  "h": 8
  },
  "targets": [
   {
@@ -700,7 +700,7 @@ const p9: Loose<Panel> = {
 };
 const o9: Loose<Partial<tl.Options>> = {"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.8, "legend": {"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []}, "tooltip": {"mode": "single", "sort": "none"}};
 const c9: Loose<Partial<tl.FieldConfig>> = {"fillOpacity": 80, "lineWidth": 0};
-const r10: Loose<RowPanel> = {"id": 11, "type": "row", "title": "Streams", "collapsed": false, "gridPos": {"x": 0, "y": 10, "w": 24, "h": 1}, "panels": []};
+const r10: Loose<RowPanel> = {"id": 11, "type": "row", "title": "Streams", "collapsed": false, "gridPos": {"x": 0, "y": 12, "w": 24, "h": 1}, "panels": []};
 const p11: Loose<Panel> = {
  "id": 12,
  "type": "timeseries",
@@ -712,7 +712,7 @@ const p11: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 11,
+  "y": 13,
   "w": 12,
   "h": 8
  },
@@ -758,7 +758,7 @@ const p12: Loose<Panel> = {
  },
  "gridPos": {
   "x": 12,
-  "y": 11,
+  "y": 13,
   "w": 12,
   "h": 8
  },
@@ -794,7 +794,7 @@ const p13: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 19,
+  "y": 21,
   "w": 12,
   "h": 8
  },
@@ -865,7 +865,7 @@ const p14: Loose<Panel> = {
  },
  "gridPos": {
   "x": 12,
-  "y": 19,
+  "y": 21,
   "w": 12,
   "h": 8
  },
@@ -996,7 +996,7 @@ const p14: Loose<Panel> = {
 };
 const o14: Loose<Partial<ts.Options>> = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}};
 const c14: Loose<Partial<ts.FieldConfig>> = {"drawStyle": "bars", "lineWidth": 0, "fillOpacity": 80, "showPoints": "never", "spanNulls": false, "stacking": {"mode": "normal", "group": "A"}};
-const r15: Loose<RowPanel> = {"id": 16, "type": "row", "title": "Admission", "collapsed": false, "gridPos": {"x": 0, "y": 27, "w": 24, "h": 1}, "panels": []};
+const r15: Loose<RowPanel> = {"id": 16, "type": "row", "title": "Admission", "collapsed": false, "gridPos": {"x": 0, "y": 29, "w": 24, "h": 1}, "panels": []};
 const p16: Loose<Panel> = {
  "id": 17,
  "type": "timeseries",
@@ -1008,7 +1008,7 @@ const p16: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 28,
+  "y": 30,
   "w": 12,
   "h": 8
  },
@@ -1069,7 +1069,7 @@ const p16: Loose<Panel> = {
       "id": "color",
       "value": {
        "mode": "fixed",
-       "fixedColor": "yellow"
+       "fixedColor": "purple"
       }
      }
     ]
@@ -1105,7 +1105,7 @@ const p17: Loose<Panel> = {
  },
  "gridPos": {
   "x": 12,
-  "y": 28,
+  "y": 30,
   "w": 12,
   "h": 8
  },
@@ -1153,7 +1153,7 @@ const p17: Loose<Panel> = {
 };
 const o17: Loose<Partial<ts.Options>> = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}};
 const c17: Loose<Partial<ts.FieldConfig>> = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never", "spanNulls": false, "stacking": {"mode": "none", "group": "A"}, "thresholdsStyle": {"mode": "dashed"}};
-const r18: Loose<RowPanel> = {"id": 19, "type": "row", "title": "Delivery", "collapsed": false, "gridPos": {"x": 0, "y": 36, "w": 24, "h": 1}, "panels": []};
+const r18: Loose<RowPanel> = {"id": 19, "type": "row", "title": "Delivery", "collapsed": false, "gridPos": {"x": 0, "y": 38, "w": 24, "h": 1}, "panels": []};
 const p19: Loose<Panel> = {
  "id": 20,
  "type": "timeseries",
@@ -1165,7 +1165,7 @@ const p19: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 37,
+  "y": 39,
   "w": 12,
   "h": 8
  },
@@ -1237,7 +1237,7 @@ const p20: Loose<Panel> = {
  },
  "gridPos": {
   "x": 12,
-  "y": 37,
+  "y": 39,
   "w": 12,
   "h": 8
  },
@@ -1296,7 +1296,7 @@ const p21: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 45,
+  "y": 47,
   "w": 8,
   "h": 8
  },
@@ -1371,7 +1371,7 @@ const p22: Loose<Panel> = {
  },
  "gridPos": {
   "x": 8,
-  "y": 45,
+  "y": 47,
   "w": 8,
   "h": 8
  },
@@ -1463,7 +1463,7 @@ const p23: Loose<Panel> = {
  },
  "gridPos": {
   "x": 16,
-  "y": 45,
+  "y": 47,
   "w": 8,
   "h": 8
  },
@@ -1539,7 +1539,7 @@ const p23: Loose<Panel> = {
 };
 const o23: Loose<Partial<ts.Options>> = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}};
 const c23: Loose<Partial<ts.FieldConfig>> = {"drawStyle": "bars", "lineWidth": 0, "fillOpacity": 80, "showPoints": "never", "spanNulls": false, "stacking": {"mode": "normal", "group": "A"}};
-const r24: Loose<RowPanel> = {"id": 25, "type": "row", "title": "Redis", "collapsed": false, "gridPos": {"x": 0, "y": 53, "w": 24, "h": 1}, "panels": []};
+const r24: Loose<RowPanel> = {"id": 25, "type": "row", "title": "Redis", "collapsed": false, "gridPos": {"x": 0, "y": 55, "w": 24, "h": 1}, "panels": []};
 const p25: Loose<Panel> = {
  "id": 26,
  "type": "timeseries",
@@ -1551,7 +1551,7 @@ const p25: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 54,
+  "y": 56,
   "w": 8,
   "h": 8
  },
@@ -1683,7 +1683,7 @@ const p26: Loose<Panel> = {
  },
  "gridPos": {
   "x": 8,
-  "y": 54,
+  "y": 56,
   "w": 8,
   "h": 8
  },
@@ -1737,7 +1737,7 @@ const p27: Loose<Panel> = {
  },
  "gridPos": {
   "x": 16,
-  "y": 54,
+  "y": 56,
   "w": 8,
   "h": 8
  },
@@ -1798,7 +1798,7 @@ const p27: Loose<Panel> = {
 };
 const o27: Loose<Partial<ts.Options>> = {"legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []}, "tooltip": {"mode": "multi", "sort": "desc"}};
 const c27: Loose<Partial<ts.FieldConfig>> = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 8, "showPoints": "never", "spanNulls": false, "stacking": {"mode": "none", "group": "A"}};
-const r28: Loose<RowPanel> = {"id": 29, "type": "row", "title": "Workers", "collapsed": false, "gridPos": {"x": 0, "y": 62, "w": 24, "h": 1}, "panels": []};
+const r28: Loose<RowPanel> = {"id": 29, "type": "row", "title": "Workers", "collapsed": false, "gridPos": {"x": 0, "y": 64, "w": 24, "h": 1}, "panels": []};
 const p29: Loose<Panel> = {
  "id": 30,
  "type": "timeseries",
@@ -1810,7 +1810,7 @@ const p29: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 63,
+  "y": 65,
   "w": 12,
   "h": 8
  },
@@ -1846,7 +1846,7 @@ const p30: Loose<Panel> = {
  },
  "gridPos": {
   "x": 12,
-  "y": 63,
+  "y": 65,
   "w": 6,
   "h": 8
  },
@@ -1895,7 +1895,7 @@ const p31: Loose<Panel> = {
  },
  "gridPos": {
   "x": 18,
-  "y": 63,
+  "y": 65,
   "w": 6,
   "h": 8
  },
@@ -2027,7 +2027,7 @@ const p32: Loose<Panel> = {
  },
  "gridPos": {
   "x": 0,
-  "y": 71,
+  "y": 73,
   "w": 24,
   "h": 8
  },

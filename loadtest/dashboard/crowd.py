@@ -27,11 +27,6 @@ class Crowd:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
-    @property
-    def open(self) -> int:
-        """Streams that are open as the clients see it."""
-        return len(self._writers)
-
     def join(self, numbers: Sequence[int], path: Callable[[int], str]) -> None:
         """Clients of these numbers, each a user of its own, who come back whenever their stream ends."""
         for number in numbers:
@@ -45,21 +40,28 @@ class Crowd:
             writer.transport.abort()
 
     async def ask(
-        self, path: str, number: int = 0, *, method: str = "GET", body: bytes = b"", **headers: str
+        self,
+        path: str,
+        number: int = 0,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> int:
-        """One request, whatever is answered; its status."""
-        headers["Connection"] = "close"
+        """One request, whatever is answered; its status.  ``headers`` replace a browser's; one that is empty
+        is left out.
+        """
         async with self._asked(path, number, method=method, body=body, headers=headers) as (head, reader, _):
             if b"event-stream" not in head:
                 await reader.read()
             return int(head.split()[1])
 
-    async def publish(self, channel: str, data: str, **token: str) -> int:
+    async def publish(self, channel: str, data: str, token: str = "") -> int:
         """A POST to ``publish_path``; its status."""
         body = json.dumps({"channel": channel, "data": data}).encode()
-        bearer = f"Bearer {token.get('token') or TOKENS.issue(['*'])}"
+        bearer = f"Bearer {token or TOKENS.issue(['*'])}"
         program = {"Cookie": "", "Sec-Fetch-Site": "", "Authorization": bearer}
-        return await self.ask("/publish", method="POST", body=body, **program)
+        return await self.ask("/publish", method="POST", body=body, headers=program)
 
     async def doze(self, path: str, number: int, seconds: float) -> None:
         """Open a stream and read nothing of it."""
@@ -83,7 +85,8 @@ class Crowd:
                     self._writers.add(writer)
                     try:
                         while data := await reader.read(65_536):
-                            place = ([place] + [each.decode() for each in PLACE.findall(data)])[-1]
+                            for each in PLACE.findall(data):
+                                place = each.decode()
                     finally:
                         self._writers.discard(writer)
             await asyncio.sleep(random.uniform(0.5, 2.0))
@@ -117,6 +120,7 @@ class Crowd:
 def _request(path: str, number: int, method: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     fields = {
         "Host": "localhost",
+        "Connection": "close",  # after an answer that is no stream, too
         "Accept": "text/event-stream",
         "Sec-Fetch-Site": "same-origin",
         "Cookie": f"session={AUTH.issue(f'u{number}', ['room:*', 'price:*'])}",

@@ -17,6 +17,8 @@ from .site import Site
 
 ROOMS, SYMBOLS = 4, 3
 
+ELSEWHERE = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+
 STRANGER = "of somebody else"
 """No token of ours."""
 
@@ -43,8 +45,8 @@ async def publish(site: Site, crowd: Crowd, every: float) -> None:
 async def refused(crowd: Crowd) -> None:
     """Requests that are refused, each for a reason of its own, and a poll that is answered."""
     asked = [
-        crowd.ask("/events/me", Cookie=""),
-        crowd.ask("/events/me", Origin="https://elsewhere.example", **{"Sec-Fetch-Site": "cross-site"}),
+        crowd.ask("/events/me", headers={"Cookie": ""}),
+        crowd.ask("/events/me", headers=ELSEWHERE),
         crowd.ask("/events/nowhere"),
         crowd.ask("/events/me", method="DELETE"),
         crowd.publish("room:1", "no", token=STRANGER),

@@ -130,7 +130,7 @@ class _Page:
     def _timeline(self, panel: Panel, series: Series, box: Any) -> None:
         lines = [each for some in series.values() for each in some]
         x, y, w, h = box
-        label = 0.062 * max(len(each["name"]) for each in lines) + 0.1
+        label = 0.058 * max(len(each["name"]) for each in lines) + 0.1
         axis = self._time_axis(panel, (x + label, y + 0.25, w - label - 0.22, h - 0.25 - TITLE - 0.1))
         for row, each in enumerate(lines):
             for moment, value in zip(self._times, each["values"], strict=True):
@@ -139,9 +139,7 @@ class _Page:
                     axis.broken_barh(
                         [(moment, self._recorded["step"])], (row - 0.36, 0.72), color=colour, lw=0
                     )
-        axis.set_yticks(
-            range(len(lines)), [each["name"] for each in lines], size=7.5 if len(lines) < 9 else 6
-        )
+        axis.set_yticks(range(len(lines)), [each["name"] for each in lines], size=min(7.5, 90 / len(lines)))
         axis.set_ylim(len(lines) - 0.4, -0.6)
         axis.grid(visible=False, axis="y")
 

@@ -58,8 +58,8 @@ def prometheus(
     targets: Mapping[str, int], *, every: str = "1s", path: str = "/status/metrics", rules: Path = ALERTS
 ) -> Iterator[Prometheus]:
     """One that scrapes ports of 127.0.0.1, each under a name, until the end of the block."""
-    program = shutil.which("prometheus")
-    if program is None:
+    binary = shutil.which("prometheus")
+    if binary is None:
         raise RuntimeError("prometheus is not installed (Debian package prometheus)")
     address, _, query = path.partition("?")
     config = {
@@ -82,7 +82,7 @@ def prometheus(
         written.write_text(json.dumps(config))  # JSON is YAML
         port = programs.free_port()
         arguments = [
-            program,
+            binary,
             f"--config.file={written}",
             f"--storage.tsdb.path={directory}/data",
             f"--web.listen-address=127.0.0.1:{port}",

@@ -111,7 +111,7 @@ def _shown(ours: Prometheus, panel: Panel, began: float) -> dict[str, list[dict[
     for query in panel.queries:
         if query.instant:
             series = ours.at(query.expr, began + END)
-            values = [[_short(each["value"][1])] for each in series]
+            values: list[list[float | None]] = [[_short(each["value"][1])] for each in series]
         else:
             series = ours.over(query.expr, began, began + END, STEP)
             values = [_steps(each["values"], began) for each in series]
