@@ -84,11 +84,11 @@ def publishing(
         names = {pattern(channel) for channel in channels}
         name = names.pop() if len(names) == 1 else ""
         with _span(made, "publish", name, "producer", parent) as span:
-            _describe(span, "publish", "send", channels, name)
-            if len(events) > 1:
-                span.set_attribute("messaging.batch.message_count", len(events))
-            context = _written(span.get_span_context()) if span.is_recording() else None
-            if context is not None:
+            if span.is_recording():
+                _describe(span, "publish", "send", channels, name)
+                if len(events) > 1:
+                    span.set_attribute("messaging.batch.message_count", len(events))
+                context = _written(span.get_span_context())
                 events = [event._replace(trace=context) for event in events]
             return await publish(events)
 
