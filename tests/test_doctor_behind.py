@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import redis
 
+from apps.planted import AUTH
 from servers.doctored import codes, examined, together
 from servers.processes import Processes
 from servers.redis import RedisServer
@@ -15,6 +16,12 @@ from sse_edge.doctor.backstage import Backstage
 
 DEAF = "user deaf on >secret ~* &* +@all -subscribe -ssubscribe -psubscribe"
 """A user of Redis that may not listen."""
+
+ALONE = "user alone on >secret ~* &* +@all -hgetall"
+"""One that may not look how many streams others have."""
+
+NARROW = "user narrow on >secret ~* &* +@all -zadd -zscore -zrem -zrangebyscore -hdel -hgetall"
+"""One that may publish and listen, and no more."""
 
 UVICORN = "uvicorn"
 CUT = ["--timeout-graceful-shutdown", "2", "--limit-concurrency", "500", "--limit-max-requests", "1000"]
@@ -30,6 +37,7 @@ FLEETS = {
     ),
     "cut": (({"SETTINGS": {"drain_window": 10}}, CUT),),
     "deaf": (({}, []),),
+    "alone": (({}, []),),
     "skewed": (({"SKEW": -5}, []),),
 }
 """Name → the environments of its workers, and options of their servers.  Each has a database of its own."""
@@ -38,7 +46,7 @@ FLEETS = {
 @pytest.fixture(scope="module")
 def fleets():
     """Name → the URL of its Redis, and of a worker."""
-    processes, server = Processes(), RedisServer(config=[DEAF])
+    processes, server = Processes(), RedisServer(config=[DEAF, ALONE, NARROW])
 
     def start(place, env, options):
         said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in env.items()}
@@ -50,7 +58,8 @@ def fleets():
         workers = [(name, *worker) for name, fleet in FLEETS.items() for worker in fleet]
         starts = []
         for name, env, options in workers:
-            who = places[name].replace("redis://", "redis://deaf:secret@" if name == "deaf" else "redis://")
+            whose = f"redis://{name}:secret@" if name in ("deaf", "alone") else "redis://"
+            who = places[name].replace("redis://", whose)
             starts.append(partial(start, who, env, options))
         started = dict(zip((name for name, *_ in workers), together(*starts), strict=False))
         yield {name: (places[name], started[name].url) for name in FLEETS}, server
@@ -105,7 +114,27 @@ async def looked(url, *, durable=False, **options):
 async def test_no_worker_reports(fleets):
     """Where the prefix, the database or the backend is another one."""
     _, server = fleets
-    assert await looked(server.url.removesuffix("0") + "15") == {"no-worker": "none reports"}
+    place = server.url.removesuffix("0") + "15"
+    assert await looked(place, patience=1.0) == {"no-worker": "none reports"}
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"), [("narrow", {"redis-denied-limits"}), ("deaf", {"redis-denied"})]
+)
+async def test_a_user_that_may_not_everything(user, expected, fleets):
+    """What is missing is named; that no worker can be heard then is none of theirs."""
+    place = fleets[1].url.removesuffix("0").replace("redis://", f"redis://{user}:secret@") + "15"
+    assert (await looked(place, patience=0)).keys() == expected
+
+
+async def test_a_worker_that_counts_alone(fleets, connect):
+    """It says so, once it has had to."""
+    place, url = fleets[0]["alone"]
+    await connect(f"{url}/events/me", cookies={"session": AUTH.issue("u42")})
+    async with asyncio.timeout(30):
+        while (found := await looked(place)).keys() != {"worker-degraded"}:
+            await asyncio.sleep(0.1)
+    assert "leases" in found["worker-degraded"]
 
 
 EVICTING = ["maxmemory 3mb", "maxmemory-policy allkeys-lru"]

@@ -10,7 +10,7 @@ from ..backends.redis import RedisBackend
 from ..backends.redis.inspection import inspect
 from ..backends.redis.leases import HEARTBEAT
 from ..errors import BackendError
-from .finding import Finding, found
+from .finding import Finding, found, unknown
 from .judgement import redis, workers
 from .judgement.clock import Ahead
 
@@ -19,6 +19,9 @@ AGAIN = 0.5
 
 FIRST = HEARTBEAT + AGAIN
 """Seconds until each does: with its first heartbeat."""
+
+DENIED = ("redis-denied", "redis-denied-limits")
+UNREADABLE = unknown(workers.CHECK, "this user of Redis may not read, or write, what they say")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,16 @@ class Backstage:
     async def findings(self) -> list[Finding]:
         """Everything of it."""
         try:
-            return [*await self._settings(), *await self._workers()]
+            settings = await self._settings()
         except BackendError as error:
             return [found("redis", "redis-away", str(error))]
+        denied = any(each.code in DENIED for each in settings)
+        try:
+            told = await self._workers()
+        except BackendError as error:
+            told = [UNREADABLE if denied else found("workers", "redis-away", str(error))]
+        # Who may not read what they say may not write it either, where workers are the same user.
+        return [*settings, *(UNREADABLE if denied and each.code == "no-worker" else each for each in told)]
 
     async def _settings(self) -> list[Finding]:
         asked = time.time()

@@ -14,6 +14,9 @@ CHECK = "clocks"
 MOST = 2.0
 """Seconds by which clocks may differ: NTP keeps them within some milliseconds."""
 
+NAMED = 4
+"""Clocks that are named where all is well."""
+
 LEEWAY = 60.0
 """Seconds by which a cookie may come from the future: ``admission.cookies.CLOCK_SKEW``."""
 
@@ -55,7 +58,10 @@ def compare(clocks: Mapping[str, Ahead]) -> Finding:
         (one, other), gap = max(apart, key=lambda each: abs(each[1]))
         which = "ahead of" if gap > 0 else "behind"
         return found(CHECK, "clock-skew", f"{one}'s clock is {abs(gap):.1f} s {which} {other}'s")
-    return ok(CHECK, f"{', '.join(clocks)}: within {MOST:g} s of this machine")
+    named, more = [*clocks][:NAMED], len(clocks) - NAMED
+    if more > 0:
+        named.append(f"and {more} more")
+    return ok(CHECK, f"{', '.join(named)}: within {MOST:g} s of this machine")
 
 
 def is_late(clock: Ahead) -> bool:
