@@ -85,7 +85,8 @@ async def reported(place, count):
         ("two-apps", {"two-apps"}, "2 applications"),
         ("apart", {"versions-differ", "history-differs", "settings-differ"}, "0.0.9"),
         ("cut", {"short-grace", "server-warns"}, "waits 2 s, and drain_window is 10 s"),
-        ("deaf", {"worker-not-ready", "refused"}, "backend-down"),
+        ("cut", {"short-grace", "server-warns"}, "Limits(per_worker=…)"),
+        ("deaf", {"worker-not-ready", "refused"}, "no stream but backend-down: the event source"),
         ("skewed", {"clock-skew"}, "behind"),
     ],
 )

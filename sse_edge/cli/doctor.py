@@ -68,7 +68,8 @@ def _said_as_json(wanted: bool) -> Iterator[None]:
 @click.command(
     cls=Command,
     short_help="Examine a running deployment.",
-    epilog="Exit code: 0 nothing wrong, 3 warnings, 4 failures; 1 it could not be examined, 2 bad usage.",
+    epilog="Exit code: 0 nothing wrong, 3 warnings, 4 failures; 1 it could not be examined, 2 bad usage.  "
+    "All that it may find: deploy/DOCTOR.md.",
 )
 @click.argument("url")
 @click.option(

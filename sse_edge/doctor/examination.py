@@ -212,7 +212,7 @@ class Examination:
         foreign = await visitor.head(("Origin", "https://foreign.invalid"))
         null = await visitor.head(("Origin", "null"))
         yield entry.foreign_origin(foreign, null)
-        yield entry.cors([seen, *(reply for reply in (foreign, null) if reply.status >= 400)], own)
+        yield entry.cors([seen, *(reply for reply in (foreign, null) if reply.status == 403)], own)
         yield entry.cross_site(
             await visitor.head(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
         )

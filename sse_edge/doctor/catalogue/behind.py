@@ -41,7 +41,7 @@ BEHIND = {
             "two-apps", _FAIL,
             "Workers of different applications report under one prefix.",
             "They hear each other's events, and count each other's users: give each its own RedisBackend(prefix=...), or "
-            "the same channels, path and cookie name to all workers of one.",
+            "the same channels, path and authenticators to all workers of one. While a release changes these, it passes.",
             needs="--redis",
         ),
         Fault(
@@ -109,7 +109,7 @@ BEHIND = {
             "redis-evicted", _WARN,
             "Redis has evicted keys since it began.",
             "History, limits or leases may be lost: clients got edge-reset, or more streams than they may. More maxmemory, "
-            "and maxmemory-policy noeviction; a Redis of its own, if others fill this one.",
+            "and maxmemory-policy noeviction; a Redis of its own, if others fill this one. CONFIG RESETSTAT forgets it.",
             needs="--redis",
         ),
         Fault(
@@ -121,7 +121,7 @@ BEHIND = {
         Fault(
             "redis-rejects", _WARN,
             "Redis has turned connections away since it began.",
-            "Its maxclients are all there: three for each worker, and two for who publishes.",
+            "Its maxclients were all there: three for each worker, and two for who publishes.",
             needs="--redis",
         ),
         Fault(

@@ -90,7 +90,7 @@ FRONT = {
         Fault(
             "refused", _FAIL,
             "Status 429 or 503 of the app, or a stream that says no more than that.",
-            "A limit is reached, or the app is about to stop. Try again in a minute; see Limits.",
+            "A limit is reached, the app is about to stop, or it does not hear Redis. Try again in a minute; see Limits.",
         ),
         Fault(
             "app-away", _FAIL,
@@ -208,7 +208,7 @@ FRONT = {
             "The app counts the address of a proxy, although that says who the client is.",
             "For the app all clients are one, which soon has as many streams as it may: name the proxies' own addresses in "
             'SSEMiddleware(trusted_proxies=["127.0.0.1/32"]), "unix" for unix sockets, and those of a CDN.',
-            "set_real_ip_from with the CDN's networks, real_ip_header", "trusted_proxies with the CDN's networks",
+            "for a CDN before it: set_real_ip_from its networks; real_ip_header", "for a CDN before it: trusted_proxies with its networks",
             needs="--secret",
         ),
         Fault(

@@ -9,7 +9,7 @@ from typing import Any
 from ...outcome import FORBIDDEN
 from ..finding import Finding, found, ok
 from ..target import Target
-from ..wire import Answer, End
+from ..wire import Answer, End, heard
 from .delivery import SLOW
 
 HITS = ("x-cache", "x-cache-status", "cf-cache-status", "x-proxy-cache", "cache-status")
@@ -34,18 +34,19 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
         return [found("status", code, said), *asks_password(seen)]
     if status == 421 or (status == 403 and "Host " in _detail(seen)):
         return [found("status", "host-refused", f"status {status}: {_detail(seen) or seen.excerpt}")]
-    if status == 403 and _refusal(seen).get("error") == FORBIDDEN.code:
+    if status == 403 and _refusal(seen.body).get("error") == FORBIDDEN.code:
         return [found("status", "forbidden", _detail(seen))]
     if status in (502, 504) or (status == 503 and "json" not in kind):
         return [found("status", "app-away", f"status {status}{seen.by}")]
     if status in (429, 503):
-        return [found("status", "refused", f"status {status}: {seen.excerpt}")]
+        return [found("status", "refused", f"status {status}: {_said(seen.body) or seen.excerpt}")]
     if status != 200:
         return [found("status", "no-stream", f"status {status}: {seen.excerpt}")]
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
         return [found("type", "wrong-type", f"Content-Type is {kind or 'missing'}")]
     if b"event: edge-refused" in seen.body:
-        return [found("status", "refused", f"no stream but {seen.excerpt}")]
+        why = next((block.data for block in heard(seen) if block.event == "edge-refused"), "")
+        return [found("status", "refused", f"no stream but {_said(why) or seen.excerpt}")]
     if seen.end is End.CLEAN and b"event:" not in seen.body:
         return [found("status", "app-away", f"an empty stream{seen.by}, as when the app is away")]
     if not is_edge(seen):
@@ -66,16 +67,22 @@ def is_stream(findings: Sequence[Finding]) -> bool:
     return not any(each.fault for each in findings)
 
 
-def _refusal(seen: Answer) -> Mapping[str, Any]:
+def _refusal(body: bytes | str) -> Mapping[str, Any]:
     try:
-        said = json.loads(seen.body)
+        said = json.loads(body)
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}
 
 
 def _detail(seen: Answer) -> str:
-    return str(_refusal(seen).get("detail", ""))
+    return str(_refusal(seen.body).get("detail", ""))
+
+
+def _said(body: bytes | str) -> str:
+    """A refusal of the edge's, as code and sentence; "" for none."""
+    refusal = _refusal(body)
+    return f"{refusal['error']}: {refusal.get('detail', '')}" if "error" in refusal else ""
 
 
 def _no_head(seen: Answer, patience: float, responsive: bool) -> Finding:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
+from urllib.parse import unquote
 
 from ..finding import Finding, found, ok
 
@@ -94,7 +95,7 @@ def _servers(reports: Reports) -> list[Finding]:
         findings.append(found("server", "short-grace", seen + _more(short)))
     warnings = _by(
         [report for report in reports if report["settings"].get("warnings")],
-        lambda report: "; ".join(map(str, report["settings"]["warnings"])),
+        lambda report: "; ".join(unquote(str(warning)) for warning in report["settings"]["warnings"]),
     )
     findings += [found("server", "server-warns", warning) for warning in warnings]
     servers = sorted({str(report["worker"].get("server") or "an unknown server") for report in reports})
