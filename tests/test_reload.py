@@ -142,7 +142,7 @@ async def test_a_reload_while_everybody_comes(behind, stream, redis_url, kind):
 @CADDY
 async def test_what_grace_period_cuts(behind, stream, redis_url, kind):
     """When it is over, a Caddy of these days cuts streams over HTTP/3, and no others; 2.6 cuts nothing."""
-    site = behind(kind, apps=1, grace_period="1s")
+    site = behind(kind, apps=1, grace_period="300ms")
     async with Streams.of(site, stream) as opened, Publisher(redis_url) as events:
         site.proxy.reload()
         cut = {"HTTP/3"} if kind == "new caddy" else set()
@@ -151,7 +151,7 @@ async def test_what_grace_period_cuts(behind, stream, redis_url, kind):
             return opened.over() == cut and await streams(site) == EACH * (3 - len(cut))
 
         if not cut:
-            await asyncio.sleep(2)  # nothing is to happen
+            await asyncio.sleep(1)  # nothing is to happen
         await until(all_cut)
         await events.publish("news", "after")
         await opened.hear("after")
