@@ -108,6 +108,8 @@ proxies: $(VENV)/.dev packages  ## the newest nginx and Caddy beside Debian's, H
 	@PYTHON="$(VENV)/bin/python" tests/new-proxies $(VENV)/proxies
 	NEW_NGINX="$(CURDIR)/$(VENV)/proxies/nginx" NEW_CADDY="$(CURDIR)/$(VENV)/proxies/caddy" \
 		$(VENV)/bin/pytest $(PROCESSES) --heavy $(PROXIES) $(ARGS)
+fronts: $(VENV)/.dev packages  ## other proxies, what stands before them, and what they make of it, into deploy/FRONTS.md, 3 minutes
+	$(VENV)/bin/pytest --heavy --tables $(addprefix tests/test_,fronts.py behind.py cdn.py) $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter

@@ -45,6 +45,7 @@ TOGETHER = {
     "tests/test_nginx.py": "proxies",  # and while they are idle there is something to do
     "tests/test_proxies.py": "proxies",  # looks at them
     "tests/test_dashboard.py": "dashboard",
+    "tests/test_cdn.py": "cdn",
     "tests/test_deployments.py": "deployments",
     "tests/test_doctor_live.py": "doctor",
     "tests/test_behind.py": "behind",

@@ -22,8 +22,13 @@ PAGE = Path(__file__).parents[1] / "deploy" / "FRONTS.md"
 BALANCER, CDN, OTHER = "127.0.0.99", "127.0.0.98", "127.0.0.50"
 CLIENT, CLAIMED = "203.0.113.7", "198.51.100.1"
 KINDS = ["nginx", "caddy", *FRONTS]
+SOME = ["nginx", "haproxy", "apache"]
+"""Tried also without --heavy."""
 
-pytestmark = pytest.mark.parametrize("kind", KINDS)
+
+def pytest_generate_tests(metafunc):
+    """Every test for every front, with --heavy."""
+    metafunc.parametrize("kind", KINDS if metafunc.config.getoption("--heavy") else SOME)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from servers.fronts import HAProxy, Traefik
+from servers.fronts import Apache, HAProxy, Traefik
 from servers.privacy import leaks
 from servers.proxies import COOKIES, EVENT_SOURCE, NEW, PROXIES, Site, ask, until
 
@@ -57,6 +57,20 @@ async def test_no_query_is_written_by_haproxy(serve, serve_app, tmp_path):
     proxy = HAProxy(tmp_path, app, {"format raw local0 warning": "format raw local0 info"})
     proxy.start(serve)
     written = await look_through(Site(proxy, [app]), lambda: proxy.process.log)
+    assert leaks(written, [TOKEN]) == []
+
+
+async def test_no_query_is_written_by_apache(serve, serve_app, tmp_path):
+    """Nor by Apache, with a request or with an error, also where what was asked is no path."""
+    app = serve_app("apps.edge:edge", env=SHORT)
+    proxy = Apache(tmp_path, app)
+    proxy.start(serve)
+    site = Site(proxy, [app])
+    for target in (f"/events/../../x?{TOKEN}", f"x?{TOKEN}", f"/%zz?{TOKEN}"):
+        with site.connection() as client:
+            client.sendall(site.say(target))
+            assert client.recv(100).startswith(b"HTTP/1.1 400")
+    written = await look_through(site, lambda: proxy.access_log.read_text() + proxy.log)
     assert leaks(written, [TOKEN]) == []
 
 
