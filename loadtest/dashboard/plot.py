@@ -34,17 +34,17 @@ Series = Mapping[str, Sequence[Mapping[str, Any]]]
 """Of each query of a panel what it gave; see ``record``."""
 
 
-def draw(recorded: Mapping[str, Any], path: Path) -> None:
-    """Write the picture, a PNG."""
+def draw(recorded: Mapping[str, Any], path: Path, some: Sequence[Panel] = ()) -> None:
+    """Write the picture, a PNG: of all panels, or of some."""
     import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
     from matplotlib.figure import Figure  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415 - what matplotlib writes PNGs with
 
     mpl.rcParams.update({"font.size": 8, "axes.linewidth": 0.6})
-    all_panels = list(panels())
-    rows = max(panel.y + panel.h for panel in all_panels)
+    shown = some or list(panels())
+    rows = max(panel.y + panel.h for panel in shown)
     figure = Figure(figsize=(24 * COLUMN, rows * ROW + HEAD), facecolor=PAGE)
-    _Page(figure, rows, recorded).draw(all_panels)
+    _Page(figure, rows, recorded).draw(shown)
     figure.savefig(path, dpi=100, metadata={"Software": None})
     # A few hundred colours are a third of the bytes, and look the same.
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -58,13 +58,13 @@ class _Page:
         steps = round(recorded["end"] / recorded["step"]) + 1
         self._times = [number * recorded["step"] for number in range(steps)]
 
-    def draw(self, all_panels: Sequence[Panel]) -> None:
+    def draw(self, shown: Sequence[Panel]) -> None:
         self._head()
         kinds: dict[str, Callable[[Panel, Series, Any], None]] = {
             "stat": self._stat, "timeseries": self._timeseries, "state-timeline": self._timeline,
             "table": self._table,
         }  # fmt: skip
-        for panel in all_panels:
+        for panel in shown:
             x, y = panel.x * COLUMN, self._height - HEAD - panel.y * ROW
             if panel.kind == "row":
                 self._text(x + 0.12, y - 0.21, panel.title, size=11, weight="bold")

@@ -59,7 +59,8 @@ class Site:
         """A server on this port."""
         command = str(Path(sys.executable).with_name("sse-edge"))
         options = ["--port", str(port), "--workers", str(self._workers), "--log-level", "warning"]
-        self._start(port, [command, "serve", f"{__package__}.app:edge", *options, "--grace", "10"])
+        options += ["--grace", "10", "--app-dir", str(Path(__file__).parents[2])]
+        self._start(port, [command, "serve", f"{__package__}.app:edge", *options])
 
     def drain(self, port: int) -> None:
         """Let it send its streams away while it still answers, as a hook before a stop does."""
