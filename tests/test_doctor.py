@@ -258,7 +258,8 @@ def polled(body):
         (entry.upgrade(said(("upgrade", "h2,H2C"))), ["upgrade-passed"]),
         (entry.own_origin(said(), "o"), []),
         (entry.own_origin(said(status=403), "o"), ["own-origin-refused"]),
-        (entry.own_origin(said(status=429), "o"), ["no-stream"]),
+        (entry.own_origin(said(status=404), "o"), ["no-stream"]),
+        (entry.own_origin(said(status=429), "o"), []),
         (entry.without_cookie(said()), []),
         (entry.without_cookie(said(status=401)), []),
         (entry.without_cookie(said(("www-authenticate", "Basic"), status=401)), ["www-authenticate"]),
@@ -319,6 +320,7 @@ def test_a_cookie_that_nobody_set():
         ([Heard(0, data="2", id="1-3")], ["resume-incomplete"]),
         ([Heard(0, id="1-3")], ["resume-incomplete"]),
         ([Heard(0, event="edge-reset", data="{}")], ["resume-incomplete"]),
+        ([Heard(0, event="edge-refused", data="{}")], []),
         ([Heard(0, data="1", id="1-2")] * 2 + [Heard(0, data="2", id="1-3")], ["resume-incomplete"]),
     ],
 )

@@ -56,7 +56,9 @@ def answer(status=200, headers=(), body=b"", end=End.OPEN, **more):
         ("127.0.0.1", "127.0.0.1", "", "192.168.1.5", "address-hidden"),
         ("unix", "unix", "", LOCAL, "address-hidden"),
         ("10.0.0.1", "10.0.0.1", "", "93.184.216.34", "address-hidden"),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1", LOCAL, "proxy-not-trusted"),
         # Whose it is cannot be told.
+        ("172.17.0.1", "172.18.0.5", "172.17.0.1", LOCAL, Level.UNKNOWN),
         ("127.0.0.1", "127.0.0.1", "", "127.0.0.1", Level.UNKNOWN),
         ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1", Level.UNKNOWN),
         ("127.0.0.1", "127.0.0.1", "127.0.0.1, 10.9.9.9", "127.0.0.1", Level.UNKNOWN),

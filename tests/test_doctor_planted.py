@@ -159,6 +159,10 @@ class Planted:
             port, pair = free_port(), self.authority.issue(code, begins, ends, host)
             fronts.add("nginx", port, f"127.0.0.1:{self.apps['trusting'].port}", certificate=pair)
             self.urls["nginx", code] = f"https://localhost:{port}/events/me", places["trusting"]
+        inner, outer = free_port(), free_port()
+        fronts.add("nginx", inner, f"127.0.0.1:{self.apps['trusting'].port}", ("PORT ssl http2;", "PORT;"))
+        fronts.add("nginx", outer, f"127.0.0.1:{inner}", after(HOST, "proxy_buffering off;"))
+        self.urls["nginx", "outer"] = f"https://localhost:{outer}/events/me", places["trusting"]
         fronts.start()
         return self
 
@@ -210,6 +214,14 @@ async def test_what_is_planted(kind, name, expected, says, planted):
     assert faults.keys() == expected
     assert says in next(iter(faults.values())).seen
     assert all(getattr(each.fault, kind) or not each.fault.nginx for each in faults.values())
+
+
+async def test_a_proxy_before_the_one_that_is_trusted(planted):
+    """The inner one tells the app of the outer one: all clients are that, and plain http besides."""
+    faults = await planted.found("nginx", "outer")
+    assert faults.keys() == {"proxy-not-trusted", "own-origin-refused"}
+    assert "counts 127.0.0.1, and 127.83.83.69 has asked" in faults["proxy-not-trusted"].seen
+    assert "set_real_ip_from" in faults["proxy-not-trusted"].fault.nginx
 
 
 @pytest.mark.parametrize("code", CERTIFICATES)

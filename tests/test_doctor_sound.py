@@ -66,7 +66,10 @@ class Sound:
         who = self._secured.url.replace(":a%20word@", "edge:pass@")
         apps = {
             "one": ({**TRUSTING, "BACKEND": place + "0"}, {}),
-            "unix": ({**TRUSTING, "BACKEND": place + "1"}, {"unix": str(self._directory / "app.sock")}),
+            "unix": (
+                {**TRUSTING, "BACKEND": place + "1", "LIMITS": {"per_user": 1}},
+                {"unix": str(self._directory / "app.sock")},
+            ),
             "many": ({**TRUSTING, "BACKEND": place + "2"}, {"server": "sse-edge serve", "workers": 2}),
             "anyone": ({**TRUSTING, "BACKEND": place + "3", "ANYONE": "1"}, {}),
             "secured": ({**TRUSTING, "BACKEND": who}, {}),
@@ -81,7 +84,7 @@ class Sound:
         for kind in ("nginx", "caddy"):
             self._front(kind, f"{kind} with TLS", "one", place + "0")
             self._front(kind, f"{kind} without TLS", "one", place + "0", changes=PLAIN[kind])
-        self._front("nginx", "a unix socket", "unix", place + "1")
+        self._front("nginx", "a unix socket, and one stream for each", "unix", place + "1")
         self._front("nginx", "several workers", "many", place + "2")
         self._front("caddy", "anonymous", "anyone", place + "3", path=NEWS, user=None, channel="news")
         self._front("nginx", "a user of Redis with few permissions", "secured", who)
@@ -156,5 +159,6 @@ async def test_it_is_silent(sound):
     assert left.pop("memory, and no proxy") == always | nowhere
     assert left.pop("a source") == always | nowhere | {"replay"}
     assert left.pop("anonymous") == always | {"ending", "address", "to the app", "replay", "leaving"}
+    assert left.pop("a unix socket, and one stream for each") == always | {"resume"}
     assert left.pop("a user of Redis with few permissions") == always | {"redis settings"}
     assert {name: each ^ always for name, each in left.items() if each != always} == {}

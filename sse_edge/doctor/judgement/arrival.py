@@ -110,4 +110,5 @@ def _cannot_be(counted: str, source: str) -> bool:
     theirs, ours = ip_network(counted, strict=False), ip_address(source)
     if ours.version != theirs.version or source in PLAIN:
         return theirs.is_loopback and not ours.is_loopback
-    return ours.is_loopback or ours.is_global or theirs.is_loopback
+    # Docker, for one, has its gateway ask for who comes by loopback.
+    return theirs.is_loopback or (ours.is_global and not ours.is_loopback)

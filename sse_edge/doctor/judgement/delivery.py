@@ -122,6 +122,8 @@ def resume(missed: Sequence[str], blocks: Sequence[Heard]) -> Finding:
     resets = [block.data for block in blocks if block.event == "edge-reset"]
     if resets:
         return found("resume", "resume-incomplete", f"edge-reset {resets[0]}")
+    if any(block.event == "edge-refused" for block in blocks):
+        return unknown("resume", "a second stream of this user is refused: is per_user 1?")
     given = [block.data for block in blocks if block.data in missed]
     if given != list(missed):
         seen = f"{len({*given})} of {len(missed)} missed events, or in another order"

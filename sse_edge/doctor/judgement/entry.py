@@ -8,6 +8,9 @@ from ..finding import Finding, found, ok, unknown
 from ..wire import Answer
 from .opening import asks_password
 
+BUSY = (429, 503)
+"""Limits, which say nothing about who may read."""
+
 
 def cors(replies: Sequence[Answer], own: str) -> Finding:
     """Answers to requests of no page that may read them, but the URL's ``own`` origin's."""
@@ -22,6 +25,8 @@ def own_origin(reply: Answer, origin: str) -> Finding:
     """A request with the URL's own origin."""
     if reply.status == 403:
         return found("own origin", "own-origin-refused", f"Origin: {origin} gets 403")
+    if reply.status in BUSY:
+        return unknown("own origin", f"status {reply.status}: so much may not be asked at once")
     if reply.status != 200:
         return found("own origin", "no-stream", f"HEAD with Origin: {origin} gets {reply.status}")
     return ok("own origin", f"{origin} is known as its own")
@@ -32,6 +37,8 @@ def page_origin(reply: Answer, origin: str) -> Finding:
     allowed, credentials = (
         reply.header(f"access-control-allow-{name}") for name in ("origin", "credentials")
     )
+    if reply.status in BUSY:
+        return unknown("page origin", f"status {reply.status}: so much may not be asked at once")
     if reply.status != 200:
         return found("page origin", "page-refused", f"Origin: {origin} gets {reply.status}")
     if allowed != origin or credentials != "true":
