@@ -28,7 +28,10 @@ SOME = ["nginx", "haproxy", "apache"]
 
 def pytest_generate_tests(metafunc):
     """Every test for every front, with --heavy."""
-    metafunc.parametrize("kind", KINDS if metafunc.config.getoption("--heavy") else SOME)
+    kinds = KINDS if metafunc.config.getoption("--heavy") else SOME
+    if metafunc.function is test_cloudflare:
+        kinds = [kind for kind in kinds if kind in CLOUDFLARE]
+    metafunc.parametrize("kind", kinds)
 
 
 @pytest.fixture
@@ -58,10 +61,10 @@ def app(processes):
 def changed(processes, app, certificate, tmp_path_factory):
     """``changed(kind, recipe, network)``: the front with that recipe, for that network."""
 
-    def start(kind, name, network):
-        places = {
-            old: new.replace("192.0.2.0/24", network) for old, new in recipe(PAGE, f"{name} {kind}").items()
-        }
+    def start(kind, name, network, instead=()):
+        places = recipe(PAGE, f"{name} {kind}")
+        for before, after in (("192.0.2.0/24", network), *instead):
+            places = {old: new.replace(before, after) for old, new in places.items()}
         directory, upstream = tmp_path_factory.mktemp(kind), [f"127.0.0.1:{app.port}"]
         if kind == "nginx":
 
@@ -174,3 +177,20 @@ async def test_a_cdn(changed, counted, kind, table):
     assert await counted(site, CDN) == [CDN]
     table.holds("a CDN's `X-Forwarded-For`", kind, "yes")
     table.holds("`X-Forwarded-For` from anybody else", kind, "not believed")
+
+
+CLOUDFLARE = {
+    "nginx": [("real_ip_header X-Forwarded-For", "real_ip_header CF-Connecting-IP")],
+    "caddy": [("trusted_proxies_strict", "client_ip_headers CF-Connecting-IP")],
+    "haproxy": [("req.hdr(X-Forwarded-For,-1)", "req.hdr(CF-Connecting-IP)")],
+    "apache": [("RemoteIPHeader X-Forwarded-For", "RemoteIPHeader CF-Connecting-IP")],
+}
+"""What is said in the recipes for a CDN with the header that Cloudflare has for it."""
+
+
+async def test_cloudflare(changed, counted, kind):
+    """Where the page says that CF-Connecting-IP may stand instead, it may, for what Cloudflare says."""
+    site = changed(kind, "cdn", f"{CDN}/32", CLOUDFLARE[kind])
+    claims = {"CF-Connecting-IP": CLIENT, "X-Forwarded-For": f"{CLAIMED}, {CLAIMED}"}
+    assert await counted(site, CDN, claims) == [CLIENT]
+    assert await counted(site, OTHER, claims) == [OTHER]

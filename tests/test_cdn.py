@@ -44,6 +44,7 @@ IGNORED = "proxy_ignore_headers X-Accel-Buffering;"
 CDNS = {
     "nginx, as it comes": ("nginx", ""),
     "nginx that ignores `X-Accel-Buffering`": ("nginx", IGNORED),
+    "… and has `proxy_http_version 1.1`": ("nginx", f"{IGNORED} proxy_http_version 1.1;"),
     "… and has `proxy_buffering off`": ("nginx", f"{IGNORED} proxy_buffering off;"),
     "Varnish, as it comes": ("varnish", ""),
     "Varnish with `do_stream = false`": (

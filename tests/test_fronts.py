@@ -277,6 +277,28 @@ async def test_a_reload_cuts_nothing(common, stream, redis_at, kind, table):
     table.holds("a reload cuts", kind, "nothing")
 
 
+async def test_apache_when_all_threads_have_streams(start, stream, redis_at):
+    """Who comes then waits without an answer, for a page too, until a stream has ended."""
+    few = {
+        "ThreadsPerChild 128": "ThreadsPerChild 4",
+        "ServerLimit 32": "ServerLimit 2",
+        "MaxRequestWorkers 2048": "MaxRequestWorkers 8",
+        "MinSpareThreads 256": "MinSpareThreads 4",
+        "MaxSpareThreads 2048": "MaxSpareThreads 8",
+    }
+    site = start.site("apache", values=few)
+    clients = [await stream(site) for _ in range(8)]
+    waiting = asyncio.create_task(ask(site, "/"))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    clients[0].abort()
+    async with Publisher(redis_at) as events:
+        while not waiting.done():
+            await events.publish("news", "is anybody there?")
+            await asyncio.sleep(0.1)
+    assert (await waiting).status == 200
+
+
 async def test_silence(start, talking, stream, kind, table):
     """The file's time-outs of silence, shortened here, end a stream without keep-alives, none that has them.
 
