@@ -51,7 +51,7 @@ SHORT = {
     },
 }
 """The same files with time-outs of silence that a test can wait for."""
-HEAVY = {"test_a_rolling_restart": ["apache"]}
+HEAVY = {"test_a_rolling_restart": ["haproxy"], "test_streams_are_spread": ["envoy", "haproxy"]}
 """What takes long, and on which fronts it is tried all the same where not all is."""
 
 
