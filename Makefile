@@ -95,7 +95,7 @@ fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it,
 	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
-containers: $(VENV)/.dev  ## deploy/compose.yaml on a Docker, a minute (no Docker Hub? tests/stand-ins first)
+containers: $(VENV)/.dev  ## compose and the units on a Docker, 4 minutes (no Docker Hub? tests/stand-ins first)
 	$(VENV)/bin/pytest tests/containers.py $(ARGS)
 
 gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.yaml, for the tests; wants Go, minutes

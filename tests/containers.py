@@ -1,4 +1,6 @@
-"""deploy/compose.yaml on a real Docker: ``make containers``.  Every day it is test_deploy_containers.py.
+"""deploy/compose.yaml, and the units, on a real Docker: ``make containers``.
+
+Every day it is test_deploy_containers.py and test_deploy_units.py.
 
 Wants Docker with Compose 2.24 or later, and its Hub or ``tests/stand-ins`` once.
 """
@@ -37,7 +39,8 @@ class Deployment:
         self.port, self.secret = free_port(), secrets.token_hex(32)
         self.ssl = ssl.create_default_context(cafile=certificate[0])
         self.url = f"https://localhost:{self.port}/events/me"
-        self.cookies = {"__Host-session": SignedCookie(self.secret, "__Host-session").issue("u42")}
+        cookies = {"__Host-session": SignedCookie(self.secret, "__Host-session").issue("u42")}
+        self.options = {"ssl": self.ssl, "cookies": cookies}
         for name in COPIED:
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, directory / name)
@@ -102,14 +105,14 @@ def deployment(tmp_path_factory, certificate):
         started.compose("down", "--volumes", "--timeout", "1")
 
 
-async def opened(deployment, connect, timeout=20):
+async def opened(connect, url, **options):
     """A stream, as soon as there is one."""
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(20):
         while True:
             with contextlib.suppress(
                 OSError
             ):  # nginx is not there yet, and what Docker has in front of it is
-                stream = await connect(deployment.url, ssl=deployment.ssl, cookies=deployment.cookies)
+                stream = await connect(url, **options)
                 while not stream.over and not stream.last_event_id:
                     await asyncio.sleep(0.02)
                 if stream.last_event_id:
@@ -119,7 +122,7 @@ async def opened(deployment, connect, timeout=20):
 
 async def test_all_of_it_starts(deployment, connect):
     """Every container runs, the apps are healthy, and a stream opens through nginx."""
-    await opened(deployment, connect)
+    await opened(connect, deployment.url, **deployment.options)
     async with asyncio.timeout(30):
         while True:
             said = docker("ps", "--filter", "name=sse-edge-test-", "--format", "{{.Names}} {{.Status}}")
@@ -157,7 +160,7 @@ async def test_an_app_that_comes_back_at_another_address(deployment, connect):
         deployment.compose("up", "--detach", "app1")
         assert deployment.address("app1") != before
         deployment.compose("stop", "app2")
-        await opened(deployment, connect)
+        await opened(connect, deployment.url, **deployment.options)
     finally:
         docker("rm", "--force", "sse-edge-test-other")
         deployment.compose("start", "app2")
@@ -166,7 +169,7 @@ async def test_an_app_that_comes_back_at_another_address(deployment, connect):
 async def test_a_stop_drains(deployment, connect):
     """``docker compose stop`` ends streams with a reason, and the process by itself, in time."""
     deployment.compose("stop", "app1")
-    stream = await opened(deployment, connect)
+    stream = await opened(connect, deployment.url, **deployment.options)
     began = time.monotonic()
     stopping = asyncio.create_task(asyncio.to_thread(deployment.compose, "stop", "app2"))
     goodbye = await stream.until(lambda event: event.event == "edge-close", timeout=30)
@@ -179,3 +182,100 @@ async def test_a_stop_drains(deployment, connect):
     away = await get(deployment.url, ssl=deployment.ssl, headers={"Accept": "text/event-stream"})
     assert (away.status, away.header("content-type")) == (200, "text/event-stream")
     assert re.fullmatch(rb"retry: \d{4}\n", away.body)
+
+
+# ---- the units, with a systemd of their own
+
+SYSTEM = """
+FROM debian:12
+RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \\
+    systemd systemd-sysv nginx redis-server python3-venv ca-certificates >/dev/null
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin sse-edge && mkdir -p /etc/nginx/tls \\
+    /etc/systemd/system/nginx.service.d
+COPY . /src
+RUN python3 -m venv /srv/app/.venv && /srv/app/.venv/bin/pip install --quiet "/src[server,metrics]" \\
+    && cp /src/deploy/app.py /srv/app/ && cp /src/tls/* /etc/nginx/tls/ \\
+    && cp /src/deploy/systemd/sse-edge* /etc/systemd/system/ \\
+    && cp /src/deploy/systemd/proxy-limits.conf /etc/systemd/system/nginx.service.d/limits.conf \\
+    && cp /src/deploy/redis.conf /etc/redis/redis.conf \\
+    && sed s/example.com/localhost/ /src/nginx.conf >/etc/nginx/nginx.conf \\
+    && systemctl enable sse-edge.target nginx redis-server && systemctl mask getty.target systemd-logind
+ENV container=docker
+CMD ["/lib/systemd/systemd"]
+"""
+
+# What systemd has to be able to do, to make a unit's sandbox.
+ABLE = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE", "SYS_NICE", "SYSLOG", "SYS_RAWIO", "SYS_TIME", "SYS_MODULE",
+        "MAC_ADMIN", "WAKE_ALARM", "BLOCK_SUSPEND", "LINUX_IMMUTABLE", "IPC_LOCK"]  # fmt: skip
+
+UNITS = [*(f"sse-edge@{port}" for port in range(8001, 8005)), "sse-edge.target", "nginx", "redis-server"]
+
+
+@pytest.fixture
+def system(tmp_path, certificate):
+    """A Debian 12 that has booted, with the files where README.md says they go: its url, and who may in."""
+    for name in COPIED:
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    (tmp_path / "tls").mkdir()
+    for path, name in zip(certificate, ("fullchain.pem", "privkey.pem"), strict=True):
+        shutil.copy(path, tmp_path / "tls" / name)
+    secret = secrets.token_hex(32)
+    (tmp_path / "Dockerfile").write_text(f"{SYSTEM}RUN echo SESSION_SECRET={secret} >/etc/sse-edge.env\n")
+    docker("build", "--network", "host", "--tag", "sse-edge-test-system", tmp_path)
+    port, most = free_port(), min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    able = [word for each in ABLE for word in ("--cap-add", each)]
+    may = [
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "apparmor=unconfined",
+        "--cgroupns",
+        "private",
+    ]
+    docker(
+        "run", "--detach", "--name", "sse-edge-test-system", "--stop-signal", "SIGRTMIN+3", *able, *may,
+        "--tmpfs", "/run", "--tmpfs", "/run/lock", "--ulimit", f"nofile={most}:{most}", "--publish",
+        f"127.0.0.1:{port}:443", "sse-edge-test-system",
+    )  # fmt: skip
+    try:
+        yield f"https://localhost:{port}/events/me", SignedCookie(secret, "__Host-session").issue("u42")
+    finally:
+        docker("rm", "--force", "sse-edge-test-system")
+
+
+def inside(*arguments, check=True):
+    """Run a command there; what it says."""
+    return docker("exec", "sse-edge-test-system", *arguments, check=check)
+
+
+async def test_the_units(system, certificate, connect):
+    """systemd starts all of them; an app has its limits and its sandbox, and restarted it drains, while the
+    others take its streams.
+    """
+    url, cookie = system
+    options = {
+        "ssl": ssl.create_default_context(cafile=certificate[0]), "cookies": {"__Host-session": cookie},
+    }  # fmt: skip
+    async with asyncio.timeout(60):
+        while inside("systemctl", "is-active", *UNITS, check=False).split() != ["active"] * len(UNITS):
+            await asyncio.sleep(0.5)
+    assert inside("systemctl", "--failed", "--no-legend") == ""
+    (app, proxy) = (
+        inside("systemctl", "show", "--property", "MainPID", "--value", name).strip()
+        for name in ("sse-edge@8001", "nginx")
+    )
+    status = dict(re.findall(r"^(\w+):\s+(.*)$", inside("cat", f"/proc/{app}/status"), re.MULTILINE))
+    assert (int(status["CapEff"], 16), status["NoNewPrivs"], status["Seccomp"]) == (0, "1", "2")
+    assert not status["Uid"].startswith("0\t")
+    assert "Read-only" in inside("nsenter", "-t", app, "-m", "touch", "/srv/app/x", check=False)
+    for process, files in ((app, "16384"), (proxy, "20000")):
+        assert re.search(rf"Max open files +{files} ", inside("cat", f"/proc/{process}/limits"))
+    streams = [await opened(connect, url, **options) for _ in range(8)]
+    for port in range(8001, 8005):
+        inside("systemctl", "restart", f"sse-edge@{port}")
+    for stream in streams:
+        goodbye = await stream.until(lambda event: event.event == "edge-close")
+        assert json.loads(goodbye.data) == {"reason": "drain"}
+        assert await stream.ended()
+    await opened(connect, url, **options)
+    assert inside("systemctl", "--failed", "--no-legend") == ""

@@ -193,11 +193,13 @@ async def test_a_second_signal_exits_at_once(serve, redis_url, connect):
     """While hundreds of streams drain, a second SIGTERM ends the process without waiting for them."""
     port = free_port()
     command = [*CLI, "serve", "apps.edge:edge", "--app-dir", TESTS, "--port", str(port)]
-    process = serve(command, port=port, env={"BACKEND": redis_url})
+    process = serve(command, port=port, env={"BACKEND": redis_url, "DRAIN_WINDOW": "5"})
     clients = [await connect(f"http://127.0.0.1:{port}/events/me", cookies=COOKIES) for _ in range(300)]
     await opened(*clients)
     process.signal(signal.SIGTERM)
-    await clients[0].ended(10)
+    async with asyncio.timeout(10):
+        while not any(client.over for client in clients):
+            await asyncio.sleep(0.02)
     began = time.monotonic()
     process.signal(signal.SIGTERM)
     assert await process.exited(5) == 128 + signal.SIGTERM
