@@ -10,7 +10,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from itertools import islice
 
 from .admission.gate import Admission, Gate
@@ -108,6 +108,7 @@ class Worker:
         self._reporter = reporter
         self._server: Server | None = None
         self._noticed = False  # that it stops, before a signal was
+        self._drains = False
         self._signals = SignalChain(self.loop, self._on_signal)
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
@@ -349,14 +350,11 @@ class Worker:
 
     async def _drain(self) -> None:
         grace = self._server.grace if self._server is not None else None
-        began, streams = self.hub.now, len(self.hub.streams)
-        logger.info("draining: %d streams", streams, extra=about("drain", streams=streams))
-        if grace is None:
-            await self.hub.drain(self._drain_window)
-        else:
-            await self.hub.drain(min(self._drain_window, grace * SHARE), grace * MOST)
-        took = self.hub.now - began
-        logger.info("drained in %.1f s", took, extra=about("drained", streams=streams, seconds=took))
+        with self._telling_drain():
+            if grace is None:
+                await self.hub.drain(self._drain_window)
+            else:
+                await self.hub.drain(min(self._drain_window, grace * SHARE), grace * MOST)
         limit = self.loop.time() + PUBLISHING
         while self.publishing and self.loop.time() < limit:  # noqa: ASYNC110
             await asyncio.sleep(SOON)
@@ -366,6 +364,21 @@ class Worker:
         await asyncio.sleep(STILL)
         if not stops():
             logger.warning(UNSTOPPED, self._server.name, extra=about("unstopped", server=self._server.name))
+
+    @contextlib.contextmanager
+    def _telling_drain(self) -> Iterator[None]:
+        """Log that it begins and ends: once, though a signal and the server's stop may each begin one."""
+        if self._drains:
+            yield
+            return
+        self._drains = True
+        began, streams = self.hub.now, len(self.hub.streams)
+        logger.info("draining: %d streams", streams, extra=about("drain", streams=streams))
+        try:
+            yield
+        finally:  # the server may be as fast
+            took = self.hub.now - began
+            logger.info("drained in %.1f s", took, extra=about("drained", streams=streams, seconds=took))
 
     def _spawn(self, work: Coroutine[None, None, object]) -> None:
         task = self.loop.create_task(work)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import logging
 import signal
 import time
 import uuid
@@ -1261,11 +1262,13 @@ async def test_streams_that_leave_by_themselves():
 
 
 @pytest.mark.parametrize("first", ["_on_signal", "_on_stopping"])
-async def test_a_second_signal(edge, listen, first):
+async def test_a_second_signal(edge, listen, caplog, first):
     """The first signal drains over ``drain_window``, and the second ends what is left at once.
 
-    A signal may be heard after the stop that it caused was seen: it is the first all the same.
+    A signal may be heard after the stop that it caused was seen: it is the first all the same.  The log says
+    once that the drain begins, and once that it is over.
     """
+    caplog.set_level(logging.INFO, "sse_edge")
     middleware = edge(drain_window=30)
     clients = [await listen(middleware, f"u{n}") for n in range(20)]
     getattr(middleware._worker, first)()
@@ -1276,6 +1279,9 @@ async def test_a_second_signal(edge, listen, first):
     middleware._worker._on_signal()
     for client in clients:
         await closed(client, "drain")
+    await middleware.stop()
+    said = [record.sse_edge for record in caplog.records if record.msg.startswith("drain")]
+    assert [(each["event"], each["streams"]) for each in said] == [("drain", 20), ("drained", 20)]
 
 
 async def test_a_held_signal_after_a_drain(edge, monkeypatch):
