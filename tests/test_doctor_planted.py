@@ -1,5 +1,6 @@
 """Faults planted in one real nginx and one Caddy, and in the apps behind them: the doctor names each."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -189,48 +190,57 @@ def planted(certificate, tmp_path_factory):
         planted.redis.close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "expected", "says"),
-    [
-        ("nginx", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
-        ("caddy", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
-        ("nginx", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
-        ("caddy", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
-        ("nginx", "http10", {"http10"}, "HTTP/1.0"),
-        ("nginx", "stays", {"client-stays"}, "open 3 s after all have left"),
-        ("caddy", "stays", {"client-stays"}, "open 3 s after all have left"),
-        ("nginx", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: * from nginx"),
-        ("caddy", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: *"),
-        ("nginx", "hosts", {"host-refused"}, "is not in hosts"),
-        ("caddy", "hosts", {"host-refused"}, "is not in hosts"),
-        ("nginx", "misdirected", {"host-refused"}, "status 421"),
-        ("nginx", "moved", {"redirected"}, "/new/events/me"),
-        ("nginx", "skewed", {"clock-skew"}, "clock is 5.0 s ahead of this machine's"),
-    ],
-)
-async def test_what_is_planted(kind, name, expected, says, planted):
+FAULTS = [
+    ("nginx", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
+    ("caddy", "untrusted", {"proxy-not-trusted"}, "127.0.0.1, which says that it asks for 127.83.83.69"),
+    ("nginx", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
+    ("caddy", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
+    ("nginx", "http10", {"http10"}, "HTTP/1.0"),
+    ("nginx", "stays", {"client-stays"}, "open 3 s after all have left"),
+    ("caddy", "stays", {"client-stays"}, "open 3 s after all have left"),
+    ("nginx", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: * from nginx"),
+    ("caddy", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: *"),
+    ("nginx", "hosts", {"host-refused"}, "is not in hosts"),
+    ("caddy", "hosts", {"host-refused"}, "is not in hosts"),
+    ("nginx", "misdirected", {"host-refused"}, "status 421"),
+    ("nginx", "moved", {"redirected"}, "/new/events/me"),
+    ("nginx", "skewed", {"clock-skew"}, "clock is 5.0 s ahead of this machine's"),
+    # One before the one that is trusted: for the app all clients are that, and plain http besides.
+    ("nginx", "outer", {"proxy-not-trusted", "own-origin-refused"}, "127.0.0.1, and 127.83.83.69 has asked"),
+]
+
+
+@pytest.fixture(scope="module")
+def findings(planted):
+    """What is said of all of FAULTS and CERTIFICATES, by kind and name: examined at the same time."""
+    names = [(kind, name) for kind, name, *_ in FAULTS] + [("nginx", code) for code in CERTIFICATES]
+
+    async def examine(kind, name):
+        known = name not in CERTIFICATES or name == "certificate-unknown"
+        cacert = planted.certificate if known else planted.authority.path
+        return await examined(*planted.urls[kind, name], cacert=cacert)
+
+    async def examine_all():
+        return await asyncio.gather(*(examine(*name) for name in names))
+
+    return dict(zip(names, asyncio.run(examine_all()), strict=True))
+
+
+@pytest.mark.parametrize(("kind", "name", "expected", "says"), FAULTS)
+def test_what_is_planted(kind, name, expected, says, findings):
     """Each is found, by its own words, with what to do about it there; and nothing else is."""
-    faults = await planted.found(kind, name)
+    faults = codes(findings[kind, name])
     assert faults.keys() == expected
-    assert says in next(iter(faults.values())).seen
+    assert any(says in each.seen for each in faults.values())
     assert all(getattr(each.fault, kind) or not each.fault.nginx for each in faults.values())
 
 
-async def test_a_proxy_before_the_one_that_is_trusted(planted):
-    """The inner one tells the app of the outer one: all clients are that, and plain http besides."""
-    faults = await planted.found("nginx", "outer")
-    assert faults.keys() == {"proxy-not-trusted", "own-origin-refused"}
-    assert "counts 127.0.0.1, and 127.83.83.69 has asked" in faults["proxy-not-trusted"].seen
-    assert "set_real_ip_from" in faults["proxy-not-trusted"].fault.nginx
-
-
 @pytest.mark.parametrize("code", CERTIFICATES)
-async def test_a_certificate(code, planted):
+def test_a_certificate(code, findings):
     """Each fault of one has its own words, and everything else is examined all the same."""
-    cacert = planted.certificate if code == "certificate-unknown" else planted.authority.path
-    findings = await examined(*planted.urls["nginx", code], cacert=cacert)
-    assert codes(findings).keys() == {code}
-    assert {"buffering", "ending", "address", "workers"} <= {each.check for each in findings}
+    found = findings["nginx", code]
+    assert codes(found).keys() == {code}
+    assert {"buffering", "ending", "address", "workers"} <= {each.check for each in found}
 
 
 async def test_no_cookie_goes_to_whom_nobody_vouches_for(planted, monkeypatch):
