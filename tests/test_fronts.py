@@ -51,7 +51,11 @@ SHORT = {
     },
 }
 """The same files with time-outs of silence that a test can wait for."""
-HEAVY = {"test_a_rolling_restart": ["haproxy"], "test_streams_are_spread": ["envoy", "haproxy"]}
+HEAVY = {
+    "test_a_rolling_restart": ["haproxy"],
+    "test_silence": ["envoy", "haproxy"],
+    "test_streams_are_spread": ["envoy", "haproxy"],
+}
 """What takes long, and on which fronts it is tried all the same where not all is."""
 
 
