@@ -53,7 +53,7 @@ def _five_one(text):
     return Place(EventId(5, 1), "abcde")
 
 
-ANYTHING = re.compile(rb"(\S+) (\S+) (\S+)\n(\0)?(.*)", re.DOTALL)
+ANYTHING = re.compile(rb"(\S+) (\S+) (\S+)\n(\0)?(\0)?(.*)", re.DOTALL)
 
 
 @pytest.mark.parametrize(
