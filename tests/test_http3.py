@@ -72,17 +72,24 @@ async def test_who_may_and_who_may_not(behind, kind):
         assert await refused({}) == (401, "unauthenticated")
         assert await refused(foreign) == (403, "origin")
         assert (await refused(COOKIE, "evil.example"))[0] == 421
-        assert (await refused(COOKIE, "localhost:evil.example"))[0] in (400, 421)
+        strange = client.ask("/events/me", COOKIE, authority="localhost:evil.example")
+        await strange.until(lambda each: each.over or each.body)
+        # nginx 1.26 hears the name and no more of it, and that is what the app is told.
+        assert strange.status in (400, 421) or "nginx" in kind
+        if not strange.over:
+            client.cancel(strange)
+
+        async def free():
+            return (await figures(site.apps[0]))["streams"] == 0
+
+        await until(free)
         for _ in range(5):
             stream = await client.ask("/events/me", claimed, authority=own).until(placed)
             assert await refused(COOKIE) == (429, "user-limit")
             client.cancel(stream)
-
-            async def free():
-                return (await figures(site.apps[0]))["streams"] == 0
-
             await until(free)
     assert "203.0.113" not in site.apps[0].log
+    assert "localhost:evil" not in site.apps[0].log
 
 
 @pytest.mark.parametrize("kind", CADDY)
