@@ -1,6 +1,7 @@
 """The command line, run as its users run it."""
 
 import asyncio
+import contextlib
 import grp
 import json
 import logging
@@ -18,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from servers.processes import TESTS, free_port
-from servers.sse import get
+from servers.sse import StreamEndedError, get
 from sse_edge import Identity, Publisher, PublishToken, SignedCookie
 from sse_edge.asgi import Request
 from sse_edge.cli import main
@@ -292,6 +293,32 @@ async def test_a_second_signal_does_not_wait(serve_example, connect, workers):
     await stream.next()
     server.signal(signal.SIGTERM)
     server.wait_for_log("Shutting down")
+    server.signal(signal.SIGTERM)
+    assert await server.exited(5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("workers", "unix", "kept_by"),
+    [(1, False, "child"), (2, False, None), (2, True, "child"), (2, False, "stuck")],
+)
+async def test_who_connects_during_a_stop(serve_example, connect, tmp_path, workers, unix, kept_by):
+    """Nobody waits: a connection is refused or reset, whoever else still has the listening socket."""
+    where = {"unix": tmp_path / "app.sock"} if unix else {}
+    server = serve_example("apps.clinging:app", "--workers", workers, app_dir=TESTS, **where)
+    stream = await connect(server.url + "/stream", **where)
+    await stream.next()
+    if kept_by:
+        with contextlib.suppress(TimeoutError, AssertionError):
+            await get(f"{server.url}/{kept_by}", timeout=0.5, **where)
+    server.signal(signal.SIGTERM)
+    refused = False
+    while not refused:  # a worker that has not heard of the signal may answer
+        try:
+            await get(server.url + "/", timeout=3, **where)
+        except ConnectionRefusedError:
+            refused = True
+        except (ConnectionError, StreamEndedError):
+            pass
     server.signal(signal.SIGTERM)
     assert await server.exited(5) == 128 + signal.SIGTERM
 

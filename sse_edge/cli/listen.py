@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -95,6 +96,17 @@ def _clear(path: str) -> None:
         if probe.connect_ex(path) == 0:
             raise Failure(f"{path} is in use by another server")
     file.unlink()
+
+
+def refuse(sock: socket.socket) -> None:
+    """Have ``sock`` refuse whoever connects, and reset who waits to be accepted, whoever else has it open: a
+    worker that is stuck, or a child of the application's.  On Linux; elsewhere that takes until all close it.
+    """
+    with contextlib.suppress(OSError):
+        sock.setblocking(False)
+        sock.shutdown(socket.SHUT_RDWR)
+        while True:  # a unix socket keeps them
+            sock.accept()[0].close()
 
 
 def url_of(sock: socket.socket, host: str) -> str:

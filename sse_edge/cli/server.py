@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from multiprocessing import parent_process
 from types import FrameType
@@ -16,6 +17,7 @@ from ..logline import about
 from . import collector
 from .failure import Failure
 from .figures import shared
+from .listen import refuse
 from .logs import log_the_rest
 
 try:
@@ -32,6 +34,9 @@ __all__ = ["Settings", "run_many", "run_one"]
 logger = logging.getLogger("sse_edge")
 
 FAILED = "the application did not start"
+
+LET_GO = 0.3
+"""Seconds in which workers that are told to stop let go of the listening socket: they look every 0.1 s."""
 
 
 class Settings(Config):
@@ -85,6 +90,12 @@ class Server(uvicorn.Server):
         if self.started:
             self._on_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn, which closes the sockets: nobody is to wait at one that somebody else has, too."""
+        for sock in sockets or ():
+            refuse(sock)
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal ends everything in good order, a second one at once."""
         if self.should_exit:
@@ -109,6 +120,14 @@ class Supervisor(Multiprocess):
         self.should_exit.set()
         for each in SIGNALS:
             signal.signal(each, self._stop_at_once)
+
+    def terminate_all(self) -> None:
+        """See uvicorn, which would have whoever connects wait here until all workers are gone."""
+        super().terminate_all()
+        time.sleep(LET_GO)
+        for sock in self.sockets:
+            refuse(sock)
+            sock.close()
 
     def _stop_at_once(self, number: int, frame: FrameType | None) -> None:
         for process in self.processes:
