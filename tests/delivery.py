@@ -87,8 +87,10 @@ class ScriptedBackend:
 
     dropped = MappingProxyType({})
 
-    def since(self, channel, id):
-        return self.age(channel, id)
+    def measure(self, channel, id, then):
+        age = self.age(channel, id)
+        if age is not None:
+            then(age)
 
     def subscriber(self, receiver):
         self.receiver = receiver

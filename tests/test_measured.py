@@ -9,7 +9,7 @@ from delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place
 from ears import Ear, out, until
 from sse_edge import Event, MemoryBackend, Publisher, RedisBackend, SignedCookie, Source, SSEMiddleware
 from sse_edge.backends.base import Replay
-from sse_edge.delivery.lifetime import NEVER
+from sse_edge.backends.redis.subscriber import RedisSubscriber
 
 AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/some": lambda request: ["a", "b"]}
@@ -212,8 +212,12 @@ async def test_how_well_redis_is_heard(private_redis, partitions):
     await ear.wait(1)
     _, id, _ = ear.heard[0]
     # Redis counts from 1970, and this process from whenever: none of it shows.
-    assert 0 <= subscriber.since("news", id) < 10
-    assert 3599 <= subscriber.since("news", id._replace(ms=id.ms - 3_600_000)) < 3610
+    said = []
+    for hour in (0, 1):
+        subscriber.measure("news", id._replace(ms=id.ms - hour * 3_600_000), said.append)
+        await until(lambda hour=hour: len(said) > hour)
+    assert 0 <= said[0] < 10
+    assert 3599 <= said[1] < 3610
     server.stop()
     await until(lambda: not subscriber.connected)
     assert subscriber.hearing.settling == 3
@@ -223,8 +227,35 @@ async def test_how_well_redis_is_heard(private_redis, partitions):
     await backend.close()
 
 
+async def test_ids_that_stand_still_are_not_measured(private_redis):
+    """While Redis's clock is behind the ids, as after it stepped back, no event seems to be late, and what is
+    heard is not old."""
+    server = private_redis()
+    backend, ear = RedisBackend(server.url), Ear()
+    subscriber = RedisSubscriber(backend.partitions[0], ear, watch=0.05)
+    await subscriber.start()
+    await subscriber.subscribe(["news"])
+    seconds, _ = server.client().time()
+    server.client().hset("sse:clock", "last", f"{1000 * (seconds + 3600)}-0")
+    said = []
+    await until(lambda: subscriber.position.id.ms >= 1000 * (seconds + 3600))
+    for number in range(5):
+        await subscriber._ticks.next()
+        await backend.publish([out("news", "x")])
+        await ear.wait(number + 1)
+        subscriber.measure("news", ear.heard[-1][1], said.append)
+    assert ear.heard[-1][1].ms == 1000 * (seconds + 3600)
+    await subscriber._ticks.next()
+    assert said == []
+    assert subscriber.hearing.age < 5
+    await subscriber.close()
+    await backend.close()
+
+
 def test_memory_has_a_clock_of_its_own():
-    """A backend in memory tells the age of an event by the clock that numbered it."""
-    backend = MemoryBackend(clock=lambda: 1000.0)
-    assert backend.subscriber(Ear()).since("c", at(0)._replace(ms=999_750)) == 0.25
-    assert NEVER > backend.subscriber(Ear()).since("c", at(0)._replace(ms=2_000_000)) == 0
+    """A backend in memory tells the age of an event by the clock that numbered it, where ids do not stand
+    still."""
+    backend, said = MemoryBackend(clock=lambda: 1000.0), []
+    for ms in (999_750, 2_000_000):
+        backend.subscriber(Ear()).measure("c", at(0)._replace(ms=ms), said.append)
+    assert said == [0.25]

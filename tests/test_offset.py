@@ -2,7 +2,7 @@
 
 import pytest
 
-from sse_edge.backends.redis.offset import TRIPS, Offset
+from sse_edge.backends.redis.offset import MOST, SURE, TRIPS, Offset
 
 AHEAD = 1_764_316_618.0
 """Seconds by which the clock of ids is ahead of ours in these tests: any number."""
@@ -11,9 +11,14 @@ AHEAD = 1_764_316_618.0
 def learned(*trips, ahead=AHEAD):
     """``trips`` are (asked for at, on its way for, back after) by our clock."""
     offset = Offset()
-    for sent, there, back in trips:
-        offset.learn(sent, sent + there + back, round((sent + there + ahead) * 1000))
+    for trip in trips:
+        learn(offset, *trip, ahead=ahead)
     return offset
+
+
+def learn(offset, sent, there=0.001, back=0.001, ahead=AHEAD):
+    """One trip more."""
+    offset.learn(sent, sent + there + back, round((sent + there + ahead) * 1000))
 
 
 def age(offset, made, now, ahead=AHEAD):
@@ -59,3 +64,52 @@ def test_a_clock_that_drifts():
         slower = AHEAD - n * 0.0001
         offset.learn(5.0 * n, 5.0 * n + 0.001 + 0.001 * (n > 0), round((5.0 * n + 0.0005 + slower) * 1000))
     assert age(offset, 120.0, 120.5, slower) == pytest.approx(0.5, abs=0.004)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 3600.0])
+def test_an_id_that_is_ahead_of_its_clock_does_not_tell_the_time(seconds):
+    """While the clock is behind the ids they stand still, and nothing is made of them."""
+    offset = learned((10.0, 0.001, 0.001))
+    assert age(offset, 11.0 + seconds, 11.0) is None
+    assert measured(offset, 11.0 + seconds, 11.0) == []
+    assert age(offset, 11.001, 11.0) == 0  # as wrong as an estimate may be
+
+
+def test_what_is_late_is_sure_once_a_trip_has_confirmed_it():
+    """Of what seems to be late a trip is to tell that begins afterwards; all else is measured at once."""
+    offset = learned((10.0, 0.001, 0.001))
+    assert measured(offset, 11.0, 11.0 + SURE / 2) == pytest.approx([SURE / 2], abs=0.002)
+    said = measured(offset, 11.0, 13.0)
+    assert said == []
+    learn(offset, 12.999)  # was on its way
+    assert said == []
+    learn(offset, 13.001)
+    assert said == pytest.approx([2.0], abs=0.002)
+    learn(offset, 14.0)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("jump", [-20.0, -0.3, 0.3])
+def test_what_seemed_to_be_late_since_the_clock_jumped_is_not_measured(jump):
+    """A trip that contradicts those before takes back what was made of them."""
+    offset = learned((10.0, 0.001, 0.001))
+    said = measured(offset, 11.0, 14.0)
+    learn(offset, 15.0, ahead=AHEAD + jump)
+    assert said == []
+    assert measured(offset, 15.0, 15.01, AHEAD + jump) == pytest.approx([0.01], abs=0.003)
+
+
+def test_no_more_than_some_wait_to_be_sure():
+    """While no trip comes back the oldest of them are let go of."""
+    offset, said = learned((10.0, 0.001, 0.001)), []
+    for _ in range(2 * MOST):
+        assert offset.measure(round((11.0 + AHEAD) * 1000), 12.0, said.append)
+    learn(offset, 13.0)
+    assert len(said) == MOST
+
+
+def measured(offset, made, now, ahead=AHEAD):
+    """Where it is said at ``now`` how old an id is that was made at ``made``."""
+    said = []
+    offset.measure(round((made + ahead) * 1000), now, said.append)
+    return said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -146,9 +146,9 @@ class Subscriber(Protocol):
     def hearing(self) -> Hearing:
         """How well it hears at the moment; to be asked from time to time."""
 
-    def since(self, channel: str, id: EventId) -> float | None:
-        """Seconds since an event of ``channel`` was given its ``id``, by the clock that did; None while that
-        cannot be said.
+    def measure(self, channel: str, id: EventId, then: Callable[[float], None]) -> None:
+        """Call ``then`` with the seconds since an event of ``channel`` was given its ``id``, by the clock
+        that did, as soon as they are sure; not at all where they cannot be said.
         """
 
     def bound(self, max_event_bytes: int) -> None:

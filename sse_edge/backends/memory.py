@@ -305,9 +305,11 @@ class MemorySubscriber:
         """See ``Subscriber.hearing``: all is heard at once."""
         return Hearing()
 
-    def since(self, channel: str, id: EventId) -> float:
-        """See ``Subscriber.since``."""
-        return max(0.0, self._backend.time() - id.ms / 1000)
+    def measure(self, channel: str, id: EventId, then: Callable[[float], None]) -> None:
+        """See ``Subscriber.measure``."""
+        age = self._backend.time() - id.ms / 1000
+        if age >= 0:  # ids stand still while the clock is behind them
+            then(age)
 
     @property
     def is_deaf(self) -> bool:

@@ -96,7 +96,7 @@ class Hub:
         self._latest = NEVER
         self._hurry = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn, self.subscriber.since)
+        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn, self.subscriber.measure)
         self._history = History(self.subscriber, self._rounds)
         self.sources = Sources(self._rounds, self.bounds, self.end, self._patterns, max_event_bytes)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))

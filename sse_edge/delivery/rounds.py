@@ -34,8 +34,8 @@ class Rounds:
 
     ``number`` is the newest event's in the order of all feeds, ``excepted`` that of the newest which not all
     streams of its feed are to hear, and ``delivered`` how many events were written.  ``end`` is called with a
-    stream that is too slow, or whose turn it is to end.  ``since`` says how long ago an event of a channel
-    was published.
+    stream that is too slow, or whose turn it is to end.  ``measure`` tells how long ago an event of a
+    channel was published.
 
     ``latency`` is how long events took from there until all streams of their feed had them, in seconds: of
     one round in each turn, the event that it was begun for; of what is written at once the first in a turn.
@@ -47,11 +47,11 @@ class Rounds:
         loop: asyncio.AbstractEventLoop,
         bounds: Bounds,
         end: Callable[[Stream, Ending], None],
-        since: Callable[[str, EventId], float | None],
+        measure: Callable[[str, EventId, Callable[[float], None]], None],
     ) -> None:
         self.latency = Histogram(LATENCY)
         self.unsent = Histogram(BYTES)
-        self._since = since
+        self._age = measure
         self.number = 0
         self.excepted = 0
         self.delivered = 0
@@ -299,9 +299,8 @@ class Rounds:
 
     def _measure(self, feed: Feed, id: EventId | None) -> None:
         """An event of ``feed`` is written to everybody."""
-        seconds = None if id is None else self._since(feed.name[0], id)
-        if seconds is not None:
-            self.latency.observe(seconds)
+        if id is not None:
+            self._age(feed.name[0], id, self.latency.observe)
 
     def write(self, stream: Stream, now: float) -> None:
         """Write what ``stream`` is to be given, a piece at most."""

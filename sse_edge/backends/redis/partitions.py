@@ -104,9 +104,9 @@ class PartitionedSubscriber:
         settling, held, ages = zip(*(ear.hearing for ear in self._ears.values()), strict=True)
         return Hearing(sum(settling), sum(held), max(ages))
 
-    def since(self, channel: str, id: EventId) -> float | None:
-        """See ``Subscriber.since``."""
-        return self._ears[self._partition(channel)].since(channel, id)
+    def measure(self, channel: str, id: EventId, then: Callable[[float], None]) -> None:
+        """See ``Subscriber.measure``."""
+        self._ears[self._partition(channel)].measure(channel, id, then)
 
     def bound(self, max_event_bytes: int) -> None:
         """See ``Subscriber.bound``."""

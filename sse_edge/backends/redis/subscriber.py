@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -46,7 +46,7 @@ TURN = 200
 """Steps of catching up before other tasks get a turn."""
 
 DOUBT = 1.0
-"""Seconds at least between ticks that are sent because of foreign announcements."""
+"""Seconds at least between ticks that are sent because of foreign announcements, or of late events."""
 
 TELL = 60.0
 """Seconds at least between two warnings about malformed messages; all of them are counted."""
@@ -77,14 +77,14 @@ class RedisSubscriber:
         self._order = Order(receiver, self._recent, self._on_foreign)
         self._ticks = Ticks(self._send_tick, self._on_tick, every=watch, timeout=self._timeout)
         self._offset = Offset()
-        self._began = time.monotonic()
+        self._level = time.monotonic()  # when everything was known to be delivered
         self._place = NOWHERE
         self._gap = asyncio.Event()
         self._live = asyncio.Event()
         self._wake = asyncio.Event()
         self._confirmed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._doubted = self._told_malformed = float("-inf")
+        self._doubted = self._measured = self._told_malformed = float("-inf")
         self._settings_changed = False
         self._most = MAX_EVENT_BYTES
         self.refused: str | None = None
@@ -128,15 +128,18 @@ class RedisSubscriber:
         """See ``Subscriber.hearing``."""
         now, position = time.monotonic(), self._order.position
         age = None if position is None else self._offset.since(position.ms, now)
-        if age is None:
-            age = now - self._began
+        # Where ids cannot tell, since they stand still, ticks do.
+        age = now - self._level if age is None else min(age, now - self._level)
         members = self._members
         settling = members.settling if self._live.is_set() else len(members.channels)
         return Hearing(settling, self._order.held, age)
 
-    def since(self, channel: str, id: EventId) -> float | None:
-        """See ``Subscriber.since``."""
-        return self._offset.since(id.ms, time.monotonic())
+    def measure(self, channel: str, id: EventId, then: Callable[[float], None]) -> None:
+        """See ``Subscriber.measure``."""
+        now = time.monotonic()
+        if self._offset.measure(id.ms, now, then) and now - self._measured >= DOUBT:
+            self._measured = now
+            self._ticks.want()
 
     def bound(self, max_event_bytes: int) -> None:
         """See ``Subscriber.bound``."""
@@ -430,8 +433,10 @@ class RedisSubscriber:
             self._gap.set()
 
     def _on_tick(self, tick: Tick) -> None:
-        self._offset.learn(tick.sent, time.monotonic(), tick.id.ms)
+        self._offset.learn(tick.sent, time.monotonic(), tick.ms)
         self._order.tick(tick)
+        if self._order.position == tick.id:  # it is not held
+            self._level = tick.sent
         if tick.version != (self._partition.version or "-"):
             self._settings_changed = True
             self._gap.set()
@@ -492,6 +497,7 @@ class RedisSubscriber:
         newest = {channel: log async for channel, log in self._read_newest(tick)}
         missed = [(channel, *read) for channel, read in found.items()]
         await _paced(self._order.recover(tick.id, missed, newest))
+        self._level = tick.sent
 
     async def _read_again(
         self, owed: Sequence[tuple[Channel, EventId]], tick: Tick

@@ -17,6 +17,8 @@ for at = 2, #KEYS do
         finished[#finished + 1] = string.format('%d:%s', at - 2, entry[1])
     end
 end
-local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history, table.concat(finished, ',') }
+-- The clock's own time, too: a place may be ahead of it.
+local said = { ARGV[3], place, tag, seal, known_of('version', '-'), history, string.format('%.0f', now_ms),
+    table.concat(finished, ',') }
 redis.call(ARGV[1], ARGV[2], table.concat(said, ' '))
 return refusal or ''

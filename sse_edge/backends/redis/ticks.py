@@ -21,7 +21,7 @@ class Tick(NamedTuple):
     ``version`` names the settings that hold, and ``history`` the server's: another one after it was
     synchronised with another server.  ``finished`` is the last event of those of ``settling`` that have had
     it, by their place.  ``sent`` is when it was asked for, by the monotonic clock:
-    uvloop's own stands still during a turn.
+    uvloop's own stands still during a turn.  ``ms`` is Redis's clock meanwhile, which ids may be ahead of.
     """
 
     id: EventId
@@ -32,6 +32,7 @@ class Tick(NamedTuple):
     history: str = ""
     finished: Mapping[int, EventId] = MappingProxyType({})
     sent: float = 0.0
+    ms: int = 0
 
 
 BATCH = 500
@@ -116,9 +117,9 @@ class Ticks:
         under_way = self._under_way
         if under_way is None or under_way.mark != mark:
             return False  # one that was given up, or not ours at all
-        place, tag, seal, version, history, finished = said.split(" ")
-        id, settling = EventId.parse(place), under_way.settling
-        tick = Tick(id, tag, seal.encode(), version, settling, history, _by_place(finished), under_way.sent)
+        place, tag, seal, version, history, ms, finished = said.split(" ")
+        id, settling, sent = EventId.parse(place), under_way.settling, under_way.sent
+        tick = Tick(id, tag, seal.encode(), version, settling, history, _by_place(finished), sent, int(ms))
         self._on_arrival(tick)
         self._under_way = None
         for waiter in under_way.waiters:
