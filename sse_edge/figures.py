@@ -16,6 +16,9 @@ from .outcome import ENDINGS, REFUSALS
 Figures = Mapping[str, Any]
 """See above."""
 
+LARGEST = 1e18
+"""No number is larger."""
+
 
 class Figure(NamedTuple):
     """One of them: as Prometheus knows it, ``sse_edge_`` and ``metric``; counters get ``_total`` besides.
@@ -125,6 +128,20 @@ def complete(figures: Figures) -> dict[str, Any]:
     return {each.name: _complete(each, figures.get(each.name)) for each in FIGURES}
 
 
+def fits(figure: Figure, value: object) -> bool:
+    """Whether ``value``, which another process said, is what the figure should be."""
+    if not figure.label:
+        return _is_one(figure, value)
+    if isinstance(value, list):
+        return figure.kind != "histogram" and all(isinstance(each, str) for each in value)
+    return isinstance(value, dict) and all(_is_one(figure, each) for each in value.values())
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one to reckon with: NaN is none, nor what is larger than ``LARGEST``."""
+    return isinstance(value, int | float) and -LARGEST < value < LARGEST
+
+
 def together(several: Iterable[Figures]) -> dict[str, Any]:
     """The figures of several workers, as of one."""
     known = [complete(each) for each in several]
@@ -135,6 +152,15 @@ def accumulated(before: Figures, now: Figures) -> dict[str, Any]:
     """``now`` with what was counted ``before`` in the same place: so that no counter goes back."""
     counted, both = complete(now), together([before, now])
     return {each.name: (counted if each.kind == "gauge" else both)[each.name] for each in FIGURES}
+
+
+def _is_one(figure: Figure, value: object) -> bool:
+    if figure.kind != "histogram":
+        return is_number(value)
+    if not isinstance(value, dict) or not is_number(value.get("sum")):
+        return False
+    counts = value.get("counts")
+    return isinstance(counts, list) and len(counts) == len(figure.buckets) + 1 and all(map(is_number, counts))
 
 
 def _complete(figure: Figure, value: Any) -> Any:

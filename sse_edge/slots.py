@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 import random
 import re
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
-from .figures import FIGURES, Figure, Figures, accumulated, complete
+from .figures import FIGURES, Figures, accumulated, complete, fits
 
 VARIABLE = "SSE_EDGE_FIGURES"
 """Of the environment: the directory."""
@@ -201,25 +200,4 @@ def _read(path: Path) -> dict[str, Any]:
 def _sound(said: object) -> dict[str, Any]:
     """Of what is said the figures that are such: another release may have others."""
     given = said if isinstance(said, dict) else {}
-    return {each.name: given[each.name] for each in FIGURES if _fits(each, given.get(each.name))}
-
-
-def _fits(figure: Figure, value: object) -> bool:
-    if not figure.label:
-        return _is_one(figure, value)
-    return isinstance(value, dict) and all(_is_one(figure, each) for each in value.values())
-
-
-def _is_one(figure: Figure, value: object) -> bool:
-    if figure.kind != "histogram":
-        return _is_number(value)
-    if not isinstance(value, dict) or not _is_number(value.get("sum")):
-        return False
-    counts = value.get("counts")
-    return (
-        isinstance(counts, list) and len(counts) == len(figure.buckets) + 1 and all(map(_is_number, counts))
-    )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return {each.name: given[each.name] for each in FIGURES if fits(each, given.get(each.name))}

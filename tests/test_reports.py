@@ -227,6 +227,7 @@ def test_a_report_is_read():
         (("figures", "refusals"), 3),
         (("figures", "refusals"), {"x": "y"}),
         (("figures", "degraded"), [1]),
+        (("figures", "admission"), ["accepted"]),
         (("figures", "unsent"), {"counts": [1], "sum": 1}),
         (("figures", "delivery"), 3),
         (("channels",), [["news"]]),

@@ -152,6 +152,7 @@ GOOD = {"opened": 4, "unsent": {"counts": [1, 0, 0, 0, 2], "sum": 9.0}, "endings
         (json.dumps({"figures": {**GOOD, "opened": "4"}}), 0, False),
         ('{"figures": {"opened": NaN}}', 0, False),
         ('{"figures": {"opened": 1e999}}', 0, False),
+        (json.dumps({"figures": {"opened": 10**400}}), 0, False),
         ('{"figures": [1]}', 0, False),
         (json.dumps({"figures": GOOD})[:-20], 0, True),
         ("", 0, True),

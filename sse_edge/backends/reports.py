@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from ..figures import FIGURES, Figure
-
-LARGEST = 1e18
-"""No number is larger."""
+from ..figures import FIGURES, fits, is_number
 
 Report = dict[str, Any]
 """JSON, as ``report.Reporter`` composes it.  Where it was read it has ``heard`` besides: when it was written,
@@ -37,7 +34,10 @@ def parse(text: bytes, heard: float) -> Report | None:
         report = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not _fits(report, _SHAPE) or not all(_is_figure(each, report["figures"]) for each in FIGURES):
+    if not _fits(report, _SHAPE):
+        return None
+    figures = report["figures"]  # one that is not there counts as 0
+    if not all(fits(each, figures[each.name]) for each in FIGURES if each.name in figures):
         return None
     return {**report, "heard": heard}
 
@@ -75,27 +75,5 @@ def _fits(value: object, shape: Any) -> bool:
     if isinstance(shape, tuple):
         return isinstance(value, list) and len(value) == len(shape) and all(map(_fits, value, shape))
     if shape in (int, float):
-        return _is_number(value) and (shape is float or type(value) is int)
+        return is_number(value) and (shape is float or type(value) is int)
     return type(value) is shape
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and -LARGEST < value < LARGEST
-
-
-def _is_figure(figure: Figure, figures: Mapping[str, Any]) -> bool:
-    """Whether a figure is what it should be; one that is not there counts as 0."""
-    if figure.name not in figures:
-        return True
-    value = figures[figure.name]
-    if not figure.label:
-        return _is_one(figure, value)
-    if isinstance(value, list):
-        return _fits(value, [str])
-    return isinstance(value, dict) and all(_is_one(figure, one) for one in value.values())
-
-
-def _is_one(figure: Figure, value: object) -> bool:
-    if figure.kind != "histogram":
-        return _is_number(value)
-    return _fits(value, {"counts": (float,) * (len(figure.buckets) + 1), "sum": float})
