@@ -324,8 +324,12 @@ def test_workers(reports, silent, expected):
     assert all(says in found[code] for code, says in expected.items())
 
 
-def test_reports_with_strange_settings():
+@pytest.mark.parametrize("warnings", [None, 5, {"a": 1}, "w"])
+def test_reports_with_strange_settings(warnings):
     """They are another version's, perhaps: nothing fails by what it does not expect."""
-    strange = report(settings={"grace": "soon", "drain_window": [], "warnings": None, "history": {"a": 1}})
+    settings = {"grace": "soon", "drain_window": [], "warnings": warnings, "history": {"a": 1}}
+    strange = report(settings=settings)
     del strange["settings"]["limits"]
-    assert workers.all_of([strange, report()], 0)
+    found = workers.all_of([strange, report()], 0)
+    assert found
+    assert "server-warns" not in {each.code for each in found}

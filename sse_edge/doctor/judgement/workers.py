@@ -93,13 +93,14 @@ def _servers(reports: Reports) -> list[Finding]:
         waits, window = (_number(short[0], setting, 0.0) for setting in ("grace", "drain_window"))
         seen = f"{name(short[0])} waits {waits:g} s, and drain_window is {window:g} s"
         findings.append(found("server", "short-grace", seen + _more(short)))
-    warnings = _by(
-        [report for report in reports if report["settings"].get("warnings")],
-        lambda report: "; ".join(unquote(str(warning)) for warning in report["settings"]["warnings"]),
-    )
-    findings += [found("server", "server-warns", warning) for warning in warnings]
+    findings += [found("server", "server-warns", said) for said in _by(reports, _warnings) if said]
     servers = sorted({str(report["worker"].get("server") or "an unknown server") for report in reports})
     return findings or [ok("server", ", ".join(servers))]
+
+
+def _warnings(report: Report) -> str:
+    said = report["settings"].get("warnings")
+    return "; ".join(unquote(str(one)) for one in said) if isinstance(said, list) else ""
 
 
 def _number(report: Report, setting: str, otherwise: float) -> float:
