@@ -228,13 +228,15 @@ def test_what_is_not_as_it_should_be(given, note):
     ("pattern", "workers", "channels", "slowest"),
     [
         ("", 2, 2, 2), ("web-2", 1, 0, 1), ("order:*", 0, 1, 1), ("order", 0, 1, 1), ("u4?", 0, 0, 2),
-        ("192.0.2.1", 0, 0, 2), ("*nobody*", 0, 0, 0), ("[", 0, 0, 0),
+        ("192.0.2.1", 0, 0, 2), ("*nobody*", 0, 0, 0), ("[", 0, 0, 1),
+        ("[2001:db8::", 0, 0, 1), ("[2001*", 0, 0, 1),
     ],
 )  # fmt: skip
 def test_a_filter(pattern, workers, channels, slowest):
     """A text somewhere, or a pattern for all of it; totals stay as they are."""
     one = report(channels=[["order:7", 2], ["news", 1]], slowest=[slow("u41")])
     two = report("b", host="web-2", slowest=[slow("u42", channels=["order:7"])])
+    one["slowest"][0]["path"] = "[2001:db8::1]"
     made = filtered(see(one, two), pattern)
     assert (len(made.workers), len(made.channels), len(made.slowest)) == (workers, channels, slowest)
     assert made.totals["workers"] == 2

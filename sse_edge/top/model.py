@@ -118,7 +118,8 @@ def filtered(picture: Picture, pattern: str) -> Picture:
     worker; totals stay those of all."""
     if not pattern:
         return picture
-    glob = pattern if any(each in pattern for each in "*?[") else f"*{pattern}*"
+    glob = pattern if any(each in pattern for each in "*?") else f"*{pattern}*"
+    glob = glob.replace("[", "[[]")  # a character as any other, such as of an address
 
     def fits(row: Row) -> bool:
         said = [row.get(key) for key in ("user", "address", "path", "channel", "worker", "server", "state")]
