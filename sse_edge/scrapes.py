@@ -112,8 +112,8 @@ class Scrapes:
         return [Row(accumulated(gone, together(row.figures for row in rows if row.lives)))]
 
     def _on_time(self) -> None:
-        self._tell()
         self._timer = asyncio.get_running_loop().call_later(EVERY, self._on_time)
+        self._tell()
 
     def _tell(self, *, over: bool = False) -> Figures:
         """Write this worker's figures; what they are, with those of who had its slot before."""

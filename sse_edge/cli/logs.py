@@ -14,9 +14,10 @@ from urllib.parse import unquote
 
 import click
 
-from ..errors import EdgeError, FieldError
+from ..errors import EdgeError
 from ..logline import Raised, about, escaped, trace
-from .failure import Failure
+from ..redaction import HIDDEN
+from .failure import as_failure
 
 logger = logging.getLogger("sse_edge")
 
@@ -53,14 +54,14 @@ class Requests(logging.Filter):
         match record.args:
             case (client, str(target), *status) if '"WebSocket %s"' in str(record.msg):
                 asked, query, _ = target.partition("?")
-                record.args = (client, f"{asked}?***" if query else asked, *status)
+                record.args = (client, f"{asked}?{HIDDEN}" if query else asked, *status)
             case (client, str(method), str(target), version, status):
                 asked, query, _ = target.partition("?")
                 path = unquote(asked)
                 if path.startswith(self._status) and status in (200, 503):
                     return False
                 if query:
-                    record.args = (client, method, f"{asked}?***", version, status)
+                    record.args = (client, method, f"{asked}?{HIDDEN}", version, status)
                 if method not in ("HEAD", "OPTIONS"):
                     return path != self._path and not path.startswith(self._below)
         return True
@@ -125,8 +126,7 @@ def logged(config: dict[str, Any], form: str) -> Iterator[None]:
     try:
         yield
     except (click.ClickException, EdgeError) as error:
-        failure = error if isinstance(error, click.ClickException) else Failure(str(error))
-        logger.critical(
-            "%s", failure.format_message(), extra=about("failed", detail=failure.format_message())
-        )
-        raise SystemExit(2 if isinstance(error, FieldError) else failure.exit_code) from error
+        failure = as_failure(error)
+        said = failure.format_message()
+        logger.critical("%s", said, extra=about("failed", detail=said))
+        raise SystemExit(failure.exit_code) from error
