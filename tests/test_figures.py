@@ -31,6 +31,7 @@ def test_a_histogram_counts_up_to_and_with_each_bound():
     [
         ("streams", [2, 3], 5),
         ("connected", [True, False], 0),
+        ("ready", [1, 0], 0),
         ("ready", [1, 1], 1),
         ("position_age", [0.5, 7.0], 7.0),
         ("degraded", [[], ["leases"]], {"leases": 1, "connect-rate": 0, "writes": 0}),

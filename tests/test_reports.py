@@ -229,6 +229,7 @@ def test_a_report_is_read():
         (("figures", "degraded"), [1]),
         (("figures", "admission"), ["accepted"]),
         (("figures", "unsent"), {"counts": [1], "sum": 1}),
+        (("figures", "unsent"), {"counts": [1] * 6, "sum": 1}),
         (("figures", "delivery"), 3),
         (("channels",), [["news"]]),
         (("channels",), [["news", "3"]]),

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from servers.sse import StreamClient, StreamEndedError, get
 from sse_edge import MemoryBackend, Publisher, SSEMiddleware
 from sse_edge.cli import figures
 from sse_edge.figures import FIGURES
+from sse_edge.scrapes import EVERY, SHARE
 from sse_edge.slots import VARIABLE, Slots
 
 CHANNELS = {"/events/me": ["user:{user}", "news"]}
@@ -224,6 +226,73 @@ async def test_a_thousand_scrapes_at_once(edge, scrape):
     assert len(set(texts)) <= len(made) <= 20
     await scrape(middleware, by="worker")
     assert made[-1] == {"by_worker": True}
+
+
+async def test_who_does_not_wait_for_an_answer(edge, scrape):
+    """Others do who asked at the same time, and have it."""
+    scrapes = edge()._status._scrapes
+    one, other = (asyncio.create_task(scrapes.text(by_worker=False)) for _ in range(2))
+    await asyncio.sleep(0)
+    one.cancel()
+    assert b"sse_edge_streams" in await other
+    assert one.cancelled()
+
+
+async def test_scrapes_have_a_share_of_the_time(edge, monkeypatch):
+    """However many ask, a worker is busy with one answer at a time, and not for long together."""
+    scrapes, made, busy = edge()._status._scrapes, [], []
+    loop = asyncio.get_running_loop()
+
+    async def rows(*, by_worker):
+        assert not busy
+        busy.append(by_worker)
+        began = loop.time()
+        await asyncio.sleep(0.02)
+        made.append((began, loop.time()))
+        busy.clear()
+        return []
+
+    monkeypatch.setattr(scrapes, "_rows", rows)
+    asked = []
+    for number in range(8):
+        asked.append(asyncio.create_task(scrapes.text(by_worker=number % 2 == 0)))
+        await asyncio.sleep(0.01)
+    await asyncio.gather(*asked)
+    assert 2 <= len(made) < 8
+    for (began, ended), (next_began, _) in pairwise(made):
+        assert next_began - ended >= 0.9 * min(EVERY, (ended - began) / SHARE)
+
+
+async def test_figures_are_written_without_being_asked_for(edge, asgi, directory, monkeypatch):
+    """Once a second, also after a failure, until the worker stops."""
+    monkeypatch.setattr("sse_edge.scrapes.EVERY", 0.01)
+    middleware = edge()
+    await middleware.start()
+    slots = Slots(str(directory), "/events /status")
+
+    async def told(streams):
+        async with asyncio.timeout(10):
+            while [each.figures["streams"] for each in slots.told()] != [streams]:
+                await asyncio.sleep(0.01)
+
+    await asgi(middleware, "/events/me", headers=cookie()).wait_for(b"\nid: ")
+    await told(1)
+    scrapes, figures = middleware._status._scrapes, middleware.figures
+    failed = asyncio.Event()
+
+    def fail():
+        scrapes._figures = figures
+        failed.set()
+        raise ValueError
+
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    scrapes._figures = fail
+    await failed.wait()
+    await asgi(middleware, "/events/me", headers=cookie()).wait_for(b"\nid: ")
+    await told(2)
+    timer = scrapes._timer
+    await middleware.stop()
+    assert timer.cancelled()
 
 
 async def test_metrics_answer_without_redis(edge, scrape, redis_server):

@@ -36,8 +36,27 @@ def test_the_directory_is_its_user_s_alone(slots, tmp_path):
     assert {stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "figures").iterdir()} == {0o600}
 
 
+def test_a_file_that_is_in_use_is_no_old_one(slots, tmp_path):
+    """What tidies up goes by when a file was touched: the lock is, with each word."""
+    slot = slots.take()
+    (lock,) = (tmp_path / "figures").glob("*.lock")
+    os.utime(lock, (1, 1))
+    slot.tell({})
+    assert lock.stat().st_mtime > time.time() - 60
+
+
+def test_what_is_given_back_is_not_written(slots):
+    """It may be another's by now."""
+    slot = slots.take()
+    slot.tell({"opened": 1})
+    slot.free()
+    assert slot.tell({"opened": 2})["opened"] == 2
+    assert opened(slots) == [(0, False, 1)]
+
+
 def test_each_has_the_lowest_that_is_free(slots):
     """Two edges of one process have two, and what is given back is taken again."""
+    assert not slots.take().torn
     first, second, third = slots.take(), slots.take(), slots.take()
     assert (first.number, second.number, third.number) == (0, 1, 2)
     second.free()
@@ -202,6 +221,15 @@ def test_a_directory_that_is_none(tmp_path, make, why):
         Slots(str(path), EDGE)
 
 
+def test_a_directory_of_another_user(tmp_path, monkeypatch):
+    """It is refused, whatever its mode."""
+    (tmp_path / "figures").mkdir(0o700)
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(ConfigError, match="nobody else may enter"):
+        Slots(str(tmp_path / "figures"), EDGE)
+
+
 @pytest.mark.parametrize("path", ["figures", "/nowhere/at/all/figures", "/proc/figures"])
 def test_a_place_where_none_can_be(path):
     """A relative path, and one that cannot be made, are refused by name."""
@@ -213,9 +241,11 @@ def test_no_slot_is_left(slots, monkeypatch):
     """More workers than there are slots for are told so."""
     monkeypatch.setattr("sse_edge.slots.MOST", 3)
     held = [slots.take() for _ in range(3)]
+    files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ConfigError, match="has room for 3 workers"):
         slots.take()
     assert len(held) == 3 < MOST
+    assert len(os.listdir("/proc/self/fd")) == files
 
 
 def test_looks_do_not_take_slots(slots):
