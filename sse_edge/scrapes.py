@@ -75,7 +75,7 @@ class Scrapes:
         """The figures as of now, each worker's by itself or all as one.
 
         Who asks while others are answered is answered with all who came meanwhile.  Raises ImportError
-        without prometheus_client.
+        without prometheus_client, and OSError where the others' figures cannot be read.
         """
         task = self._next.get(by_worker)
         if task is None:

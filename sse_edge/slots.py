@@ -8,6 +8,7 @@ and a restart leaves nothing behind that grows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -74,7 +75,10 @@ class Slots:
         raise ConfigError(VARIABLE, f"has room for {MOST} workers, and they are there", str(self._directory))
 
     def told(self) -> Iterator[Told]:
-        """What each slot says, in the order of their numbers; nothing of a file that is none of ours."""
+        """What each slot says, in the order of their numbers; nothing of a file that is none of ours.
+
+        Raises OSError where no file can be opened: counters of whom that leaves out would go back.
+        """
         with contextlib.suppress(FileNotFoundError):  # somebody removed it
             found = map(self._files.fullmatch, os.listdir(self._directory))
             for number in sorted(int(name[1]) for name in found if name is not None):
@@ -94,10 +98,10 @@ class Slot:
         self.number = number
         self._path = path
         self._fd = fd
+        self._end = weakref.finalize(self, os.close, fd)
         said = _read(path)
         self.torn = not said and path.exists()
         self._before = _sound(said.get("figures"))
-        self._end = weakref.finalize(self, os.close, fd)
         _taken.add(self)
 
     def counted(self, figures: Figures) -> Figures:
@@ -138,6 +142,8 @@ def is_held(lock: Path) -> bool:
         os.close(fd)
     return False
 
+
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -187,12 +193,17 @@ def _private(directory: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a file says; nothing if it is not there, or none of ours."""
+    """What a file says; nothing if it is not there, or none of ours.
+
+    Raises OSError where no file can be opened.
+    """
     try:
         fd = os.open(path, _FLAGS | os.O_RDONLY | os.O_NONBLOCK)
         with open(fd, encoding="utf-8") as file:
             said = json.loads(file.read(LARGEST))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno in _TOO_MANY:
+            raise
         return {}
     return said if isinstance(said, dict) else {}
 

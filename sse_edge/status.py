@@ -104,5 +104,11 @@ class Status:
         except ImportError:
             await respond(send, 501, TEXT, b"metrics need: pip install 'sse_edge[metrics]'\n")
             return
+        try:
+            said = await self._scrapes.text(by_worker=bool(by))
+        except OSError as error:
+            why = f"the figures of other workers cannot be read: {error.strerror}\n"
+            await respond(send, 503, TEXT, why.encode())
+            return
         headers: Headers = [(b"content-type", kind), (b"cache-control", b"no-store")]
-        await respond(send, 200, headers, await self._scrapes.text(by_worker=bool(by)))
+        await respond(send, 200, headers, said)

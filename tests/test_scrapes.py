@@ -198,6 +198,24 @@ async def test_a_directory_that_is_gone(edge, scrape, directory):
     assert told(await scrape(middleware), "workers") == 1
 
 
+async def test_no_file_can_be_opened(edge, asgi, scrape, directory, monkeypatch):
+    """There is no answer then, rather than one without the others; and one again later."""
+    first, second = edge(), edge()
+    await scrape(first)
+    await asgi(second, "/events/me", headers=cookie()).wait_for(b"\nid: ")
+    assert told(await scrape(second), "streams_opened_total") == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", _no_more)
+        client = asgi(first, "/status/metrics")
+        assert b"Too many open files" in await client.whole()
+        assert (await client.start())[0] == 503
+    assert told(await scrape(first), "streams_opened_total") == 1
+
+
+def _no_more(*_, **__):
+    raise OSError(24, "Too many open files")
+
+
 async def test_a_file_that_is_torn(edge, scrape, directory, caplog):
     """Whoever takes its slot says that it begins anew, and all else is told."""
     slots = Slots(str(directory), "/events /status")

@@ -1,5 +1,6 @@
 """The directory in which several workers leave their figures for each other."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -190,6 +191,21 @@ def test_what_is_no_file_of_ours(slots, tmp_path, text, count, torn):
     assert slot.torn is torn
     slot.tell({"opened": 1})
     assert opened(slots) == [(0, True, count + 1)]
+
+
+def test_no_file_can_be_opened(slots, monkeypatch):
+    """A process that has as many open as it may says so: as nothing at all, counters would go back."""
+    slot = slots.take()
+    slot.tell({"opened": 1})
+
+    def full(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        opened(slots)
+    monkeypatch.undo()
+    assert opened(slots) == [(0, True, 1)]
 
 
 def test_files_of_others_are_left_alone(slots, tmp_path):
