@@ -224,7 +224,9 @@ class SSEMiddleware:
                 raise ConfigError("status_token", "is of no use without status_path", secret=True)
             return None
         token = None if tokens is None else StatusToken(tokens, proxies, guesses=self._gate.rate)
-        return Status(path, allow, token=token, edge=self.path, figures=self.figures)
+        return Status(
+            path, allow, token=token, edge=self.path, ready=lambda: self.ready, figures=self.figures
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer streams, pass everything else on."""

@@ -50,6 +50,7 @@ class Status:
         *,
         token: StatusToken | None = None,
         edge: str = "",
+        ready: Callable[[], bool],
         figures: Callable[[], Figures],
     ) -> None:
         if not isinstance(path, str) or not path.startswith("/") or path.endswith("/"):
@@ -60,7 +61,7 @@ class Status:
         except ConfigError as error:
             raise ConfigError("status_allow", "must be a list of networks, or unix", error.value) from error
         self._token = token
-        self._figures = figures
+        self._ready = ready
         self._scrapes = Scrapes(f"{edge} {path}", figures)
 
     def under(self, path: str) -> bool:
@@ -83,7 +84,7 @@ class Status:
         elif asked == "/live":
             await respond(send, 200, TEXT, b"live\n")
         elif asked == "/ready":
-            ready = bool(self._figures()["ready"])
+            ready = self._ready()  # not of the figures, which take longer the more channels there are
             await respond(send, 200 if ready else 503, TEXT, b"ready\n" if ready else b"not ready\n")
         else:
             await self._metrics(request, send)

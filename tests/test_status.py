@@ -45,6 +45,13 @@ async def test_live_and_ready(asgi, edge):
     assert await ask(asgi, edge, "/status/ready") == (503, b"not ready\n")
 
 
+async def test_probes_count_nothing(asgi, edge, monkeypatch):
+    """They come often, and figures take a look at every channel."""
+    monkeypatch.setattr("sse_edge.delivery.hub.Hub.figures", None)
+    assert await ask(asgi, edge, "/status/live") == (200, b"live\n")
+    assert await ask(asgi, edge, "/status/ready") == (200, b"ready\n")
+
+
 async def test_metrics(asgi, edge):
     """Metrics carry the same codes as refusals and endings, in the Prometheus format."""
     refused = asgi(edge, "/events/me")
