@@ -145,6 +145,8 @@ def test_compression_by_the_edge():
     assert ours.pieces == [(0.1, GREETING)]
     finding = opening.compression(ours)
     assert (finding.code, finding.seen) == ("", "gzip, by the edge itself")
+    ours.take(0.2, b"spoiled on its way")
+    assert (ours.pieces, ours.end, ours.end_at) == ([(0.1, GREETING)], End.CUT, 0.2)
     for made in (gzip.compress(GREETING), HEAD + block(GREETING)):
         proxys = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
         proxys.take(0.1, made)

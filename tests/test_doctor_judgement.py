@@ -90,11 +90,20 @@ def test_what_the_app_does_not_tell():
         '{"address": 7}',
         json.dumps({**TOLD, "now": "x"}),
         json.dumps({**TOLD, "pid": None}),
+        json.dumps({**TOLD, "now": float("nan")}),
+        json.dumps({**TOLD, "address": "x"}),
     ],
 )
 def test_what_is_no_arrival(value):
     """Somebody else's header of that name is none."""
     assert arrival.read(answer(headers=[("edge-arrival", value)])) == {}
+
+
+@pytest.mark.parametrize(("other", "code"), [("b", ""), ("a", "cached")])
+def test_what_a_cache_answers(other, code):
+    """The same arrival twice is one that was kept."""
+    seen = [answer(headers=[("edge-arrival", said)]) for said in ("a", other)]
+    assert arrival.replay(*seen).code == code
 
 
 @pytest.mark.parametrize(("version", "code"), [("1.0", "http10"), ("1.1", ""), ("2", ""), ("3", "")])

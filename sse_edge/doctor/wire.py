@@ -99,7 +99,11 @@ class Answer:
             self.by_edge = True
             self._gzip = zlib.decompressobj(31)
         if self._gzip is not None:
-            data = self._gzip.decompress(data)
+            try:
+                data = self._gzip.decompress(data)
+            except zlib.error:  # something in between has spoiled it
+                self.end, self.end_at = End.CUT, at
+                return
         self.pieces.append((at, data))
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -30,7 +31,7 @@ def read(seen: Answer) -> Told:
     except ValueError:
         return {}
     known = isinstance(told, dict) and all(isinstance(told.get(key), kind) for key, kind in _KINDS.items())
-    return told if known else {}
+    return told if known and _is_counted(told["address"]) and math.isfinite(told["now"]) else {}
 
 
 def address(  # noqa: PLR0911 - one return for each way to tell
@@ -95,6 +96,14 @@ def _before(counted: str, hops: list[str]) -> list[str]:
     """The hops that whoever is counted asked for: all, if it is none of them itself."""
     known = [number for number, hop in enumerate(hops) if _is(hop, counted)]
     return hops[: known[-1]] if known else hops
+
+
+def _is_counted(address: str) -> bool:
+    """Whether it is one that an app may count: an address, a network, or a Unix socket."""
+    try:
+        return address == UNIX or bool(ip_network(address, strict=False))
+    except ValueError:
+        return False
 
 
 def _is(address: str, key: str) -> bool:
