@@ -437,6 +437,7 @@ def test_names_that_are_asked_for_again(tmp_path):
         *[["server", f"app{number}:8000", "resolve"] for _ in range(2) for number in (1, 2)],
     ]
     assert len(again.splitlines()) == len(once.splitlines())
+    assert invoke("--connections", 1, "--nginx", "1.27.3", *resolver).exit_code == 0
     old = invoke("--connections", 1, "--nginx", "1.27.2", *resolver)
     assert old.exit_code == 2
     assert "--resolver takes nginx 1.27.3, and this is 1.27.2" in old.output
