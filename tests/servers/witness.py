@@ -141,7 +141,7 @@ def _in_redis(server):
     with contextlib.closing(server.client()) as client:
         keys = [key for key in client.scan_iter("*leases*", count=1000) if client.type(key) == "hash"]
         fields = [field for key in keys for field in client.hgetall(key).items()]
-        held = sum(int(count) for name, count in fields if name != "report")
+        held = sum(int(count) for name, count in fields if name not in ("report", "told"))
         return held, sum(len(client.pubsub_channels(f"*:{channel}")) for channel in CHANNELS)
 
 
