@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from .admission.address import TrustedProxies
 from .admission.status_token import StatusToken
-from .asgi import Headers, Request, Send, respond
+from .asgi import Headers, Request, Send, refuse, respond
 from .errors import ConfigError
 from .exposition import content_type
 from .figures import Figures
+from .outcome import METHOD
 from .scrapes import Scrapes
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
 
 PROXIED = frozenset(
     (
+        b"cdn-loop",
         b"cf-connecting-ip",
+        b"fastly-client-ip",
+        b"fly-client-ip",
         b"forwarded",
+        b"proxy-client-ip",
         b"true-client-ip",
         b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-proto",
+        b"x-azure-clientip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-original-forwarded-for",
         b"x-real-ip",
+        b"x-varnish",
+        b"x-vercel-forwarded-for",
     )
 )
-"""Headers by which proxies say that they are one, each some of them."""
+"""Headers by which proxies say that they are one, each some of them; besides all that begin with
+``FORWARDED``."""
+
+FORWARDED = b"x-forwarded"
 
 
 class Status:
@@ -39,7 +50,7 @@ class Status:
     each by itself; see ``Scrapes``.
 
     Peers outside ``allow`` (networks, or ``"unix"``) get 404 as if there were nothing, and so does what came
-    through a proxy, by a header of ``PROXIED``: a proxy on this machine has an allowed address, and whoever
+    through a proxy that says so (``PROXIED``): a proxy on this machine has an allowed address, and whoever
     is behind it has not.  Whoever has a ``token`` is answered wherever he is.
     """
 
@@ -81,6 +92,8 @@ class Status:
         asked = request.path.removeprefix(self._path)
         if asked not in ("/live", "/ready", "/metrics") or not await self._lets(request):
             await respond(send, 404, TEXT, b"not found\n")
+        elif request.method not in ("GET", "HEAD"):
+            await refuse(send, METHOD.because("only GET and HEAD are answered here"), [], allow=b"GET, HEAD")
         elif asked == "/live":
             await respond(send, 200, TEXT, b"live\n")
         elif asked == "/ready":
@@ -90,10 +103,9 @@ class Status:
             await self._metrics(request, send)
 
     async def _lets(self, request: Request) -> bool:
-        proxied = any(name in PROXIED for name, _ in request.headers)
-        if self._allowed.trusts_peer(request) and not proxied:
+        if self._allowed.trusts_peer(request) and not any(_is_proxied(name) for name, _ in request.headers):
             return True
-        return self._token is not None and await self._token.lets(request, time.time())
+        return self._token is not None and await self._token.lets(request)
 
     async def _metrics(self, request: Request, send: Send) -> None:
         by = request.query.get("by", [])
@@ -113,3 +125,7 @@ class Status:
             return
         headers: Headers = [(b"content-type", kind), (b"cache-control", b"no-store")]
         await respond(send, 200, headers, said)
+
+
+def _is_proxied(name: bytes) -> bool:
+    return name in PROXIED or name.startswith(FORWARDED)

@@ -1,5 +1,6 @@
 """Live, ready and metrics, and who may ask."""
 
+import json
 import re
 
 import pytest
@@ -96,12 +97,37 @@ async def test_others_see_nothing(asgi, edge, client):
         ("via", "1.1 varnish"),
         ("true-client-ip", "192.0.2.7"),
         ("cf-connecting-ip", "192.0.2.7"),
+        ("x-forwarded-port", "443"),
+        ("x-forwarded-server", "proxy.example.com"),
+        ("x-original-forwarded-for", "192.0.2.7"),
+        ("x-vercel-forwarded-for", "192.0.2.7"),
+        ("x-envoy-external-address", "192.0.2.7"),
+        ("x-client-ip", "192.0.2.7"),
+        ("x-cluster-client-ip", "192.0.2.7"),
+        ("x-azure-clientip", "192.0.2.7"),
+        ("fastly-client-ip", "192.0.2.7"),
+        ("fly-client-ip", "192.0.2.7"),
+        ("cdn-loop", "cloudflare"),
+        ("x-varnish", "32770"),
     ],
 )
 async def test_through_a_local_proxy_there_is_nothing(asgi, edge, header):
     """A proxy on the same machine does not open the figures to its clients, however it says what it is."""
     for path in ("live", "ready", "metrics"):
         assert (await ask(asgi, edge, f"/status/{path}", headers=[header]))[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+@pytest.mark.parametrize("path", ["live", "ready", "metrics"])
+async def test_it_is_only_read(asgi, edge, method, path):
+    """Other methods than GET and HEAD are refused, and where nothing is to be seen they are told nothing."""
+    client = asgi(edge, f"/status/{path}", method=method)
+    assert json.loads(await client.whole())["error"] == "method"
+    status, headers = await client.start()
+    assert (status, dict(headers)[b"allow"]) == (405, b"GET, HEAD")
+    assert (await ask(asgi, edge, f"/status/{path}", method="HEAD"))[0] == 200
+    elsewhere = {"client": ("192.0.2.7", 5)}
+    assert await ask(asgi, edge, f"/status/{path}", method=method, **elsewhere) == (404, b"not found\n")
 
 
 @pytest.mark.parametrize("path", ["/status", "/statusx/live", "/other"])
