@@ -155,6 +155,26 @@ def test_a_wrong_password(private_redis):
         assert "wr0ng" not in result.stderr
 
 
+def test_an_error_for_programs(private_redis):
+    """With --json the one object says it, whatever is wrong with Redis, and the exit code is 1."""
+    server = private_redis(password="right")
+    server.client().set(f"str{HERE}:workers", "something")
+    address = f"127.0.0.1:{server.port}/0"
+    for url, error in (
+        ("redis://:s3cret@127.0.0.1:1/0", "Redis: "),
+        (f"redis://{address}", "give user and password in the URL"),
+        (f"redis://me:s3cret@{address}", "give user and password in the URL"),
+        (f"redis://:right@{address}", "there are keys of something else"),
+    ):
+        result = top("--json", "--redis", url, "--prefix", "str:")
+        assert result.exit_code == 1
+        said = json.loads(result.stdout)
+        assert error in said.pop("error")
+        assert abs(said.pop("at") - time.time()) < 60
+        assert said == {}
+        assert "s3cret" not in result.output
+
+
 async def test_nobody_reports(worker, redis_url):
     """It says where somebody does, in other databases too."""
     for url, prefix, place in (

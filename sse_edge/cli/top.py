@@ -144,9 +144,10 @@ class Look:
             try:
                 picture = await self._reader.read()
             except BackendError as error:
+                if as_json:
+                    click.echo(json.dumps({"at": time.time(), "error": self._trouble(error)}))
                 if once:
                     raise
-                click.echo(json.dumps({"at": time.time(), "error": self._trouble(error)}))
             else:
                 click.echo(self._text(picture, as_json=as_json))
             if once:
