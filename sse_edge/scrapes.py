@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from .backends.siblings import is_second
 from .errors import ConfigError
 from .exposition import Row, text
 from .figures import Figures, accumulated, complete, together
@@ -61,6 +62,9 @@ class Scrapes:
                         VARIABLE,
                         extra=about("figures-lost"),
                     )
+        if not directory and is_second(f"{self._edge} metrics"):
+            said = "several workers, and a scrape of their metrics tells of one: name a directory in %s"
+            logger.warning(said, VARIABLE, extra=about("figures-of-one"))
         if self._slot is not None:
             self._on_time()
 

@@ -31,3 +31,8 @@ def is_first(name: str) -> bool:
         return False
     _held[name] = lock
     return True
+
+
+def is_second(name: str) -> bool:
+    """Whether this is the one worker of several that is to say something of all of them."""
+    return not is_first(name) and is_first(f"{name}, second")
