@@ -163,6 +163,25 @@ def _is_one(figure: Figure, value: object) -> bool:
     return isinstance(counts, list) and len(counts) == len(figure.buckets) + 1 and all(map(is_number, counts))
 
 
+def negated(figures: Figures) -> dict[str, Any]:
+    """What takes away, in ``together``, all that was counted."""
+    known = complete(figures)
+    counters = [each for each in FIGURES if each.kind != "gauge"]
+    return {each.name: _negated(each, known[each.name]) for each in counters}
+
+
+def _negated(figure: Figure, value: Any) -> Any:
+    if figure.label:
+        return {key: _minus(each) for key, each in value.items()}
+    return _minus(value)
+
+
+def _minus(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {"counts": [-each for each in value["counts"]], "sum": -value["sum"]}
+    return -value
+
+
 def _complete(figure: Figure, value: Any) -> Any:
     if not figure.label:
         return _one(figure, value)

@@ -19,6 +19,9 @@ logger = logging.getLogger("sse_edge")
 EVERY = 1.0
 """Seconds between the times that a worker's figures are written for the others."""
 
+FRESH = 3600.0
+"""Seconds between the times that all files are made newer: what tidies up does so by days."""
+
 SHARE = 0.1
 """Of its time that a worker spends on scrapes at most, however many ask."""
 
@@ -37,6 +40,7 @@ class Scrapes:
         self._slot: Slot | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._failing = False
+        self._touched = float("-inf")
         self._next: dict[bool, asyncio.Task[bytes]] = {}
         self._last: asyncio.Task[bytes] | None = None
         self._free_at = 0.0
@@ -116,8 +120,12 @@ class Scrapes:
         return [Row(accumulated(gone, together(row.figures for row in rows if row.lives)))]
 
     def _on_time(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(EVERY, self._on_time)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(EVERY, self._on_time)
         self._tell()
+        if self._slots is not None and loop.time() >= self._touched + FRESH:
+            self._touched = loop.time()
+            self._slots.touch()
 
     def _tell(self, *, over: bool = False) -> Figures:
         """Write this worker's figures; what they are, with those of who had its slot before."""
@@ -125,12 +133,21 @@ class Scrapes:
         if self._slot is None:
             return complete(figures)
         try:
+            if self._slots is not None and self._slot.lost:
+                self._take_anew(self._slots, self._slot)
             told, failing = self._slot.tell(figures, over=over), False
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             told, failing = self._slot.counted(figures), True
             if not self._failing:
-                extra = about("figures-unwritten", detail=error.strerror)
+                why = error.why if isinstance(error, ConfigError) else error.strerror
+                extra = about("figures-unwritten", detail=why)
                 said = "the figures of this worker cannot be written to %s: %s"
-                logger.warning(said, VARIABLE, error.strerror, extra=extra)
+                logger.warning(said, VARIABLE, why, extra=extra)
         self._failing = failing
         return told
+
+    def _take_anew(self, slots: Slots, lost: Slot) -> None:
+        self._slot = slots.take_anew(lost)
+        said = "somebody removed files of worker %d from %s: it goes on as worker %d"
+        extra = about("figures-removed")
+        logger.warning(said, lost.number, VARIABLE, self._slot.number, extra=extra)

@@ -17,13 +17,13 @@ import re
 import stat
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigError
-from .figures import FIGURES, Figures, accumulated, complete, fits
+from .figures import FIGURES, Figures, accumulated, complete, fits, negated, together
 
 VARIABLE = "SSE_EDGE_FIGURES"
 """Of the environment: the directory."""
@@ -55,7 +55,8 @@ class Slots:
     """
 
     def __init__(self, directory: str, edge: str) -> None:
-        self._directory = _private(directory)
+        self._directory = Path(directory)
+        self._inode = _private(directory)
         self._name = sha256(edge.encode()).hexdigest()[:8]
         self._files = re.compile(rf"{self._name}\.(\d{{1,4}})\.json")
 
@@ -64,11 +65,35 @@ class Slots:
 
         Raises ConfigError if there is none, or nothing can be written.
         """
+        return self._take(range(MOST))
+
+    def take_anew(self, lost: Slot) -> Slot:
+        """One instead of a slot that is ``lost``, with the same number if that is free.
+
+        What was counted in that is there once: in the file that it had, or here if that is gone, too.
+        Raises like ``take``.
+        """
+        before, self._inode = self._inode, _private(str(self._directory))
+        gone = self._inode != before or not self._path(lost.number, "json").exists()
+        slot = self._take((lost.number, *range(MOST)))
+        slot.follow(lost, gone=gone)
+        return slot
+
+    def touch(self) -> None:
+        """Make all files newer, also those of slots that nobody has: what tidies up is to leave them."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._directory):
+                if name.startswith(f"{self._name}."):
+                    with contextlib.suppress(OSError):
+                        os.utime(self._directory / name, follow_symlinks=False)
+
+    def _take(self, numbers: Iterable[int]) -> Slot:
         try:
-            for number in range(MOST):
-                fd = os.open(self._path(number, "lock"), _FLAGS | os.O_CREAT | os.O_RDWR, 0o600)
+            for number in numbers:
+                lock = self._path(number, "lock")
+                fd = os.open(lock, _FLAGS | os.O_CREAT | os.O_RDWR, 0o600)
                 if _lock(fd):
-                    return Slot(number, self._path(number, "json"), fd)
+                    return Slot(number, self._path(number, "json"), lock, fd)
                 os.close(fd)
         except OSError as error:
             raise ConfigError(VARIABLE, f"cannot be used: {error.strerror}", str(self._directory)) from error
@@ -94,15 +119,34 @@ class Slot:
     """One that this process has.  Its ``number`` is the worker's name; it is ``torn`` if what was counted
     there before cannot be read."""
 
-    def __init__(self, number: int, path: Path, fd: int) -> None:
+    def __init__(self, number: int, path: Path, lock: Path, fd: int) -> None:
         self.number = number
         self._path = path
+        self._lock = lock
         self._fd = fd
+        self._last: Figures = {}  # what the file says of this process
         self._end = weakref.finalize(self, os.close, fd)
         said = _read(path)
         self.torn = not said and path.exists()
         self._before = _sound(said.get("figures"))
         _taken.add(self)
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody removed its lock, so that others may take it."""
+        if not self._end.alive:
+            return False
+        try:
+            return not os.path.samestat(self._lock.lstat(), os.fstat(self._fd))
+        except OSError:
+            return True
+
+    def follow(self, lost: Slot, *, gone: bool) -> None:
+        """Go on for who had a slot that is ``lost``, and if what it counted there is ``gone``, with that."""
+        owed = lost._before if gone else negated(lost._last)
+        self._before = together([self._before, owed])
+        self._last = lost._last
+        lost.free()
 
     def counted(self, figures: Figures) -> Figures:
         """A worker's ``figures``, with what was counted here before."""
@@ -121,6 +165,7 @@ class Slot:
             with open(fd, "w", encoding="utf-8") as file:
                 json.dump({"figures": now, "over": over}, file)
             new.replace(self._path)
+            self._last = figures
         return now
 
     def free(self) -> None:
@@ -176,7 +221,8 @@ def _lock(fd: int) -> bool:
     return False
 
 
-def _private(directory: str) -> Path:
+def _private(directory: str) -> tuple[int, int]:
+    """What tells it from another one at the same place."""
     path = Path(directory)
     if not path.is_absolute():
         raise ConfigError(VARIABLE, "must be the path of a directory, from / on", directory)
@@ -189,7 +235,7 @@ def _private(directory: str) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         why = "must be a directory of this process's user that nobody else may enter (mode 0700)"
         raise ConfigError(VARIABLE, why, directory)
-    return path
+    return found.st_dev, found.st_ino
 
 
 def _read(path: Path) -> dict[str, Any]:

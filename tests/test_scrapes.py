@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import time
 from itertools import pairwise
@@ -214,6 +215,42 @@ async def test_no_file_can_be_opened(edge, asgi, scrape, directory, monkeypatch)
 
 def _no_more(*_, **__):
     raise OSError(24, "Too many open files")
+
+
+async def test_a_directory_that_is_made_again(edge, asgi, scrape, directory, caplog):
+    """Its workers find together again, whether all of it was removed or its locks, and each says so once."""
+    first, second = edge(), edge()
+    for count, middleware in enumerate((first, second), 1):
+        for _ in range(count):
+            await asgi(middleware, "/events/me", headers=cookie()).wait_for(b"\nid: ")
+    for each in directory.glob("*.lock"):
+        each.unlink()
+    third = edge()
+    await scrape(third)
+    for middleware in (first, second, third):
+        await scrape(middleware)
+    for middleware in (first, second, third):
+        text = await scrape(middleware)
+        assert (told(text, "workers"), told(text, "streams"), told(text, "streams_opened_total")) == (3, 3, 3)
+    shutil.rmtree(directory)
+    directory.mkdir(0o700)
+    for middleware in (first, second, third):
+        await scrape(middleware)
+    text = await scrape(first)
+    assert (told(text, "workers"), told(text, "streams"), told(text, "streams_opened_total")) == (3, 3, 3)
+    assert caplog.text.count("somebody removed files of worker") == 5
+
+
+async def test_old_files_are_kept(edge, scrape, directory):
+    """What a worker that is gone has counted is made newer by those that are there."""
+    Slots(str(directory), "/events /status").take().tell({"opened": 5})
+    (file,) = directory.glob("*.json")
+    other = file.with_name(file.name.replace(".0.", ".7."))
+    other.write_bytes(file.read_bytes())
+    os.utime(other, (0, 0))
+    middleware = edge()
+    assert told(await scrape(middleware), "streams_opened_total") == 10
+    await until(lambda: other.stat().st_mtime > 0)
 
 
 async def test_a_file_that_is_torn(edge, scrape, directory, caplog):

@@ -13,6 +13,7 @@ import time
 import pytest
 
 from sse_edge import ConfigError
+from sse_edge.figures import together
 from sse_edge.slots import MOST, Slots, is_held
 
 EDGE = "/events /status"
@@ -251,6 +252,76 @@ def test_a_place_where_none_can_be(path):
     """A relative path, and one that cannot be made, are refused by name."""
     with pytest.raises(ConfigError, match="SSE_EDGE_FIGURES: "):
         Slots(path, EDGE)
+
+
+def wipe(directory, *patterns):
+    """Somebody removes files."""
+    for pattern in patterns:
+        for file in directory.glob(pattern):
+            file.unlink()
+
+
+def anew(directory):
+    """Somebody removes the directory and makes it again."""
+    wipe(directory, "*")
+    directory.rmdir()
+    directory.mkdir(0o700)
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda directory: wipe(directory, "*.lock"),
+        lambda directory: wipe(directory, "*"),
+        anew,
+        lambda directory: (wipe(directory, "*"), directory.rmdir()),
+    ],
+    ids=["locks", "files", "made again", "directory"],
+)
+def test_a_slot_whose_files_were_removed(slots, tmp_path, remove):
+    """Whoever had it notices, takes it anew and goes on with all that was counted there."""
+    slots.take().tell({"opened": 5})
+    held = [slots.take(), slots.take()]
+    for slot in held:
+        slot.tell({"opened": 2, "streams": 1})
+    assert not any(slot.lost for slot in held)
+    remove(tmp_path / "figures")
+    assert all(slot.lost for slot in held)
+    held = [slots.take_anew(slot) for slot in reversed(held)]
+    for slot in held:
+        slot.tell({"opened": 3, "streams": 1})
+    assert [slot.number for slot in held] == [1, 0]
+    assert not any(slot.lost for slot in held)
+    assert opened(slots) == [(0, True, 8), (1, True, 3)]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_slot_that_somebody_else_has_by_now(slots, tmp_path, gone):
+    """Each of the two has one of its own then, and nothing is counted twice or lost."""
+    first = slots.take()
+    first.tell({"opened": 5, "unsent": {"counts": [4, 0, 0, 0, 1], "sum": 9}, "endings": {"slow": 3}})
+    anew(tmp_path / "figures") if gone else wipe(tmp_path / "figures", "*.lock")
+    second = slots.take()
+    second.tell({"opened": 1})
+    assert second.number == 0
+    slot = slots.take_anew(first)
+    slot.tell({"opened": 6, "unsent": {"counts": [4, 0, 0, 0, 2], "sum": 19}, "endings": {"slow": 4}})
+    assert slot.number == 1
+    assert [(told.number, told.lives) for told in slots.told()] == [(0, True), (1, True)]
+    all = together(told.figures for told in slots.told())
+    assert (all["opened"], all["endings"]["slow"]) == (7, 4)
+    assert all["unsent"] == {"counts": [4, 0, 0, 0, 2], "sum": 19}
+
+
+def test_files_of_slots_that_nobody_has_are_kept_new(slots, tmp_path):
+    """What removes old files leaves what was counted, and nothing else is made newer."""
+    directory = tmp_path / "figures"
+    slots.take().tell({"opened": 1})
+    (directory / "notes.json").write_text("{}")
+    for file in directory.iterdir():
+        os.utime(file, (0, 0))
+    slots.touch()
+    assert {file.name for file in directory.iterdir() if file.stat().st_mtime == 0} == {"notes.json"}
 
 
 def test_no_slot_is_left(slots, monkeypatch):
