@@ -1,6 +1,7 @@
 """What is measured of a worker: streams by pattern, and how long things take."""
 
 import asyncio
+import json
 import uuid
 
 import pytest
@@ -10,6 +11,7 @@ from ears import Ear, out, until
 from sse_edge import Event, MemoryBackend, Publisher, RedisBackend, SignedCookie, Source, SSEMiddleware
 from sse_edge.backends.base import Replay
 from sse_edge.backends.redis.subscriber import RedisSubscriber
+from sse_edge.delivery.stream import PIECE
 
 AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/some": lambda request: ["a", "b"]}
@@ -174,6 +176,56 @@ async def test_nobody_knows_how_old_an_event_is(hub, backend):
     hub.deliver("c", at(1), frame(1))
     await settle()
     assert count(hub.figures()["delivery"]) == 0
+
+
+@pytest.mark.parametrize("channels", [("c",), ("c", "d")])
+async def test_what_was_never_written_is_not_counted(channels):
+    """Of a client that does not read only what it was given counts, by pattern as without, also when it is
+    let go of."""
+    hub = await make_hub(ScriptedBackend(), max_unsent=10_000_000)
+    slow, quick = await join(hub, *channels, sink=ListSink(stuck=True)), await join(hub, *channels)
+    for n in range(1, 6):
+        hub.deliver("c", at(n), frame(n, "x" * PIECE))
+        await settle()
+    assert len(slow.pending) > 1
+    assert (hub.delivered, hub.figures()["pattern_events"]) == (slow.events + 5, {"": slow.events + 5})
+    hub.close_stream(slow)
+    hub.deliver("c", at(6), frame(6))
+    await settle()
+    assert (hub.delivered, hub.figures()["pattern_events"]) == (slow.events + 6, {"": slow.events + 6})
+    assert quick.events == 6
+    await hub.close()
+
+
+async def test_what_waited_is_counted_when_it_is_written():
+    """Once its client reads again all is written, a piece at a time, and counted."""
+    hub = await make_hub(ScriptedBackend(), max_unsent=10_000_000)
+    sink = ListSink(stuck=True)
+    stream = await join(hub, sink=sink)
+    for n in range(1, 6):
+        hub.deliver("c", at(n), frame(n, "x" * (PIECE // 2)))
+        await settle()
+    assert 1 < len(stream.pending) < 5
+    sink.stuck = False
+    sink.then()
+    await settle()
+    assert (stream.pending, hub.delivered, hub.figures()["pattern_events"]) == (None, 5, {"": 5})
+    await hub.close()
+
+
+async def test_a_poll_counts_what_it_tells(edge, asgi):
+    """A poll is given its events with its answer, and they count once, by pattern as without."""
+    backend = MemoryBackend()
+    middleware = edge(backend=backend)
+    client = asgi(middleware, "/events/me", query="poll", headers=cookie("u1"))
+    place = json.loads(await client.whole())["next"]
+    client = asgi(middleware, "/events/me", query=f"poll=10&last_event_id={place}", headers=cookie("u1"))
+    client.open()
+    await until(lambda: middleware.figures()["streams"] == 1)
+    await Publisher(backend).publish("news", "told")
+    assert len(json.loads(await client.whole())["events"]) == 1
+    figures = middleware.figures()
+    assert (figures["delivered"], figures["pattern_events"]["news"]) == (1, 1)
 
 
 async def test_what_waits_is_looked_at_now_and_then():

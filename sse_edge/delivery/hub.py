@@ -410,7 +410,8 @@ class Hub:
         if except_user is None or not (excepted := feed.of(self.users.of(except_user))):
             self._rounds.hear(feed, id, frame)
         else:
-            self._rounds.append(feed, Heard(id, frame, except_user=except_user), excepted)
+            heard = Heard(id, frame, except_user=except_user, pattern=feed.pattern)
+            self._rounds.append(feed, heard, excepted)
         if frame.endswith(LAST):
             self._rounds.end_soon(listed(feed.live), FINISHED)
 
@@ -444,7 +445,7 @@ class Hub:
     def _hear(self, channel: str, heard: Heard) -> None:
         feed = self._feeds.get(channel)
         if feed is not None:
-            user = heard.except_user
+            user, heard = heard.except_user, heard._replace(pattern=feed.pattern)
             self._rounds.append(feed, heard, () if user is None else feed.of(self.users.of(user)))
             if heard.is_last:
                 self._rounds.end_soon(listed(feed.live), FINISHED)

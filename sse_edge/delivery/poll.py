@@ -14,6 +14,7 @@ from ..outcome import ANSWERED, FINISHED, Ending
 from ..stored import stored
 from . import frames
 from .lifetime import NEVER
+from .patterns import Pattern
 from .stream import PIECE, Heard, Stream, place_of
 
 GATHER = 0.01
@@ -35,12 +36,13 @@ class Said(NamedTuple):
 
     ``id`` is there if it is sent again to whoever comes back with a place before: an event's, and for a
     reset where its channel begins anew.  What is ``due`` cannot be left to the next poll: resets, and events
-    that went missing.
+    that went missing.  What was heard is counted with its ``pattern``.
     """
 
     id: EventId | None
     frame: bytes
     due: bool = False
+    pattern: Pattern | None = None
 
     def is_within(self, place: Place | None) -> bool:
         """Whether who comes back with ``place`` is not given it again."""
@@ -120,10 +122,10 @@ class Poll(Stream):
         super().take(heard)
         self._heard = None
 
-    def queue(self, *frames: bytes) -> None:
+    def queue(self, *frames: bytes, pattern: Pattern | None = None) -> None:
         """See ``Stream.queue``."""
         for frame in frames:
-            if self._add(_said(frame, self._heard)) and not self.owed:
+            if self._add(_said(frame, self._heard, pattern)) and not self.owed:
                 self._next = place_of(frame) or self._next
                 self._look_in(GATHER)
 
@@ -181,6 +183,9 @@ class Poll(Stream):
         elif not any(one.matters for one in said) and not (self._hub and self._hub.subscriber.connected):
             said = self._said  # it may be long before all have come as far: better told twice than late
         told = Told.of([one.frame for one in said])
+        for one in said:
+            if one.pattern is not None and one.matters:
+                one.pattern.events += 1
         again = ending is ANSWERED and (self._cut or self._wait > 0)
         retry = self._pace(told) if again else int(goodbye.partition(b"retry: ")[2].partition(b"\n")[0])
         body = told.answer(place or self._cursor, ending, retry)
@@ -212,11 +217,12 @@ class Poll(Stream):
         self._timer = self._soon = None
 
 
-def _said(frame: bytes, heard: Heard | None) -> Said:
+def _said(frame: bytes, heard: Heard | None, pattern: Pattern | None) -> Said:
     if heard is None:
-        return Said(None, frame)
+        return Said(None, frame, pattern=pattern)
     id = heard.id if heard.head is None else heard.head.id
-    return Said(id, frame, due=heard.kind != "event")
+    is_reset = heard.kind == "reset" and frame is heard.frame
+    return Said(id, frame, due=heard.kind != "event", pattern=None if is_reset else pattern)
 
 
 class Told(NamedTuple):

@@ -15,6 +15,7 @@ from ..figures import BYTES, LATENCY, Histogram
 from ..outcome import FINISHED, SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import NOTHING, Feed
+from .patterns import Pattern
 from .stream import PIECE, Heard, Stream
 
 SLICE = 150
@@ -102,22 +103,22 @@ class Rounds:
         """
         stream = feed.lone()
         if stream is None or stream.behind or stream.stalled:  # what is new does not wait yet
-            self.append(feed, Heard(id, frame))
+            self.append(feed, Heard(id, frame, pattern=feed.pattern))
             return
         if stream.ending is not None:
             return
-        feed.pattern.events += 1
         marked = stream.pending
         if stream.seen != self.number:
             self.settle(stream)
         now = self._now or self._begin_turn(feed, id)
         if stream.wary or stream.pending or stream.last_write == now or not self._left:
-            stream.take(Heard(id, frame))
+            stream.take(Heard(id, frame, pattern=feed.pattern))
             if not marked:
                 self.mark(stream)
             return
         self._left -= 1
         self.delivered += 1
+        feed.pattern.events += 1
         if stream.gzip is not None:
             stream.give(frame, 1, now)
             return
@@ -134,10 +135,10 @@ class Rounds:
         else:
             then()
 
-    def queue(self, stream: Stream, frame: bytes) -> None:
+    def queue(self, stream: Stream, frame: bytes, pattern: Pattern | None = None) -> None:
         """Give ``stream`` something of its own after all that it is to be given before."""
         self.settle(stream)
-        stream.queue(frame)
+        stream.queue(frame, pattern=pattern)
         self.mark(stream)
 
     def mark(self, stream: Stream) -> None:
@@ -184,7 +185,6 @@ class Rounds:
                 found = [each for each in found if not each[1].is_within(reach.get(channel))]
             if found and excepts:
                 found = [each for each in found if each[1].except_user != stream.user]
-            feed.pattern.events += len(found)
             heard = found if not heard else heard + found
         if len(stream.feeds) > 1:
             heard.sort()

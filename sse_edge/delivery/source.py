@@ -197,8 +197,7 @@ class Pump:
         event = as_event(item, self._largest)
         if event.id is not None and not is_cursor(event.id):
             raise EventError("id", "is none that a client could come back with", event.id)
-        self._rounds.queue(self._stream, event.encode())
-        self.pattern.events += 1
+        self._rounds.queue(self._stream, event.encode(), self.pattern)
 
     async def _room(self) -> asyncio.CancelledError | None:
         """Let what was given be written, and others have their turn; then wait for the client, or until

@@ -13,6 +13,7 @@ from . import frames
 from .backlog import Backlog
 from .compression import Cut, Gzip
 from .lifetime import NEVER
+from .patterns import Pattern
 from .sink import Sink
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ streams share it."""
 
 class Heard(NamedTuple):
     """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset with its
-    ``head``, and what comes ``first`` of its ``channel`` after it.  No stream of ``except_user`` hears it."""
+    ``head``, and what comes ``first`` of its ``channel`` after it.  No stream of ``except_user`` hears it.
+    It is counted with ``pattern``.
+    """
 
     id: EventId | None
     frame: bytes
@@ -37,6 +40,7 @@ class Heard(NamedTuple):
     channel: str = ""
     first: Sequence[Logged] = ()
     except_user: str | None = None
+    pattern: Pattern | None = None
 
     def following(self, first: Mapping[str, int], user: str | None) -> list[bytes]:
         """What comes after a reset for ``user``, where so much comes first; what is finished has its end in
@@ -68,12 +72,13 @@ class Stream:
     ``begin`` is the place from which on it hears its channels.
 
     ``pending`` is its own and comes first: ``queued`` bytes, shared with whoever else is given them, and
-    then the ``goodbye``.  While it is ``stalled`` its sink wants no more.  ``waiting`` ends with it: a task
-    that waits for a backend which is away, or what plays a source on it.  ``behind`` is what waited after the
-    last write, in bytes, and ``backlog`` watches what has not left.  ``gzip`` is there if its client is sent
-    gzip: what counts as bytes then are those on the wire.  ``first`` is how much comes first of which
-    channels, after a reset too.  ``recheck`` is when its right to its channels is asked again.  Times are the
-    hub's clock, in seconds.
+    then the ``goodbye``; ``counted`` is what each of it is counted with once it is written.
+    While it is ``stalled`` its sink wants no more.  ``waiting`` ends with it: a task that waits for a
+    backend which is away, or what plays a source on it.  ``behind`` is what waited after the last write, in
+    bytes, and ``backlog`` watches what has not left.  ``gzip`` is there if its client is sent gzip: what
+    counts as bytes then are those on the wire.  ``first`` is how much comes first of which channels, after
+    a reset too.  ``recheck`` is when its right to its channels is asked again.  Times are the hub's clock,
+    in seconds.
     """
 
     __slots__ = (
@@ -85,6 +90,7 @@ class Stream:
         "behind",
         "bucket",
         "channels",
+        "counted",
         "deadline",
         "ending",
         "events",
@@ -154,6 +160,7 @@ class Stream:
         self.feeds: tuple[Feed, ...] = ()
         self.seen = 0
         self.pending: list[bytes] | None = None
+        self.counted: list[Pattern | None] | None = None
         self.queued = 0
         self.stalled = False
         self.goodbye: bytes | None = None
@@ -210,18 +217,18 @@ class Stream:
                 return
         elif heard.kind == "reset":
             self._restart(heard.head)
-            self.queue(heard.frame, *heard.following(self.first, self.user))
+            self.queue(heard.frame, *heard.following(self.first, self.user), pattern=heard.pattern)
             return
         elif self.wary and heard.id is not None:
             if not self._is_new(heard.id):
                 return
             place = place_of(heard.frame)
             if place is None or self._is_told(place):
-                self.queue(heard.frame if place is None else without_id(heard.frame))
+                self.queue(heard.frame if place is None else without_id(heard.frame), pattern=heard.pattern)
                 return
             # The first event past what history gave: from here on nothing can repeat.
             self.wary = False
-        self.queue(heard.frame)
+        self.queue(heard.frame, pattern=heard.pattern)
 
     def pass_over(self, number: int) -> None:
         """It has seen all up to ``number``, and is not given the last of it."""
@@ -275,30 +282,35 @@ class Stream:
         elif head.id < upto.id:
             self.upto = head
 
-    def queue(self, *frames: bytes) -> None:
+    def queue(self, *frames: bytes, pattern: Pattern | None = None) -> None:
         """Add events to what is pending."""
-        if self.pending is None:
-            self.pending = []
+        if self.pending is None or self.counted is None:
+            self.pending, self.counted = [], []
         self.pending.extend(frames)
+        self.counted.extend([pattern] * len(frames))
         self.queued += sum(map(len, frames))
 
     def forget(self) -> None:
         """Give nothing more."""
-        self.pending = self.goodbye = None
+        self.pending = self.counted = self.goodbye = None
         self.queued = 0
 
     def flush(self, now: float) -> int:
         """Pass what is pending to the sink, a piece at most; how many events that were."""
-        pending = self.pending
-        if not pending:
+        pending, counted = self.pending, self.counted
+        if not pending or counted is None:
             return 0
-        piece = pending
+        piece, written = pending, counted
         if self.queued <= PIECE:
-            self.pending = None
+            self.pending = self.counted = None
         else:
             piece = pending[: _fitting(pending)]
-            del pending[: len(piece)]
+            written = counted[: len(piece)]
+            del pending[: len(piece)], counted[: len(piece)]
             self.pending = pending or None
+        for pattern in written:
+            if pattern is not None:
+                pattern.events += 1
         data = piece[0] if len(piece) == 1 else b"".join(piece)
         self.queued -= len(data)
         self.give(data, len(piece), now)
