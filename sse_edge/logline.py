@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 import traceback
 from types import TracebackType
 from urllib.parse import quote
@@ -17,6 +18,9 @@ from .redaction import redacted
 
 LONGEST = 256
 """Characters of one value at most."""
+
+SELDOM = 60.0
+"""Seconds in which what may fail at each event is told once."""
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -73,6 +77,21 @@ def trace(raised: Raised) -> str:
     exception says may hold the password of its database."""
     lines = "".join(traceback.format_exception(*raised)).splitlines()
     return "\n".join(f"    {escaped(redacted(line))}" for line in lines)
+
+
+class Seldom:
+    """What fails each time, and is logged once for each kind in ``SELDOM`` seconds.  Kinds have to be few."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def takes(self, kind: str) -> bool:
+        """Whether it is to be logged now."""
+        now = time.monotonic()
+        if now - self._told.get(kind, now - SELDOM) < SELDOM:
+            return False
+        self._told[kind] = now
+        return True
 
 
 class Traces(logging.Filter):

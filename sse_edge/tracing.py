@@ -3,10 +3,13 @@
 Three kinds: who publishes (``publish``), who is let in (``admission``), and one for each traced event in each
 worker that has streams for it, until all of them are written it (``deliver``).  None is made for a stream's
 life, a chunk, or a stream and event.
+
+What OpenTelemetry calls is the application's, and may raise anything: see ``_guarded``.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -14,9 +17,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
+from .logline import Seldom, about
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer
+
+logger = logging.getLogger("sse_edge")
 
 SYSTEM = "sse_edge"
 
@@ -29,6 +36,7 @@ CONTEXT = "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 _CONTEXT = re.compile(CONTEXT)
 _patterns: set[str] = set()
 _tracers: WeakKeyDictionary[Any, Tracer] = WeakKeyDictionary()
+_seldom = Seldom()
 
 Headers = Sequence[tuple[bytes, bytes]]
 Attributes = Sequence[tuple[str, str]]
@@ -46,6 +54,12 @@ def tracer() -> Tracer | None:
     # Asking is ten times as dear as this, which is all that most processes ever do.
     if api is None or getattr(api, "_TRACER_PROVIDER", api) is None:
         return None
+    with _guarded("tracer"):
+        return _tracer(api)
+    return None
+
+
+def _tracer(api: Any) -> Tracer | None:
     provider = api.get_tracer_provider()
     if isinstance(provider, (api.ProxyTracerProvider, api.NoOpTracerProvider)):
         return None
@@ -55,16 +69,31 @@ def tracer() -> Tracer | None:
     return known
 
 
+@contextmanager
+def _guarded(function: str) -> Iterator[None]:
+    """Around all that asks OpenTelemetry for something: what it raises is logged, and all goes on without.
+
+    ``function`` is whose: ``publish``, ``admission``, ``deliver``, ``log`` or ``tracer``.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _seldom.takes(function):  # asked first: to log it may raise the same
+            text = "OpenTelemetry failed in %s, which goes on without it"
+            logger.warning(text, function, exc_info=error, extra=about("telemetry-failed", function=function))
+
+
 def current() -> dict[str, str]:
     """The ids of the span that this runs in, if there is one, for a line of a log."""
     if tracer() is None:
         return {}
-    from opentelemetry import trace  # noqa: PLC0415 - an extra
+    with _guarded("log"):
+        from opentelemetry import trace  # noqa: PLC0415 - an extra
 
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return {}
-    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
+    return {}
 
 
 def publishing(
@@ -84,21 +113,31 @@ def publishing(
         names = {pattern(channel) for channel in channels}
         name = names.pop() if len(names) == 1 else ""
         with _span(made, "publish", name, "producer", parent) as span:
-            if span.is_recording():
-                _describe(span, "publish", "send", channels, name)
-                if len(events) > 1:
-                    span.set_attribute("messaging.batch.message_count", len(events))
-                context = _written(span.get_span_context())
-                events = [event._replace(trace=context) for event in events]
+            if span is not None:
+                with _guarded("publish"):
+                    events = _sent(span, events, channels, name)
             return await publish(events)
 
     return publish_traced
 
 
+def _sent(span: Span, events: Sequence[Any], channels: set[str], pattern: str) -> Sequence[Any]:
+    """The events as they are published within ``span``, which is told of them."""
+    if not span.is_recording():
+        return events
+    _describe(span, "publish", "send", channels, pattern)
+    if len(events) > 1:
+        span.set_attribute("messaging.batch.message_count", len(events))
+    context = _written(span.get_span_context())
+    return [event._replace(trace=context) for event in events]
+
+
 class Traced:
     """A request until it is let in or refused; see ``admission``."""
 
-    def __init__(self, around: AbstractContextManager[Span] | None = None, about: Attributes = ()) -> None:
+    def __init__(
+        self, around: AbstractContextManager[Span | None] | None = None, about: Attributes = ()
+    ) -> None:
         self._around = around
         self._about = about
         self._span: Span | None = None
@@ -106,8 +145,10 @@ class Traced:
     def __enter__(self) -> Self:
         if self._around is not None:
             self._span = self._around.__enter__()
-            for name, value in self._about:
-                self._span.set_attribute(name, value)
+        if self._span is not None:
+            with _guarded("admission"):
+                for name, value in self._about:
+                    self._span.set_attribute(name, value)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -116,7 +157,9 @@ class Traced:
 
     def tell(self, code: str, status: int) -> None:
         """What came of it: a refusal's code, or ``accepted``, and the answer's status."""
-        if self._span is not None:
+        if self._span is None:
+            return
+        with _guarded("admission"):
             self._span.set_attribute("sse_edge.code", code)
             self._span.set_attribute("http.response.status_code", status)
             if status >= 500:
@@ -141,23 +184,40 @@ def admission(method: str, path: str, template: Callable[[str], str | None], par
     return Traced(_span(made, "admission", route or "", "server", parent), about)
 
 
-def delivering(channel: str, pattern: str, context: str, streams: int) -> Span | None:
-    """A span for an event that was published in ``context``, of which it is a child and has a link; to be
-    ended when it is written.  None where there is no tracer."""
-    made, published = tracer(), _read(context)
-    if made is None or published is None:
+def delivering(channel: str, pattern: str, context: str, streams: int) -> Callable[[], None] | None:
+    """Begin a span for an event that was published in ``context``, of which it is a child and has a link;
+    what comes back ends it, when it is written.  None where there is no tracer."""
+    made = tracer()
+    if made is None:
+        return None
+    span: Span | None = None
+    with _guarded("deliver"):
+        span = _heard(made, pattern, context)
+    if span is None:
+        return None
+    with _guarded("deliver"):
+        _describe(span, "deliver", "process", {channel}, pattern)
+        span.set_attribute("sse_edge.streams", streams)
+
+    def end() -> None:
+        with _guarded("deliver"):
+            span.end()
+
+    return end
+
+
+def _heard(tracer: Tracer, pattern: str, context: str) -> Span | None:
+    published = _read(context)
+    if published is None:
         return None
     from opentelemetry import trace  # noqa: PLC0415 - an extra
 
-    span = made.start_span(
+    return tracer.start_span(
         f"deliver {pattern}".rstrip(),
         context=trace.set_span_in_context(trace.NonRecordingSpan(published)),
         kind=trace.SpanKind.CONSUMER,
         links=[trace.Link(published)],
     )
-    _describe(span, "deliver", "process", {channel}, pattern)
-    span.set_attribute("sse_edge.streams", streams)
-    return span
 
 
 def pattern(channel: str) -> str:
@@ -173,7 +233,27 @@ def pattern(channel: str) -> str:
 
 
 @contextmanager
-def _span(tracer: Tracer, what: str, of: str, kind: str, parent: Headers) -> Iterator[Span]:
+def _span(tracer: Tracer, what: str, of: str, kind: str, parent: Headers) -> Iterator[Span | None]:
+    """Run what is within it in a span, or without one where that cannot be had."""
+    around: AbstractContextManager[Span] | None = None
+    span: Span | None = None
+    with _guarded(what):
+        made = _around(tracer, f"{what} {of}".rstrip(), kind, parent)
+        span = made.__enter__()
+        around = made
+    try:
+        yield span
+    except BaseException:
+        if around is not None:
+            with _guarded(what):
+                around.__exit__(*sys.exc_info())
+        raise
+    if around is not None:
+        with _guarded(what):
+            around.__exit__(None, None, None)
+
+
+def _around(tracer: Tracer, name: str, kind: str, parent: Headers) -> AbstractContextManager[Span]:
     from opentelemetry import trace  # noqa: PLC0415 - an extra
 
     around: Context | None = None
@@ -187,8 +267,7 @@ def _span(tracer: Tracer, what: str, of: str, kind: str, parent: Headers) -> Ite
         "producer": trace.SpanKind.PRODUCER,
         "server": trace.SpanKind.INTERNAL if is_around else trace.SpanKind.SERVER,
     }
-    with tracer.start_as_current_span(f"{what} {of}".rstrip(), context=around, kind=kinds[kind]) as span:
-        yield span
+    return tracer.start_as_current_span(name, context=around, kind=kinds[kind])
 
 
 def _describe(span: Span, name: str, kind: str, channels: set[str], pattern: str) -> None:

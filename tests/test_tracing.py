@@ -1,6 +1,7 @@
 """Spans for who publishes, who is let in, and each event in each worker; where nobody wants them nothing."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import subprocess
@@ -8,10 +9,10 @@ import sys
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import RandomIdGenerator, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
 from servers.processes import TESTS
@@ -27,6 +28,8 @@ from sse_edge import (
     SyncPublisher,
     tracing,
 )
+from sse_edge.backends.base import Outgoing
+from sse_edge.logline import Seldom
 
 AUTH = SignedCookie("a secret of the tests")
 TOKENS = PublishToken("a secret of the tests")
@@ -312,6 +315,151 @@ def test_a_line_of_the_log(spans):
     assert within["trace_id"] == f"{context.trace_id:032x}"
     assert within["span_id"] == f"{context.span_id:016x}"
     assert "trace_id" not in json.loads(JSONLines().format(record))
+
+
+class Broken(SpanProcessor):
+    """Raises where it is said to, as does each of those below."""
+
+    def __init__(self, on, error=RuntimeError):
+        self._on = on
+        self._error = error
+
+    def on_start(self, span, parent_context=None):
+        if self._on == "start":
+            raise self._error("no start")
+
+    def on_end(self, span):
+        if self._on == "end":
+            raise self._error("no end")
+
+
+class BrokenSampler(Sampler):
+    def should_sample(self, *given, **named):
+        raise RuntimeError("no sample")
+
+    def get_description(self):
+        return "broken"
+
+
+class BrokenIds(RandomIdGenerator):
+    def generate_span_id(self):
+        raise RuntimeError("no id")
+
+
+class BrokenPropagator:
+    def extract(self, *given, **named):
+        raise RuntimeError("no context")
+
+
+class BrokenSpan:
+    """Of another SDK."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"no {name}")
+
+
+class BrokenTracer:
+    def start_span(self, *given, **named):
+        return BrokenSpan()
+
+    @contextlib.contextmanager
+    def start_as_current_span(self, *given, **named):
+        with trace.use_span(BrokenSpan()) as span:
+            yield span
+
+
+class BrokenProvider:
+    """Is not even to be remembered."""
+
+    __slots__ = ("_tracer",)
+
+    def __init__(self, tracer):
+        self._tracer = tracer
+
+    def get_tracer(self, name):
+        if self._tracer is None:
+            raise RuntimeError("no tracer")
+        return self._tracer
+
+
+def processor(on):
+    provider = TracerProvider()
+    provider.add_span_processor(Broken(on))
+    return provider
+
+
+BROKEN = {
+    "start": lambda: processor("start"),
+    "end": lambda: processor("end"),
+    "sampler": lambda: TracerProvider(sampler=BrokenSampler()),
+    "ids": lambda: TracerProvider(id_generator=BrokenIds()),
+    "propagator": TracerProvider,
+    "span": lambda: BrokenProvider(BrokenTracer()),
+    "provider": lambda: BrokenProvider(None),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+async def test_what_is_broken(monkeypatch, caplog, listen, asgi, edge, url, what):
+    """Whatever raises of what the application has set up, who is let in and who is not, publishing and
+    delivering are as without it; the log says so, once for each kind."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", BROKEN[what]())
+    monkeypatch.setattr(tracing, "_seldom", Seldom())
+    if what == "propagator":
+        monkeypatch.setattr("opentelemetry.propagate._HTTP_TEXT_FORMAT", BrokenPropagator())
+    clients = [await listen(traceparent=PARENT) for _ in range(3)]
+    refused = asgi(edge, "/events/me", headers={"traceparent": PARENT})
+    await refused.start()
+    assert refused.status == 401
+    async with Publisher(url) as events:
+        ids = [await events.publish("order:7", "hello") for _ in range(3)]
+        # What a publisher that is in order sends, to workers of which nobody is.
+        await events._backend.publish([Outgoing("order:7", b"data: traced\n\n", trace=PARENT)])
+        await events.publish("order:7", "the last")
+    for client in clients:
+        await client.wait_for(b"data: the last\n\n")
+        seen = [each.data for each in Decoder().feed(client.body()) if each.data]
+        assert [each for each in seen if "{" not in each] == ["hello", "hello", "hello", "traced", "the last"]
+    assert len(set(ids)) == 3
+    logged = [each.sse_edge for each in caplog.records if hasattr(each, "sse_edge")]
+    functions = [each["function"] for each in logged if each["event"] == "telemetry-failed"]
+    assert 1 <= len(functions) <= 4
+    assert len(set(functions)) == len(functions)
+    assert "backend-away" not in [each["event"] for each in logged]
+
+
+async def test_an_end_is_passed_on(monkeypatch, listen, url):
+    """What ends a task is no failure of telemetry; and what a traced call raises is raised."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", processor("end"))
+
+    async def publish(events):
+        raise errors.pop()
+
+    errors = [asyncio.CancelledError(), ValueError("no")]
+    for kind in (ValueError, asyncio.CancelledError):
+        with pytest.raises(kind):
+            await tracing.publishing(publish)([])
+    provider = TracerProvider()
+    provider.add_span_processor(Broken("start", KeyboardInterrupt))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    with pytest.raises(KeyboardInterrupt):
+        await tracing.publishing(publish)([])
+
+
+def test_a_broken_line_of_the_log(monkeypatch, capsys):
+    """It is written without the span, and what tells of that too."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider())
+    monkeypatch.setattr(trace, "get_current_span", BrokenSpan)
+    monkeypatch.setattr(tracing, "_seldom", Seldom())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONLines())
+    logger = logging.getLogger("sse_edge")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    logger.warning("hello")
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in said] == ["telemetry-failed", "log"]
+    assert said[0]["function"] == "log"
+    assert said[1]["message"] == "hello"
 
 
 WITHOUT = """

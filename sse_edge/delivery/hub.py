@@ -425,9 +425,9 @@ class Hub:
     def traced(self, channel: str, trace: str) -> None:
         """See ``Receiver.traced``."""
         feed = self._feeds.get(channel)
-        span = None if feed is None else delivering(channel, feed.pattern.name, trace, feed.count)
-        if feed is not None and span is not None:
-            self._rounds.end_after(feed, span.end)
+        end = None if feed is None else delivering(channel, feed.pattern.name, trace, feed.count)
+        if feed is not None and end is not None:
+            self._rounds.end_after(feed, end)
 
     def reset(self, reset: Reset) -> None:
         """See ``Receiver.reset``."""
