@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from .logline import LONGEST, escaped
-from .redaction import HIDDEN, is_secret, redacted
+from .logline import LONGEST, About, escaped
+from .redaction import HIDDEN, is_secret, redacted, without_credentials
 from .tracing import current
 
 LONGEST_LINE = 16_000
@@ -41,9 +41,9 @@ SERVERS = frozenset(("uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "w
 _ENDS = frozenset(("traceback", "stack"))
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     *("message", "asctime", "taskName"),  # where a formatter or a later Python has put them
-    *("sse_edge", "sampled"),
     *("color_message", "websocket"),  # uvicorn's, and that of its WebSockets
 }
+_OURS = frozenset(("sse_edge", "sampled"))
 
 
 class JSONLines(logging.Formatter):
@@ -95,7 +95,7 @@ def _said(record: logging.LogRecord) -> dict[str, Any]:
     """All that a record says."""
     given = vars(record)
     ours, answered = given.get("sse_edge"), _answered(record)
-    if isinstance(ours, dict) and isinstance(ours.get("event"), str):
+    if isinstance(ours, About):
         about, message = dict(ours), _message(record)
     elif answered is not None:
         about, message = answered
@@ -106,7 +106,8 @@ def _said(record: logging.LogRecord) -> dict[str, Any]:
         about["detail"] = redacted(str(about["detail"]))
     said = {**_head(record), "event": about.pop("event"), "message": message, **_raised(record)}
     said |= {name: _short(value) for name, value in about.items() if name not in said}
-    more = {name: value for name, value in given.items() if name not in _STANDARD}
+    known = _STANDARD | _OURS if isinstance(ours, About) else _STANDARD
+    more = {name: value for name, value in given.items() if name not in known}
     if more:
         said["extra"] = _added(more, iter(range(MANY)))
     return said
@@ -114,13 +115,22 @@ def _said(record: logging.LogRecord) -> dict[str, Any]:
 
 def _message(record: logging.LogRecord) -> str:
     try:
-        return record.getMessage().rstrip()
+        text = record.getMessage()
     except Exception:  # noqa: BLE001 - arguments that do not fit, or are not to be printed
-        return _text(record.msg)
+        given = f" {_text(record.args)}" if record.args else ""
+        text = f"{_text(record.msg).rstrip()}{given}"
+    return without_credentials(text.rstrip())
 
 
 def _answered(record: logging.LogRecord) -> tuple[dict[str, Any], str] | None:
     """A server's line about a request: as fields, and without its query."""
+    try:
+        return _request(record)
+    except Exception:  # noqa: BLE001 - whoever logs there by its name may give it anything
+        return None
+
+
+def _request(record: logging.LogRecord) -> tuple[dict[str, Any], str] | None:
     args: Any = record.args
     client: Any
     if record.name == "uvicorn.access" and isinstance(args, tuple) and len(args) == 5:
@@ -134,7 +144,7 @@ def _answered(record: logging.LogRecord) -> tuple[dict[str, Any], str] | None:
         path, shown = _unasked(target)
         code = status[0] if status else 101 if "[accepted]" in record.msg else 403
         said = {"address": client.rpartition(":")[0], "path": unquote(path), "status_code": code}
-        return {"event": "websocket", **said}, record.msg % (client, shown, *status)
+        return {"event": "websocket", **said}, str(record.msg) % (client, shown, *status)
     if record.name in _ATOMS and isinstance(args, Mapping):
         given: list[Any] = [args.get(atom) for atom in _ATOMS[record.name]]
         client, method, path, status, took = given
@@ -191,6 +201,8 @@ def _added(value: object, left: Iterator[int], deep: int = 0) -> object:
         if isinstance(value, Mapping) and deep < DEEP:
             named = [(_text(name), each) for (name, each), _ in zip(value.items(), left, strict=False)]
             return {n: HIDDEN if is_secret(n) else _added(each, left, deep + 1) for n, each in named}
+        if isinstance(value, (list, tuple)) and len(value) == 2 and _names_secret(value[0]):
+            return [_text(value[0]), HIDDEN]  # as headers are
         if isinstance(value, (list, tuple, set, frozenset)) and deep < DEEP:
             some = [each for each, _ in zip(value, left, strict=False)]
             return [_added(each, left, deep + 1) for each in some]
@@ -199,6 +211,10 @@ def _added(value: object, left: Iterator[int], deep: int = 0) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return redacted(_text(value))
+
+
+def _names_secret(name: object) -> bool:
+    return isinstance(name, (str, bytes)) and is_secret(_text(name))
 
 
 def _plain(value: object, share: int, *, ends: bool = False) -> Any:

@@ -29,12 +29,16 @@ _VALUE = "!$'()*+,-./:;@_|~"  # beyond letters and digits
 _SENTENCE = _VALUE + ' "#&<>?[]^`{}\\'
 
 
-def about(event: str, **fields: object) -> dict[str, dict[str, object]]:
+class About(dict[str, object]):
+    """What a record of ours says: an application's own says nothing, whatever it has by that name."""
+
+
+def about(event: str, **fields: object) -> dict[str, About]:
     """What a record says besides its text, as ``extra``: what happened, by a name that stays, and to whom.
 
     The fields are as they came, unlike in the text; who writes them makes them harmless, as ``JSONLines``.
     """
-    return {"sse_edge": {"event": event, **fields}}
+    return {"sse_edge": About(event=event, **fields)}
 
 
 def value(text: str | None) -> str:

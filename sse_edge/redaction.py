@@ -9,15 +9,29 @@ HIDDEN = "***"
 LONGEST = 1000
 """Characters that are looked at and repeated at most: what is longer may be a client's, and takes time."""
 
-_SECRETS = frozenset(
-    ("auth", "authorization", "cookie", "credential", "credentials", "password", "secret", "secrets", "token")
+_SECRETS = (
+    *("auth", "authorization", "bearer", "jwt", "token", "credential", "credentials", "secret", "secrets"),
+    *("password", "passwords", "passwd", "passphrase", "pwd", "cookie", "cookies"),
+    *("session", "session-id", "session-key"),
+    *("api-key", "access-key", "private-key", "secret-key", "signing-key", "encryption-key"),
 )
-_NAME = r"""(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|cookie)"""
-_SWITCH = r"(?!(?:true|false|none)\b)"  # is no secret: weak_secret=True
+"""What names of secrets end with, in capitals or not, and with - or _ or nothing between their parts."""
+
+_ALONE = ("pass", "sid")
+"""What is a secret's whole name, and the end of many others."""
+
+_ENDS = tuple(each.replace("-", "") for each in _SECRETS)
+_NAME = "(?:{}|(?<![a-z])(?:{}))".format(
+    "|".join(each.replace("-", "[-_]?") for each in _SECRETS), "|".join(_ALONE)
+)
+_SWITCH = r"(?!(?:true|false|none)\b|…|\.\.\.)"  # is no secret: weak_secret=True, auth=…
 _NAMED = re.compile(rf"""({_NAME}["']?\s*=\s*|{_NAME}["']\s*:\s*){_SWITCH}\S.*""", re.IGNORECASE | re.DOTALL)
 _SCHEME = re.compile(r"(?<![a-z0-9+.-])[a-z0-9+.-]+:/{1,3}|//", re.IGNORECASE)
 _ENCODED = re.compile(
     r"(?<![a-z0-9+.-])([a-z0-9+.-]+)(?::(?=/?%)|%(?:25)*3a)(?:/|%(?:25)*2f){1,2}.*", re.IGNORECASE | re.DOTALL
+)
+_CREDENTIALS = re.compile(
+    r"""((?<![a-z0-9+.-])[a-z0-9+.-]++://)([^\s/?#@:"<>]*+)(:?)[^\s/?#"<>]*@""", re.IGNORECASE
 )
 _BEFORE_AT = re.compile(r"(?<!\S)\S+@")
 _USER_COLON = re.compile(r"""(?:^|['"(\[{,=])[\w.~+-]*:(?=[^@])""")
@@ -27,8 +41,20 @@ _QUERY = re.compile(r"""\?(?!\*\*\*)[^\s'"]+""")
 
 
 def is_secret(field: str) -> bool:
-    """Whether a field of this name holds a secret: ``auth``, ``sentinel_password``, ``app.token``."""
-    return re.split(r"[^a-z]", field.lower())[-1] in _SECRETS
+    """Whether a field of this name holds a secret: ``auth``, ``sentinel_password``, ``X-API-Key``."""
+    name = re.sub("[^a-z]", "", field.lower())
+    return name.endswith(_ENDS) or name in _ALONE
+
+
+def without_credentials(text: str) -> str:
+    """The text with ``***`` for the passwords of the URLs in it, as URLs have them, and for users without
+    one, which are tokens; all else of it stays, however long it is."""
+    return _CREDENTIALS.sub(_uncredited, text) if "://" in text else text
+
+
+def _uncredited(found: re.Match[str]) -> str:
+    scheme, user, colon = found.groups()
+    return f"{scheme}{user}:{HIDDEN}@" if colon and user else f"{scheme}{HIDDEN}@"
 
 
 def redacted(text: str) -> str:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from .logline import about, sentence, value
+from .logline import About, about, sentence, value
 from .outcome import Refusal
 
 logger = logging.getLogger("sse_edge")
@@ -45,7 +45,7 @@ class LeftOut(NamedTuple):
         from_ = "1 address" if self.addresses == 1 else addresses
         return f"from {from_}, {self.most} of them address={value(self.address)}"
 
-    def about(self, event: str, **fields: object) -> dict[str, dict[str, object]]:
+    def about(self, event: str, **fields: object) -> dict[str, About]:
         """The same as fields; of what has no address without whose it was."""
         if self.address:
             fields |= {"addresses": self.addresses, "address": self.address, "most": self.most}

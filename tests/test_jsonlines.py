@@ -130,9 +130,13 @@ def test_levels(level, name):
         ("a \ud800 half", (), "a \\ud800 half"),
         ("Zoë 李 😀", (), "Zoë 李 😀"),
         ('"quoted" \\', (), '"quoted" \\'),
-        ("%d of them", ("no",), "%d of them"),
+        ("%d of them", ("no",), "%d of them ('no',)"),
+        ("bad %d %s\n", ("x\n",), "bad %d %s ('x\\n',)"),
+        ("to redis://u:s3cret@h:1/0, mailto a@b", (), "to redis://u:***@h:1/0, mailto a@b"),
+        ("%s", ("https://s3cret@h/a?b=c",), "https://***@h/a?b=c"),
+        ("%d", ("amqp://u:s3cret@h",), "%d ('amqp://u:***@h',)"),
         ("%s", (), "%s"),
-        ("%s", (Raises(),), "%s"),
+        ("%s", (Raises(),), "%s <tuple>"),
         (Raises(), (), "<Raises>"),
         ({"a": 1}, (), "{'a': 1}"),
         (Name("a name"), (), "another"),
@@ -164,6 +168,27 @@ def test_messages(text, args, message):
             {"password": "s3cret", "token": ["a"], "user": {"api_token": 1}},
             {"password": "***", "token": "***", "user": {"api_token": "***"}},
         ),
+        (
+            {
+                "X-API-Key": 1,
+                "apiKey": 2,
+                "passwd": 3,
+                "session_id": 4,
+                "JWT": 5,
+                "private-key": 6,
+                "keys": 7,
+            },
+            {
+                "X-API-Key": "***",
+                "apiKey": "***",
+                "passwd": "***",
+                "session_id": "***",
+                "JWT": "***",
+                "private-key": "***",
+                "keys": 7,
+            },
+        ),
+        ([(b"Authorization", b"Bearer x"), ("a", "b")], [["b'Authorization'", "***"], ["a", "b"]]),
         ("redis://u:s3cret@host/0?x=1", "redis://u:***@host/0?***"),
         ("a\nb\x1b", "a\\nb\\x1b"),
         ("a\udfff", "a\\udfff"),
@@ -246,9 +271,32 @@ def test_our_fields():
     assert line["detail"] == "redis://u:***@h?***"
     assert line["address"] == "x" * LONGEST + "..."
     assert line["extra"] == {"request_id": "7"}
-    forged = JSONLines().format(record(sse_edge={"event": "log", "time": "now", "message": "x", "pid": "x"}))
-    assert read(forged)["time"] == TIME
-    assert read(JSONLines().format(record(sse_edge="mine")))["event"] == "log"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"event": "refused"},
+        {"event": "log", "time": "now", "message": "x", "pid": "x"},
+        {"event": "stream-ended", "user": ["admin"], "level": 5},
+        "mine",
+        [1],
+        None,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["shop", "sse_edge"])
+def test_an_event_that_an_application_makes(forged, name):
+    """Is none of the edge's, but what it is to all others: something that was added."""
+    line = said(sse_edge=forged, sampled=True, name=name)
+    assert (line["event"], line["time"], line["message"]) == ("log", TIME, "a text")
+    assert line["extra"] == {"sse_edge": forged, "sampled": True}
+
+
+def test_a_servers_logger_with_something_else():
+    """Whatever is logged there by its name."""
+    line = said("%s %s %s %s %s", 1, 2, 3, 4, 5, name="uvicorn.access")
+    assert (line["event"], line["message"]) == ("server", "1 2 3 4 5")
 
 
 REQUEST = {"event": "request", "address": "192.0.2.1", "method": "GET", "path": "/a b", "status_code": 404}
@@ -356,6 +404,13 @@ async def test_text_and_json_agree(caplog):
         assert line["message"] == Lines("%(message)s").format(each)
         assert (line["code"], line["address"]) == ("not-found", "192.0.2.1")
     assert line | {"event": "refusals-left-out", "count": 15, "addresses": 1, "most": 15} == line
+
+
+def test_a_password_is_in_neither():
+    """What an application logs of its database."""
+    made = record("no answer from %s", "postgres://shop:hunter2@db/1")
+    assert Lines("%(message)s").format(made) == said(made.msg, *made.args)["message"]
+    assert "hunter2" not in Lines("%(message)s").format(made)
 
 
 def test_a_websockets_query_is_in_no_line():
@@ -525,7 +580,7 @@ async def test_a_server_of_which_every_line_is_valid(serve_app, connect, redis_u
     assert thread["traceback"].endswith("RuntimeError: a thread\nfailed")
     assert [each["message"] for each in said if each["logger"] == "shop"][:2] == [
         "two\\nlines\\x1b[2J \\ud800",
-        "no %d number",
+        "no %d number ('so',)",
     ]
     assert any(each["logger"] == "py.warnings" and "this is\\nold" in each["message"] for each in said)
     assert by["drain"] == by["drained"] == workers
@@ -534,44 +589,57 @@ async def test_a_server_of_which_every_line_is_valid(serve_app, connect, redis_u
         assert hidden not in server.log, hidden
 
 
-def test_a_server_that_does_not_start():
-    """Why not is a line like any other."""
-    program = [
-        Path(sys.executable).with_name("sse-edge"),
-        "serve",
-        "apps.nothing:app",
-        "--log-format",
-        "json",
-    ]
-    path = {"PYTHONPATH": f"{DEPLOY.parent}:{TESTS}"}
-    process = ServerProcess([*program, "--app-dir", TESTS], env=path)
+ENDINGS = {
+    "nothing": (None, 2, "APP 'nothing:app': Could not import module \"nothing\"."),
+    "says": ("import sys\nsys.exit('bye\x1b[1m\\nforged')", 1, "SystemExit: bye\\x1b[1m forged"),
+    "exits": ("raise SystemExit(3)", 3, "SystemExit: 3"),
+    "interrupts": ("raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
+    "asks": ("input()", 1, "EOFError: EOF when reading a line"),
+}
+
+
+def serving(tmp_path, name, *options):
+    program = [Path(sys.executable).with_name("sse-edge"), "serve", f"{name}:app", "--app-dir", tmp_path]
+    return ServerProcess([*program, *options], env={"PYTHONPATH": str(DEPLOY.parent)})
+
+
+def test_a_server_that_does_not_start(tmp_path):
+    """Why not is a line like any other; as text it is one, too, and moves no cursor."""
+    for name, (text, *_) in ENDINGS.items():
+        if text is not None:
+            (tmp_path / f"{name}.py").write_text(text)
+    text = serving(tmp_path, "says")
+    started = {name: serving(tmp_path, name, "--log-format", "json") for name in ENDINGS}
     try:
-        assert process.wait() == 2
-        (line,) = lines(process)
+        for name, (_, code, why) in ENDINGS.items():
+            assert started[name].wait() == code, name
+            (line,) = lines(started[name])
+            assert (line["event"], line["level"]) == ("failed", "critical")
+            assert line["detail"] == (why if code == 2 else f"APP '{name}:app': ended with {why}")
+        assert text.wait() == 1
+        assert text.log == "Error: APP 'says:app': ended with SystemExit: bye\\x1b[1m forged\n"
     finally:
-        process.close()
-    assert (line["event"], line["level"]) == ("failed", "critical")
-    assert line["detail"].startswith("APP 'apps.nothing:app'")
+        for process in (text, *started.values()):
+            process.close()
 
 
-def test_a_worker_that_does_not_start(tmp_path):
+@pytest.mark.parametrize(
+    ("raised", "ends"),
+    [("OSError('no\\nfile')", "OSError: no\nfile"), ("SystemExit('by\x1be')", "SystemExit: by\\x1be")],
+)
+def test_a_worker_that_does_not_start(tmp_path, raised, ends):
     """Nor does multiprocessing write why not, in lines of its own."""
-    fails = (
-        "import multiprocessing\nif multiprocessing.parent_process(): raise OSError('no\\nfile')\napp = print"
-    )
+    fails = f"import multiprocessing\nif multiprocessing.parent_process(): raise {raised}\napp = print"
     (tmp_path / "app.py").write_text(fails)
-    program = [Path(sys.executable).with_name("sse-edge"), "serve", "app:app", "--log-format", "json"]
-    path = {"PYTHONPATH": str(DEPLOY.parent)}
-    options = ["--port", free_port(), "--workers", "2", "--app-dir", tmp_path]
-    process = ServerProcess([*program, *options], env=path)
+    process = serving(tmp_path, "app", "--log-format", "json", "--port", free_port(), "--workers", "2")
     try:
-        process.wait_for_log("OSError")
+        process.wait_for_log(ends.partition(":")[0])
         process.kill()
         said = [read(line) for line in process.log.splitlines(keepends=True) if line.endswith("\n")]
     finally:
         process.close()
     failed = [line for line in said if line["event"] == "uncaught"]
-    assert failed[0]["traceback"].endswith("OSError: no\nfile")
+    assert failed[0]["traceback"].endswith(ends)
 
 
 PLACE = "127.0.0.1:{port}"

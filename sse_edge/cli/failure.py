@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..errors import EdgeError, FieldError
+from ..logline import escaped
 from ..redaction import redacted
 
 
@@ -12,13 +13,27 @@ class Failure(click.ClickException):
     """Ends the command with one line on stderr and exit code 1."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(" ".join(message.split())))
+        super().__init__(escaped(redacted(" ".join(message.split()))))
 
 
 class Misuse(Failure):
     """The same with exit code 2: what the user gave cannot work."""
 
     exit_code = 2
+
+
+ENDS = (SystemExit, KeyboardInterrupt, EOFError, click.ClickException, click.Abort, click.exceptions.Exit)
+"""What an application may raise that would end the command in its own words."""
+
+
+def ended(who: str, error: BaseException) -> Failure:
+    """What ``who`` ended the command with, with its exit code, if it is one."""
+    code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
+    said = error.format_message() if isinstance(error, click.ClickException) else str(error)
+    failure = Failure(f"{who}: ended with {type(error).__name__}{f': {said}' if said else ''}")
+    code = 0 if code is None else code if isinstance(code, int) else 1
+    failure.exit_code = code  # type: ignore[misc]  # click declares it as its class's
+    return failure
 
 
 class Commands(click.Group):

@@ -16,18 +16,18 @@ import click
 
 from ..errors import EdgeError
 from ..logline import Raised, about, escaped, trace
-from ..redaction import HIDDEN
-from .failure import as_failure
+from ..redaction import HIDDEN, without_credentials
+from .failure import Failure, as_failure
 
 logger = logging.getLogger("sse_edge")
 
 
 class Lines(logging.Formatter):
-    """One line for each message, whatever is in it, and tracebacks indented below."""
+    """One line for each message, whatever is in it but passwords in URLs, and tracebacks indented below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - its name in logging
         """See logging."""
-        return escaped(super().formatMessage(record).rstrip())
+        return escaped(without_credentials(super().formatMessage(record).rstrip()))
 
     def formatException(self, ei: Raised) -> str:  # noqa: N802
         """See logging."""

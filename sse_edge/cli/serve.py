@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..logline import about
-from .failure import Misuse
+from .failure import ENDS, Misuse, ended
 from .listen import bind, bind_unix, url_of
 from .logs import log_config, logged
 from .options import host_option, port_option
@@ -201,6 +201,8 @@ def _import(app: str) -> Callable[..., Any]:
         # A package above the module is missing, or the module itself imports what is not installed.
         where = "" if f"{module}.".startswith(f"{error.name}.") else f" (imported by {module})"
         raise Misuse(f"APP {app!r}: {error}{where}") from error
+    except ENDS as error:
+        raise ended(f"APP {app!r}", error) from None
     if not callable(loaded):
         raise Misuse(f"APP {app!r} is no ASGI app, but {type(loaded).__name__}")
     return loaded  # type: ignore[no-any-return]

@@ -66,8 +66,9 @@ class Settings(Config):
         """See uvicorn."""
         try:
             super().load()
-        except Exception as error:
-            if not self._log_all or parent_process() is None:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            said = isinstance(error, SystemExit) and not isinstance(error.code, str)  # as by uvicorn
+            if said or parent_process() is None or not (self._log_all or isinstance(error, SystemExit)):
                 raise
             # multiprocessing would print it.
             text = "a worker could not load the application"

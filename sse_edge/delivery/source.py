@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import ENDS, EventError, is_end
 from ..event import MAX_EVENT_BYTES, as_event, is_cursor
-from ..logline import about, value
+from ..logline import About, about, value
 from ..outcome import ERROR, FINISHED, Ending
 from .backlog import Bounds
 from .patterns import Pattern, Patterns
@@ -272,5 +272,5 @@ class Pump:
     def _whose(self) -> tuple[str, str]:
         return value(self._stream.path), value(self._stream.user)
 
-    def _about(self, event: str = "source-failed", **more: object) -> dict[str, dict[str, object]]:
+    def _about(self, event: str = "source-failed", **more: object) -> dict[str, About]:
         return about(event, path=self._stream.path, user=self._stream.user, **more)
