@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from apps.planted import AUTH
 from servers.doctored import Fronts, codes, examined, together
 from servers.processes import Processes, free_port
 from servers.redis import RedisServer
 from servers.sse import get
+from sse_edge.doctor.fault import Level
 from sse_edge.doctor.wire import Connection
 
 TRUSTING = {"SETTINGS": '{"trusted_proxies": ["127.0.0.1/32"]}'}
@@ -36,11 +38,29 @@ CACHE = (
     "proxy_ignore_headers Cache-Control Vary Set-Cookie Expires;"
 )
 
+HEADLESS = (
+    "if ($request_method = HEAD) { return 405; }"
+    'proxy_set_header Origin ""; proxy_set_header Sec-Fetch-Site "";'
+)
+"""HEAD is not passed on, and pages of other sites are not known as that."""
+
+INJECTED = (
+    'set $session $http_cookie; if ($session = "") { set $session "session=WHOSE"; }'
+    "proxy_set_header Cookie $session;"
+).replace("WHOSE", AUTH.issue("u1"))
+"""Whoever has no cookie gets somebody's."""
+
 NGINX = {
     "untrusted": ("blind", []),
     "hidden": ("trusting", [(FORWARDED, "")]),
     "http10": ("trusting", [("proxy_http_version 1.1;", "proxy_http_version 1.0;")]),
     "stays": ("trusting", [after(HOST, "proxy_ignore_client_abort on;")]),
+    "heads": ("trusting", [after(HOST, HEADLESS)]),
+    "login": (
+        "trusting",
+        [after(HOST, "proxy_intercept_errors on; error_page 401 403 =302 https://login.example;")],
+    ),
+    "injected": ("trusting", [after(HOST, INJECTED)]),
     "replays": ("trusting", [after(HOST, CACHE)]),
     "open": ("trusting", [after(HOST, "add_header Access-Control-Allow-Origin * always;")]),
     "replaced": ("paged", [after(HOST, "proxy_hide_header Access-Control-Allow-Origin;")]),
@@ -204,6 +224,13 @@ FAULTS = [
     ("caddy", "hosts", {"host-refused"}, "is not in hosts"),
     ("nginx", "misdirected", {"host-refused"}, "status 421"),
     ("nginx", "moved", {"redirected"}, "/new/events/me"),
+    (
+        "nginx",
+        "heads",
+        {"origin-accepted", "cross-site-accepted"},
+        "Origin: https://foreign.invalid gets a stream",
+    ),
+    ("nginx", "injected", {"cookie-injected"}, "served as a user"),
     ("nginx", "skewed", {"clock-skew"}, "clock is 5.0 s ahead of this machine's"),
     # One before the one that is trusted: for the app all clients are that, and plain http besides.
     ("nginx", "outer", {"proxy-not-trusted", "own-origin-refused"}, "127.0.0.1, and 127.83.83.69 has asked"),
@@ -213,7 +240,8 @@ FAULTS = [
 @pytest.fixture(scope="module")
 def findings(planted):
     """What is said of all of FAULTS and CERTIFICATES, by kind and name: examined at the same time."""
-    names = [(kind, name) for kind, name, *_ in FAULTS] + [("nginx", code) for code in CERTIFICATES]
+    names = [(kind, name) for kind, name, *_ in FAULTS] + [("nginx", "login")]
+    names += [("nginx", code) for code in CERTIFICATES]
 
     async def examine(kind, name):
         known = name not in CERTIFICATES or name == "certificate-unknown"
@@ -241,6 +269,13 @@ def test_a_certificate(code, findings):
     found = findings["nginx", code]
     assert codes(found).keys() == {code}
     assert {"buffering", "ending", "address", "workers"} <= {each.check for each in found}
+
+
+def test_a_login_page(findings):
+    """Whoever is refused is sent there: nobody else is served, and what the app says is unknown."""
+    found = {each.check: each for each in findings["nginx", "login"]}
+    for check in ("foreign origin", "cross-site", "no cookie"):
+        assert (found[check].level, "to https://login.example" in found[check].seen) == (Level.UNKNOWN, True)
 
 
 async def test_no_cookie_goes_to_whom_nobody_vouches_for(planted, monkeypatch):

@@ -35,6 +35,9 @@ CLIENTS = 6
 FOREIGN = ("Last-Event-ID", "x" * 300)
 """An id that no edge gave out."""
 
+TELL = ("Accept", "text/event-stream;identity=1")
+"""What has the app say whose its answer is."""
+
 CLAIMED = ("198.51.100.7", "198.51.100.8")
 """Addresses that nobody has (RFC 5737)."""
 
@@ -205,20 +208,20 @@ class Examination:
 
     async def _policies(self, seen: Answer) -> AsyncIterator[Finding]:
         visitor, own = self.visitor, self.target.origin
-        yield entry.own_origin(await visitor.head(("Origin", own)), own)
+        yield entry.own_origin(await visitor.knock(("Origin", own)), own)
         if self.origin is not None:
-            reply = await visitor.head(("Origin", self.origin), ("Sec-Fetch-Site", "cross-site"))
+            reply = await visitor.knock(("Origin", self.origin), ("Sec-Fetch-Site", "cross-site"))
             yield entry.page_origin(reply, self.origin)
-        foreign = await visitor.head(("Origin", "https://foreign.invalid"))
-        null = await visitor.head(("Origin", "null"))
+        foreign = await visitor.knock(("Origin", "https://foreign.invalid"))
+        null = await visitor.knock(("Origin", "null"))
         yield entry.foreign_origin(foreign, null)
         yield entry.cors([seen, *(reply for reply in (foreign, null) if reply.status == 403)], own)
         yield entry.cross_site(
-            await visitor.head(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
+            await visitor.knock(("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"))
         )
         yield entry.upgrade(await visitor.head(*SAME_ORIGIN, *H2C))
         yield delivery.cursor(await visitor.poll(FOREIGN))
-        bare = await visitor.head(*SAME_ORIGIN, cookie=False)
+        bare = await visitor.knock(*SAME_ORIGIN, TELL, cookie=False)
         yield entry.without_cookie(bare)
         page = await visitor.whole((("Accept", "text/html"), *visitor.session()), path=self.page)
         path, https = self.target.path.partition("?")[0], self.target.scheme == "https"

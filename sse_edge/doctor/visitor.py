@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .judgement import arrival
+from .judgement import arrival, verdict
 from .judgement.clock import Ahead, dated, told
+from .judgement.verdict import Verdict
 from .target import Target
 from .wire import BROWSER, SAME_ORIGIN, Answer, Connection, Headers, UnreachableError, heard, told_retry
 
@@ -20,7 +21,8 @@ PLACE = "?poll=0"
 class Visitor:
     """``cookie``: a Cookie header's value.  ``patience``: seconds to wait for what should come at once.
 
-    ``servers`` are the Server headers that were seen, and ``clocks`` how far whose are ahead.
+    ``servers`` are the Server headers that were seen, and ``clocks`` how far whose are ahead.  ``heads``:
+    whether HEAD is passed on, as far as that is known.
     """
 
     target: Target
@@ -28,6 +30,7 @@ class Visitor:
     patience: float = 7.0
     servers: list[str] = field(default_factory=list)
     clocks: dict[str, Ahead] = field(default_factory=dict)
+    heads: bool = True
 
     def session(self) -> Headers:
         """The header that says who asks."""
@@ -44,6 +47,15 @@ class Visitor:
         async with Connection(self.target) as connection:
             await connection.ask(self.headers(*headers) if cookie else [*BROWSER, *headers], method="HEAD")
             return await connection.read(patience or self.patience, lambda answer: answer.head_at is not None)
+
+    async def knock(self, *headers: tuple[str, str], cookie: bool = True) -> Answer:
+        """Whether this is let in: by HEAD; where that shows nothing by GET, left once it is a stream."""
+        if self.heads:
+            reply = await self.head(*headers, cookie=cookie)
+            if verdict.of(reply) is not Verdict.NEITHER:
+                return reply
+            self.heads = reply.status not in verdict.UNANSWERED
+        return await self.whole(self.headers(*headers) if cookie else [*BROWSER, *headers])
 
     async def whole(self, headers: Headers, path: str | None = None) -> Answer:
         """A GET that is read to its end, or until it is a stream."""
@@ -69,7 +81,7 @@ class Visitor:
 
     async def _arrive(self, source: str | None) -> tuple[Answer, str]:
         async with Connection(self.target, source=source) as connection:
-            await connection.ask(self.headers(*SAME_ORIGIN), method="HEAD")
+            await connection.ask(self.headers(*SAME_ORIGIN), method="HEAD" if self.heads else "GET")
             seen = await connection.read(self.patience, lambda answer: answer.head_at is not None)
             self.note(seen)
             return seen, connection.source

@@ -265,6 +265,13 @@ FRONT = {
             needs="--origin",
         ),
         Fault(
+            "cookie-injected", _FAIL,
+            "A request without a cookie is served as a user.",
+            "Something in front adds a session of its own, so everybody reads that user's events: it must pass on the "
+            "Cookie that came, and none where none came.",
+            'remove proxy_set_header Cookie "..."', "remove header_up Cookie",
+        ),
+        Fault(
             "upgrade-passed", _FAIL,
             "The app's server is asked to switch to HTTP/2, and does, or offers it.",
             "The app's server goes on in HTTP/2 with the client, past everything that the proxy says, and takes it "

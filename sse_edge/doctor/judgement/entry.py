@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...identity import Identity
 from ..finding import Finding, found, ok, unknown
 from ..wire import Answer
+from . import arrival, verdict
 from .opening import asks_password
+from .verdict import Verdict
 
-BUSY = (429, 503)
-"""Limits, which say nothing about who may read."""
+NOBODY = Identity(None).mark
+"""What the app tells of who has neither user nor session."""
 
 
 def cors(replies: Sequence[Answer], own: str) -> Finding:
@@ -23,12 +26,11 @@ def cors(replies: Sequence[Answer], own: str) -> Finding:
 
 def own_origin(reply: Answer, origin: str) -> Finding:
     """A request with the URL's own origin."""
-    if reply.status == 403:
+    came = verdict.of(reply)
+    if came is Verdict.REFUSED and reply.status == 403:
         return found("own origin", "own-origin-refused", f"Origin: {origin} gets 403")
-    if reply.status in BUSY:
-        return unknown("own origin", f"status {reply.status}: so much may not be asked at once")
-    if reply.status != 200:
-        return found("own origin", "no-stream", f"HEAD with Origin: {origin} gets {reply.status}")
+    if came is not Verdict.SERVED:
+        return unknown("own origin", verdict.neither(reply))
     return ok("own origin", f"{origin} is known as its own")
 
 
@@ -37,10 +39,11 @@ def page_origin(reply: Answer, origin: str) -> Finding:
     allowed, credentials = (
         reply.header(f"access-control-allow-{name}") for name in ("origin", "credentials")
     )
-    if reply.status in BUSY:
-        return unknown("page origin", f"status {reply.status}: so much may not be asked at once")
-    if reply.status != 200:
+    came = verdict.of(reply)
+    if came is Verdict.REFUSED:
         return found("page origin", "page-refused", f"Origin: {origin} gets {reply.status}")
+    if came is Verdict.NEITHER:
+        return unknown("page origin", verdict.neither(reply))
     if allowed != origin or credentials != "true":
         return found(
             "page origin", "page-refused",
@@ -50,17 +53,24 @@ def page_origin(reply: Answer, origin: str) -> Finding:
 
 
 def foreign_origin(foreign: Answer, null: Answer) -> Finding:
-    """Requests with another site's Origin, and with ``null``; each should be refused."""
-    for name, reply in (("https://foreign.invalid", foreign), ("null", null)):
-        if reply.status < 400:
-            return found("foreign origin", "origin-accepted", f"Origin: {name} gets {reply.status}")
+    """Requests with another site's Origin, and with ``null``; each should be refused, by the app."""
+    both = (("https://foreign.invalid", foreign), ("null", null))
+    for name, reply in both:
+        if verdict.of(reply) is Verdict.SERVED:
+            return found("foreign origin", "origin-accepted", f"Origin: {name} gets a stream")
+    for name, reply in both:
+        if verdict.of(reply) is Verdict.NEITHER:
+            return unknown("foreign origin", f"Origin: {name} gets {verdict.neither(reply)}")
     return ok("foreign origin", f"refused ({foreign.status})")
 
 
 def cross_site(reply: Answer) -> Finding:
     """A request without Origin that says Sec-Fetch-Site: cross-site."""
-    if reply.status < 400:
-        return found("cross-site", "cross-site-accepted", f"Sec-Fetch-Site: cross-site gets {reply.status}")
+    came = verdict.of(reply)
+    if came is Verdict.SERVED:
+        return found("cross-site", "cross-site-accepted", "Sec-Fetch-Site: cross-site gets a stream")
+    if came is Verdict.NEITHER:
+        return unknown("cross-site", verdict.neither(reply))
     return ok("cross-site", f"refused ({reply.status})")
 
 
@@ -75,12 +85,27 @@ def upgrade(reply: Answer) -> Finding:
 
 
 def without_cookie(reply: Answer) -> Finding:
-    """The same request without a cookie."""
+    """The same request without a cookie, which wants to be told whose the answer is."""
     if asked := asks_password(reply):
         return asked[0]
-    if reply.status == 200:
-        return ok("no cookie", "served: everybody may listen (Anonymous)")
-    return ok("no cookie", f"refused ({reply.status})")
+    came = verdict.of(reply)
+    if came is Verdict.REFUSED:
+        return ok("no cookie", f"refused ({reply.status})")
+    if came is Verdict.NEITHER:
+        return unknown("no cookie", verdict.neither(reply))
+    return _as_whom(reply)
+
+
+def _as_whom(reply: Answer) -> Finding:
+    """Whom a stream without a cookie is for."""
+    if arrival.read(reply):
+        return found("no cookie", "cached", "a request without a cookie got the answer to one with it")
+    whose = reply.header("edge-identity")
+    if whose == NOBODY:
+        return ok("no cookie", "served as nobody in particular: everybody may listen (Anonymous)")
+    if whose:
+        return found("no cookie", "cookie-injected", "served as a user, or a session, without a cookie")
+    return unknown("no cookie", "served, and not told as whom: ask the app itself, past the proxy")
 
 
 def cookies(replies: Sequence[Answer], name: str, path: str, *, https: bool) -> Finding:

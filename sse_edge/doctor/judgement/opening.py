@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ...outcome import FORBIDDEN
 from ..finding import Finding, found, ok
 from ..target import Target
 from ..wire import Answer, End, heard
 from .delivery import SLOW
+from .verdict import is_edge, is_event_stream, refusal
 
 HITS = ("x-cache", "x-cache-status", "cf-cache-status", "x-proxy-cache", "cache-status")
 
@@ -34,7 +33,7 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
         return [found("status", code, said), *asks_password(seen)]
     if status == 421 or (status == 403 and "Host " in _detail(seen)):
         return [found("status", "host-refused", f"status {status}: {_detail(seen) or seen.excerpt}")]
-    if status == 403 and _refusal(seen.body).get("error") == FORBIDDEN.code:
+    if status == 403 and refusal(seen.body).get("error") == FORBIDDEN.code:
         return [found("status", "forbidden", _detail(seen))]
     if status in (502, 504) or (status == 503 and "json" not in kind):
         return [found("status", "app-away", f"status {status}{seen.by}")]
@@ -42,7 +41,7 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
         return [found("status", "refused", f"status {status}: {_said(seen.body) or seen.excerpt}")]
     if status != 200:
         return [found("status", "no-stream", f"status {status}: {seen.excerpt}")]
-    if kind.partition(";")[0].strip().lower() != "text/event-stream":
+    if not is_event_stream(seen):
         return [found("type", "wrong-type", f"Content-Type is {kind or 'missing'}")]
     if b"event: edge-refused" in seen.body:
         why = next((block.data for block in heard(seen) if block.event == "edge-refused"), "")
@@ -55,34 +54,19 @@ def answer(  # noqa: PLR0911 - one return for each kind of answer
     return [ok("status", f"200 {kind}")]
 
 
-def is_edge(seen: Answer) -> bool:
-    """Whether an event stream may be SSEMiddleware's: by its first line, else by a header."""
-    if seen.coded or not seen.pieces:
-        return "nosniff" in seen.header("x-content-type-options")
-    return b": stream open" in seen.body
-
-
 def is_stream(findings: Sequence[Finding]) -> bool:
     """Whether ``answer`` found a stream, however it comes."""
     return not any(each.fault for each in findings)
 
 
-def _refusal(body: bytes | str) -> Mapping[str, Any]:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
 def _detail(seen: Answer) -> str:
-    return str(_refusal(seen.body).get("detail", ""))
+    return str(refusal(seen.body).get("detail", ""))
 
 
 def _said(body: bytes | str) -> str:
     """A refusal of the edge's, as code and sentence; "" for none."""
-    refusal = _refusal(body)
-    return f"{refusal['error']}: {refusal.get('detail', '')}" if "error" in refusal else ""
+    why = refusal(body)
+    return f"{why['error']}: {why.get('detail', '')}" if "error" in why else ""
 
 
 def _no_head(seen: Answer, patience: float, responsive: bool) -> Finding:
