@@ -17,7 +17,7 @@ import click
 from ..errors import EdgeError
 from ..logline import Raised, about, escaped, trace
 from ..redaction import HIDDEN, without_credentials
-from .failure import Failure, as_failure
+from .failure import as_failure
 
 logger = logging.getLogger("sse_edge")
 
