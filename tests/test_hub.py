@@ -965,3 +965,35 @@ async def test_what_a_stream_leaves_needs_no_garbage_collector(hub):
         del kept
     finally:
         gc.enable()
+
+
+# ---- Being told when something is written
+
+
+async def test_when_all_have_an_event_somebody_is_told(hub):
+    """Not before the last stream of a broadcast has it, whatever other channels have meanwhile."""
+    many = [await join(hub, "many") for _ in range(2 * SLICE + 1)]
+    few = [await join(hub, "few") for _ in range(2)]
+    await settle()
+    told = []
+
+    def tell(name, streams, data):
+        def then():
+            assert all(data in stream.sink.data for stream in streams)
+            told.append(name)
+
+        return then
+
+    hub.deliver("many", at(1), frame(1))
+    hub._rounds.end_after(hub._feeds["many"], tell("first", many, frame(1)))
+    hub.deliver("few", at(2), frame(2))
+    hub._rounds.end_after(hub._feeds["few"], tell("few", few, frame(2)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert told == []
+    hub.deliver("many", at(3), frame(3))  # in the midst of the first one's round
+    hub._rounds.end_after(hub._feeds["many"], tell("second", many, frame(3)))
+    await settle()
+    assert told == ["first", "few", "second"]
+    hub._rounds.end_after(hub._feeds["many"], tell("at once", many, frame(3)))
+    assert told[-1] == "at once"

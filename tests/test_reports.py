@@ -16,7 +16,8 @@ from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.backends.reports import parse
 from sse_edge.delivery.ranking import busiest, slowest
 from sse_edge.figures import complete
-from sse_edge.report import application
+from sse_edge.report import Reporter, application
+from sse_edge.server import Server
 
 BEAT = 0.1
 HERE = "sse:{leases}:here"
@@ -231,6 +232,7 @@ def test_a_report_is_read():
         (("figures", "unsent"), {"counts": [1], "sum": 1}),
         (("figures", "unsent"), {"counts": [1] * 6, "sum": 1}),
         (("figures", "delivery"), 3),
+        (("settings", "grace"), float("inf")),
         (("channels",), [["news"]]),
         (("channels",), [["news", "3"]]),
         (("channels",), {}),
@@ -257,6 +259,22 @@ def test_applications_are_told_apart(other):
     """By paths, channels and cookie; the same ones are the same."""
     own = ("/events", [("/events/a", ("a",))], "session")
     assert application(*own) == application(*own) != application(*other)
+
+
+async def test_what_others_chose_is_short(hub):
+    """Names and paths have an end, few channels of a stream are named, and a warning is one line."""
+    long = "x" * 1000
+    sink = ListSink()
+    stream = await join(hub, *(f"c{n}" for n in range(9)), long, user=long, sink=sink)
+    sink.lag, stream.behind = 100_000, 1
+    server = Server("a server", lambda: False, 5.0, warnings=("two\nlines",))
+    said = await Reporter("/events", {"keep_alive": 15.0}, lambda: {"streams": 1}).report(hub, server)
+    (slow,) = said["slowest"]
+    assert slow["user"] == "x" * 255 + "…"
+    assert slow["channels"] == ["c0", "c1", "c2", "c3"]
+    assert ["x" * 255 + "…", 1] in said["channels"]
+    assert said["settings"] == {"keep_alive": 15.0, "grace": 5.0, "warnings": ["two%0Alines"]}
+    assert parse(json.dumps(said).encode(), 1.0) == {**said, "heard": 1.0}
 
 
 # ---- Finding

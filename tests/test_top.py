@@ -199,6 +199,10 @@ def test_patterns():
     ("given", "note"),
     [
         ({"told": [report(figures={"connected": False})]}, "web-1:7: no events arrive from Redis"),
+        (
+            {"told": [report(figures={"connected": False, "position_age": 99})]},
+            "web-1:7: no events arrive from Redis",
+        ),
         ({"told": [report(heard=NOW - 9)]}, "web-1:7: not heard for more than a heartbeat"),
         ({"told": [report(figures={"position_age": 61})]}, "cannot prove that the last 61 s are complete"),
         ({"told": [report(figures={"degraded": ["writes"]})]}, "1 of 1 worker: Redis refuses writes"),
@@ -214,6 +218,7 @@ def test_patterns():
         ({"told": [], "info": {**INFO, "role": "slave"}}, "is a replica, which takes no writes"),
         ({"told": [], "evictions": 3.0}, "evicts keys, and history with them"),
         ({"told": [], "info": {**INFO, "maxmemory": "3000000"}}, "is full to 97 %"),
+        ({"told": [], "info": {**INFO, "maxmemory": "3200000"}}, None),
         ({"told": [report()]}, None),
         ({"told": [], "info": {}}, None),
     ],
@@ -386,6 +391,7 @@ def test_room_is_shared(needs, height, first, expected):
         (State(offset=4), ["p"], State(offset=4, paused=True)),
         (State(), ["down", "pagedown", "up"], State(offset=10)),
         (State(), ["up"], State()),
+        (State(count=5), ["pagedown"], State(count=5, offset=4)),
         (State(), ["?", "x"], State()),
         (State(), ["?", "q"], None),
         (State(), ["/", "q", "ü", "backspace", "tab", "enter"], State(filter="q")),
