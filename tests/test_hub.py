@@ -984,16 +984,17 @@ async def test_when_all_have_an_event_somebody_is_told(hub):
 
         return then
 
-    hub.deliver("many", at(1), frame(1))
-    hub._rounds.end_after(hub._feeds["many"], tell("first", many, frame(1)))
-    hub.deliver("few", at(2), frame(2))
-    hub._rounds.end_after(hub._feeds["few"], tell("few", few, frame(2)))
+    hub.deliver("few", at(1), frame(1))
+    hub.deliver("many", at(2), frame(2))
+    hub._rounds.end_after(hub._feeds["many"], tell("first", many, frame(2)))
+    hub.deliver("few", at(3), frame(3))
+    hub._rounds.end_after(hub._feeds["few"], tell("few", few, frame(3)))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert told == []
-    hub.deliver("many", at(3), frame(3))  # in the midst of the first one's round
-    hub._rounds.end_after(hub._feeds["many"], tell("second", many, frame(3)))
+    assert told == ["few"]
+    hub.deliver("many", at(4), frame(4))  # in the midst of the first one's round
+    hub._rounds.end_after(hub._feeds["many"], tell("second", many, frame(4)))
     await settle()
-    assert told == ["first", "few", "second"]
-    hub._rounds.end_after(hub._feeds["many"], tell("at once", many, frame(3)))
+    assert told == ["few", "first", "second"]
+    hub._rounds.end_after(hub._feeds["many"], tell("at once", many, frame(4)))
     assert told[-1] == "at once"
