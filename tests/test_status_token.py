@@ -110,26 +110,6 @@ async def test_guesses_keep_no_right_one_out(edge, ask):
     assert await ask(middleware, f"Bearer {NEW}") == 200
 
 
-async def test_guessers_are_few_in_memory(edge, ask, monkeypatch):
-    """Of however many addresses that guess the newest are remembered; who is shut out counts no more."""
-    monkeypatch.setattr("sse_edge.admission.status_token._REMEMBERED", 3)
-    middleware = edge(limits=Limits(connects_per_ip="2/minute"))
-    token = middleware._status._token
-    hits, hit = [], token._guesses.hit
-
-    async def counted(address):
-        hits.append(address)
-        return await hit(address)
-
-    monkeypatch.setattr(token._guesses, "hit", counted)
-    addresses = [f"192.0.2.{n}" for n in range(6)]
-    for address in addresses:
-        for n in range(5):
-            await ask(middleware, f"Bearer guess {n}", client=(address, 5))
-    assert [*token._shut] == addresses[-3:]
-    assert max(map(hits.count, addresses)) == 3
-
-
 async def test_guesses_count_as_connects(edge, ask):
     """They and streams share an address's allowance."""
     middleware = edge(limits=Limits(connects_per_ip="5/minute"))
