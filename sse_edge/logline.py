@@ -11,6 +11,7 @@ import logging
 import re
 import time
 import traceback
+from contextlib import suppress
 from types import TracebackType
 from urllib.parse import quote
 
@@ -117,4 +118,38 @@ def _quoted(text: str, safe: str) -> str:
     return quote(text[:LONGEST], safe=safe, errors="surrogatepass") + more
 
 
+def _keep_on(log: logging.Logger) -> None:
+    """Have nothing break because a handler or a filter of the application's does: handlers of the standard
+    library catch what they fail with, and others may not."""
+    handle = log.handle
+
+    def handle_safely(record: logging.LogRecord) -> None:
+        try:
+            handle(record)
+        except Exception as error:  # noqa: BLE001 - whatever it raises
+            if _seldom.takes("log"):
+                _tell(log, error)
+
+    log.handle = handle_safely  # type: ignore[method-assign]
+
+
+def _tell(log: logging.Logger, error: Exception) -> None:
+    """Tell the handlers that can be told."""
+    raised = (type(error), error, error.__traceback__)
+    text = "what is logged does not come everywhere: a handler of the application's failed"
+    record = logging.LogRecord(log.name, logging.ERROR, __file__, 0, text, None, raised)
+    vars(record).update(about("log-failed"))
+    Traces().filter(record)
+    one: logging.Logger | None = log
+    while one is not None:
+        for handler in one.handlers:
+            with suppress(Exception):
+                if handler.level <= record.levelno:
+                    handler.handle(record)
+        one = one.parent if one.propagate else None
+
+
+_seldom = Seldom()
 logging.getLogger("sse_edge").addFilter(Traces())
+for _name in ("sse_edge", "sse_edge.access"):
+    _keep_on(logging.getLogger(_name))

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import pytest
 
 import sse_edge
-from sse_edge.logline import LONGEST, sentence, value, why
+from sse_edge import Anonymous, Publisher, SSEMiddleware, logline
+from sse_edge.logline import LONGEST, Seldom, sentence, value, why
 
 FORGED = [
     "a address=1.2.3.4",
@@ -100,6 +101,56 @@ def test_tracebacks(caplog):
     assert "    OSError: postgres://user:***@db" in rest
     assert "hunter2" not in "".join(rest)
     assert "2@db" in str(record.exc_info[1])
+
+
+class Broken(logging.Handler):
+    """Does not catch what it fails with."""
+
+    def emit(self, record):
+        raise RuntimeError("no answer from the collector")
+
+
+def refuse_all(record):
+    raise RuntimeError("no filter")
+
+
+@pytest.mark.parametrize("how", ["handler", "filter"])
+async def test_a_log_that_raises(asgi, url, caplog, monkeypatch, how):
+    """Who is let in and who is not, and how streams end, is as without it; once the log says so."""
+    caplog.set_level(logging.INFO, "sse_edge")
+    monkeypatch.setattr(logline, "_seldom", Seldom())
+    for name in ("sse_edge", "sse_edge.access"):
+        logger = logging.getLogger(name)
+        if how == "handler":
+            monkeypatch.setattr(logger, "handlers", [Broken()])
+        else:
+            monkeypatch.setattr(logger, "filters", [*logger.filters, refuse_all])
+    settings = {"auth": Anonymous(), "channels": {"/events/news": "news"}, "hosts": ["testserver"]}
+    async with SSEMiddleware(None, backend=url, max_duration=0.5, **settings) as edge:
+        client = asgi(edge, "/events/news")
+        await client.wait_for(b"edge-position")
+        refused = asgi(edge, "/events/none")
+        await refused.whole()
+        assert refused.status == 404
+        async with Publisher(edge.backend) as events:
+            await events.publish("news", "hello")
+        await client.wait_for(b"hello")
+        await client.ended()
+    (told,) = [each.sse_edge for each in caplog.records if hasattr(each, "sse_edge")]
+    assert told == {"event": "log-failed"}
+
+
+def test_an_end_while_it_is_logged(monkeypatch):
+    """Is no failure of the log."""
+
+    class Ends(logging.Handler):
+        def emit(self, record):
+            raise KeyboardInterrupt
+
+    logger = logging.getLogger("sse_edge")
+    monkeypatch.setattr(logger, "handlers", [Ends()])
+    with pytest.raises(KeyboardInterrupt):
+        logger.warning("hello")
 
 
 def test_no_log_line_has_a_repr():

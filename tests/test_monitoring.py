@@ -2,6 +2,7 @@
 time, inside of it, or around what the edge leaves to the application, none does.
 """
 
+import functools
 import inspect
 import json
 import os
@@ -23,6 +24,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 
 from servers.processes import TESTS
 from sse_edge import Anonymous, SSEMiddleware
+from sse_edge.measurers import measurers
 from sse_edge.streams import MEASURED
 
 LIFE = 0.2
@@ -180,6 +182,26 @@ async def test_where_a_middleware_belongs(asgi, caplog, made, wrong, right):
         count, _ = await measured(asgi, made, place)
         assert count == 1, place
         assert place == "excluded" or MEASURED not in [each.msg for each in caplog.records]
+
+
+class Unbound:
+    """A proxy of what is not there, as frameworks have of a request."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a request")
+
+
+def test_a_proxy_in_a_middleware():
+    """To look for those that measure asks nothing of what they hold."""
+    held = Unbound()
+
+    async def send(message):
+        held(message)
+
+    assert measurers(send) == []
+    assert measurers(functools.partial(send, held)) == []
+    assert measurers(held) == []
 
 
 async def test_a_base_http_middleware(asgi):
