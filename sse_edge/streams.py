@@ -167,15 +167,17 @@ class Streams:
                 made = [*made, self._arrival(worker, scope, request, admission)]
             return made
 
+        own = alone(request) if joined else request
+        traced = self._traced(own)
+
         def begin(admission: Admission) -> Sink:
             sink = self._sink(worker, scope, receive, send, head(admission), wait)
-            return self._joined(worker, sink, request, scope) if joined else sink
+            return self._joined(worker, sink, request, scope, traced) if joined else sink
 
         leash = asyncio.timeout(None)
         hub.entering.add(leash)
         try:
-            own = alone(request) if joined else request
-            with self._traced(own) as traced:
+            with traced:
                 verdict = refusal or await self._decide(worker, leash, own, begin, wait, began, joined=joined)
                 traced.tell(*_came_of(verdict))
             if isinstance(verdict, Opened):
@@ -191,8 +193,8 @@ class Streams:
         finally:
             hub.entering.discard(leash)
 
-    def _traced(self, request: Request) -> Traced:
-        return admission(request.method, request.path, self._routes.template, request.headers)
+    def _traced(self, request: Request, within: Traced | None = None) -> Traced:
+        return admission(request.method, request.path, self._routes.template, request.headers, within)
 
     async def _decide(
         self,
@@ -226,7 +228,7 @@ class Streams:
                 raise
             return DRAINING
 
-    def _joined(self, worker: Worker, sink: Sink, request: Request, scope: Scope) -> Sink:
+    def _joined(self, worker: Worker, sink: Sink, request: Request, scope: Scope, traced: Traced) -> Sink:
         """The sink of ``request``'s own stream: behind it those are let in that it wants besides."""
 
         def path_of(raw: str) -> str | None:
@@ -234,9 +236,11 @@ class Streams:
             return path if self.under(path) else None
 
         wanted = others(request, path_of)
-        return Joint(sink, [partial(self._enter, worker, request, one) for one in wanted]).first
+        return Joint(sink, [partial(self._enter, worker, traced, request, one) for one in wanted]).first
 
-    async def _enter(self, worker: Worker, asked: Request, wanted: Request | Refusal, strand: Sink) -> None:
+    async def _enter(
+        self, worker: Worker, within: Traced, asked: Request, wanted: Request | Refusal, strand: Sink
+    ) -> None:
         """Let in what was ``asked`` for besides, or say inside of it why not."""
         began = time.monotonic()
         leash = asyncio.timeout(None)
@@ -244,7 +248,7 @@ class Streams:
         try:
             if isinstance(wanted, Request):
                 asked = wanted
-                with self._traced(wanted) as traced:
+                with self._traced(wanted, within) as traced:
                     verdict = await self._decide(
                         worker, leash, wanted, lambda _: strand, None, began, joined=True
                     )

@@ -140,15 +140,15 @@ class Traced:
     ) -> None:
         self._around = around
         self._about = about
-        self._span: Span | None = None
+        self.span: Span | None = None
 
     def __enter__(self) -> Self:
         if self._around is not None:
-            self._span = self._around.__enter__()
-        if self._span is not None:
+            self.span = self._around.__enter__()
+        if self.span is not None:
             with _guarded("admission"):
                 for name, value in self._about:
-                    self._span.set_attribute(name, value)
+                    self.span.set_attribute(name, value)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -157,31 +157,39 @@ class Traced:
 
     def tell(self, code: str, status: int) -> None:
         """What came of it: a refusal's code, or ``accepted``, and the answer's status."""
-        if self._span is None:
+        if self.span is None:
             return
         with _guarded("admission"):
-            self._span.set_attribute("sse_edge.code", code)
-            self._span.set_attribute("http.response.status_code", status)
+            self.span.set_attribute("sse_edge.code", code)
+            self.span.set_attribute("http.response.status_code", status)
             if status >= 500:
                 from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
 
-                self._span.set_status(Status(StatusCode.ERROR, code))
+                self.span.set_status(Status(StatusCode.ERROR, code))
 
 
 _UNTRACED = Traced()
 
 
-def admission(method: str, path: str, template: Callable[[str], str | None], parent: Headers) -> Traced:
+def admission(
+    method: str,
+    path: str,
+    template: Callable[[str], str | None],
+    parent: Headers,
+    within: Traced | None = None,
+) -> Traced:
     """What is decided about a request: within a span, where there is a tracer.
 
-    ``template`` says which one ``path`` was made of; see ``publishing`` for ``parent``.
+    ``template`` says which one ``path`` was made of; see ``publishing`` for ``parent``.  What is joined is a
+    part of the request that it came ``within``, though that was let in before.
     """
     made = tracer()
     if made is None:
         return _UNTRACED
     route = template(path)
     about = [("http.request.method", method), ("url.path", path), *([("http.route", route)] if route else [])]
-    return Traced(_span(made, "admission", route or "", "server", parent), about)
+    before = None if within is None else within.span
+    return Traced(_span(made, "admission", route or "", "server", parent, before), about)
 
 
 def delivering(channel: str, pattern: str, context: str, streams: int) -> Callable[[], None] | None:
@@ -233,12 +241,14 @@ def pattern(channel: str) -> str:
 
 
 @contextmanager
-def _span(tracer: Tracer, what: str, of: str, kind: str, parent: Headers) -> Iterator[Span | None]:
+def _span(
+    tracer: Tracer, what: str, of: str, kind: str, parent: Headers, before: Span | None = None
+) -> Iterator[Span | None]:
     """Run what is within it in a span, or without one where that cannot be had."""
     around: AbstractContextManager[Span] | None = None
     span: Span | None = None
     with _guarded(what):
-        made = _around(tracer, f"{what} {of}".rstrip(), kind, parent)
+        made = _around(tracer, f"{what} {of}".rstrip(), kind, parent, before)
         span = made.__enter__()
         around = made
     try:
@@ -253,12 +263,16 @@ def _span(tracer: Tracer, what: str, of: str, kind: str, parent: Headers) -> Ite
             around.__exit__(None, None, None)
 
 
-def _around(tracer: Tracer, name: str, kind: str, parent: Headers) -> AbstractContextManager[Span]:
+def _around(
+    tracer: Tracer, name: str, kind: str, parent: Headers, before: Span | None
+) -> AbstractContextManager[Span]:
     from opentelemetry import trace  # noqa: PLC0415 - an extra
 
     around: Context | None = None
-    is_around = trace.get_current_span().get_span_context().is_valid
-    if parent and not is_around:
+    is_around = before is not None or trace.get_current_span().get_span_context().is_valid
+    if before is not None:
+        around = trace.set_span_in_context(before)
+    elif parent and not is_around:
         from opentelemetry.propagate import extract  # noqa: PLC0415 - an extra
 
         around = extract({name.decode("latin-1"): value.decode("latin-1") for name, value in parent})

@@ -30,6 +30,7 @@ from sse_edge import (
 )
 from sse_edge.backends.base import Outgoing
 from sse_edge.logline import Seldom
+from strands import also
 
 AUTH = SignedCookie("a secret of the tests")
 TOKENS = PublishToken("a secret of the tests")
@@ -92,7 +93,8 @@ def listen(asgi, edge):
     """``await listen(path)``: a stream that has its place."""
 
     async def open_stream(path="/events/orders/7", **headers):
-        client = asgi(edge, path, headers={**cookie(), **headers})
+        path, _, query = path.partition("?")
+        client = asgi(edge, path, headers={**cookie(), **headers}, query=query)
         await client.wait_for(b"edge-position")
         return client
 
@@ -244,6 +246,21 @@ async def test_who_is_let_in(spans, asgi, edge, path, headers, code, status, rou
         "sse_edge.code": code,
     }
     assert span.status.status_code is StatusCode.UNSET
+
+
+@pytest.mark.parametrize("headers", [{}, {"traceparent": PARENT}], ids=["alone", "parent"])
+async def test_urls_that_are_joined(spans, listen, headers):
+    """Are of one trace, below the request that they came with, which has been let in by then."""
+    client = await listen(f"/events/me?{also('/events/orders/7', '/events/none')}", **headers)
+    first, *others = await spans.until("admission", 3)
+    assert first.name == "admission /events/me"
+    assert (first.parent is None) is (not headers)
+    assert sorted(each.name for each in others) == ["admission", "admission /events/orders/{order_id}"]
+    for each in others:
+        assert is_child(each, first.context)
+        assert each.kind is SpanKind.INTERNAL
+    client.disconnect()
+    await client.ended()
 
 
 async def test_what_authorize_does(spans, asgi):
