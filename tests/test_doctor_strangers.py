@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import json
+import resource
 import socket
 import sys
 import threading
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -14,8 +16,10 @@ from servers.doctored import codes, examined
 from servers.privacy import leaks
 from servers.processes import free_port
 from sse_edge.cli import main
+from sse_edge.delivery.compression import Gzip, block
+from sse_edge.doctor.examination import Examination
 from sse_edge.doctor.fault import Level
-from sse_edge.doctor.wire import UnreachableError
+from sse_edge.doctor.wire import Answer, UnreachableError
 
 SECRET = "a secret of the tests"
 
@@ -82,6 +86,68 @@ async def test_a_port_that_hangs_up():
     """As a proxy whose app died, or a server that has other things in mind."""
     with listening(socket.AF_INET, hangs_up) as port:
         found = codes(await examined(f"http://127.0.0.1:{port}/events/me", patience=2.0))
+    assert found.keys() == {"app-away"}
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
+REFUSAL = b"HTTP/1.1 503 -\r\nContent-Type: application/json\r\n"
+GREETING = b": stream open\nretry: 3000\n\n"
+SQUEEZED = block(b"x" * (256 << 20))
+GZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n" + Gzip(GREETING).begin
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+ENDLESS = [
+    (REFUSAL + b'\r\n{"error": "', b"x" * 65536, {"refused", "endless"}),
+    (REFUSAL + CHUNKED, b"1\r\nx\r\n" * 9000, {"refused", "endless"}),
+    (HEAD + b"\r\ndata: ", b"x" * 65536, {"not-an-edge", "endless"}),
+    (HEAD + CHUNKED, b"1\r\nx\r\n" * 9000, {"not-an-edge", "endless"}),
+    (b"", b"HTTP/1.1 100 Continue\r\nX: %b\r\n\r\n" % (b"x" * 9000), {"app-away", "endless"}),
+    (GZIPPED.partition(b"retry")[0], b"x" * 65536, {"compressed"}),  # so it is not the edge's
+    (HEAD + b"Content-Encoding: gzip\r\n\r\n" + Gzip(b": stream open ").begin, SQUEEZED, {"endless"}),
+]
+"""How an answer begins, what is repeated for ever, and what is found."""
+
+
+@pytest.mark.parametrize(("begins", "more", "expected"), ENDLESS, ids=range(len(ENDLESS)))
+async def test_an_answer_without_end(begins, more, expected):
+    """Is not read to an end that never comes: what it says so far counts, and that there was more."""
+
+    def endless(connection):
+        def run():
+            with contextlib.suppress(OSError):
+                connection.sendall(begins)
+                while True:
+                    connection.sendall(more)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with listening(socket.AF_INET, endless) as port:
+        found = codes(await examined(f"http://127.0.0.1:{port}/events/me", patience=3.0))
+    assert expected <= found.keys()
+    assert all(len(each.seen) < 1100 for each in found.values())
+    assert time.monotonic() - began < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # KiB
+
+
+def test_gzip_that_breaks():
+    """What begins as the edge's own, and cannot be decompressed, is cut off, and somebody else's."""
+    seen = Answer(200, [("content-encoding", "gzip")], 0.1)
+    seen.take(0.1, Gzip(GREETING).begin)
+    assert (seen.by_edge, seen.coded) == (True, "")
+    seen.take(0.2, b"\xff" * 100)
+    assert (seen.by_edge, seen.coded) == (False, "gzip")
+    assert seen.end.value == "cut"
+
+
+async def test_a_head_that_comes_slowly():
+    """Byte by byte it is no answer within the time, and not another protocol."""
+
+    def slow(connection):
+        connection.sendall(HEAD[:3])
+
+    with listening(socket.AF_INET, slow) as port:
+        found = codes(await examined(f"http://127.0.0.1:{port}/events/me", patience=0.5))
     assert found.keys() == {"app-away"}
 
 
@@ -176,3 +242,21 @@ def test_no_secret_is_repeated():
     assert result.exit_code == 2
     assert "hunter2" not in result.stdout
     assert SECRET not in result.stdout
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("of a kind that nobody knows")])
+def test_json_for_what_nobody_thought_of(monkeypatch, error):
+    """A fault of the examination itself is told, too, and is no finding."""
+
+    async def fails(self):
+        raise error
+        yield
+
+    monkeypatch.setattr(Examination, "findings", fails)
+    result = invoke(URL, "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)["error"]
+    assert type(error).__name__ in told
+    assert str(error) in told
+    assert json.loads(invoke("http://a..b/", "--json").stdout).keys() == {"error"}
+    assert invoke("--help", "--json").exit_code == 0

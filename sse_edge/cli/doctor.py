@@ -55,12 +55,19 @@ class Command(click.Command):
 
 @contextlib.contextmanager
 def _said_as_json(wanted: bool) -> Iterator[None]:
+    """Whatever ends the command by an error: a program that wants JSON can read nothing else."""
     try:
         yield
-    except (click.ClickException, EdgeError) as error:
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:  # also what nobody has thought of
         if not wanted:
             raise
-        known = as_failure(error)
+        known: click.ClickException
+        if isinstance(error, click.ClickException | EdgeError):
+            known = as_failure(error)
+        else:
+            known = Failure(f"{type(error).__name__}: {error}")
         click.echo(json.dumps({"error": redacted(known.format_message())}, indent=2))
         raise SystemExit(known.exit_code) from error
 

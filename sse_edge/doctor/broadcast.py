@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
@@ -12,13 +12,15 @@ from ..publisher import Publisher
 from .finding import Finding, found, unknown
 from .judgement import delivery
 from .visitor import Visitor
-from .wire import SAME_ORIGIN, Connection, Heard, heard
+from .wire import SAME_ORIGIN, Answer, Connection, Heard, heard
 
 EVENTS = 3
 """How many are published to see whether they come one by one."""
 
 APART = 0.4
 """Seconds between them."""
+
+BUSY = "too much comes on this channel to find them: give a quieter --channel"
 
 EVENT_NAME = "sse-edge-doctor"
 """What the published events are called: a name that no page listens for."""
@@ -41,6 +43,9 @@ class Broadcast:
         events = Publisher(self.backend)
         try:
             times = await self._publish(events, stream)
+            if stream.answer.endless:
+                yield unknown("buffering", BUSY)
+                return
             finding = delivery.events(times)
             yield finding
             if finding.fault is None:
@@ -60,18 +65,15 @@ class Broadcast:
     async def _publish(self, events: Publisher, stream: Connection) -> list[tuple[float, float | None]]:
         """When each was published, and heard."""
         mine = self._texts()
-
-        def arrived() -> dict[str, float]:
-            return {block.data: block.at for block in heard(stream.answer) if block.data in mine}
-
         published = []
         for number, text in enumerate(mine):
             if number:
                 await stream.read(APART)
             published.append(stream.now)
             await events.publish(self.channel, text, event=EVENT_NAME)
-        await stream.read(self.visitor.patience, lambda _: len(arrived()) >= EVENTS)
-        return [(at, arrived().get(text)) for at, text in zip(published, mine, strict=True)]
+        await stream.read(self.visitor.patience, _have_arrived(mine))
+        arrived = {block.data: block.at for block in heard(stream.answer) if block.data in mine}
+        return [(at, arrived.get(text)) for at, text in zip(published, mine, strict=True)]
 
     async def _resume(self, blocks: list[Heard]) -> Finding:
         """Come back as who has heard the first of the events, on a stream of ``blocks``."""
@@ -83,12 +85,25 @@ class Broadcast:
             return unknown("resume", "this backend keeps no history")
         async with Connection(self.visitor.target) as stream:
             await stream.ask(self.visitor.headers(*SAME_ORIGIN, ("Last-Event-ID", places[-1])))
-            await stream.read(
-                self.visitor.patience,
-                lambda answer: any(block.data == missed[-1] for block in heard(answer)),
-            )
+            await stream.read(self.visitor.patience, _have_arrived(missed[-1:]))
+            if stream.answer.endless:
+                return unknown("resume", BUSY)
             return delivery.resume(missed, heard(stream.answer))
 
     def _texts(self) -> list[str]:
         """What the events say: nobody else's do, as of another doctor at the same time."""
         return [f"{self.mark} {number}" for number in range(EVENTS)]
+
+
+def _have_arrived(texts: Sequence[str]) -> Callable[[Answer], bool]:
+    """Whether events with all of ``texts`` have; each block is looked at once."""
+    missing, looked = {*texts}, 0
+
+    def have(answer: Answer) -> bool:
+        nonlocal looked
+        blocks = heard(answer)
+        missing.difference_update(block.data for block in blocks[looked:])
+        looked = len(blocks)
+        return not missing
+
+    return have

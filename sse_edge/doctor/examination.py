@@ -18,6 +18,7 @@ from .visitor import Visitor, greeted
 from .wire import (
     BROWSER,
     H2C,
+    MOST,
     SAME_ORIGIN,
     Answer,
     CertificateError,
@@ -169,6 +170,8 @@ class Examination:
                 responsive=responsive,
                 late=any(map(clock.is_late, visitor.clocks.values())),
             )
+            if seen.endless:
+                findings.append(found("status", "endless", f"more than {MOST >> 20} MiB, and no end"))
             for finding in findings:
                 yield finding
             is_stream = opening.is_stream(findings)
@@ -255,7 +258,7 @@ class Examination:
         async with Connection(self.visitor.target) as stream:
             await stream.ask(self.visitor.headers(*SAME_ORIGIN))
             seen = await stream.read(self.watch)
-            return delivery.keep_alive(seen, self.watch)
+            return delivery.keep_alive(seen, stream.now if seen.endless else self.watch)
 
     async def _spoofing(self) -> Finding:
         if not self.flood:

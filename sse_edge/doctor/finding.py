@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from .catalogue import FAULTS
 from .fault import Fault, Level
 
+LONGEST = 1000
+"""Characters of what was seen that are told: part of it is the other end's to choose."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -16,6 +19,10 @@ class Finding:
     level: Level
     seen: str
     fault: Fault | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.seen) > LONGEST:
+            object.__setattr__(self, "seen", f"{self.seen[:LONGEST]}…")
 
     @property
     def code(self) -> str:

@@ -21,6 +21,13 @@ from ..errors import EdgeError
 from .target import Target
 
 CHUNK = 65536
+
+MOST = 4 << 20
+"""Bytes of one answer that are read, as they come or decompressed; what is longer is never needed."""
+
+MOST_PIECES = 65536
+"""Pieces of one answer, likewise: a body may come in chunks of a byte."""
+
 Headers = Sequence[tuple[str, str]]
 
 BROWSER: Headers = (
@@ -75,11 +82,60 @@ class End(Enum):
     CUT = "cut"
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One block of an event stream, and when its blank line arrived."""
+
+    at: float
+    event: str = ""
+    data: str = ""
+    id: str = ""
+    retry: str = ""
+
+
+class _Hearing:
+    """Reads an event stream piece by piece, each of them once."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Heard] = []
+        self.retry: str | None = None
+        self._pieces = 0
+        self._line = bytearray()
+        self._fields: dict[str, str] | None = None
+
+    def take(self, pieces: Sequence[tuple[float, bytes]]) -> None:
+        """What has come by now: all that was taken before, and more."""
+        for at, data in pieces[self._pieces :]:
+            first, *more = data.split(b"\n")
+            self._line += first
+            for line in more:
+                self._end_line(at)
+                self._line += line
+        self._pieces = len(pieces)
+
+    def _end_line(self, at: float) -> None:
+        line = self._line.decode(errors="replace")
+        self._line.clear()
+        if not line:
+            if self._fields is not None:
+                self.blocks.append(Heard(at, **self._fields))
+            self._fields = None
+            return
+        if self._fields is None:
+            self._fields = {}
+        name, _, value = line.partition(":")
+        if name in ("event", "data", "id", "retry"):
+            self._fields[name] = value.removeprefix(" ")
+        if self.retry is None and line.startswith("retry:"):
+            self.retry = value.strip()
+
+
 @dataclass(slots=True)
 class Answer:
     """An answer so far.  Times are seconds since the request was sent; ``head_at`` None: no head came.
 
     ``pieces`` of the body are as they came, but for what the edge itself compressed (``by_edge``).
+    Nothing is read any more of an answer that is ``endless``.
     """
 
     status: int = 0
@@ -91,20 +147,30 @@ class Answer:
     by_edge: bool = False
     asked: float = 0.0
     """When the request was sent, in Unix seconds by this machine's clock."""
+    came: int = 0
+    """Bytes that were read of it, with all that is around its body."""
+    _size: int = 0
     _gzip: zlib._Decompress | None = None
+    _hearing: _Hearing | None = None
 
     def take(self, at: float, data: bytes) -> None:
-        """Another piece of the body has come."""
+        """Another piece of the body has come.  What nobody can decompress cuts it off, as in a browser."""
         if not self.pieces and self.header("content-encoding") == "gzip" and data.startswith(_BY_EDGE):
             self.by_edge = True
             self._gzip = zlib.decompressobj(31)
         if self._gzip is not None:
             try:
-                data = self._gzip.decompress(data)
-            except zlib.error:  # something in between has spoiled it
+                data = self._gzip.decompress(data, max(1, MOST + 1 - self._size))
+            except zlib.error:
+                self.by_edge, self._gzip = False, None  # the edge makes none like that
                 self.end, self.end_at = End.CUT, at
-                return
+        self._size += len(data)
         self.pieces.append((at, data))
+
+    @property
+    def endless(self) -> bool:
+        """Whether more has come than is looked at."""
+        return max(self.came, self._size) > MOST or len(self.pieces) > MOST_PIECES
 
     @property
     def coded(self) -> str:
@@ -124,6 +190,14 @@ class Answer:
     def body(self) -> bytes:
         """What came of the body."""
         return b"".join(data for _, data in self.pieces)
+
+    @property
+    def hearing(self) -> _Hearing:
+        """The event stream in it, so far."""
+        if self._hearing is None:
+            self._hearing = _Hearing()
+        self._hearing.take(self.pieces)
+        return self._hearing
 
     @property
     def excerpt(self) -> str:
@@ -186,6 +260,8 @@ class Connection:
             raise kind(f"{where}: no TLS: {said}") from error
         except TimeoutError as error:
             raise UnreachableError(f"{where}: no connection within {self._timeout:g} s") from error
+        except UnicodeError as error:
+            raise UnreachableError(f"cannot reach {where}: no name has such a form") from error
         except OSError as error:
             code = error.errno or 0  # negative for names that do not resolve
             why = os.strerror(code) if code > 0 else error.strerror or str(error)
@@ -221,16 +297,17 @@ class Connection:
             await self._writer.drain()
 
     async def read(self, seconds: float, until: Callable[[Answer], bool] = lambda _: False) -> Answer:
-        """Read until ``until``, the end, or ``seconds`` from now.
+        """Read until ``until``, the end, as much as is looked at, or ``seconds`` from now.
 
         Raises UnreachableError for what is no HTTP.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.answer.end is End.OPEN and not until(self.answer):
+                while self.answer.end is End.OPEN and not self.answer.endless and not until(self.answer):
                     await self._next()
         begun = self._http.trailing_data[0]
-        if self.answer.head_at is None and begun and not begun.startswith(b"HTTP/"):
+        # A head may come byte by byte.
+        if self.answer.head_at is None and not b"HTTP/".startswith(begun[:5]):
             raise UnreachableError("what answers is no HTTP/1.1: it begins otherwise")
         return self.answer
 
@@ -254,6 +331,7 @@ class Connection:
                 except OSError:
                     answer.end, answer.end_at = End.CUT, self.now
                     return
+                answer.came += len(data)
                 self._http.receive_data(data)
                 return
         except h11.RemoteProtocolError as error:
@@ -278,37 +356,11 @@ class Connection:
             answer.end, answer.end_at = End.CUT, self.now
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """One block of an event stream, and when its blank line arrived."""
-
-    at: float
-    event: str = ""
-    data: str = ""
-    id: str = ""
-    retry: str = ""
-
-
 def told_retry(answer: Answer) -> str | None:
     """The first reconnection time that a stream has told so far, whether its block is complete or not."""
-    *lines, _ = answer.body.split(b"\n")
-    retries = (line[6:].decode(errors="replace").strip() for line in lines if line.startswith(b"retry:"))
-    return next(retries, None)
+    return answer.hearing.retry
 
 
 def heard(answer: Answer) -> list[Heard]:
     """The blocks of a stream so far; a comment is no block, and may be part of one."""
-    blocks, rest = [], b""
-    for at, data in answer.pieces:
-        *complete, rest = (rest + data).split(b"\n\n")
-        blocks += [_block(at, block.decode(errors="replace")) for block in complete]
-    return blocks
-
-
-def _block(at: float, text: str) -> Heard:
-    fields: dict[str, str] = {}
-    for line in text.split("\n"):
-        name, _, value = line.partition(":")
-        if name in ("event", "data", "id", "retry"):
-            fields[name] = value.removeprefix(" ")
-    return Heard(at, **fields)
+    return answer.hearing.blocks

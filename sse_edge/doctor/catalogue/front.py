@@ -56,6 +56,12 @@ FRONT = {
             "proxy_pass without a path after the upstream's name", "handle, not handle_path",
         ),
         Fault(
+            "endless", _FAIL,
+            "More than 4 MiB have come, and it is neither a stream that has begun nor at an end.",
+            "Nothing of ours answers like that, refuses like that or greets like that: see what it is that answers. Nothing "
+            "more can be said about it.",
+        ),
+        Fault(
             "redirected", _FAIL,
             "The answer is a redirect.",
             "Examine, and use in pages, the URL that the redirect leads to.",
