@@ -17,11 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients fronts beside release format packages clean
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi dashboard client clients beside release format packages clean
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway beside release format packages clean
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi client clients gateway containers beside release format packages clean
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi proxies client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi fronts proxies dashboard containers gateway client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,15 +87,15 @@ abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests 
 openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 2 minutes
 	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
 
-fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it, and write deploy/FRONTS.md, 3 minutes
-	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
+
 containers: $(VENV)/.dev  ## compose and the units on a Docker, 4 minutes (no Docker Hub? tests/stand-ins first)
 	$(VENV)/bin/pytest tests/containers.py $(ARGS)
 
 gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.yaml, for the tests; wants Go, minutes
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m record_gateway $(ARGS)
+
 # What goes through nginx and Caddy, on the newest nginx of Debian's next release and the newest Caddy of its own.
 PROXIES = $(addprefix tests/test_,proxies.py reload.py http3.py versions.py caddy.py nginx.py proxy_logs.py upgrades.py)
 
@@ -108,7 +104,8 @@ proxies: $(VENV)/.dev packages  ## the newest nginx and Caddy beside Debian's, H
 	@PYTHON="$(VENV)/bin/python" tests/new-proxies $(VENV)/proxies
 	NEW_NGINX="$(CURDIR)/$(VENV)/proxies/nginx" NEW_CADDY="$(CURDIR)/$(VENV)/proxies/caddy" \
 		$(VENV)/bin/pytest $(PROCESSES) --heavy $(PROXIES) $(ARGS)
-fronts: $(VENV)/.dev packages  ## other proxies, what stands before them, and what they make of it, into deploy/FRONTS.md, 3 minutes
+
+fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, and what stands before them, into deploy/FRONTS.md, 3 minutes
 	$(VENV)/bin/pytest --heavy --tables $(addprefix tests/test_,fronts.py behind.py cdn.py) $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
