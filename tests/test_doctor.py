@@ -147,7 +147,7 @@ def test_compression_by_the_edge():
     finding = opening.compression(ours)
     assert (finding.code, finding.seen) == ("", "gzip, by the edge itself")
     ours.take(0.2, b"spoiled on its way")
-    assert (ours.pieces, ours.end, ours.end_at) == ([(0.1, GREETING)], End.CUT, 0.2)
+    assert (ours.end, ours.end_at) == (End.CUT, 0.2)
     for made in (gzip.compress(GREETING), HEAD + block(GREETING)):
         proxys = answer(headers=[STREAM, ("content-encoding", "gzip")], body=())
         proxys.take(0.1, made)
@@ -281,7 +281,7 @@ def identity(whose, *more):
 
 
 TOLD = (
-    '{"address": "a", "peer": "p", "forwarded": "", "scheme": "http", "http": "1.1", "pid": 1, "present": 0, '
+    '{"address": "192.0.2.1", "peer": "192.0.2.2", "forwarded": "", "scheme": "http", "http": "1.1", "pid": 1, "present": 0, '
     '"now": 1.5}'
 )
 
