@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ears import until
 from servers.processes import TESTS, free_port
 from servers.sse import StreamEndedError, get
 from sse_edge import Identity, Publisher, PublishToken, SignedCookie
@@ -321,6 +322,18 @@ async def test_who_connects_during_a_stop(serve_example, connect, tmp_path, work
             pass
     server.signal(signal.SIGTERM)
     assert await server.exited(5) == 128 + signal.SIGTERM
+
+
+async def test_a_stop_does_not_wait_for_a_restart(serve_example):
+    """Workers are not replaced one by one any more when the server is to stop."""
+    server = serve_example("plain_asgi:app", "--workers", 2)
+    started = "Started server process"
+    await until(lambda: server.log.count(started) == 2, 20)
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert await server.exited() == 0
+    assert "restarting processes" in server.log
+    assert server.log.count(started) < 4
 
 
 @pytest.mark.parametrize("workers", [1, 2])

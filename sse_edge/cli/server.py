@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing import parent_process
@@ -104,8 +105,25 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class Stop(threading.Event):
+    """That the supervisor is to stop, also where it has not seen to the signal yet: it may be restarting its
+    workers one by one, which takes as long as they all drain."""
+
+    def __init__(self, signals: list[int]) -> None:
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        """See threading."""
+        return super().is_set() or any(each in SIGNALS for each in self._signals)
+
+
 class Supervisor(Multiprocess):
     """Several workers on one socket, with uvicorn's supervision."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.should_exit = Stop(self.signal_queue)
 
     def handle_int(self) -> None:
         """See ``_stop``."""
