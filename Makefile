@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi fronts proxies dashboard containers gateway client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,11 @@ abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests 
 openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 2 minutes
 	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
 
+logs: $(VENV)/.dev packages  ## logs and middlewares of others, with the other servers and Sentry too, half a minute
+	$(VENV)/bin/pytest --heavy tests/test_jsonlines.py tests/test_monitoring.py $(ARGS)
+
+fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it, and write deploy/FRONTS.md, 3 minutes
+	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
 

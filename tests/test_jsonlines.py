@@ -15,6 +15,7 @@ from collections import Counter
 from logging.handlers import QueueHandler
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 
@@ -22,6 +23,7 @@ import sse_edge
 from servers.processes import TESTS, ServerProcess, free_port
 from servers.sse import get
 from sse_edge import JSONLines
+from sse_edge.cli.failure import ENDS, ended
 from sse_edge.cli.logs import Lines, Requests
 from sse_edge.jsonlines import LONGEST_LINE
 from sse_edge.logline import LONGEST, about
@@ -530,7 +532,7 @@ WEBSOCKET = (
 )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.heavy), 2])
 async def test_a_server_of_which_every_line_is_valid(serve_app, connect, redis_url, workers):
     """Streams, refusals, floods, probes, an application that fails and logs what cannot be written, and a
     drain: each line is as the schema says, and each request has its one."""
@@ -592,9 +594,7 @@ async def test_a_server_of_which_every_line_is_valid(serve_app, connect, redis_u
 ENDINGS = {
     "nothing": (None, 2, "APP 'nothing:app': Could not import module \"nothing\"."),
     "says": ("import sys\nsys.exit('bye\x1b[1m\\nforged')", 1, "SystemExit: bye\\x1b[1m forged"),
-    "exits": ("raise SystemExit(3)", 3, "SystemExit: 3"),
     "interrupts": ("raise KeyboardInterrupt", 1, "KeyboardInterrupt"),
-    "asks": ("input()", 1, "EOFError: EOF when reading a line"),
 }
 
 
@@ -624,27 +624,52 @@ def test_a_server_that_does_not_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("raised", "ends"),
-    [("OSError('no\\nfile')", "OSError: no\nfile"), ("SystemExit('by\x1be')", "SystemExit: by\\x1be")],
+    ("error", "code", "said"),
+    [
+        (SystemExit("by\x1be"), 1, "SystemExit: by\\x1be"),
+        (SystemExit(3), 3, "SystemExit: 3"),
+        (SystemExit(), 0, "SystemExit"),
+        (KeyboardInterrupt(), 1, "KeyboardInterrupt"),
+        (EOFError("EOF when reading a line"), 1, "EOFError: EOF when reading a line"),
+        (click.UsageError("no\nURL"), 2, "UsageError: no URL"),
+        (click.Abort(), 1, "Abort"),
+        (click.exceptions.Exit(4), 4, "Exit: 4"),
+    ],
+    ids=repr,
 )
-def test_a_worker_that_does_not_start(tmp_path, raised, ends):
+def test_an_application_that_ends_the_command(error, code, said):
+    """Has the exit code that it says, and one line."""
+    assert isinstance(error, ENDS)
+    failure = ended("APP", error)
+    assert (failure.format_message(), failure.exit_code) == (f"APP: ended with {said}", code)
+
+
+RAISED = {"OSError('no\\nfile')": "OSError: no\nfile", "SystemExit('by\x1be')": "SystemExit: by\\x1be"}
+
+
+def test_a_worker_that_does_not_start(tmp_path):
     """Nor does multiprocessing write why not, in lines of its own."""
-    fails = f"import multiprocessing\nif multiprocessing.parent_process(): raise {raised}\napp = print"
-    (tmp_path / "app.py").write_text(fails)
-    process = serving(tmp_path, "app", "--log-format", "json", "--port", free_port(), "--workers", "2")
+    options, started = ["--log-format", "json", "--workers", "2"], []
+    for number, raised in enumerate(RAISED):
+        fails = f"import multiprocessing\nif multiprocessing.parent_process(): raise {raised}\napp = print"
+        (tmp_path / f"app{number}.py").write_text(fails)
+        started.append(serving(tmp_path, f"app{number}", "--port", free_port(), *options))
     try:
-        process.wait_for_log(ends.partition(":")[0])
-        process.kill()
-        said = [read(line) for line in process.log.splitlines(keepends=True) if line.endswith("\n")]
+        for process, ends in zip(started, RAISED.values(), strict=True):
+            process.wait_for_log(ends.partition(":")[0])
+            process.kill()
+            said = [read(line) for line in process.log.splitlines(keepends=True) if line.endswith("\n")]
+            failed = [line for line in said if line["event"] == "uncaught"]
+            assert failed[0]["traceback"].endswith(ends)
     finally:
-        process.close()
-    failed = [line for line in said if line["event"] == "uncaught"]
-    assert failed[0]["traceback"].endswith(ends)
+        for process in started:
+            process.close()
 
 
 PLACE = "127.0.0.1:{port}"
 
 
+@pytest.mark.heavy
 async def test_other_servers(serve, connect, redis_url, tmp_path):
     """With the page's configuration every line of each is the same."""
     (block,) = re.findall(r"```json\n(\{\n.*?)```", (DEPLOY / "LOGS.md").read_text(), re.DOTALL)
