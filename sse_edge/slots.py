@@ -73,18 +73,19 @@ class Slots:
         What was counted in that is there once: in the file that it had, or here if that is gone, too.
         Raises like ``take``.
         """
-        before, self._inode = self._inode, _private(str(self._directory))
-        gone = self._inode != before or not self._path(lost.number, "json").exists()
+        inode = _private(str(self._directory))
+        gone = self._inode != inode or not self._path(lost.number, "json").exists()
         slot = self._take((lost.number, *range(MOST)))
         slot.follow(lost, gone=gone)
+        self._inode = inode
         return slot
 
     def touch(self) -> None:
         """Make all files newer, also those of slots that nobody has: what tidies up is to leave them."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             for name in os.listdir(self._directory):
                 if name.startswith(f"{self._name}."):
-                    with contextlib.suppress(OSError):
+                    with contextlib.suppress(OSError):  # it was exchanged meanwhile
                         os.utime(self._directory / name, follow_symlinks=False)
 
     def _take(self, numbers: Iterable[int]) -> Slot:
