@@ -281,8 +281,8 @@ def identity(whose, *more):
 
 
 TOLD = (
-    '{"address": "192.0.2.1", "peer": "192.0.2.2", "forwarded": "", "scheme": "http", "http": "1.1", "pid": 1, "present": 0, '
-    '"now": 1.5}'
+    '{"address": "192.0.2.1", "peer": "192.0.2.2", "forwarded": "", "scheme": "http", '
+    '"http": "1.1", "pid": 1, "present": 0, "now": 1.5}'
 )
 
 
