@@ -1,6 +1,7 @@
 """``sse-edge tune``: sizing, what this machine lacks, and the files it writes."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -395,7 +396,11 @@ def test_json(tmp_path):
         (["--connections", "10", "--nginx", "1.18", "--write", "out"], "nginx: must be 1.22.0 or later"),
         (["--connections", "10", "--nginx", "new"], "nginx: must be a version, such as 1.30.6 (got 'new')"),
         (["--connections", "10", "--nginx", "1.30", "--proxy", "caddy"], "--nginx is 1.30, and --proxy is"),
-        (["--connections", "10", "--upstream", "a b;", "--write", "out"], "upstream: must be one word"),
+        *((["--connections", "10", "--upstream", place, "--write", "out"], "--upstream: must be host:port or")
+            for place in ("a b;", "::1", "a:65536", "unix:run/a.sock")),
+        *((["--connections", "10", "--nginx", "1.30", "--resolver", place, "--write", "out"],
+           "--resolver: must be a name server's host or host:port, with IPv6 in brackets")
+            for place in ("a b", "::1", "127.0.0.11:65536", "")),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, monkeypatch, options, said):
@@ -438,12 +443,19 @@ def test_names_that_are_asked_for_again(tmp_path):
     ]
     assert len(again.splitlines()) == len(once.splitlines())
     assert invoke("--connections", 1, "--nginx", "1.27.3", *resolver).exit_code == 0
+    mixed = [
+        word
+        for place in ("127.0.0.1:8001", "[::1]:8001", "unix:/run/a.sock", "localhost:1", "b:1")
+        for word in ("--upstream", place)
+    ]
+    for places, asked_for in ((mixed, ["b:1"] * 2), ([], [])):
+        directory = tmp_path / f"of {len(places)}"
+        assert invoke("--connections", 9, *new, *places, *resolver, "--write", directory).exit_code == 0
+        text = (directory / "nginx.conf").read_text()
+        assert re.findall(r"^ +server (\S+) resolve ", text, re.MULTILINE) == asked_for
     old = invoke("--connections", 1, "--nginx", "1.27.2", *resolver)
     assert old.exit_code == 2
     assert "--resolver takes nginx 1.27.3, and this is 1.27.2" in old.output
-    nonsense = invoke("--connections", 1, *new, "--resolver", "a b", "--write", tmp_path / "nonsense")
-    assert nonsense.exit_code == 2
-    assert "resolver: must be a name server's host or host:port (got 'a b')" in nonsense.output
     caddys = invoke("--connections", 1, "--proxy", "caddy", *resolver)
     assert caddys.exit_code == 2
     assert "--resolver is for nginx" in caddys.output

@@ -13,7 +13,7 @@ from ..tune.dialect import installed, said, version
 from ..tune.files import tuned
 from ..tune.history import EVENT_BYTES, Keep
 from ..tune.machine import Machine, shortfalls
-from ..tune.naming import RESOLVE
+from ..tune.naming import RESOLVE, name_server, upstreams
 from ..tune.sizing import (
     KIB,
     MIB,
@@ -42,6 +42,14 @@ def _bytes(context: click.Context, parameter: click.Parameter, given: str | None
     if match is None:
         raise Misuse(f"--memory {given!r} is no size; write it as 4G or 512M")
     return int(match[1]) * UNITS[match[2].upper()]
+
+
+def _upstreams(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(upstreams(given))
+
+
+def _name_server(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    return None if given is None else name_server(given)
 
 
 @click.command(short_help="Work out what N streams need, and write the configuration.")
@@ -74,16 +82,16 @@ def _bytes(context: click.Context, parameter: click.Parameter, given: str | None
     f"each ({EVENT_BYTES}, if not given). Can be repeated.",
 )  # fmt: skip
 @click.option(
-    "--upstream", metavar="PLACE", multiple=True, show_envvar=True,
-    help="A worker's host:port or unix:/path, for the proxy. Can be repeated; 127.0.0.1:8001 and on, "
-    "if not given.",
+    "--upstream", metavar="PLACE", multiple=True, callback=_upstreams, show_envvar=True,
+    help="A worker's host:port or unix:/path, for the proxy; IPv6 in brackets. Can be repeated; "
+    "127.0.0.1:8001 and on, if not given.",
 )  # fmt: skip
 @click.option(
     "--nginx", metavar="VERSION", show_envvar=True,
     help="The nginx that is to read nginx.conf; the one that is installed here, if not given.",
 )  # fmt: skip
 @click.option(
-    "--resolver", metavar="ADDRESS", show_envvar=True,
+    "--resolver", metavar="ADDRESS", callback=_name_server, show_envvar=True,
     help="The name server that nginx, 1.27.3 or later, asks again and again for each --upstream that is a "
     "name; with Docker it is 127.0.0.11.",
 )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from . import template
 from .dialect import Version, spoken
-from .naming import resolving
+from .naming import resolving, upstreams
 from .sizing import FIRST_APP_PORT, MIB, Sizing
 
 PROXY_FILES = {"nginx": "nginx.conf", "caddy": "Caddyfile"}
@@ -73,10 +73,10 @@ def tuned(
 
     ``upstream`` are the workers' addresses for the proxy, else ports from 8001 on; ``resolver`` is the name
     server that nginx asks for their names again.  ``nginx`` is the version that is to read the file, else
-    every one is.  Raises ConfigError for what is no name server.
+    every one is.  Raises ConfigError for what is no place of a worker, or no name server.
     """
     ports = [FIRST_APP_PORT + number for number in range(sizing.workers)]
-    places = list(upstream) or [f"127.0.0.1:{port}" for port in ports]
+    places = upstreams(upstream) or [f"127.0.0.1:{port}" for port in ports]
     backlog = str(sizing.backlog)
     if sizing.proxy == "nginx":
         proxy: dict[str, str | Sequence[str]] = {
