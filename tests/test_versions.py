@@ -11,6 +11,7 @@ from servers.sse import StreamEndedError
 from servers.table import Table
 from sse_edge import Publisher
 from sse_edge.tune import dialect
+from sse_edge.tune.template import shipped
 
 PAGE = TESTS.parent / "deploy" / "PROXIES.md"
 COLUMNS = {
@@ -160,3 +161,23 @@ async def test_flush_interval(behind, stream, redis_url, holds, kind):
         holds(CUT, kind, "cuts every stream")
     else:
         holds(CUT, kind, "cuts none")
+
+
+def test_a_module_that_may_be_missing(tmp_path, certificate):
+    """Where nginx was built without stub_status it refuses that line of the file as it is written for it, and
+    nothing else; the page and the file say so.
+    """
+
+    class Whole(NewNginx):
+        text = property(lambda self: dialect.spoken(shipped("nginx.conf"), self.version()))
+
+    assert NewNginx(tmp_path, certificate, ["127.0.0.1:1"], {}).check()
+    whole = Whole(tmp_path, certificate, ["127.0.0.1:1"], {})
+    refusal = 'unknown directive "stub_status"'
+    if NewNginx.has_status():
+        assert whole.check()
+    else:
+        with pytest.raises(pytest.fail.Exception, match=refusal):
+            whole.check()
+    assert refusal in PAGE.read_text()
+    assert refusal in shipped("nginx.conf")

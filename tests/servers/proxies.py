@@ -204,10 +204,14 @@ class NewNginx(Nginx):
 
     @property
     def text(self):
-        """The file for this version; without what the program was built without."""
+        """The file for this version; without what it was built without, as deploy/PROXIES.md says."""
         text = dialect.spoken(shipped("nginx.conf"), self.version())
-        built = "http_stub_status" in _run([self.program, "-V"])
-        return text if built else text.replace("stub_status;", "")
+        return text if self.has_status() else text.replace("            stub_status;\n", "")
+
+    @classmethod
+    def has_status(cls):
+        """Whether it was built with stub_status."""
+        return "http_stub_status_module" in _run([cls._program(), "-V"])
 
 
 class Http3Nginx(NewNginx):
