@@ -526,6 +526,25 @@ def test_a_url(url, host, expected):
     assert (target.host, target.port, target.path, target.authority, target.origin) == expected
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "expected"),
+    [
+        ("http://127.0.0.1:8000/", None, True),
+        ("http://127.0.0.1:8000/", "app.test", True),
+        ("http://[::1]/", "app.test:81", True),
+        ("http://localhost/", None, True),
+        ("http://app.localhost/", None, True),
+        ("http://192.0.2.7/", "localhost", False),
+        ("http://app.test/", None, False),
+    ],
+)
+def test_a_url_of_this_machine(url, host, expected):
+    """Is one that leads there, whatever it is asked for: then it may be without TLS."""
+    target = Target.of(url, host=host)
+    assert target.is_loopback is expected
+    assert codes(opening.http_version(target, None)) == ([] if expected else ["http1"])
+
+
 @pytest.mark.parametrize("url", ["h/e", "ftp://h/", "http:///e", "http://h/ä", "http://h:x/", "http://h/a b"])
 def test_a_url_that_is_none(url):
     """Is refused, with its name."""

@@ -29,7 +29,8 @@ def test_the_shipped_files(kind, behind, redis_url):
             str(site.proxy.authority),
         ]
         result = CliRunner().invoke(main, other)
-        assert (result.exit_code, "[host-refused]" in result.output) == (4, True)
+        assert (result.exit_code, "[name-refused]" in result.output) == (4, True)
+        assert "there is TLS, but no site of the name 127.0.0.1" in " ".join(result.output.split())
         assert CliRunner().invoke(main, [*other, "--host", f"localhost:{site.proxy.port}"]).exit_code == 4
     site.apps[0].kill()
     result = CliRunner().invoke(main, [*arguments, "--down"])

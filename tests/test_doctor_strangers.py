@@ -19,6 +19,7 @@ from sse_edge.cli import main
 from sse_edge.delivery.compression import Gzip, block
 from sse_edge.doctor.examination import Examination
 from sse_edge.doctor.fault import Level
+from sse_edge.doctor.finding import found as finding
 from sse_edge.doctor.wire import Answer, UnreachableError
 
 SECRET = "a secret of the tests"
@@ -186,6 +187,20 @@ def invoke(*arguments, **options):
     return result
 
 
+def test_one_long_word_keeps_to_the_columns(monkeypatch):
+    """Whatever the other end says, no line is wider than the terminal."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    async def finds(self):
+        yield finding("status", "redirected", f"status 302 to http://{'a' * 500}/")
+
+    monkeypatch.setattr(Examination, "findings", finds)
+    result = invoke(URL)
+    assert "[redirected]" in result.output
+    assert result.output.count("a") > 500
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
 URL = "http://127.0.0.1:1/events/me"
 WRONG = [
     (["127.0.0.1/events"], 2, "URL: must be http(s)://host[:port]/path (got '127.0.0.1/events')"),
@@ -194,6 +209,7 @@ WRONG = [
     ([URL, "--streams", "0"], 2, "0 is not in the range"),
     ([URL, "--host", "x:y"], 2, "--host: must be a host name"),
     ([URL, "--host", "x:0"], 2, "--host: must be a host name"),
+    *(([URL, "--host", host], 2, "--host: must be a host name") for host in ("a/b", "a?b", "a#b", "u@a", "")),
     ([URL, "--channel", ""], 2, "--channel: must be 1 to 256 printable characters (got '')"),
     ([URL, "--channel", "a\nb"], 2, r"(got 'a\nb')"),
     ([URL, "--secret", "a", "--cookie", "b=c"], 2, "only one"),

@@ -297,9 +297,7 @@ def _mark(level: Level) -> str:
 
 def _wrapped(text: str) -> str:
     width = max(40, min(110, shutil.get_terminal_size().columns) - INDENT)
-    return f"\n{' ' * INDENT}".join(
-        textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    )
+    return f"\n{' ' * INDENT}".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
 def _summary(findings: list[Finding]) -> str:

@@ -93,7 +93,7 @@ class Examination:
         try:
             met, protocol, local = await self._meet()
         except UnknownNameError as error:
-            yield found("status", "host-refused", str(error))
+            yield found("status", "name-refused", str(error))
         else:
             for finding in met:
                 yield finding

@@ -30,8 +30,8 @@ class Target:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs of this machine can ask for it, by its name."""
-        return self.name == "localhost" or self.name.endswith(".localhost") or is_loopback(self.name)
+        """Whether only programs of this machine get there, by where it leads, whatever they ask for."""
+        return self.host == "localhost" or self.host.endswith(".localhost") or is_loopback(self.host)
 
     def unverified(self) -> Target:
         """The same, whoever answers: for no secrets."""
@@ -74,7 +74,8 @@ def _name(netloc: str) -> str | None:
     """The host of a netloc; None if that is none."""
     try:
         parts = urlsplit(f"//{netloc}")
-        return parts.hostname if parts.port is None or parts.port else None
+        alone = parts.netloc == netloc and "@" not in netloc
+        return parts.hostname if alone and (parts.port is None or parts.port) else None
     except ValueError:
         return None
 

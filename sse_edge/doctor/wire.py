@@ -256,8 +256,11 @@ class Connection:
             raise CertificateError(where, error.verify_code, error.verify_message) from error
         except ssl.SSLError as error:
             said = error.reason or str(error)
-            kind = UnknownNameError if "UNRECOGNIZED_NAME" in said else UnreachableError
-            raise kind(f"{where}: no TLS: {said}") from error
+            if "UNRECOGNIZED_NAME" in said:  # an alert of TLS's own (RFC 6066, 3)
+                raise UnknownNameError(
+                    f"{where}: there is TLS, but no site of the name {target.name}"
+                ) from error
+            raise UnreachableError(f"{where}: no TLS: {said}") from error
         except TimeoutError as error:
             raise UnreachableError(f"{where}: no connection within {self._timeout:g} s") from error
         except UnicodeError as error:

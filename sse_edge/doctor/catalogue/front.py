@@ -74,6 +74,12 @@ FRONT = {
             "server_name; proxy_set_header Host $http_host;", "the site's address; remove header_up Host",
         ),
         Fault(
+            "name-refused", _FAIL,
+            "TLS is refused for the name that was asked for: no site there has it.",
+            "Ask for a name that the proxy serves, with --host or in the URL; or have the proxy serve this one.",
+            "server_name, where listen says ssl", "the site's address",
+        ),
+        Fault(
             "unauthenticated", _FAIL,
             "The app does not know who asks.",
             "Give the secret and cookie name (--name) that the app's SignedCookie has. If they are right, the "
