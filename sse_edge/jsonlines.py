@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from .logline import LONGEST, About, escaped
+from .logline import LONGEST, About, asked_by, escaped
 from .redaction import HIDDEN, is_secret, redacted, without_credentials
 from .tracing import current
 
@@ -135,15 +135,17 @@ def _request(record: logging.LogRecord) -> tuple[dict[str, Any], str] | None:
     client: Any
     if record.name == "uvicorn.access" and isinstance(args, tuple) and len(args) == 5:
         client, method, target, version, status = args
+        client, address = asked_by(client)
         path, shown = _unasked(target)
-        said = {"address": client.rpartition(":")[0], "method": method, "path": unquote(path)}
+        said = {"address": address, "method": method, "path": unquote(path)}
         said["status_code"] = int(status)
         return {"event": "request", **said}, f'{client} - "{method} {shown} HTTP/{version}" {status}'
     if record.name == "uvicorn.error" and isinstance(args, tuple) and '"WebSocket %s"' in str(record.msg):
         client, target, *status = args
+        client, address = asked_by(client)
         path, shown = _unasked(target)
         code = status[0] if status else 101 if "[accepted]" in record.msg else 403
-        said = {"address": client.rpartition(":")[0], "path": unquote(path), "status_code": code}
+        said = {"address": address, "path": unquote(path), "status_code": code}
         return {"event": "websocket", **said}, str(record.msg) % (client, shown, *status)
     if record.name in _ATOMS and isinstance(args, Mapping):
         given: list[Any] = [args.get(atom) for atom in _ATOMS[record.name]]

@@ -30,6 +30,10 @@ _VALUE = "!$'()*+,-./:;@_|~"  # beyond letters and digits
 _SENTENCE = _VALUE + ' "#&<>?[]^`{}\\'
 
 
+UNIX = "unix"
+"""Who is on a unix socket, in a server's lines."""
+
+
 class About(dict[str, object]):
     """What a record of ours says: an application's own says nothing, whatever it has by that name."""
 
@@ -40,6 +44,12 @@ def about(event: str, **fields: object) -> dict[str, About]:
     The fields are as they came, unlike in the text; who writes them makes them harmless, as ``JSONLines``.
     """
     return {"sse_edge": About(event=event, **fields)}
+
+
+def asked_by(client: str) -> tuple[str, str]:
+    """A client as uvicorn tells it, host:port or, on a unix socket, nothing: as it is shown; its address."""
+    shown = client or UNIX
+    return shown, shown.rpartition(":")[0] or shown
 
 
 def value(text: str | None) -> str:

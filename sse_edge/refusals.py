@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from .logline import About, about, sentence, value
+from .logline import About, about, asked_by, sentence, value
 from .outcome import Refusal
 
 logger = logging.getLogger("sse_edge")
@@ -262,7 +262,8 @@ def _kind(record: logging.LogRecord) -> tuple[str | None, str]:
     """What a client did for this line, if it may not be there each time, and the client's address."""
     address = ""
     if isinstance(record.args, tuple) and record.args and isinstance(record.args[0], str):
-        address = record.args[0].rpartition(":")[0]
+        client = record.name == "uvicorn.access" or '"WebSocket %s"' in str(record.msg)
+        address = asked_by(record.args[0])[1] if client else record.args[0].rpartition(":")[0]
     match record.args:
         case (str(), str(method), str(), str(), int(status)) if record.name == "uvicorn.access":
             said = f"{method} answered" if status < 400 else "answered"

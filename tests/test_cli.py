@@ -20,6 +20,7 @@ from click.testing import CliRunner
 
 from ears import until
 from servers.processes import TESTS, free_port
+from servers.proxies import wait_until
 from servers.sse import StreamEndedError, get
 from sse_edge import Identity, Publisher, PublishToken, SignedCookie
 from sse_edge.asgi import Request
@@ -346,6 +347,7 @@ async def test_a_unix_socket(serve_example, tmp_path, workers):
     assert stat.filemode(path.stat().st_mode) == "srw-rw----"
     answer = await get(server.url + "/", unix=path)
     assert answer.body.startswith(b"Listen at /events/clock")
+    wait_until(lambda: ': unix - "GET / HTTP/1.1" 200' in server.log, "the request is logged")
     assert said(invoke("serve", "os:getcwd", "--uds", path), 1) == f"{path} is in use by another server"
     server.signal(signal.SIGTERM)
     assert await server.exited() == 0
@@ -472,10 +474,11 @@ async def test_forwarded_addresses_are_left_to_the_middleware(serve_example):
 )
 def test_which_requests_are_logged_by_the_server(method, target, status, logged):
     """What the middleware logs itself and probes are left out of the server's log, and what is asked for."""
-    record = logging.makeLogRecord({"args": ("1.2.3.4:5", method, target, "1.1", status)})
-    assert Requests("/events", "/status").filter(record) is (logged is not None)
-    if logged is not None:
-        assert record.args == ("1.2.3.4:5", method, logged, "1.1", status)
+    for client, named in (("1.2.3.4:5", "1.2.3.4:5"), ("", "unix")):  # "": on a unix socket
+        record = logging.makeLogRecord({"args": (client, method, target, "1.1", status)})
+        assert Requests("/events", "/status").filter(record) is (logged is not None)
+        if logged is not None:
+            assert record.args == (named, method, logged, "1.1", status)
 
 
 def test_one_message_is_one_line():

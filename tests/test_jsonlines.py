@@ -338,6 +338,20 @@ ATOMS = {
             '192.0.2.1:5 - "WebSocket /a?***" [accepted]',
         ),
         (
+            "uvicorn.access",
+            '%s - "%s %s HTTP/%s" %d',
+            ("", "GET", "/", "1.1", 200),
+            {**REQUEST, "address": "unix", "path": "/", "status_code": 200},
+            'unix - "GET / HTTP/1.1" 200',
+        ),
+        (
+            "uvicorn.error",
+            '%s - "WebSocket %s" [accepted]',
+            ("", "/a"),
+            {"event": "websocket", "address": "unix", "path": "/a", "status_code": 101},
+            'unix - "WebSocket /a" [accepted]',
+        ),
+        (
             "uvicorn.error",
             '%s - "WebSocket %s" %d',
             ("192.0.2.1:5", "/a", 418),
@@ -420,6 +434,9 @@ def test_a_websockets_query_is_in_no_line():
     made = record('%s - "WebSocket %s" [accepted]', "192.0.2.1:5", "/ws?token=abc", name="uvicorn.error")
     assert Requests("/events", "/status").filter(made)
     assert made.getMessage() == '192.0.2.1:5 - "WebSocket /ws?***" [accepted]'
+    made = record('%s - "WebSocket %s" [accepted]', "", "/ws", name="uvicorn.error")
+    assert Requests("/events", "/status").filter(made)
+    assert made.getMessage() == 'unix - "WebSocket /ws" [accepted]'
 
 
 # ---- The schema is what is logged, and what the page says

@@ -252,7 +252,7 @@ SOCKET_LINE = '%s - "WebSocket %s" '
         ),
         (
             answered("OPTIONS", 204, ""),
-            "OPTIONS answered 204, 20 more in 0 s",
+            "OPTIONS answered 204, 20 more in 0 s from 1 address, 20 of them address=unix",
         ),
         (
             answered("HEAD", 200),

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import click
 
 from ..errors import EdgeError
-from ..logline import Raised, about, escaped, trace
+from ..logline import Raised, about, asked_by, escaped, trace
 from ..redaction import HIDDEN, without_credentials
 from .failure import as_failure
 
@@ -35,7 +35,8 @@ class Lines(logging.Formatter):
 
 
 class Requests(logging.Filter):
-    """Drops the server's access lines for streams and for probes, and the queries of the others.
+    """Drops the server's access lines for streams and for probes, and the queries of the others; and says
+    ``unix`` for a client on a unix socket, of whom the server says nothing.
 
     The server writes them when a stream begins, with nothing to say yet; ``sse_edge.access`` has one
     when it ends or is refused.  HEAD and OPTIONS hold no stream, so their lines stay.  Probes below
@@ -52,16 +53,16 @@ class Requests(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is written; see ``uvicorn.access`` for its arguments."""
         match record.args:
-            case (client, str(target), *status) if '"WebSocket %s"' in str(record.msg):
+            case (str(client), str(target), *status) if '"WebSocket %s"' in str(record.msg):
                 asked, query, _ = target.partition("?")
-                record.args = (client, f"{asked}?{HIDDEN}" if query else asked, *status)
-            case (client, str(method), str(target), version, status):
+                record.args = (asked_by(client)[0], f"{asked}?{HIDDEN}" if query else asked, *status)
+            case (str(client), str(method), str(target), version, status):
                 asked, query, _ = target.partition("?")
                 path = unquote(asked)
                 if path.startswith(self._status) and status in (200, 503):
                     return False
-                if query:
-                    record.args = (client, method, f"{asked}?{HIDDEN}", version, status)
+                shown = f"{asked}?{HIDDEN}" if query else asked
+                record.args = (asked_by(client)[0], method, shown, version, status)
                 if method not in ("HEAD", "OPTIONS"):
                     return path != self._path and not path.startswith(self._below)
         return True
