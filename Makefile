@@ -90,8 +90,6 @@ openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml 
 logs: $(VENV)/.dev packages  ## logs and middlewares of others, with the other servers and Sentry too, half a minute
 	$(VENV)/bin/pytest --heavy tests/test_jsonlines.py tests/test_monitoring.py $(ARGS)
 
-fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, all of it, and write deploy/FRONTS.md, 3 minutes
-	$(VENV)/bin/pytest --heavy --tables tests/test_fronts.py $(ARGS)
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
 
