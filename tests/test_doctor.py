@@ -68,6 +68,11 @@ EMPTY = answer(body=[(0.1, b"retry: 3000\n\n")], end=End.CLEAN)
 REFUSED = answer(body=[(0.1, b"event: edge-refused\ndata: {}\n\n")], end=End.CLEAN)
 
 
+def says(status, code):
+    """A refusal of the app's."""
+    return answer(status, [JSON], [(0.1, b'{"error": "%s"}' % code.encode())], End.CLEAN)
+
+
 @pytest.mark.parametrize(
     ("seen", "responsive", "expected"),
     [
@@ -76,13 +81,35 @@ REFUSED = answer(body=[(0.1, b"event: edge-refused\ndata: {}\n\n")], end=End.CLE
         (answer(headers=[HTML]), True, ["wrong-type"]),
         (answer(headers=[]), True, ["wrong-type"]),
         (answer(301, [("location", "/x")]), True, ["redirected"]),
-        (answer(401, [JSON]), True, ["unauthenticated"]),
-        (answer(401, [JSON, ("www-authenticate", "Basic")]), True, ["unauthenticated", "www-authenticate"]),
-        (answer(403, [JSON]), True, ["no-stream"]),
-        (answer(404, [JSON]), True, ["no-stream"]),
-        (answer(429, [JSON]), True, ["refused"]),
-        (answer(503, [JSON]), True, ["refused"]),
-        (answer(503, [HTML]), True, ["app-away"]),
+        (says(401, "unauthenticated"), True, ["unauthenticated"]),
+        (says(403, "origin"), True, ["no-stream"]),
+        (says(404, "not-found"), True, ["no-stream"]),
+        (says(429, "user-limit"), True, ["refused"]),
+        (says(503, "draining"), True, ["refused"]),
+        # Of something in front.
+        (answer(401, [HTML, ("www-authenticate", "Basic")]), True, ["www-authenticate"]),
+        (answer(401, [HTML]), True, ["refused-in-front"]),
+        (answer(401, [JSON], [(0.1, b'{"message": "no API key"}')]), True, ["refused-in-front"]),
+        (answer(403, [HTML]), True, ["refused-in-front"]),
+        (answer(404, [HTML]), True, ["no-stream"]),
+        (answer(405, [HTML]), True, ["no-stream"]),
+        (answer(429, [HTML]), True, ["refused-in-front"]),
+        (answer(503, [HTML]), True, ["refused-in-front"]),
+        (answer(503, [HTML], [(0.1, b"<h1>503</h1>No server is available")]), True, ["app-away"]),
+        (answer(503, [HTML], [(0.1, b"no healthy upstream")]), True, ["app-away"]),
+        (answer(500, [HTML]), True, ["fails"]),
+        (answer(507, [JSON]), True, ["fails"]),
+        (answer(400, [HTML]), True, ["no-stream"]),
+        (
+            answer(400, [HTML], [(0.1, b"The plain HTTP request was sent to HTTPS port")]),
+            True,
+            ["wants-https"],
+        ),
+        (
+            answer(400, [], [(0.1, b"Client sent an HTTP request to an HTTPS server.")]),
+            True,
+            ["wants-https"],
+        ),
         (answer(502, [HTML]), True, ["app-away"]),
         (answer(504, [HTML]), True, ["app-away"]),
         (EMPTY, True, ["app-away"]),
@@ -390,6 +417,38 @@ def test_a_cookie_that_nobody_set():
 def test_resume(blocks, expected):
     """Exactly what was missed, in order, once."""
     assert codes(delivery.resume(["1", "2"], blocks)) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (answer(503, [HTML], PAGE), ["refused-in-front"]),
+        (answer(429, [HTML], PAGE), ["refused-in-front"]),
+        (says(429, "user-limit"), []),
+        (HUNG_UP, []),
+    ],
+)
+def test_a_second_stream(seen, expected):
+    """Who comes back, and is refused in front, was not given too little by the app."""
+    assert codes(opening.second(seen)) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Redis: invalid username-password pair or user is disabled.", "redis-password"),
+        ("Redis: Authentication required.", "redis-password"),
+        ("Redis: this user has no permissions to run the 'publish' command", "redis-denied"),
+        ("Redis: Error 111 connecting to 127.0.0.1:1.", "redis-away"),
+        ("Redis: no answer in time", "redis-away"),
+    ],
+)
+def test_a_redis_that_does_not(said, expected):
+    """Is not there, does not know who asks, or does not let them: in its own words."""
+    finding = redis.unanswered("redis", said)
+    assert finding.code == expected
+    assert finding.seen.startswith(said)
+    assert ("rediss://" in finding.seen) is ("in time" in said)
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,12 @@ async def test_a_user_that_may_not_everything(user, expected, fleets):
     assert (await looked(place, patience=0)).keys() == expected
 
 
+async def test_a_wrong_password(fleets):
+    """Redis is there, and does not know who asks."""
+    place = fleets[1].url.replace("redis://", "redis://narrow:wrong@")
+    assert (await looked(place, patience=0)).keys() == {"redis-password"}
+
+
 async def test_a_worker_that_counts_alone(fleets, connect):
     """It says so, once it has had to."""
     place, url = fleets[0]["alone"]

@@ -81,6 +81,27 @@ def test_what_the_app_does_not_tell():
 
 
 @pytest.mark.parametrize(
+    ("status", "signed", "expected"),
+    [
+        (200, False, "give --secret"),
+        (200, True, "no user by this cookie"),
+        (429, True, "status 429: so much may not be asked"),
+    ],
+)
+def test_why_the_app_tells_nothing(status, signed, expected):
+    """Who has given the secret is not told to give it."""
+    why = arrival.untold(answer(status), signed=signed)
+    assert expected in why
+    for finding in (
+        arrival.address({}, "192.0.2.7", why),
+        arrival.http({}, why),
+        arrival.leaving(None, {}, 3.0, why),
+    ):
+        assert finding.seen == why
+    assert ("give --secret" in arrival.replay(answer(), answer(), signed=signed).seen) is not signed
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "",
@@ -113,18 +134,21 @@ def test_http_towards_the_app(version, code):
 
 
 @pytest.mark.parametrize(
-    ("left", "expected"),
+    ("left", "seconds", "expected"),
     [
-        ({7: 0}, Level.OK),
-        ({7: 0, 8: 1}, Level.OK),
-        ({7: 1}, "client-stays"),
-        ({8: 0}, Level.UNKNOWN),
-        ({}, Level.UNKNOWN),
+        ({7: 0}, 0.3, Level.OK),
+        ({7: 0, 8: 1}, 0.3, Level.OK),
+        ({7: 0}, 14.0, "leaves-late"),
+        ({7: 1}, 18.0, "client-stays"),
+        ({8: 0}, 3.0, Level.UNKNOWN),
+        ({}, 3.0, Level.UNKNOWN),
     ],
 )
-def test_who_leaves(left, expected):
-    """Only the worker that had the stream can say that it is gone."""
-    finding = arrival.leaving(7, left, 3.0)
+def test_who_leaves(left, seconds, expected):
+    """Only the worker that had the stream can say that it is gone, and with a proxy that notices when it
+    writes it takes until then.
+    """
+    finding = arrival.leaving(7, left, seconds)
     assert (finding.code or finding.level) == expected
 
 

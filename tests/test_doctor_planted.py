@@ -19,7 +19,7 @@ from servers.sse import get
 from sse_edge.doctor.fault import Level
 from sse_edge.doctor.wire import Connection
 
-TRUSTING = {"SETTINGS": '{"trusted_proxies": ["127.0.0.1/32"]}'}
+TRUSTING = {"SETTINGS": '{"trusted_proxies": ["127.0.0.1/32"], "keep_alive": 3}'}
 DAY = timedelta(days=1)
 
 
@@ -61,6 +61,10 @@ NGINX = {
         [after(HOST, "proxy_intercept_errors on; error_page 401 403 =302 https://login.example;")],
     ),
     "injected": ("trusting", [after(HOST, INJECTED)]),
+    "limited": ("trusting", [after(HOST, "limit_conn streams 1;")]),
+    "maintained": ("trusting", [after("server_name localhost;", "return 503;")]),
+    "login wanted": ("trusting", [after("server_name localhost;", "return 401;")]),
+    "fails": ("trusting", [after("server_name localhost;", "return 500;")]),
     "replays": ("trusting", [after(HOST, CACHE)]),
     "open": ("trusting", [after(HOST, "add_header Access-Control-Allow-Origin * always;")]),
     "replaced": ("paged", [after(HOST, "proxy_hide_header Access-Control-Allow-Origin;")]),
@@ -216,8 +220,12 @@ FAULTS = [
     ("nginx", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
     ("caddy", "hidden", {"address-hidden"}, "counts 127.0.0.1, and 127.83.83.69 has asked"),
     ("nginx", "http10", {"http10"}, "HTTP/1.0"),
-    ("nginx", "stays", {"client-stays"}, "open 3 s after all have left"),
-    ("caddy", "stays", {"client-stays"}, "open 3 s after all have left"),
+    ("nginx", "stays", {"leaves-late"}, "gone in the app after"),
+    ("caddy", "stays", {"client-stays"}, "after all have left"),
+    ("nginx", "limited", {"refused-in-front"}, "a second stream gets status 503"),
+    ("nginx", "maintained", {"refused-in-front"}, "status 503 from nginx"),
+    ("nginx", "login wanted", {"refused-in-front"}, "status 401 from nginx"),
+    ("nginx", "fails", {"fails"}, "status 500 from nginx"),
     ("nginx", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: * from nginx"),
     ("caddy", "open", {"cors-replaced"}, "Access-Control-Allow-Origin: *"),
     ("nginx", "hosts", {"host-refused"}, "is not in hosts"),
@@ -246,7 +254,7 @@ def findings(planted):
     async def examine(kind, name):
         known = name not in CERTIFICATES or name == "certificate-unknown"
         cacert = planted.certificate if known else planted.authority.path
-        return await examined(*planted.urls[kind, name], cacert=cacert)
+        return await examined(*planted.urls[kind, name], cacert=cacert, keep_alive=3.0)
 
     async def examine_all():
         return await asyncio.gather(*(examine(*name) for name in names))
@@ -300,12 +308,26 @@ async def test_no_cookie_goes_to_whom_nobody_vouches_for(planted, monkeypatch):
 
 
 async def test_a_cache_that_replays(planted):
-    """Which says nothing of itself: a second request gets what the first was given.  Where nginx keeps
-    answers it reads them to their end, too, whoever has left.
+    """Which says nothing of itself: a second request gets what the first was given.  What depends on
+    answers of the app is not looked at.
     """
     faults = await planted.found("nginx", "replays")
-    assert faults.keys() == {"cached", "client-stays"}
+    assert faults.keys() == {"cached"}
     assert "proxy_ignore_headers Cache-Control" in faults["cached"].fault.nginx
+
+
+async def test_plain_http_to_a_port_of_https(planted):
+    """Is named as that: the path is right."""
+    url, redis = planted.urls["nginx", "http10"]
+    faults = codes(await examined(url.replace("https", "http"), redis))
+    assert faults.keys() == {"wants-https"}
+
+
+async def test_an_app_that_is_not_down(planted):
+    """A refusal shows it as well as a stream."""
+    faults = await planted.found("nginx", "http10", user=None, down=True)
+    assert faults.keys() == {"app-up"}
+    assert faults["app-up"].seen == "the app answers with status 401"
 
 
 async def test_a_page_that_may_not_read(planted):

@@ -87,6 +87,8 @@ class Sound:
         self._front("nginx", "a unix socket, and one stream for each", "unix", place + "1")
         self._front("nginx", "several workers", "many", place + "2")
         self._front("caddy", "anonymous", "anyone", place + "3", path=NEWS, user=None, channel="news")
+        url, redis, _ = self.urls["anonymous"]
+        self.urls["anonymous, and a secret"] = url, redis, {"channel": "news"}
         self._front("nginx", "a user of Redis with few permissions", "secured", who)
         self._front("nginx", "a Cluster, and partitions", "cluster", (self._cluster.url, PARTITIONS))
         self._front("caddy", "Sentinel", "sentinel", self._trio.url)
@@ -158,7 +160,9 @@ async def test_it_is_silent(sound):
     nowhere = {"redis", "buffering", "resume", "ending"}
     assert left.pop("memory, and no proxy") == always | nowhere
     assert left.pop("a source") == always | nowhere | {"replay"}
-    assert left.pop("anonymous") == always | {"ending", "address", "to the app", "replay", "leaving"}
+    for name in ("anonymous", "anonymous, and a secret"):
+        assert left.pop(name) == always | {"ending", "address", "to the app", "replay", "leaving"}
+    assert "give --secret" not in " ".join(each.seen for each in said["anonymous, and a secret"])
     assert left.pop("a unix socket, and one stream for each") == always | {"resume"}
     assert left.pop("a user of Redis with few permissions") == always | {"redis settings"}
     assert {name: each ^ always for name, each in left.items() if each != always} == {}

@@ -10,7 +10,7 @@ from ..backends.redis import RedisBackend
 from ..backends.redis.inspection import inspect
 from ..backends.redis.leases import HEARTBEAT
 from ..errors import BackendError
-from .finding import Finding, found, unknown
+from .finding import Finding, unknown
 from .judgement import redis, workers
 from .judgement.clock import Ahead
 
@@ -40,12 +40,12 @@ class Backstage:
         try:
             settings = await self._settings()
         except BackendError as error:
-            return [found("redis", "redis-away", str(error))]
+            return [redis.unanswered("redis", str(error))]
         denied = any(each.code in DENIED for each in settings)
         try:
             told = await self._workers()
         except BackendError as error:
-            told = [UNREADABLE if denied else found("workers", "redis-away", str(error))]
+            told = [UNREADABLE if denied else redis.unanswered("workers", str(error))]
         # Who may not read what they say may not write it either, where workers are the same user.
         return [*settings, *(UNREADABLE if denied and each.code == "no-worker" else each for each in told)]
 

@@ -9,8 +9,8 @@ from secrets import token_hex
 from ..backends.redis import RedisBackend
 from ..errors import BackendError, PublishError
 from ..publisher import Publisher
-from .finding import Finding, found, unknown
-from .judgement import delivery
+from .finding import Finding, unknown
+from .judgement import delivery, opening, redis
 from .visitor import Visitor
 from .wire import SAME_ORIGIN, Answer, Connection, Heard, heard
 
@@ -29,12 +29,13 @@ EVENT_NAME = "sse-edge-doctor"
 @dataclass(frozen=True, slots=True)
 class Broadcast:
     """``channel``: where events for the visitor's URL are published.  ``user``: whose the cookie is, if that
-    user is the doctor's own, so that their streams may be ended."""
+    user is the doctor's own, so that their streams may be ended; ``known``: whether the app knows them."""
 
     visitor: Visitor
     backend: RedisBackend
     channel: str
     user: str | None
+    known: bool
     mark: str = field(default_factory=lambda: token_hex(8), init=False)
 
     async def findings(self, stream: Connection) -> AsyncIterator[Finding]:
@@ -52,6 +53,12 @@ class Broadcast:
                 yield await self._resume(heard(stream.answer))
             if self.user is None:
                 yield unknown("ending", "give --secret: only a user of its own may be disconnected")
+            elif finding.code == "events-missing":
+                yield unknown("ending", "where events do not arrive, nor does the word to end")
+            elif not self.known:
+                yield unknown(
+                    "ending", "the app knows no user by this cookie, so there is none to disconnect"
+                )
             else:
                 await events.disconnect(user=self.user)
                 await stream.read(patience)
@@ -60,7 +67,7 @@ class Broadcast:
             if isinstance(error, PublishError) and error.reason == "finished":
                 yield unknown("events", f"{error}: give another --channel, or reopen it")
             else:
-                yield found("events", "redis-away", str(error))
+                yield redis.unanswered("events", str(error))
 
     async def _publish(self, events: Publisher, stream: Connection) -> list[tuple[float, float | None]]:
         """When each was published, and heard."""
@@ -88,6 +95,8 @@ class Broadcast:
             await stream.read(self.visitor.patience, _have_arrived(missed[-1:]))
             if stream.answer.endless:
                 return unknown("resume", BUSY)
+            if stream.answer.status != 200:
+                return opening.second(stream.answer)
             return delivery.resume(missed, heard(stream.answer))
 
     def _texts(self) -> list[str]:

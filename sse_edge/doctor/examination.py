@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from ..backends.redis import RedisBackend
 from .backstage import Backstage
 from .broadcast import Broadcast
+from .fault import Level
 from .finding import Finding, found, unknown
-from .judgement import arrival, away, certificate, clock, delivery, entry, machine, opening
+from .judgement import arrival, away, certificate, clock, delivery, entry, machine, opening, verdict
 from .machine import this_machine
 from .target import Target
 from .visitor import Visitor, greeted
@@ -24,6 +25,7 @@ from .wire import (
     CertificateError,
     Connection,
     UnknownNameError,
+    UnreachableError,
     told_retry,
 )
 
@@ -60,6 +62,7 @@ class Examination:
     the limit on connects is met.  ``here``: whether the proxy runs on this machine, None to find out.
     ``streams``: how many it should hold.  ``durable``: as RedisBackend's.  ``patience``: seconds to wait
     for what should come at once; an app that hears nothing of Redis says so within 5.
+    ``keep_alive``: as SSEMiddleware's.
     """
 
     target: Target
@@ -76,6 +79,7 @@ class Examination:
     streams: int = 10_000
     durable: bool = False
     patience: float = 7.0
+    keep_alive: float = 15.0
     visitor: Visitor = field(init=False)
     behind: list[Finding] = field(default_factory=list, init=False)
     """What is known of Redis and the workers, once that was asked."""
@@ -122,8 +126,9 @@ class Examination:
         replies: list[Answer] = []
         while len(replies) < CLIENTS:
             replies.append(await visitor.whole(visitor.headers(*SAME_ORIGIN)))
-            if b": stream open" in replies[-1].body:
-                yield found("app away", "app-up", "the app answers with a stream")
+            if verdict.is_app(replies[-1]):
+                said = "a stream" if replies[-1].status == 200 else f"status {replies[-1].status}"
+                yield found("app away", "app-up", f"the app answers with {said}")
                 return
         visitor.note(replies[0])
         other = await visitor.whole((("Accept", "*/*"), *visitor.session()))
@@ -157,6 +162,8 @@ class Examination:
     async def _stream(self, protocol: str | None, *, local: bool) -> AsyncIterator[Finding]:
         visitor = self.visitor
         async with Connection(visitor.target) as stream:
+            if protocol == "h2" and stream.protocol is None:
+                raise UnreachableError("what is in front takes HTTP/2 alone, and this speaks HTTP/1.1")
             await stream.ask(visitor.headers(*SAME_ORIGIN))
             seen = await stream.read(self.patience, greeted)
             visitor.note(seen)
@@ -174,18 +181,22 @@ class Examination:
                 findings.append(found("status", "endless", f"more than {MOST >> 20} MiB, and no end"))
             for finding in findings:
                 yield finding
-            is_stream = opening.is_stream(findings)
-            if is_stream:
-                yield opening.first_byte(seen, self.patience)
-                yield opening.compression(seen)
-                yield opening.caching(seen)
-                async for finding in self._live(stream, seen):
+            fresh = opening.is_stream(findings)
+            if fresh:
+                first = [*opening.stream(seen, self.patience), replay := await self._replay()]
+                fresh = not any(each.code == "cached" for each in first)
+                # A replay that cannot be told, as where a poll is one stream too many, is asked for later.
+                for finding in (each for each in first if each.level is not Level.UNKNOWN):
+                    yield finding
+                async for finding in self._live(stream, seen) if fresh else _not_past_a_cache():
                     yield finding
             yield opening.http_version(self.target, protocol)
-            if is_stream:
+            if fresh:
                 async for finding in self._policies(seen):
                     yield finding
-        if is_stream:
+        if fresh:
+            if replay.level is Level.UNKNOWN:
+                yield await self._replay()
             async for finding in self._arrival(local=local):
                 yield finding
             yield await self._keep_alive()
@@ -206,7 +217,9 @@ class Examination:
             yield unknown("resume", "give --redis")
             yield unknown("ending", "give --redis and --secret")
             return
-        async for finding in Broadcast(self.visitor, self.backend, self.channel, self.user).findings(stream):
+        known = bool(arrival.read(seen))
+        events = Broadcast(self.visitor, self.backend, self.channel, self.user, known)
+        async for finding in events.findings(stream):
             yield finding
 
     async def _policies(self, seen: Answer) -> AsyncIterator[Finding]:
@@ -233,24 +246,37 @@ class Examination:
     async def _arrival(self, *, local: bool) -> AsyncIterator[Finding]:
         """What only the app knows of a request."""
         seen, source = await self.visitor.arrive(local=local)
-        told = arrival.read(seen)
-        yield arrival.address(told, source)
-        yield arrival.http(told)
-        yield arrival.replay(await self.visitor.poll(), await self.visitor.poll())
+        told, why = arrival.read(seen), arrival.untold(seen, signed=self.user is not None)
+        yield arrival.address(told, source, why)
+        yield arrival.http(told, why)
         yield await self._leaving()
+
+    async def _replay(self) -> Finding:
+        one, other = await self.visitor.poll(), await self.visitor.poll()
+        return arrival.replay(one, other, signed=self.user is not None)
 
     async def _leaving(self) -> Finding:
         """Open a stream, leave, and ask the worker that had it how many there are."""
-        pid: int | None = arrival.read(await self.visitor.stay()).get("pid")
+        stayed = await self.visitor.stay()
+        pid: int | None = arrival.read(stayed).get("pid")
         left: dict[int, int] = {}
-        for _ in range(LOOKS if pid is not None else 0):
-            told = arrival.read(await self.visitor.head(*SAME_ORIGIN))
+        began, looks = time.monotonic(), 0
+        while pid is not None:
+            told = arrival.read(await self._present())
+            gone, looks = time.monotonic() - began, looks + 1
             if told:
                 left[told["pid"]] = told["present"]
-            if pid in left and not left[pid]:
-                break
-            await asyncio.sleep(LEAVING / LOOKS)
-        return arrival.leaving(pid, left, LEAVING)
+            # Long only while the worker says that it has it still: a proxy may notice when it writes.
+            # The first of what it writes may seem to arrive, and shows only to the next one that it did not.
+            most = LEAVING + 2 * self.keep_alive if left.get(pid) else LEAVING
+            if left.get(pid) == 0 or (gone >= most and looks >= LOOKS):
+                return arrival.leaving(pid, left, gone, soon=LEAVING + 1)
+            await asyncio.sleep((LEAVING if gone < LEAVING else self.keep_alive) / LOOKS)
+        return arrival.leaving(pid, left, 0.0, arrival.untold(stayed, signed=self.user is not None))
+
+    async def _present(self) -> Answer:
+        """An answer that takes no slot, and says how many streams there are."""
+        return await (self.visitor.head(*SAME_ORIGIN) if self.visitor.heads else self.visitor.poll())
 
     async def _keep_alive(self) -> Finding:
         if self.watch is None:
@@ -284,6 +310,10 @@ class Examination:
     async def _claim(self, connection: Connection, address: str) -> Answer:
         await connection.ask([*BROWSER, *SAME_ORIGIN, ("X-Forwarded-For", address)], method="HEAD")
         return await connection.read(self.patience)
+
+
+async def _not_past_a_cache() -> AsyncIterator[Finding]:
+    yield unknown("the rest", "events, who is let in, what the app tells: not while a cache answers")
 
 
 async def collect(findings: AsyncIterator[Finding], tell: Callable[[Finding], None]) -> list[Finding]:

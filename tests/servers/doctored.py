@@ -20,6 +20,7 @@ http {
     client_body_temp_path DIR; proxy_temp_path DIR; fastcgi_temp_path DIR; uwsgi_temp_path DIR;
     scgi_temp_path DIR;
     proxy_cache_path DIR/cache keys_zone=replays:1m;
+    limit_conn_zone $server_port zone=streams:1m;
     SERVERS
 }
 """

@@ -79,7 +79,8 @@ BEHIND = {
         ),
     ),
     "Redis": (
-        Fault("redis-away", _FAIL, "Redis does not answer.", "Is it running, and may this machine and user reach it?", needs="--redis"),
+        Fault("redis-away", _FAIL, "Redis does not answer.", "Is it running, may this machine reach it, and does the URL say redis:// or rediss:// as it speaks?", needs="--redis"),
+        Fault("redis-password", _FAIL, "Redis does not take this user and password.", "Is it the --redis that the app has? Redis has no such user, or another password for them.", needs="--redis"),
         Fault("redis-old", _FAIL, "Redis is older than 7.", "Redis 7 or later, or Valkey.", needs="--redis"),
         Fault(
             "redis-replica", _FAIL,

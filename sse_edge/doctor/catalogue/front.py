@@ -51,7 +51,7 @@ FRONT = {
         ),
         Fault(
             "no-stream", _FAIL,
-            "The status is neither 200 nor one that is known: mostly 404.",
+            "The status is neither 200 nor one of the others here: mostly 404.",
             "The path must be one of SSEMiddleware's channels, and the proxy must pass it on unchanged.",
             "proxy_pass without a path after the upstream's name", "handle, not handle_path",
         ),
@@ -105,8 +105,25 @@ FRONT = {
             "A limit is reached, the app is about to stop, or it does not hear Redis. Try again in a minute; see Limits.",
         ),
         Fault(
+            "refused-in-front", _FAIL,
+            "Status 401, 403, 429 or 503 of something in front, not of the app: of this request, or of a second one.",
+            "It has a limit, a login or a maintenance page of its own, or puts its page in place of the app's. An "
+            "EventSource is closed for good by any status but 200: leave limits and logins to the app on this path.",
+            "no limit_conn, limit_req, auth_request and proxy_intercept_errors here", "no forward_auth and respond here",
+        ),
+        Fault(
+            "fails", _FAIL,
+            "Status 500 or above, but none of those that say that the app is away or busy.",
+            "The app, or something in front, fails: see their logs for this request.",
+        ),
+        Fault(
+            "wants-https", _FAIL,
+            "Status 400, since plain HTTP was spoken to a port of HTTPS.",
+            "Begin the URL with https://.",
+        ),
+        Fault(
             "app-away", _FAIL,
-            "Status 502 or 504, an empty stream, a connection that is closed, or no answer at all.",
+            "Status 502 or 504, a 503 that says so, an empty stream, a connection that is closed, or no answer at all.",
             "The proxy cannot reach the app: is it running, on the address that the proxy was told, and may the "
             "proxy open its unix socket (sse-edge serve --uds-group)?",
             "server 127.0.0.1:8001 in upstream", "to 127.0.0.1:8001 in reverse_proxy",
@@ -194,9 +211,17 @@ FRONT = {
         ),
         Fault(
             "client-stays", _FAIL,
-            "A client has left, and seconds later the app still has its stream.",
+            "A client has left, and two keep-alives later the app still has its stream.",
             "Something in front keeps the app's side open when a client leaves: caps fill up, until nobody gets in.",
-            "remove proxy_ignore_client_abort on", "remove flush_interval -1 (Caddy 2.6 to 2.8)",
+            "no proxy_cache and proxy_store here", "remove flush_interval -1 (Caddy 2.6 to 2.8)",
+            needs="--secret",
+        ),
+        Fault(
+            "leaves-late", _WARN,
+            "A client has left, and the app has its stream until the next keep-alive, or the one after that.",
+            "Something in front notices that a client has left when it writes to it, as Apache does: caps count such a "
+            "client up to twice keep_alive (15 s) longer. Leave room in per_user and per_ip for that, or lower keep_alive.",
+            "remove proxy_ignore_client_abort on",
             needs="--secret",
         ),
         Fault(

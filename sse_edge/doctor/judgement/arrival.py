@@ -12,6 +12,7 @@ from ...admission.address import UNIX
 from ...admission.arrival import NAME
 from ..finding import Finding, found, ok, unknown
 from ..wire import Answer
+from . import verdict
 
 UNTOLD = "give --secret: the app tells nobody but the doctor's own user"
 
@@ -34,14 +35,23 @@ def read(seen: Answer) -> Told:
     return told if known and _is_counted(told["address"]) and math.isfinite(told["now"]) else {}
 
 
+def untold(reply: Answer, *, signed: bool) -> str:
+    """Why an answer says nothing of it; ``signed``: whether it was asked for as the doctor's own user."""
+    if not signed:
+        return UNTOLD
+    if reply.status != 200:
+        return verdict.neither(reply)
+    return "the app knows no user by this cookie (Anonymous), or something in front takes Edge-Arrival away"
+
+
 def address(  # noqa: PLR0911 - one return for each way to tell
-    told: Told, source: str
+    told: Told, source: str, why: str = UNTOLD
 ) -> Finding:
     """Whose address the app counts.  ``source`` is that of our end of the connection, which a NAT may change,
-    and which others have too if it is plain loopback.
+    and which others have too if it is plain loopback; ``why`` the app tells nothing, if it does not.
     """
     if not told:
-        return unknown("address", UNTOLD)
+        return unknown("address", why)
     counted = told["address"]
     hops = [hop.strip() for hop in told["forwarded"].split(",") if hop.strip()]
     if _is(source, counted) and source not in PLAIN:
@@ -60,33 +70,39 @@ def address(  # noqa: PLR0911 - one return for each way to tell
     return unknown("address", f"the app counts {counted}, and {source} has asked: is there a NAT between?")
 
 
-def http(told: Told) -> Finding:
-    """In which HTTP a request reached the app."""
+def http(told: Told, why: str = UNTOLD) -> Finding:
+    """In which HTTP a request reached the app; ``why`` as above."""
     if not told:
-        return unknown("to the app", UNTOLD)
+        return unknown("to the app", why)
     version = told["http"]
     if version == "1.0":
         return found("to the app", "http10", "HTTP/1.0")
     return ok("to the app", f"HTTP/{version}")
 
 
-def leaving(pid: int | None, left: Mapping[int, int], seconds: float) -> Finding:
+def leaving(
+    pid: int | None, left: Mapping[int, int], seconds: float, why: str = UNTOLD, *, soon: float = 3.0
+) -> Finding:
     """``left``: how many streams of ours each worker has, by what it said last; ``pid`` had one, which we
-    closed ``seconds`` ago."""
+    closed ``seconds`` ago.  More than ``soon`` it takes who looks for a client only to write to it.
+    """
     if pid is None:
-        return unknown("leaving", UNTOLD)
+        return unknown("leaving", why)
     if pid not in left:
         return unknown("leaving", f"the worker that had it did not answer again, but {len(left)} others")
     if left[pid]:
         return found("leaving", "client-stays", f"{left[pid]} open {seconds:.0f} s after all have left")
+    if seconds > soon:
+        return found("leaving", "leaves-late", f"gone in the app after {seconds:.0f} s")
     return ok("leaving", "a client that leaves is gone in the app")
 
 
-def replay(one: Answer, other: Answer) -> Finding:
+def replay(one: Answer, other: Answer, *, signed: bool = False) -> Finding:
     """Two answers to the same question, in which the app says when each was made."""
     answers = [each.header(NAME.decode()) for each in (one, other)]
     if not all(answers):
-        return unknown("replay", UNTOLD if one.status == 200 else f"a poll gets status {one.status}")
+        why = untold(one, signed=signed) if one.status == 200 else f"a poll gets status {one.status}"
+        return unknown("replay", why)
     if answers[0] == answers[1]:
         return found("replay", "cached", "a second request got the answer to the first")
     return ok("replay", "two requests, two answers")

@@ -10,6 +10,28 @@ MIB = 1 << 20
 FULL = 0.9
 """Of the memory that it may have."""
 
+WORDS = {
+    "redis-password": (
+        "username-password",
+        "Authentication required",
+        "WRONGPASS",
+        "NOAUTH",
+        "no password is set",
+    ),
+    "redis-denied": ("no permissions", "NOPERM", "can't run this command", "No permissions"),
+}
+"""What Redis says where it is there, and does not do what it is asked."""
+
+
+def unanswered(check: str, said: str) -> Finding:
+    """Redis did not do what it was asked: in its own words, or in those of the way to it."""
+    for code, words in WORDS.items():
+        if any(word in said for word in words):
+            return found(check, code, said)
+    if "no answer" in said:
+        said += "; does it speak TLS, and the URL (rediss://) not, or the other way round?"
+    return found(check, "redis-away", said)
+
 
 def server(state: RedisState, *, durable: bool) -> list[Finding]:
     """One Redis server.  ``durable``: whether RedisBackend(durable=True) is promised."""

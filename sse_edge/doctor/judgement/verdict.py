@@ -57,7 +57,7 @@ def is_refusal(reply: Answer) -> bool:
 
 def is_app(reply: Answer) -> bool:
     """Whether SSEMiddleware has answered, whatever."""
-    return is_refusal(reply) or _refused_within(reply) or (is_event_stream(reply) and is_edge(reply))
+    return is_refusal(reply) or _refused_within(reply) or b": stream open" in reply.body
 
 
 def refusal(body: bytes | str) -> Mapping[str, Any]:
