@@ -5,6 +5,7 @@ import contextlib
 import json
 import resource
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -150,6 +151,23 @@ async def test_a_head_that_comes_slowly():
     with listening(socket.AF_INET, slow) as port:
         found = codes(await examined(f"http://127.0.0.1:{port}/events/me", patience=0.5))
     assert found.keys() == {"app-away"}
+
+
+async def test_a_front_of_http2_alone(certificate):
+    """It cannot be examined, and is not called away."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    context.set_alpn_protocols(["h2"])
+
+    def hangs_up_after_tls(connection):
+        with contextlib.suppress(OSError):
+            context.wrap_socket(connection, server_side=True).close()
+
+    with (
+        listening(socket.AF_INET, hangs_up_after_tls) as port,
+        pytest.raises(UnreachableError, match="HTTP/2 alone"),
+    ):
+        await examined(f"https://localhost:{port}/events/me", cacert=certificate[0], patience=2.0)
 
 
 async def test_ipv6_and_a_query(serve):
