@@ -463,13 +463,13 @@ def test_json(shop):
     """--json says the same to a program, codes and remedies included."""
     url = f"{shop.apps['lively'].url}/events/orders/7"
     options = ["--secret", SECRET, "--channel", "order:7", "--redis", shop.url, "--json"]
-    result = invoke(url, *options, "--host", "shop.test")
+    result = invoke(url, *options, "--origin", "https://page.invalid")
     told = json.loads(result.output)
     assert told["url"] == url
     by_check = {finding["check"]: finding for finding in told["findings"]}
     assert by_check["buffering"]["level"] == "ok"
-    assert by_check["http version"]["code"] == "http1"
-    assert by_check["http version"]["remedy"]["nginx"] == FAULTS["http1"].nginx
+    assert by_check["page origin"]["code"] == "page-refused"
+    assert by_check["page origin"]["remedy"]["nginx"] == FAULTS["page-refused"].nginx
 
 
 def test_a_channel_that_is_finished(shop):
