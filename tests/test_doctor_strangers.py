@@ -99,8 +99,8 @@ GZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n" + Gzip(GREETING).begin
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 ENDLESS = [
-    (REFUSAL + b'\r\n{"error": "', b"x" * 65536, {"refused", "endless"}),
-    (REFUSAL + CHUNKED, b"1\r\nx\r\n" * 9000, {"refused", "endless"}),
+    (REFUSAL + b'\r\n{"error": "', b"x" * 65536, {"refused-in-front", "endless"}),
+    (REFUSAL + CHUNKED, b"1\r\nx\r\n" * 9000, {"refused-in-front", "endless"}),
     (HEAD + b"\r\ndata: ", b"x" * 65536, {"not-an-edge", "endless"}),
     (HEAD + CHUNKED, b"1\r\nx\r\n" * 9000, {"not-an-edge", "endless"}),
     (b"", b"HTTP/1.1 100 Continue\r\nX: %b\r\n\r\n" % (b"x" * 9000), {"app-away", "endless"}),
