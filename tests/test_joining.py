@@ -6,7 +6,7 @@ import pytest
 
 from sse_edge.errors import EventError
 from sse_edge.event import MAX_EVENT_BYTES, Event, encode
-from sse_edge.writer.joining import JOIN, Joining
+from sse_edge.writer.joining import JOIN, Joining, beat
 
 ALL = 1 << 30
 OTHER = Event("whole", event="other")
@@ -145,6 +145,27 @@ def test_more_than_one_event():
     assert joining.due == 1 + JOIN
     joining.add("x" * 200_000, 1.01)
     assert joining.due == 1.01
+
+
+@pytest.mark.parametrize("uptime", [0, 1_000, 33_000, 84_400, 88_000, 131_072, 1_000_000, 100_000_000])
+def test_due_when_the_timer_goes_off(uptime):
+    """However long a machine has been up: by a clock of milliseconds, and by one that is a bit early."""
+    for ms in range(uptime * 1000, uptime * 1000 + 20_000):
+        joining = Joining(None)
+        joining.add("x", ms / 1000)
+        moment = beat(joining.due)
+        uvloop = (ms + round((moment - ms / 1000) * 1000)) / 1000
+        assert joining.is_due(uvloop)
+        assert joining.is_due(moment - 1e-9)  # as much as asyncio's own may be
+
+
+def test_not_due_before():
+    """What came just now waits for what comes next, and nothing is due where nothing is."""
+    joining = Joining(None)
+    assert not joining.is_due(5.0)
+    joining.add("x", 5.0)
+    assert not joining.is_due(5.0 + JOIN / 2)
+    assert joining.is_due(5.0 + JOIN)
 
 
 def test_no_text():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from ..event import MAX_EVENT_BYTES, Event, fitting
@@ -9,8 +10,21 @@ from ..event import MAX_EVENT_BYTES, Event, fitting
 JOIN = 0.02
 """Seconds within which texts are one event: 200 tokens a second make 40 events, and nobody sees the wait."""
 
+BEAT = 0.005
+"""Seconds between the moments at which writers publish, all of them together: a call costs far more than an
+event more in it."""
+
+EARLY = 0.001
+"""Seconds by which a timer may go off before its time, by the clock of its own loop: uvloop's has milliseconds,
+and to round a moment to a beat may take its last bit away.  Who goes on waiting for it waits for ever."""
+
 _LINE = b"\ndata: "
 """How a line after the first begins."""
+
+
+def beat(due: float) -> float:
+    """The first moment from ``due`` on at which writers publish, but for what rounding takes from it."""
+    return math.ceil(due / BEAT) * BEAT
 
 
 class Joining:
@@ -29,6 +43,10 @@ class Joining:
         self._cr = False
         self.size = 0
         self.due: float | None = None
+
+    def is_due(self, now: float) -> bool:
+        """Whether all of it is to be published, as soon as a timer for that may go off."""
+        return self.due is not None and self.due <= now + EARLY
 
     def add(self, piece: str | Event, now: float) -> None:
         """One piece more.  Raises EventError for one that no event can carry."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import secrets
 from collections.abc import AsyncIterable
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from ..errors import BackendError, EventError, PublishError
 from ..event import REOPENED, Event, check_channel
 from ..logline import about, reason, value, why
 from .ending import ABANDONED, COMPLETE, FAILED, STOPPED, Endings, how_it_ended
-from .joining import Joining
+from .joining import Joining, beat
 from .keeper import Keeper
 from .output import SIZE, Output, patiently
 from .pieces import Pieces, checked, close
@@ -25,10 +24,6 @@ logger = logging.getLogger("sse_edge")
 
 AHEAD = 262_144
 """Bytes that wait to be published at most before the iterator is asked for the next piece."""
-
-BEAT = 0.005
-"""Seconds between the moments at which writers publish, all of them together: a call costs far more than an
-event more in it."""
 
 TURN = 256
 """Pieces after which other tasks get a turn, should the iterator never wait."""
@@ -191,7 +186,7 @@ class Writer:
                 was_due = self._joining.due
                 self._joining.add(piece, self._loop.time())
                 if (due := self._joining.due) != was_due and due is not None:
-                    self._loop.call_at(math.ceil(due / BEAT) * BEAT, self._bell.set)
+                    self._loop.call_at(beat(due), self._bell.set)
                 turn += 1
                 if turn % TURN == 0:
                     await asyncio.sleep(0)
@@ -224,11 +219,10 @@ class Writer:
         """Publish what is due until something ends it, and what that is."""
         while not self._told and not reading.done():
             self._bell.clear()
-            due = self._joining.due
-            if due is None or due > self._loop.time():
-                await self._bell.wait()
-            else:
+            if self._joining.is_due(self._loop.time()):
                 await self._publish()
+            else:
+                await self._bell.wait()
         if self._told:
             return ABANDONED if self._told == ABANDONED else STOPPED
         try:
