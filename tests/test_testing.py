@@ -333,6 +333,13 @@ HOLDING = [
 ]
 
 
+async def test_a_backend_leads_to_no_edge():
+    """What else listens to the backend that an app names is not in the app."""
+    backend = MemoryBackend()
+    async with SSEMiddleware(backend=backend, auth=AUTH, channels=CHANNELS):
+        assert edges([backend]) == []
+
+
 @pytest.mark.parametrize("app", HOLDING, ids=range(len(HOLDING)))
 async def test_the_edge_is_found_wherever_it_is(app):
     """Around, under and within other apps: users are signed in, and nothing of it runs on afterwards."""

@@ -19,6 +19,9 @@ from ..middleware import SSEMiddleware
 MOST = 20_000
 """Objects that are looked at: an app may lead to all that there is in its process."""
 
+OURS = __name__.partition(".")[0]
+"""What else is ours leads to whatever listens to the same backend, or hears the same signals."""
+
 _LEAVES = (str, bytes, int, float, type, ModuleType, BuiltinFunctionType, type(None))
 
 
@@ -39,7 +42,7 @@ def edges(app: object) -> list[SSEMiddleware]:
         if issubclass(type(thing), SSEMiddleware):
             found.append(cast("SSEMiddleware", thing))
             ahead.append(found[-1].app)
-        else:
+        elif type(thing).__module__.partition(".")[0] != OURS:
             ahead.extend(_held(thing))
     return found
 
