@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ capacity: $(VENV)/.bench  ## what 10,000 streams take of a machine, 6 minutes (A
 load: $(VENV)/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
 	@tests/debian-packages capacity
 	$(VENV)/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
+
+scenarios: $(VENV)/.dev packages  ## whether each load scenario does what it says, with 100 streams, 8 minutes
+	$(VENV)/bin/pytest --heavy tests/test_load.py $(ARGS)
 
 chaos: $(VENV)/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEEDS=1-20, MINUTES=2 LAYOUT=cluster)
 	@tests/debian-packages chaos

@@ -218,12 +218,16 @@ AT_ONCE = ["direct", "h11", "task"]
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("abuse", "kind"),
-    [(abuse, kind) for abuse, (_, _, fronts) in ABUSES.items() for kind in fronts],
+    [
+        pytest.param(abuse, kind, marks=[] if kind in (*AT_ONCE, proxy) else [pytest.mark.heavy])
+        for (abuse, (_, _, fronts)), proxy in zip(ABUSES.items(), itertools.cycle(PROXIES), strict=False)
+        for kind in fronts
+    ],
     ids=lambda value: getattr(value, "__name__", value),
 )
 async def test_ends_where_it_began(arena, publisher, heavy, abuse, kind):
     """Others are served meanwhile, and nothing of it is left in the worker; not more after the same again,
-    through a proxy where it is heavy.
+    through a proxy where it is heavy; without --heavy through one of them.
     """
     front, worker = arena.front(kind, publisher), arena.worker(kind)
     count = ABUSES[abuse][1 if heavy else 0]

@@ -115,9 +115,13 @@ def soak(summary, out):
     assert all(sample["memory"]["worker"] > 0 for sample in summary["samples"])
 
 
+HEAVY = [ramp, broadcast, personal, churn, soak]
+"""What is as the others, as far as what runs it goes."""
+
+
 @pytest.mark.parametrize(
     "check",
-    [steady, ramp, broadcast, personal, churn, storm, deploy, slow, abuse, soak],
+    [steady, storm, deploy, slow, abuse, *(pytest.param(each, marks=pytest.mark.heavy) for each in HEAVY)],
     ids=lambda check: check.__name__,
 )
 def test_a_scenario(check, tmp_path):
@@ -138,6 +142,7 @@ def test_a_scenario(check, tmp_path):
     check(summary, tmp_path)
 
 
+@pytest.mark.heavy
 def test_storm_can_cut_everybody(tmp_path):
     """With --drop every connection is cut at once, and every client comes back when it was told to."""
     given = ["--streams", "100", "--seconds", "2", "--idle", "1", "--drop", "--out", tmp_path]
@@ -152,7 +157,15 @@ def test_storm_can_cut_everybody(tmp_path):
 # Where it can run
 
 
-@pytest.mark.parametrize("options", [["--proxy", "none"], ["--proxy", "caddy"], ["--no-tls"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--proxy", "caddy"],
+        pytest.param(["--proxy", "none"], marks=pytest.mark.heavy),
+        pytest.param(["--no-tls"], marks=pytest.mark.heavy),
+    ],
+    ids=" ".join,
+)
 def test_other_ways(options, tmp_path):
     """Without a proxy, through Caddy, and without TLS: nothing is lost."""
     given = ["--streams", "60", "--seconds", "2", "--idle", "1", "--out", tmp_path]
@@ -413,6 +426,7 @@ def test_a_round(tmp_path):
     assert "--proxy is none" in said
 
 
+@pytest.mark.heavy
 def test_an_interrupted_round(tmp_path):
     """The scenario that is under way is interrupted as if it were alone, and none comes after it."""
     arguments = ["all", "--streams", "60", "--proxy", "none", "--out", str(tmp_path)]

@@ -15,8 +15,8 @@ BEAT = 0.005
 event more in it."""
 
 EARLY = 0.001
-"""Seconds by which a timer may go off before its time, by its own loop's clock: uvloop's has milliseconds, and
-to round a moment to a beat may take its last bit away.  Who goes on waiting for it waits for ever."""
+"""Seconds by which a timer may go off before its time, by its loop's clock: uvloop's has milliseconds, and to
+round a moment to a beat may take its last bit away.  Who goes on waiting for it waits for ever."""
 
 _LINE = b"\ndata: "
 """How a line after the first begins."""
