@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from servers.doctored import codes, examined
 from servers.privacy import leaks
-from servers.processes import free_port
+from servers.processes import TESTS, free_port
 from sse_edge.cli import main
 from sse_edge.delivery.compression import Gzip, block
 from sse_edge.doctor.examination import Examination
@@ -175,7 +175,7 @@ async def test_ipv6_and_a_query(serve):
     port = free_port()
     options = ["--host", "::1", "--port", port, "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", "apps.planted:edge", *options]
-    serve(command)
+    serve(command, cwd=TESTS)
     await until_open("::1", port)
     findings = await examined(f"http://[::1]:{port}/events/me?theme=dark")
     assert codes(findings) == {}
