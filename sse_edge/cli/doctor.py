@@ -20,7 +20,7 @@ from ..backends.redis import RedisBackend
 from ..errors import EdgeError
 from ..redaction import redacted
 from .failure import Failure, Misuse, as_failure
-from .options import redis_option
+from .options import partitions_option, prefix_option, redis_option
 
 if TYPE_CHECKING:
     from ..doctor.examination import Examination
@@ -96,14 +96,12 @@ def _said_as_json(wanted: bool) -> Iterator[None]:
     "--channel", default="user:{user}", show_default=True, show_envvar=True,
     help="A channel that URL carries, to publish to; {user} is the doctor's own. The cookie may read it.",
 )  # fmt: skip
-@click.option("--prefix", default="sse:", show_default=True, show_envvar=True, help="As RedisBackend's.")
+@prefix_option()
 @click.option(
     "--history", type=int, show_envvar=True, help="As RedisBackend's, as long as no worker has said it."
 )
 @click.option("--history-ttl", type=float, show_envvar=True, help="As RedisBackend's, likewise.")
-@click.option(
-    "--partitions", type=int, default=1, show_default=True, show_envvar=True, help="As RedisBackend's."
-)
+@partitions_option()
 @click.option(
     "--durable", is_flag=True, show_envvar=True, help="As RedisBackend's: check that Redis loses nothing."
 )

@@ -29,6 +29,16 @@ def redis_option(command: str, help: str, *, default: str | None = DEFAULT_REDIS
     )
 
 
+def prefix_option(help: str = "As RedisBackend's.") -> Decorator:
+    """``--prefix``."""
+    return click.option("--prefix", default="sse:", show_default=True, show_envvar=True, help=help)
+
+
+def partitions_option(help: str = "As RedisBackend's.") -> Decorator:
+    """``--partitions``."""
+    return click.option("--partitions", type=int, default=1, show_default=True, show_envvar=True, help=help)
+
+
 def port_option(default: int = 8000) -> Decorator:
     """``--port``."""
     return click.option(

@@ -13,7 +13,7 @@ from ..errors import PublishError
 from ..publisher import SyncPublisher
 from ..redaction import redacted
 from .failure import Failure, Misuse
-from .options import redis_option
+from .options import partitions_option, prefix_option, redis_option
 
 
 @click.command(short_help="Publish an event.", epilog="If DATA begins with a dash, put -- before CHANNEL.")
@@ -29,9 +29,7 @@ from .options import redis_option
     help="DATA has to be JSON.",
 )
 @redis_option("publish", "Where the application listens.")
-@click.option(
-    "--prefix", default="sse:", show_default=True, show_envvar=True, help="Prefix of the application's keys."
-)
+@prefix_option("Prefix of the application's keys.")
 @click.option(
     "--history", type=int, show_envvar=True,
     help="Events kept per channel, as long as no worker of the application says how many.",
@@ -39,10 +37,7 @@ from .options import redis_option
 @click.option(
     "--history-ttl", type=float, show_envvar=True, help="Seconds they are kept, likewise.",
 )  # fmt: skip
-@click.option(
-    "--partitions", type=int, default=1, show_default=True, show_envvar=True,
-    help="Partitions of the channels. As in the application, or nobody hears it.",
-)  # fmt: skip
+@partitions_option("Partitions of the channels. As in the application, or nobody hears it.")
 @click.option(
     "--dedupe-key", metavar="KEY", show_envvar=True, help="Publish only once, however often it is repeated."
 )

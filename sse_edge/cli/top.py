@@ -23,7 +23,7 @@ from ..top.reading import Reader, trouble
 from ..top.screen import State, page, press, screen
 from ..top.table import SECTIONS, Line
 from .failure import Failure, Misuse
-from .options import redis_option
+from .options import partitions_option, prefix_option, redis_option
 
 if TYPE_CHECKING:
     from ..top.terminal import Terminal
@@ -40,10 +40,8 @@ STYLES = {"good": "green", "warn": "yellow", "bad": "red"}
     epilog="Keys: q quit, ? help, s sort, / filter, 1-5 and tab sections, p pause.",
 )
 @redis_option("top", "The application's Redis: workers report there every five seconds.")
-@click.option("--prefix", default="sse:", show_default=True, show_envvar=True, help="As RedisBackend's.")
-@click.option(
-    "--partitions", type=int, default=1, show_default=True, show_envvar=True, help="As RedisBackend's."
-)
+@prefix_option()
+@partitions_option()
 @click.option(
     "--interval", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, show_envvar=True,
     metavar="SECONDS", help="Between looks.",
