@@ -19,9 +19,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from . import programs
-from .apps import requests
-from .bench import machine, nchan
+from .measure import machine
+from .site import nchan, programs
+from .site.apps import requests
 
 NCHAN = "nchan"
 """nginx with that module, where an app would be named."""
@@ -39,12 +39,12 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "bare": Case("loadtest.apps:bare", caps="0"),
-    "memory, no limits": Case("loadtest.apps:edge", caps="0"),
-    "memory": Case("loadtest.apps:edge", target=1.3),
-    "redis": Case("loadtest.apps:edge", "redis", target=1.6),
-    "memory, known cookie": Case("loadtest.apps:edge", known=True, target=1.3),
-    "redis, known cookie": Case("loadtest.apps:edge", "redis", known=True, target=1.6),
+    "bare": Case("loadtest.site.apps:bare", caps="0"),
+    "memory, no limits": Case("loadtest.site.apps:edge", caps="0"),
+    "memory": Case("loadtest.site.apps:edge", target=1.3),
+    "redis": Case("loadtest.site.apps:edge", "redis", target=1.6),
+    "memory, known cookie": Case("loadtest.site.apps:edge", known=True, target=1.3),
+    "redis, known cookie": Case("loadtest.site.apps:edge", "redis", known=True, target=1.6),
     NCHAN: Case(NCHAN),
 }
 

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 from sse_edge.asgi import Receive, Scope, Send
 
-from . import apps, programs
-from .bench import machine
+from .measure import machine
+from .site import apps, programs
 
 RESULTS = Path(__file__).parent / "results"
 

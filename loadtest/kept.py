@@ -24,8 +24,8 @@ from sse_edge import Event, RedisBackend, Retention
 from sse_edge.backends.base import Outgoing
 from sse_edge.tune.history import memory
 
-from . import programs
-from .bench import machine
+from .measure import machine
+from .site import programs
 
 RESULTS = Path(__file__).parent / "results"
 

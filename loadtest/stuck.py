@@ -23,13 +23,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from . import programs
-from .apps import requests
-from .bench import machine
 from .bench.arena import Arena
 from .bench.contenders import RATE, Edge, paced
 from .bench.measure import AFTERWARDS, settled
-from .bench.reader import MARK, Reader, reading
+from .client.reader import MARK, Reader, reading
+from .measure import machine
+from .site import programs
+from .site.apps import requests
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -26,8 +26,8 @@ import uvloop
 
 from sse_edge import Publisher, RedisBackend
 
-from . import programs
-from .bench import machine
+from .measure import machine
+from .site import programs
 
 RESULTS = Path(__file__).parent / "results"
 

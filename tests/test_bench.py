@@ -14,16 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import programs
 from loadtest.bench import __main__ as command
-from loadtest.bench import machine, table
+from loadtest.bench import table
 from loadtest.bench.arena import CONTENDERS, Arena
 from loadtest.bench.content import WIRE, card, text, tick
 from loadtest.bench.measure import CONTENTS, Plan, Run
-from loadtest.bench.packed import Chunks
 from loadtest.bench.plot import apart
-from loadtest.bench.reader import Streams, reading
 from loadtest.bench.table import Target, figures, judge, verdicts
+from loadtest.client.packed import Chunks
+from loadtest.client.reader import Streams, reading
+from loadtest.measure import machine
+from loadtest.site import programs
 from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]

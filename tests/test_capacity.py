@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.addresses import PER_SOURCE, source
 from loadtest.capacity import __main__ as command
 from loadtest.capacity import table
 from loadtest.capacity.measure import Capacity, Step, percentile
 from loadtest.capacity.reader import Streams, reading
-from loadtest.layout import Host, arrange, remarks
-from loadtest.site import running
-from loadtest.usage import READER, Cpu, busy_seconds, kernel_memory
+from loadtest.client.addresses import PER_SOURCE, source
+from loadtest.measure.usage import READER, Cpu, busy_seconds, kernel_memory
+from loadtest.site.deployment import running
+from loadtest.site.layout import Host, arrange, remarks
 from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]

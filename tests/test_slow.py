@@ -7,7 +7,7 @@ import time
 import pytest
 
 from apps.edge import AUTH
-from loadtest.bench.machine import resident
+from loadtest.measure.machine import resident
 from servers.sse import get
 from sse_edge import Publisher
 

@@ -3,7 +3,7 @@
 import pytest
 
 from loadtest import stuck
-from loadtest.bench import machine
+from loadtest.measure import machine
 
 pytestmark = pytest.mark.live
 

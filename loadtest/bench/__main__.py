@@ -23,9 +23,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import programs
-from ..progress import Progress
-from . import machine, plot, table
+from ..measure import machine
+from ..report.progress import Progress
+from ..site import programs
+from . import plot, table
 from .arena import CONTENDERS, Arena
 from .measure import OPTIONAL, Plan, Run
 

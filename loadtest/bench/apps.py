@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send
 
-from .. import apps
+from ..site import apps
 
 CHANNEL = "bench"
 """The Redis channel of the sse-starlette app."""

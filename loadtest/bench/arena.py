@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import programs
-from . import machine, nchan
+from ..client.reader import reading
+from ..measure import machine
+from ..site import nchan, programs
 from .contenders import (
     App,
     Bare,
@@ -23,7 +24,6 @@ from .contenders import (
     PersonalNchan,
     Starlette,
 )
-from .reader import reading
 
 APPS: dict[str, tuple[str, type[App]]] = {
     "bare": ("bare_app", Bare),

@@ -18,12 +18,12 @@ from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
-from .. import programs
-from ..apps import requests
-from ..usage import open_files
+from ..client.reader import Reader
+from ..measure.usage import open_files
+from ..site import programs
+from ..site.apps import requests
 from .apps import CHANNEL
 from .content import Content, text
-from .reader import Reader
 
 if TYPE_CHECKING:
     from .arena import Arena

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from .. import admission
-from . import machine, publishing
+from ..client.reader import Arrival
+from ..measure import machine
+from . import publishing
 from .arena import Arena
 from .contenders import App, Contender, Edge
 from .content import Content, card, tick
-from .reader import Arrival
 from .table import Samples
 
 BURST_EVENTS = 100

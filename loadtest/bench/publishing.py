@@ -17,8 +17,8 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from sse_edge import Publisher
 
-from .. import programs
-from . import machine
+from ..measure import machine
+from ..site import programs
 
 AT_ONCE = 500
 """Events that are published concurrently."""

@@ -24,11 +24,11 @@ from typing import Any
 
 from sse_edge.errors import ConfigError
 
-from .. import programs
-from ..layout import PROXIES, Host, Layout, arrange, remarks
-from ..progress import Progress
-from ..site import facts as facts_of
-from ..site import missing, running
+from ..report.progress import Progress
+from ..site import programs
+from ..site.deployment import facts as facts_of
+from ..site.deployment import missing, running
+from ..site.layout import PROXIES, Host, Layout, arrange, remarks
 from . import plot, table
 from .measure import Capacity
 from .reader import reading

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 
 from sse_edge import Publisher
 
-from ..site import CHANNEL, Site, personal
-from ..usage import (
+from ..measure.usage import (
     READER,
     ByPart,
     Cpu,
@@ -23,6 +22,7 @@ from ..usage import (
     socket_memory,
     sockets,
 )
+from ..site.deployment import CHANNEL, Site, personal
 from .reader import Readers, Report
 
 WARM = 20

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .. import programs
-from ..addresses import source
+from ..client.addresses import source
+from ..site import programs
 
 AT_ONCE = 100
 """Streams that a reader is opening at the same time."""

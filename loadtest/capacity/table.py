@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..usage import READER, ByPart
+from ..measure.usage import READER, ByPart
 from .measure import Step
 
 PARTS = ("worker", "proxy", "Redis")

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from sse_edge import SignedCookie
 
-from ..addresses import source
+from .addresses import source
 
 HEAD = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"

@@ -14,8 +14,8 @@ import json
 import sys
 from pathlib import Path
 
-from .. import programs
-from ..progress import Progress
+from ..report.progress import Progress
+from ..site import programs
 from .plot import draw
 from .record import record
 

@@ -10,7 +10,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from ..addresses import source
+from ..client.addresses import source
 from .app import AUTH, TOKENS
 
 PLACE = re.compile(rb"^id: (\S+)", re.MULTILINE)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import programs
+from ..site import programs
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts.yaml"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..progress import Progress
+from ..report.progress import Progress
 from . import events
 from .board import Panel, panels
 from .crowd import Crowd

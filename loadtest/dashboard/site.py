@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .. import programs
+from ..site import programs
 
 PATIENCE = 30.0
 """Seconds for a server to drain and end."""

@@ -37,13 +37,15 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_histor
 
 from sse_edge.tune.sizing import size
 
-from .. import locustfile, programs
-from ..bench import machine
-from ..layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
-from ..progress import Progress
+from .. import locustfile
+from ..measure import machine
+from ..measure.sampler import CLIENTS, Sampler
 from ..report import page, plot, text
+from ..report.progress import Progress
 from ..scenarios import SCENARIOS
-from ..site import COOKIE, Site, facts, missing, running
+from ..site import programs
+from ..site.deployment import COOKIE, Site, facts, missing, running
+from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from .conductor import Conductor
 from .deployment import Deployment, Ours, Theirs
 from .member import Listeners
@@ -51,7 +53,6 @@ from .options import count, crowd, declare, scenario
 from .press import Press
 from .probe import ProbeError, examine
 from .round import ALL, play
-from .sampler import CLIENTS, Sampler
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "loadtest" / "results"

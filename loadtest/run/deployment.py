@@ -10,8 +10,8 @@ from typing import Protocol
 
 import gevent
 
-from ..site import Site
-from ..usage import open_files
+from ..measure.usage import open_files
+from ..site.deployment import Site
 
 RESTART = 1.0
 """Seconds until systemd starts a killed worker again (``RestartSec`` of the shipped unit)."""

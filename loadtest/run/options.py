@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..addresses import PER_SOURCE
+from ..client.addresses import PER_SOURCE
 from ..scenarios import SCENARIOS
 
 MOST_STREAMS = 1_000_000

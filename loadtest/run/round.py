@@ -11,8 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import programs
 from ..scenarios import SCENARIOS
+from ..site import programs
 
 ALL = "all"
 """The name of a round, where a scenario's is asked for."""

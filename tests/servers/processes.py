@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import sse_edge
-from loadtest.programs import ports
+from loadtest.site.programs import ports
 
 from .privacy import leaks
 

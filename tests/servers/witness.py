@@ -6,7 +6,7 @@ import os
 import time
 from typing import NamedTuple
 
-from loadtest.bench.machine import resident
+from loadtest.measure.machine import resident
 
 from .sse import StreamClient
 

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from loadtest.bench.machine import raise_descriptors
+from loadtest.measure.machine import raise_descriptors
 from servers.processes import Processes, packaged
 
 from .footprint import STREAMS, footprint

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from loadtest.bench.machine import resident
+from loadtest.measure.machine import resident
 from servers.sse import get
 
 from .listener import Held

@@ -7,7 +7,7 @@ import signal
 import time
 
 from apps.surveyed import STOPPED
-from loadtest.bench.machine import resident
+from loadtest.measure.machine import resident
 from servers.sse import get
 
 from .listener import Held, Listener

@@ -9,8 +9,8 @@ from typing import Any
 
 import gevent
 
-from .. import programs
-from ..usage import SOCKET_INODE_BYTES, busy_seconds, own, slab, socket_memory, sockets
+from ..site import programs
+from .usage import SOCKET_INODE_BYTES, busy_seconds, own, slab, socket_memory, sockets
 
 EVERY = 1.0
 """Seconds between two looks, or more: looking may take a twentieth of the time."""

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import programs
-from . import machine
+from ..measure import machine
+from . import programs
 
 CONFIGURATION = """
 load_module {module};

@@ -11,7 +11,7 @@ from typing import Literal
 from sse_edge.tune.machine import Machine
 from sse_edge.tune.sizing import MIB, PER_WORKER, RESERVED_FILES, UNEVEN, Sizing, size
 
-from .bench import machine
+from ..measure import machine
 
 PROXIES = ("nginx", "caddy", "none")
 

@@ -21,12 +21,12 @@ from sse_edge import SignedCookie
 from sse_edge.tune.files import tuned
 from sse_edge.tune.template import render
 
+from ..client.target import HEAD
+from ..measure import machine
 from . import programs
-from .bench import machine
-from .client.target import HEAD
 from .layout import Layout
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 CHANNEL = "news"
 """The shared channel of ``deploy/app.py``; every stream hears its user's own as well."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .. import programs
+from ..site import programs
 from .packed import GZIP, Packed
 
 MARK = b"~"

@@ -86,7 +86,7 @@ def compiled_floor(directory: Path) -> Path | None:
         return None
     program = directory / "floor"
     done = subprocess.run(  # noqa: S603 - our own
-        [compiler, "-O2", "-o", str(program), str(Path(__file__).with_name("floor.c"))],
+        [compiler, "-O2", "-o", str(program), str(Path(__file__).parents[1] / "bench" / "floor.c")],
         capture_output=True,
         check=False,
     )

@@ -1,0 +1,1 @@
+"""What processes, sockets and the machine use, as the kernel says."""

@@ -1,0 +1,1 @@
+"""What is under load: programs on loopback, deployments of the shipped files, and apps for the benchmarks."""
