@@ -25,7 +25,7 @@ from servers.sse import StreamEndedError, get
 from sse_edge import Identity, Publisher, PublishToken, SignedCookie
 from sse_edge.asgi import Request
 from sse_edge.cli import main
-from sse_edge.cli.logs import Lines, Requests
+from sse_edge.cli.serving.logs import Lines, Requests
 
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 EXAMPLES = TESTS.parent / "examples"
@@ -412,7 +412,7 @@ def test_a_unix_socket_that_nobody_gets(tmp_path, monkeypatch, options, exit_cod
 def test_two_places_to_listen_at(options, env, error, tmp_path, monkeypatch):
     """What is said of a place that is not listened at is a mistake; nothing listens elsewhere instead."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sse_edge.cli.server.run_one", lambda *arguments: None)
+    monkeypatch.setattr("sse_edge.cli.serving.server.run_one", lambda *arguments: None)
     assert said(invoke("serve", "os:getcwd", *options, env=env), 2) == error
 
 
@@ -629,6 +629,6 @@ def test_the_demo_without_its_redis():
 def test_without_uvicorn(monkeypatch):
     """Commands that serve say what to install; the others work without it."""
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "sse_edge.cli.server", raising=False)
+    monkeypatch.delitem(sys.modules, "sse_edge.cli.serving.server", raising=False)
     assert "pip install 'sse_edge[server]'" in said(invoke("demo"), 1)
     assert invoke("token", "u42", "--secret", SECRET).exit_code == 0

@@ -2,13 +2,13 @@ import gc
 import subprocess
 import sys
 
-from sse_edge.cli import collector
+from sse_edge.cli.serving import collector
 
 
 def test_only_the_young_are_looked_at():
     """What is there at the start is never looked at again, and a full collection hardly ever comes."""
     code = (
-        "import gc; from sse_edge.cli import collector; made = [[n] for n in range(1000)];"
+        "import gc; from sse_edge.cli.serving import collector; made = [[n] for n in range(1000)];"
         "collector.tame();"
         "assert gc.get_threshold() == collector.THRESHOLDS, gc.get_threshold();"
         "assert gc.get_freeze_count() > 1000;"

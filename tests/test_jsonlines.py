@@ -24,7 +24,7 @@ from servers.processes import TESTS, ServerProcess, free_port
 from servers.sse import get
 from sse_edge import JSONLines
 from sse_edge.cli.failure import ENDS, ended
-from sse_edge.cli.logs import Lines, Requests
+from sse_edge.cli.serving.logs import Lines, Requests
 from sse_edge.jsonlines import LONGEST_LINE
 from sse_edge.logline import LONGEST, about
 from sse_edge.outcome import NOT_FOUND

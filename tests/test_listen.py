@@ -2,7 +2,7 @@
 
 import socket
 
-from sse_edge.cli.listen import bind
+from sse_edge.cli.serving.listen import bind
 from sse_edge.delivery.peer import DEAD_MS
 
 

@@ -16,7 +16,7 @@ from websockets.sync.client import connect as connect_websocket
 from apps.edge import AUTH
 from servers.processes import TESTS, Processes, free_port
 from servers.sse import StreamClient, get
-from sse_edge.cli.protocol import Debtors
+from sse_edge.cli.serving.protocol import Debtors
 
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 HEAD_LIMIT = 65_536

@@ -17,7 +17,7 @@ from ears import until
 from servers.processes import descendants, still_there
 from servers.sse import StreamClient, StreamEndedError, get
 from sse_edge import MemoryBackend, Publisher, SSEMiddleware
-from sse_edge.cli import figures
+from sse_edge.cli.serving import figures
 from sse_edge.figures import FIGURES
 from sse_edge.scrapes import EVERY, SHARE
 from sse_edge.slots import VARIABLE, Slots

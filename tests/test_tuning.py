@@ -13,8 +13,8 @@ import yaml
 from loadtest.scenarios import SCENARIOS
 from sse_edge import Limits, RedisBackend, SSEMiddleware
 from sse_edge.cli import main
-from sse_edge.cli.collector import THRESHOLDS
 from sse_edge.cli.serve import serve
+from sse_edge.cli.serving.collector import THRESHOLDS
 from sse_edge.delivery.backlog import Bounds
 from sse_edge.doctor.catalogue import FAULTS
 from sse_edge.figures import FIGURES

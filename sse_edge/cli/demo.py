@@ -12,8 +12,8 @@ from ..errors import BackendError
 from ..publisher import SyncPublisher
 from ..redaction import redacted
 from .failure import Failure
-from .listen import bind, url_of
 from .options import DEFAULT_REDIS, host_option, port_option, redis_option
+from .serving.listen import bind, url_of
 
 SHUTDOWN_SECONDS = 2
 
@@ -35,7 +35,7 @@ def demo(port: int, host: str, redis: str | None, secret: str | None) -> None:
     sse-edge demo --redis redis://127.0.0.1:6379/0
     """
     from ..demo.app import create_app  # noqa: PLC0415 - only what is used is imported
-    from .server import Settings, run_one  # noqa: PLC0415
+    from .serving.server import Settings, run_one  # noqa: PLC0415
 
     with bind(host, port) as sock:
         if redis is not None:

@@ -13,9 +13,9 @@ import click
 
 from ..logline import about
 from .failure import ENDS, Misuse, ended
-from .listen import bind, bind_unix, url_of
-from .logs import log_config, logged
 from .options import host_option, port_option
+from .serving.listen import bind, bind_unix, url_of
+from .serving.logs import log_config, logged
 
 logger = logging.getLogger("sse_edge")
 
@@ -141,7 +141,7 @@ def serve(
     sse-edge serve myapp:app --uds /run/myapp/myapp.sock --uds-group www-data
     """
     _check_place(context)
-    from .server import Settings, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
+    from .serving.server import Settings, run_many, run_one  # noqa: PLC0415 - uvicorn is optional, and slow to import
 
     logs = log_config(log_level, events_path, status_path, log_format)
 

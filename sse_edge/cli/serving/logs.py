@@ -14,10 +14,10 @@ from urllib.parse import unquote
 
 import click
 
-from ..errors import EdgeError
-from ..logline import Raised, about, asked_by, escaped, trace
-from ..redaction import HIDDEN, without_credentials
-from .failure import as_failure
+from ...errors import EdgeError
+from ...logline import Raised, about, asked_by, escaped, trace
+from ...redaction import HIDDEN, without_credentials
+from ..failure import as_failure
 
 logger = logging.getLogger("sse_edge")
 

@@ -10,8 +10,8 @@ import socket
 import stat
 from pathlib import Path
 
-from ..delivery.peer import DEAD_MS
-from .failure import Failure, Misuse
+from ...delivery.peer import DEAD_MS
+from ..failure import Failure, Misuse
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -13,10 +13,10 @@ from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
-from ..drain import SIGNALS
-from ..logline import about
+from ...drain import SIGNALS
+from ...logline import about
+from ..failure import Failure
 from . import collector
-from .failure import Failure
 from .figures import shared
 from .listen import refuse
 from .logs import log_the_rest
@@ -26,7 +26,7 @@ try:
     from uvicorn.config import STARTUP_FAILURE, Config
     from uvicorn.supervisors.multiprocess import Multiprocess
 
-    from .protocol import HEAD_LIMIT, HEAD_TIMEOUT, Debtors, Protocol
+    from .protocol import Bounded
 except ImportError as missing:
     raise Failure(f"this command needs uvicorn ({missing}): pip install 'sse_edge[server]'") from missing
 
@@ -40,22 +40,12 @@ LET_GO = 0.3
 """Seconds in which workers that are told to stop let go of the listening socket: they look every 0.1 s."""
 
 
-class Settings(Config):
-    """uvicorn's settings, and the bounds of ``Protocol``; each worker loads them, and the application too."""
+class Settings(Bounded):
+    """How the application is served; ``log_all``: what Python writes to stderr by itself is logged too."""
 
-    def __init__(
-        self,
-        app: Any,
-        *,
-        head_limit: int = HEAD_LIMIT,
-        head_timeout: float = HEAD_TIMEOUT,
-        log_all: bool = False,
-        **settings: Any,
-    ) -> None:
+    def __init__(self, app: Any, *, log_all: bool = False, **settings: Any) -> None:
         self._log_all = log_all
-        super().__init__(app, http=Protocol, **settings)
-        self.head_limit = head_limit
-        self.head_timeout = head_timeout
+        super().__init__(app, **settings)
 
     def configure_logging(self) -> None:
         """See uvicorn; each worker does it for itself."""
@@ -75,7 +65,6 @@ class Settings(Config):
             text = "a worker could not load the application"
             logger.critical(text, exc_info=error, extra=about("uncaught"))
             raise SystemExit(1) from None
-        self.debtors = Debtors(self.head_timeout)
         collector.tame()
 
 

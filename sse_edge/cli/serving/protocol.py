@@ -10,14 +10,13 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from ..asgi import LINGER
+from ...asgi import LINGER
 
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
-
-    from .server import Settings
 
 HEAD_LIMIT = 65_536
 """Bytes; nginx takes 32 KiB and Node 16 KiB."""
@@ -39,6 +38,22 @@ AT_ONCE = 100
 """Connections that are cut off in one turn of the event loop, so that none is long."""
 
 TOO_LARGE = b"Request header fields too large.\n"
+
+
+class Bounded(Config):
+    """uvicorn's settings, and the bounds of ``Protocol``; each worker loads them, and the application too."""
+
+    def __init__(
+        self, app: Any, *, head_limit: int = HEAD_LIMIT, head_timeout: float = HEAD_TIMEOUT, **settings: Any
+    ) -> None:
+        super().__init__(app, http=Protocol, **settings)
+        self.head_limit = head_limit
+        self.head_timeout = head_timeout
+
+    def load(self) -> None:
+        """See uvicorn."""
+        super().load()
+        self.debtors = Debtors(self.head_timeout)
 
 
 class Debtors:
@@ -88,7 +103,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        config: Settings,
+        config: Bounded,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..logline import about, sentence
-from ..slots import VARIABLE, is_held
+from ...logline import about, sentence
+from ...slots import VARIABLE, is_held
 
 logger = logging.getLogger("sse_edge")
 
