@@ -1,8 +1,8 @@
 import pytest
 
 from sse_edge.delivery.feed import Feed
+from sse_edge.delivery.heard import Heard
 from sse_edge.delivery.sink import framed
-from sse_edge.delivery.stream import Heard
 
 
 def feed_of(*numbers):

@@ -8,9 +8,9 @@ import pytest
 from delivery import TAG, ListSink, at, frame, join, make_hub, place, settle
 from sse_edge.backends.base import Replay, Reset
 from sse_edge.delivery import frames
+from sse_edge.delivery.heard import Heard
 from sse_edge.delivery.history import opening
 from sse_edge.delivery.rounds import FEW
-from sse_edge.delivery.stream import Heard
 from sse_edge.event import finishing
 from sse_edge.outcome import CLIENT_GONE, DRAIN, FINISHED, REVOKED
 

@@ -7,8 +7,8 @@ import pytest
 from sse_edge.backends.base import Replay
 from sse_edge.backends.redis.retelling import retold
 from sse_edge.delivery import frames
+from sse_edge.delivery.heard import Heard, place_of
 from sse_edge.delivery.history import opening
-from sse_edge.delivery.stream import Heard, place_of
 from sse_edge.event import EventId, Place, without_id
 
 TAG = "abcde"

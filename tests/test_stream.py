@@ -3,7 +3,8 @@
 import pytest
 
 from delivery import ListSink, at, frame, place
-from sse_edge.delivery.stream import PIECE, Heard, Stream
+from sse_edge.delivery.heard import Heard
+from sse_edge.delivery.stream import PIECE, Stream
 from sse_edge.event import Place
 from sse_edge.outcome import MAX_DURATION
 

@@ -38,7 +38,7 @@ class Audience:
             stream.feeds, stream.channels = feeds[0].only, feeds[0].name
         else:
             stream.feeds = tuple(feeds)
-        for feed in stream.feeds:
+        for feed in feeds:
             feed.join(stream)
         self.census.note(stream)
 

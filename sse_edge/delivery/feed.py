@@ -10,9 +10,10 @@ from operator import itemgetter
 from ..event import EventId, Place
 from .compression import MANY, Cut, Window
 from .few import Few, added, how_many, listed, without
+from .heard import Heard, place_of
 from .patterns import Pattern
 from .sink import framed
-from .stream import Heard, Stream, place_of
+from .stream import Stream
 
 NOTHING = Cut(b"", 0)
 ANY = Pattern()
@@ -64,7 +65,7 @@ class Feed:
 
     def __init__(self, channel: str = "", pattern: Pattern = ANY) -> None:
         self.pattern = pattern
-        self.live: Few = None
+        self.live: Few[Stream] = None
         self.early: dict[Stream, None] | None = None
         self.last = 0
         self.turn = 0

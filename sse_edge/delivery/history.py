@@ -12,8 +12,9 @@ from ..errors import BackendError
 from ..event import EventId, Place, without_id
 from ..figures import LATENCY, Histogram
 from .backlog import Backlog
+from .heard import Heard
 from .rounds import Rounds
-from .stream import PIECE, Heard, Stream
+from .stream import PIECE, Stream
 
 AGAIN = 0.2
 """Seconds before a stream that was taken while the backend was away asks again."""

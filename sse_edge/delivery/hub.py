@@ -23,6 +23,7 @@ from .backlog import Bounds
 from .compression import Gzip
 from .ends import Ends
 from .few import listed
+from .heard import Heard
 from .history import History
 from .joint import beside
 from .lifetime import NEVER, Lifetime
@@ -31,7 +32,7 @@ from .poll import Poll
 from .rounds import FEW, Rounds
 from .sink import Sink
 from .source import Sources
-from .stream import Heard, Stream
+from .stream import Stream
 from .timetable import moments
 from .wheel import TICK, Wheel
 
@@ -100,7 +101,7 @@ class Hub:
         self._history = History(self.subscriber, self._rounds)
         self.sources = Sources(self._rounds, self.bounds, self.end, self._patterns, max_event_bytes)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
-        self._wheel = Wheel(self._loop.time())
+        self._wheel: Wheel[Stream] = Wheel(self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
 
     @property

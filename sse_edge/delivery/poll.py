@@ -13,9 +13,10 @@ from ..event import EDGE, EventId, Place
 from ..outcome import ANSWERED, FINISHED, Ending
 from ..stored import stored
 from . import frames
+from .heard import Heard, place_of
 from .lifetime import NEVER
 from .patterns import Pattern
-from .stream import PIECE, Heard, Stream, place_of
+from .stream import PIECE, Stream
 
 GATHER = 0.01
 """Seconds in which more may come before something is told, as what is published together does."""

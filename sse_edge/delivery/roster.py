@@ -14,7 +14,7 @@ class Roster:
     __slots__ = ("_streams",)
 
     def __init__(self) -> None:
-        self._streams: dict[str, Few] = {}
+        self._streams: dict[str, Few[Stream]] = {}
 
     def __len__(self) -> int:
         return len(self._streams)

@@ -15,8 +15,9 @@ from ..figures import BYTES, LATENCY, Histogram
 from ..outcome import FINISHED, SLOW, Ending
 from .backlog import Backlog, Bounds
 from .feed import NOTHING, Feed
+from .heard import Heard
 from .patterns import Pattern
-from .stream import PIECE, Heard, Stream
+from .stream import PIECE, Stream
 
 SLICE = 150
 """Streams written before other tasks get a turn.  A count and not a clock: the server's loop holds

@@ -2,65 +2,62 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Protocol
 
-from ..backends.base import NO_FIRST, Logged, Replay, heard_by
-from ..event import FINISHED, EventId, Place, reopens, without_id
+from ..backends.base import NO_FIRST, Replay, Subscriber
+from ..event import EventId, Place, without_id
 from ..outcome import Ending
 from . import frames
 from .backlog import Backlog
 from .compression import Cut, Gzip
+from .heard import Heard, place_of
 from .lifetime import NEVER
 from .patterns import Pattern
 from .sink import Sink
-
-if TYPE_CHECKING:
-    from .feed import Feed
-    from .hub import Hub
-    from .source import Pump
-    from .wheel import Bucket
+from .wheel import Bucket
 
 PIECE = 262_144
 """Bytes that a stream's sink is given at a time, and about as many that it holds: the rest waits where all
 streams share it."""
 
 
-class Heard(NamedTuple):
-    """What is heard on a channel: an event, one that went missing and comes ``late``, or a reset with its
-    ``head``, and what comes ``first`` of its ``channel`` after it.  No stream of ``except_user`` hears it.
-    It is counted with ``pattern``.
-    """
-
-    id: EventId | None
-    frame: bytes
-    kind: Literal["event", "late", "reset"] = "event"
-    head: Place | None = None
-    channel: str = ""
-    first: Sequence[Logged] = ()
-    except_user: str | None = None
-    pattern: Pattern | None = None
-
-    def following(self, first: Mapping[str, int], user: str | None) -> list[bytes]:
-        """What comes after a reset for ``user``, where so much comes first; what is finished has its end in
-        any case."""
-        count = first.get(self.channel, 0)
-        frames = [frame for _, _, frame in heard_by(user, self.first)]
-        if count:
-            return [frame for frame in frames if not reopens(frame)][-count:]
-        return [frame for frame in frames[-1:] if frame.endswith(FINISHED)]
+class AnyFeed(Protocol):
+    """What a channel that it listens to has for a stream; see ``Feed``."""
 
     @property
-    def is_last(self) -> bool:
-        """Whether it ends with its channel's last event."""
-        return (self.first[-1][2] if self.first else self.frame).endswith(FINISHED)
+    def last(self) -> int:
+        """The number of the newest that was heard."""
 
-    def is_within(self, reach: EventId | None) -> bool:
-        """Whether history that reaches as far on this channel includes it; resets it knows all."""
-        if reach is None:
-            return False
-        return self.kind == "reset" or (self.id is not None and self.id <= reach)
+    def after(self, seen: int) -> list[tuple[int, Heard]]:
+        """What was heard after number ``seen``."""
+
+    def let_live(self, stream: Stream) -> None:
+        """``stream`` has its history, and has seen everything."""
+
+
+class AnyHub(Protocol):
+    """Whose a stream is: it is told what becomes of the response, and asked what is heard; see ``Hub``."""
+
+    @property
+    def subscriber(self) -> Subscriber:
+        """Where events come from."""
+
+    def stopping(self) -> None:
+        """The server stops, and waits for the response to end."""
+
+    def close_stream(self, stream: Stream) -> None:
+        """Let go of ``stream``: its response is over."""
+
+    def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
+        """End these in one of the next turns; how many nobody had ended yet."""
+
+
+class Work(Protocol):
+    """What is done for a stream, as long as that is open."""
+
+    def cancel(self) -> object:
+        """Do no more."""
 
 
 class Stream:
@@ -134,7 +131,7 @@ class Stream:
         session: str | None = None,
         address: str = "",
         path: str = "",
-        hub: Hub | None = None,
+        hub: AnyHub | None = None,
         gzip: Gzip | None = None,
     ) -> None:
         self._hub = hub
@@ -157,7 +154,7 @@ class Stream:
         self.upto: Place | None = None
         self.after: EventId | None = None
         self.wary = False
-        self.feeds: tuple[Feed, ...] = ()
+        self.feeds: tuple[AnyFeed, ...] = ()
         self.seen = 0
         self.pending: list[bytes] | None = None
         self.counted: list[Pattern | None] | None = None
@@ -168,9 +165,9 @@ class Stream:
         self.backlog: Backlog | None = None
         self.events = 0
         self.size = 0
-        self.bucket: Bucket | None = None
+        self.bucket: Bucket[Stream] | None = None
         self.recheck = NEVER
-        self.waiting: asyncio.Task[None] | Pump | None = None
+        self.waiting: Work | None = None
 
     def closed(self) -> None:
         """See ``Owner``."""
@@ -325,7 +322,7 @@ class Stream:
         self.size += len(data)
         self.behind = self.sink.write(data)
 
-    def give_compressed(self, gzip: Gzip, cut: Cut, feed: Feed, now: float) -> None:
+    def give_compressed(self, gzip: Gzip, cut: Cut, feed: object, now: float) -> None:
         """The same with what all streams of ``feed`` are given that have seen as much, by its ``gzip``."""
         data = gzip.shared(cut, feed, self.seen)
         self.events += cut.events
@@ -347,12 +344,6 @@ class Stream:
             goodbye = self.gzip.own(goodbye) + self.gzip.end()
         self.sink.finish(goodbye)
         return 0
-
-
-def place_of(frame: bytes) -> Place | None:
-    """What an event's id line says, if it has one."""
-    line = frame.partition(b"\n")[0]
-    return Place.parse(line[4:].decode()) if line.startswith(b"id: ") else None
 
 
 def _fitting(frames: Sequence[bytes]) -> int:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from math import ceil
+from typing import Any, Generic, Protocol, TypeVar
 
 from .lifetime import NEVER
-from .stream import Stream
 
 TICK = 0.05
 """The wheel's step, in seconds: the exactness of keep-alives and deadlines."""
 
 
-class Bucket(set[Stream]):
-    """Streams that are due in the same tick."""
+class Placed(Protocol):
+    """What lies in a wheel: it has its bucket with it."""
+
+    bucket: Bucket[Any] | None
+
+
+T = TypeVar("T", bound=Placed)
+
+
+class Bucket(set[T]):
+    """What is due in the same tick."""
 
     __slots__ = ("tick",)
 
@@ -23,14 +32,14 @@ class Bucket(set[Stream]):
         self.tick = tick
 
 
-class Wheel:
+class Wheel(Generic[T]):
     """Streams by the tick in which they are due next.  Placing and removing cost one set operation."""
 
     def __init__(self, now: float) -> None:
-        self._buckets: dict[int, Bucket] = {}
+        self._buckets: dict[int, Bucket[T]] = {}
         self._next = int(now / TICK)
 
-    def place(self, stream: Stream, due: float) -> None:
+    def place(self, stream: T, due: float) -> None:
         """Make ``stream`` due at ``due``, and no longer when it was due before."""
         self.remove(stream)
         if due == NEVER:
@@ -42,7 +51,7 @@ class Wheel:
         bucket.add(stream)
         stream.bucket = bucket
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: T) -> None:
         """Forget ``stream``."""
         bucket, stream.bucket = stream.bucket, None
         if bucket is not None:
@@ -50,13 +59,13 @@ class Wheel:
             if not bucket:
                 self._buckets.pop(bucket.tick, None)
 
-    def due(self, now: float, most: int = sys.maxsize) -> list[Stream]:
+    def due(self, now: float, most: int = sys.maxsize) -> list[T]:
         """Take out the streams that are due, the oldest first, and ``most`` at most: the rest stays due."""
         last = int(now / TICK)
         ticks: Iterable[int] = range(self._next, last + 1)
         if last - self._next > len(self._buckets):  # after a long pause: look at what is there instead
             ticks = sorted(tick for tick in self._buckets if tick <= last)
-        due: list[Stream] = []
+        due: list[T] = []
         for tick in ticks:
             bucket = self._buckets.get(tick)
             if bucket is None:
