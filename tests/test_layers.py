@@ -1,8 +1,9 @@
-"""Imports run downward only: values ← wings ← door ← cli."""
+"""Imports run downward only, values ← wings ← door ← cli, and never in a circle."""
 
 import ast
 import gc
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,34 @@ def _inside(name, target):
     return None
 
 
+def circle(sources):
+    """A circle in which modules of ``{module name: source}`` import each other, or folders do by whichever of
+    their modules: those on the way round.  None if there is none; what is imported for types alone counts."""
+    graph = {}
+    for name, source in sources.items():
+        for _, target in _imports(name, source, set(sources)):
+            if target[0] == "." and target[1:] in sources:
+                one, other = _apart(_path(name, sources), _path(target[1:], sources))
+                graph.setdefault(one, set()).add(other)
+    try:
+        TopologicalSorter({one: others - {one} for one, others in graph.items()}).prepare()
+    except CycleError as error:
+        return error.args[1][::-1]
+    return None
+
+
+def _path(name, sources):
+    """A module's name in parts; that of a folder's own module ends with __init__."""
+    is_folder = any(other.startswith(name + ".") for other in sources)
+    return [*name.split("."), *(["__init__"] if is_folder else [])]
+
+
+def _apart(one, other):
+    """Two paths up to where they part."""
+    same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one) - 1)
+    return ".".join(one[: same + 1]), ".".join(other[: same + 1])
+
+
 def listed(page):
     """The modules that the tree on a page has, by their dotted names."""
     found, folders = set(), {}
@@ -205,6 +234,11 @@ def test_the_package_keeps_to_its_layers():
     sources = modules(ROOT)
     assert "event" in sources
     assert violations(sources) == []
+
+
+def test_nothing_goes_in_a_circle():
+    """No two modules of sse_edge need each other, over however many others; nor do two folders."""
+    assert circle(modules(ROOT)) is None
 
 
 def test_the_tree():
@@ -310,3 +344,67 @@ def test_an_import_that_is_not_allowed(name, source, why):
     found = violations({**NEIGHBOURS, name: source})
     assert len(found) == 1
     assert why in found[0]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"event": "from .errors import EventError", "errors": "import json"},
+        {"admission.gate": "from . import limits", "admission.limits": "from ..errors import ConfigError"},
+        {"backends": "from .memory import MemoryBackend", "backends.memory": "from .base import Backend"},
+        {
+            "backends.memory": "from .redis.windows import PACE",
+            "backends.redis.client": "from ..base import At",
+        },
+        {"event": "from sse_edge.event import Event"},
+    ],
+)
+def test_what_is_no_circle(planted):
+    """The checker lets pass what comes to an end."""
+    assert circle({**NEIGHBOURS, **planted}) is None
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ({"event": "from .errors import EdgeError", "errors": "from .event import Event"}, "errors event"),
+        ({"event": "import sse_edge.errors", "errors": "from . import event"}, "errors event"),
+        (
+            {
+                "delivery.hub": "from .stream import Stream",
+                "delivery.stream": "import typing\nif typing.TYPE_CHECKING:\n    from .hub import Hub",
+            },
+            "delivery.hub delivery.stream",
+        ),
+        ({"cli": "from ..demo import app", "demo": "def late():\n    from ..cli import main"}, "cli demo"),
+        (
+            {
+                "admission.gate": "from .limits import Limits",
+                "admission.limits": "from .origin import Origin",
+                "admission.origin": "from .gate import Gate",
+            },
+            "admission.gate admission.limits admission.origin",
+        ),
+        (
+            {
+                "backends": "from .memory import MemoryBackend",
+                "backends.memory": "from . import open_backend",
+            },
+            "backends.__init__ backends.memory",
+        ),
+        (
+            {
+                "backends.redis.client": "from ..memory import MemoryBackend",
+                "backends.memory": "from .redis.windows import PACE",
+            },
+            "backends.memory backends.redis",
+        ),
+        (
+            {"__init__": "from .event import Event", "event": "from sse_edge import errors, Event"},
+            "__init__ event",
+        ),
+    ],
+)
+def test_what_is_a_circle(planted, found):
+    """The checker finds a circle of two modules or more, for types alone too, and one of folders."""
+    assert sorted(set(circle({**NEIGHBOURS, **planted}))) == found.split()
