@@ -10,9 +10,9 @@ from ears import Ear, until
 from faulty import Proxy
 from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing
+from sse_edge.backends.redis.failure import CommandError
 from sse_edge.backends.redis.outbox import BATCH, BYTES, PART, Outbox, Published, outcomes
 from sse_edge.backends.redis.scripts import PUBLISH
-from sse_edge.backends.redis.server import CommandError
 from sse_edge.errors import EventError
 from sse_edge.event import Place
 

@@ -13,7 +13,7 @@ from servers.deployments import SentinelTrio
 from servers.processes import ServerProcess, command, free_port
 from servers.redis import RedisServer
 from sse_edge import Publisher, PublishError, RedisBackend
-from sse_edge.backends.redis.server import CommandError
+from sse_edge.backends.redis.failure import CommandError
 
 IN_SCRIPT = " script: 8a320464b974835030034ffee04d3ec706cbc508, on @user_script:1."
 

@@ -14,7 +14,7 @@ from ears import Ear, out, said, until
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import CONTROL, Outgoing
-from sse_edge.backends.redis import connection, inlet, order, server
+from sse_edge.backends.redis import connection, inlet, order, pool
 from sse_edge.backends.redis import subscriber as module
 from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
@@ -31,8 +31,8 @@ def impatient(monkeypatch):
 def spoken(request, monkeypatch):
     """However the connection is spoken and read, all is the same."""
     if request.param == "RESP3":
-        manners = server._manners
-        monkeypatch.setattr(server, "_manners", lambda timeout: {**manners(timeout), "protocol": 3})
+        manners = pool.manners
+        monkeypatch.setattr(pool, "manners", lambda timeout: {**manners(timeout), "protocol": 3})
     elif request.param != "RESP2":
         monkeypatch.setattr(inlet, "hiredis", None)
     return request.param

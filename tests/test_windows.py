@@ -16,7 +16,7 @@ import sse_edge.admission.limits
 from faulty import Proxy
 from sse_edge import RedisBackend
 from sse_edge.admission.limits import ConnectRate, SharedConnectRate
-from sse_edge.backends.redis.server import PACE
+from sse_edge.backends.redis.call import PACE
 from sse_edge.backends.redis.windows import BATCH
 from sse_edge.errors import BackendError
 

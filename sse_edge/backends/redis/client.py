@@ -18,6 +18,7 @@ from ..retention import Kept, Retention, kept
 from .background import BackgroundLoop
 from .cluster import ClusterServer
 from .credentials import Credentials
+from .failure import CommandError, FinishedError
 from .leases import RedisLeases
 from .names import Names, stem
 from .outbox import outcomes
@@ -25,7 +26,8 @@ from .partition import Partition, Settings
 from .partitions import PartitionedSubscriber, joined
 from .presence import RedisPresence
 from .revocations import RedisRevocations
-from .server import CommandError, FinishedError, SentinelServer, Server, SingleServer
+from .sentinel import SentinelServer
+from .server import Server, SingleServer
 from .subscriber import RedisSubscriber
 from .url import parse
 from .windows import RedisWindows

@@ -19,18 +19,12 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as LostError
 
+from .call import Argument, Call
+from .failure import CommandError, is_refusal
+from .loops import PerLoop
+from .pool import Pool, pool_options
 from .scripts import Script
-from .server import (
-    SHARDED,
-    Argument,
-    Call,
-    CommandError,
-    PerLoop,
-    Pool,
-    in_time,
-    is_refusal,
-    pool_options,
-)
+from .server import SHARDED, in_time
 from .url import Node, RedisUrl
 
 PATIENCE = 0.1

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from ...errors import BackendError
 from ...logline import about, sentence
-from .server import told
+from .failure import told
 
 logger = logging.getLogger("sse_edge")
 

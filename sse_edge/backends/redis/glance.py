@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 
 from ...errors import BackendError
 from .client import RedisBackend
+from .failure import CommandError
 from .inspection import _text
-from .server import SHARDED, CommandError
+from .server import SHARDED
 
 HERE = ":{leases}:here:workers"
 """How the name of the list of workers ends; see ``RedisBackend.leases_prefix``."""

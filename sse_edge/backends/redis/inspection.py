@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, RedisError
 
 from .client import RedisBackend
-from .server import CommandError
+from .failure import CommandError
 
 WANTED = ("maxmemory", "maxmemory-policy", "client-output-buffer-limit", "appendonly", "appendfsync", "save")
 

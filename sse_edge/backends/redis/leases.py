@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from ...errors import BackendError
 from ...logline import about, refuses
 from ..base import AloneError, Attempt, Window
+from .call import PACE, Argument
 from .fork import disown_after_fork
 from .scripts import LEASES
-from .server import PACE, Argument, Server
+from .server import Server
 from .windows import window
 
 logger = logging.getLogger("sse_edge")

@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 from redis.exceptions import NoPermissionError
 
 from ..base import Outgoing
+from .call import Argument, Call
+from .failure import CommandError
 from .scripts import PUBLISH, Script
-from .server import Argument, Call, CommandError
 
 BATCH = 200
 """Events that travel in one call, unless a single step has more.  Redis serves nobody else meanwhile: about

@@ -15,12 +15,15 @@ from ...logline import about
 from ..base import Entry, Outgoing, check_kept
 from ..retention import DEFAULT, Kept
 from .announcement import marked
+from .call import Argument
+from .failure import CommandError, FinishedError
 from .history import Asked, Cut, parse_cut
+from .loops import PerLoop
 from .names import Names
 from .outbox import Batch, Outbox, Published, Step
 from .permissions import asked, for_events, for_limits, said
 from .scripts import ANNOUNCE, DECLARE, PERMITTED, PUBLISH, READ, TICK, Script
-from .server import Argument, CommandError, FinishedError, PerLoop, Server
+from .server import Server
 
 logger = logging.getLogger("sse_edge")
 

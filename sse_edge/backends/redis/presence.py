@@ -13,10 +13,11 @@ from ...errors import BackendError
 from ...logline import about, sentence
 from ..presence import Census
 from ..reports import Reports, Tell, parse
+from .call import Argument
 from .fork import disown_after_fork
 from .leases import ANSWER, HEARTBEAT
 from .scripts import COUNT, REPORT, REPORTS
-from .server import Argument, Server
+from .server import Server
 
 logger = logging.getLogger("sse_edge")
 

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from ..base import LONGEST_LIFE
+from .call import Argument
 from .names import Names
 from .scripts import REVOKE, REVOKED, Script
-from .server import Argument, Server
+from .server import Server
 
 PAGE = 500
 """Sessions read at a time: neither Redis nor the event loop stands still for the rest."""

@@ -9,8 +9,10 @@ from limits.aio.storage import SlidingWindowCounterSupport, Storage
 
 from ...errors import BackendError
 from ..base import Attempt, Window
+from .call import PACE, Argument
+from .loops import PerLoop
 from .scripts import WINDOWS
-from .server import PACE, Argument, PerLoop, Server
+from .server import Server
 
 ANSWER = 1.0
 """Seconds that Redis has to answer."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import BackendError
 from ...event import EventId
 from ..base import DOUBT, HOLDS, LIFE, LOST, Begun, Outgoing, Writing, check_kept
+from .call import Argument
 from .scripts import BEGIN, EXPIRED, RENEW, STOP, Script
-from .server import Argument
 
 if TYPE_CHECKING:
     from .partition import Partition
