@@ -55,7 +55,7 @@ PARTS = {
     "its sink": ("delivery/transport.py",),
     "its channel": ("delivery/feed.py", "admission/routes.py"),
     "who is here, and the clock": ("delivery/roster.py", "delivery/few.py", "delivery/wheel.py"),
-    "leases": ("backends/leases.py", "redis/leases.py", "admission/gate.py"),
+    "leases": ("memory/leases.py", "redis/leases.py", "admission/gate.py"),
     "the channel's subscription and log": ("backends/",),
     "its cookie, in a cache of bounded size": ("admission/", "/asgi.py", "itsdangerous/", "json/"),
 }

@@ -14,8 +14,9 @@ from collections.abc import Coroutine, Iterator
 from itertools import islice
 
 from .admission.gate import Admission, Gate
-from .backends.base import CONTROL, LOOK, Backend, Leases
+from .backends.base import CONTROL, Backend, Leases
 from .backends.reports import Report
+from .backends.writers import LOOK
 from .delivery.backlog import Bounds
 from .delivery.hub import SOON, Hub
 from .delivery.lifetime import Lifetime

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sse_edge import RedisBackend
-from sse_edge.backends.leases import LocalLeases
+from sse_edge.backends.memory.leases import LocalLeases
 from sse_edge.backends.redis import leases as redis_leases
 from sse_edge.backends.redis.leases import BATCH, RedisLeases
 from sse_edge.errors import BackendError

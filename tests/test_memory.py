@@ -35,20 +35,20 @@ def test_each_channel_is_forgotten_in_its_own_time(backend, clock, channel, seco
     (before,) = publish(backend, out("long:other", "0"))
     ids = publish(backend, out(channel, "1", "one"), end(channel, "2", "two"))
     clock[0] += seconds
-    assert backend.finished([channel]) == ids[1]
+    assert backend.store.finished([channel]) == ids[1]
     assert publish(backend, out(channel, "1", "one"), end(channel, "2", "two")) == ids
     with pytest.raises(PublishError):
         publish(backend, out(channel, "3"))
-    assert said(backend.read([channel], before)) == ["1", "2"]
-    assert said(backend.read([channel], None, {channel: 9})) == ["1", "2"]
+    assert said(backend.store.read([channel], before)) == ["1", "2"]
+    assert said(backend.store.read([channel], None, {channel: 9})) == ["1", "2"]
     clock[0] += 0.001
-    assert backend.finished([channel]) is None
-    assert said(backend.read([channel], None, {channel: 9})) == []
-    assert [reset.reason for reset in backend.read([channel], before).resets] == ["expired"]
-    assert publish(backend, reopening(channel)) == [Place(backend.now(), backend.tag)]
+    assert backend.store.finished([channel]) is None
+    assert said(backend.store.read([channel], None, {channel: 9})) == []
+    assert [reset.reason for reset in backend.store.read([channel], before).resets] == ["expired"]
+    assert publish(backend, reopening(channel)) == [Place(backend.store.now(), backend.store.tag)]
     again = publish(backend, out(channel, "1", "one"))
     assert again > ids
-    assert said(backend.read([channel], None, {channel: 9})) == ["1"]
+    assert said(backend.store.read([channel], None, {channel: 9})) == ["1"]
 
 
 def test_the_clock_may_step_back(backend, clock):
@@ -56,11 +56,11 @@ def test_the_clock_may_step_back(backend, clock):
     clock[0] = 2_000.0
     (last,) = publish(backend, end("a", "1"))
     clock[0] = 1_900.0
-    assert backend.finished(["a"]) == last
+    assert backend.store.finished(["a"]) == last
     clock[0] = 2_010.001
-    assert backend.finished(["a"]) is None
+    assert backend.store.finished(["a"]) is None
     clock[0] = 2_005.0
-    assert backend.finished(["a"]) is None
+    assert backend.store.finished(["a"]) is None
 
 
 def test_a_log_of_many_channels_is_let_go_of(backend, clock):
@@ -69,8 +69,8 @@ def test_a_log_of_many_channels_is_let_go_of(backend, clock):
         publish(backend, out(f"short:{n}", "x", "key"), end(f"long:{n}", "x", "key"))
     clock[0] += 60.002
     publish(backend, out("a", "1"))
-    assert list(backend._logs) == ["a"]
-    assert not backend._keys
+    assert list(backend.store._logs) == ["a"]
+    assert not backend.store._keys
 
 
 async def test_no_channel_is_finished_before_it_is_heard(backend):

@@ -36,7 +36,7 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge.asgi import LINGER
-from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.errors import EventError
 from sse_edge.event import EventId, Place
 
@@ -196,7 +196,7 @@ async def test_events_during_the_replay_come_once(edge, asgi):
             await go_on.wait()
             return replay
 
-    backend.subscriber = lambda receiver: SlowSubscriber(backend, receiver)
+    backend.subscriber = lambda receiver: SlowSubscriber(backend.store, receiver)
     assert subscriber != backend.subscriber
     start = await publisher.cursor()
     first = await publisher.publish("news", "first")
@@ -370,7 +370,7 @@ async def test_first_bytes(edge, asgi):
         async def replay(self, channels, after, first, user):
             await asyncio.Event().wait()
 
-    backend.subscriber = lambda receiver: Stuck(backend, receiver)
+    backend.subscriber = lambda receiver: Stuck(backend.store, receiver)
     client = asgi(edge(backend=backend), "/events/me", headers=cookie())
     body = await client.wait_for(b"\n\n")
     assert body.startswith(b": ")

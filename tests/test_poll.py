@@ -19,7 +19,7 @@ from sse_edge import (
     SSEMiddleware,
 )
 from sse_edge.backends.base import Reset
-from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.delivery import frames, poll
 from sse_edge.delivery.poll import PACE, Said, Told
 from sse_edge.errors import BackendError
@@ -594,7 +594,7 @@ async def test_the_backend_is_lost_while_history_is_read(edge, ask):
         async def replay(self, *arguments):
             raise BackendError("gone")
 
-    backend.subscriber = lambda receiver: Lost(backend, receiver)
+    backend.subscriber = lambda receiver: Lost(backend.store, receiver)
     middleware = edge(backend=backend)
     answer = await ended(ask(middleware, "5-1.abcde"), "backend-lost")
     assert answer["next"] == "5-1.abcde"
@@ -666,7 +666,7 @@ async def test_a_poll_needs_a_backend(edge, ask):
                 raise BackendError("away")
             return await super().subscribe(channels)
 
-    backend.subscriber = lambda receiver: Away(backend, receiver)
+    backend.subscriber = lambda receiver: Away(backend.store, receiver)
     client = ask(edge(backend=backend, on_backend_down="accept"))
     assert (await told(client, 503))["error"] == "backend-down"
     assert int(client.header("retry-after")) >= 1

@@ -15,7 +15,7 @@ from apps.edge import AUTH
 from ears import Ear, until
 from servers.processes import TESTS, ServerProcess, free_port
 from sse_edge import Publisher, RedisBackend, SyncPublisher
-from sse_edge.backends.base import IS_FINISHED, LOOK, WRITES
+from sse_edge.backends.writers import IS_FINISHED, LOOK, WRITES
 from sse_edge.errors import BackendError
 from sse_edge.stored import stored
 from sse_edge.writer import end_abandoned

@@ -6,7 +6,7 @@ from sse_edge.admission.cookies import SignedCookie
 from sse_edge.admission.revocations import session_life
 from sse_edge.asgi import Request
 from sse_edge.backends.base import LONGEST_LIFE
-from sse_edge.backends.sessions import DAY, Sessions
+from sse_edge.backends.memory.sessions import DAY, Sessions
 
 NOW = 1_700_000_000.0
 HOUR = 3600.0

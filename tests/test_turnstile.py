@@ -12,7 +12,7 @@ from sse_edge import Anonymous, Identity, Limits, RedisBackend, SignedCookie, SS
 from sse_edge.admission import limits as limits_module
 from sse_edge.admission.limits import ConnectRate, SharedConnectRate
 from sse_edge.backends.base import AloneError, Turnstile
-from sse_edge.backends.leases import LocalLeases
+from sse_edge.backends.memory.leases import LocalLeases
 from sse_edge.backends.redis import leases as redis_leases
 from sse_edge.backends.redis.scripts import LEASES, WINDOWS
 from sse_edge.errors import BackendError

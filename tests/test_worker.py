@@ -29,7 +29,7 @@ from sse_edge import (
 from sse_edge import worker as worker_module
 from sse_edge.admission import callback
 from sse_edge.backends.base import LONGEST_LIFE
-from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.backends.redis import connection
 from sse_edge.delivery import hub as hub_module
 from sse_edge.errors import EventError
@@ -1361,7 +1361,7 @@ async def test_drained_while_subscribing(edge, asgi):
 
     class Backend(MemoryBackend):
         def subscriber(self, receiver):
-            return SlowSubscriber(self, receiver)
+            return SlowSubscriber(self.store, receiver)
 
     middleware = edge(backend=Backend())
     client = asgi(middleware, "/events/me", headers=cookie()).open()

@@ -9,7 +9,8 @@ import pytest
 
 from ears import Ear
 from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend
-from sse_edge.backends.base import HOLDS, IS_FINISHED, WRITES, Outgoing, Writing
+from sse_edge.backends.base import Outgoing
+from sse_edge.backends.writers import HOLDS, IS_FINISHED, WRITES, Writing
 from sse_edge.errors import BackendError, EventError
 from sse_edge.writer import end_abandoned, give_up, keeper, output, thread, writer
 from sse_edge.writer.output import Output
@@ -844,7 +845,7 @@ async def until_told(events, piece, channel="a"):
 async def test_dead_writers_are_ended_once(events, monkeypatch):
     """Of several workers that find a dead one, its channel hears one end."""
     for name in ("LIFE", "DOUBT"):
-        monkeypatch.setattr(f"sse_edge.backends.writers.{name}", 0.5)
+        monkeypatch.setattr(f"sse_edge.backends.memory.writers.{name}", 0.5)
         monkeypatch.setattr(f"sse_edge.backends.redis.writers.{name}_MS", 500)
     ear = Ear()
     subscriber = events._backend.subscriber(ear)
@@ -919,7 +920,7 @@ async def test_nothing_twice_and_nothing_missed(faults, monkeypatch):
         pass
 
     out = Output(Flaky(backend, faults), "a", ready, 5)
-    out.begin(backend.now(), 1000)
+    out.begin(backend.store.now(), 1000)
     bodies = [Event(str(number % 3)).encode() for number in range(20)]
     await out.send(bodies[:8])
     await out.send(bodies[8:])

@@ -6,18 +6,9 @@ import secrets
 import pytest
 
 from sse_edge import MemoryBackend, RedisBackend, Retention
-from sse_edge.backends.base import (
-    DOUBT,
-    HOLDS,
-    IS_FINISHED,
-    LIFE,
-    LOST,
-    STOPS,
-    WRITES,
-    Outgoing,
-    Writing,
-)
+from sse_edge.backends.base import Outgoing
 from sse_edge.backends.redis import writers as module
+from sse_edge.backends.writers import DOUBT, HOLDS, IS_FINISHED, LIFE, LOST, STOPS, WRITES, Writing
 from sse_edge.errors import BackendError, EventError
 from sse_edge.event import REOPENED, Event, Place, finishing
 

@@ -8,6 +8,7 @@ from hashlib import sha1
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..event import EventId
 from ..pattern import WHY_ESCAPE, covers, matches, may_meet, well_formed
 
 LONGEST = 1e9
@@ -24,6 +25,13 @@ class Retention(NamedTuple):
     def ms(self) -> int:
         """The time in whole milliseconds."""
         return max(1, round(self.seconds * 1000))
+
+    def has_expired(self, latest: EventId, now: EventId) -> bool:
+        """Whether a channel whose latest event is that one is kept no longer.
+
+        To the millisecond, though Redis keeps it a little longer: all workers are to say the same.
+        """
+        return now.ms - latest.ms > self.ms
 
 
 class Kept(NamedTuple):

@@ -1,108 +1,81 @@
-"""Who writes to which channel, in one process."""
+"""Who writes to which channel: what every backend knows of it."""
 
 from __future__ import annotations
 
-import secrets
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from ..event import EventId
-from .base import DOUBT, HOLDS, IS_FINISHED, LIFE, LOST, STOPS, WRITES, Begun, Outgoing, Writing, check_kept
-from .retention import Kept
 
 
-@dataclass(slots=True)
-class Held:
-    """A channel's writer, until when it is taken to be alive or its doubt lasts, and what else is known."""
+class Writing(NamedTuple):
+    """That ``channel`` is written by whoever made ``token``; ``last`` ends it should that one die."""
 
-    writing: Writing
-    until: float
-    stops: bool = False
-    doubted: bool = False
+    channel: str
+    token: str
+    last: bytes
 
 
-class LocalWriters:
-    """See ``Writers``; for the threads of one process, which share ``lock``.
-
-    ``now`` gives an id after every event so far, and ``finished`` whether a channel has had its last.
-    ``kept`` is how much history there is.
+class Begun(NamedTuple):
+    """What came of beginning to write: ``refused`` is ``""``, ``WRITES`` or ``IS_FINISHED``; ``after``
+    is before all that will be written.  ``kept`` is how many events history has of the channel at most.
     """
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        lock: threading.RLock,
-        now: Callable[[], EventId],
-        finished: Callable[[str], bool],
-        kept: Kept,
-    ) -> None:
-        self._clock = clock
-        self._lock = lock
-        self._now = now
-        self._finished = finished
-        self._kept = kept
-        self._held: dict[str, Held] = {}
+    refused: str
+    after: EventId
+    kept: int
+
+
+WRITES = "writing"
+"""Somebody else writes to the channel."""
+
+IS_FINISHED = "finished"
+"""The channel has had its last event."""
+
+HOLDS, STOPS, LOST = "holds", "stops", "lost"
+"""What ``Writers.renew`` says: it goes on; somebody asked it to stop; it was taken for dead, or over."""
+
+
+class Writers(Protocol):
+    """Who writes to which channel: at most one, over all workers.
+
+    A writer that is not renewed for ``LIFE`` seconds is taken for dead, once it was missed twice.
+    """
 
     async def begin(self, writing: Writing, *, reopen: bool = False) -> Begun:
-        """See ``Writers.begin``."""
-        check_kept([Outgoing(writing.channel, writing.last)], numbered=self._kept.numbered)
-        with self._lock:
-            held = self._held.get(writing.channel)
-            refused = ""
-            if held is None:
-                if self._finished(writing.channel) and not reopen:
-                    refused = IS_FINISHED
-                else:
-                    self._held[writing.channel] = Held(writing, self._clock() + LIFE)
-            elif held.writing.token != writing.token:
-                refused = WRITES
-            return Begun(refused, self._now(), self._kept.of(writing.channel).events)
+        """Begin, if nobody else writes to the channel and it is not finished, or may be reopened.
+
+        Repeated it changes nothing.  Raises BackendError, and EventError where no history is kept.
+        """
 
     async def renew(self, writings: Sequence[Writing]) -> list[str | None]:
-        """See ``Writers.renew``."""
-        with self._lock:
-            return [self._renew(writing) for writing in writings]
+        """Say that they live; of each ``HOLDS``, ``STOPS`` or ``LOST``, and None where it cannot be known.
 
-    def _renew(self, writing: Writing) -> str:
-        held = self._held.get(writing.channel)
-        if held is None or held.writing.token != writing.token:
-            return LOST
-        held.until, held.doubted = self._clock() + LIFE, False
-        return STOPS if held.stops else HOLDS
+        What was lost with the backend's data is there again.
+        """
 
     async def end(self, writing: Writing) -> None:
-        """See ``Writers.end``."""
-        with self._lock:
-            held = self._held.get(writing.channel)
-            if held is not None and held.writing.token == writing.token:
-                del self._held[writing.channel]
+        """Write no more.  Raises BackendError."""
 
     async def stop(self, channel: str) -> bool:
-        """See ``Writers.stop``."""
-        with self._lock:
-            held = self._held.get(channel)
-            if held is not None:
-                held.stops = True
-            return held is not None
+        """Ask who writes to ``channel`` to stop; whether anybody does.  Raises BackendError."""
 
     async def standing(self, channel: str) -> str:
-        """See ``Writers.standing``."""
-        with self._lock:
-            if channel in self._held:
-                return WRITES
-            return IS_FINISHED if self._finished(channel) else ""
+        """``WRITES``, ``IS_FINISHED``, or neither: ``""``.  Raises BackendError."""
 
     async def expired(self) -> list[Writing]:
-        """See ``Writers.expired``."""
-        taken = []
-        with self._lock:
-            now = self._clock()
-            for channel, held in self._held.items():
-                if now < held.until < now + 2 * LIFE:  # else the clock was set back
-                    continue
-                if held.doubted and 0 <= now - held.until <= 2 * DOUBT:
-                    held.writing = Writing(channel, secrets.token_hex(8), held.writing.last)
-                    taken.append(held.writing)
-                held.until, held.doubted = now + DOUBT, True
-        return taken
+        """Take some of those over that died; each is to be ended now.  To be asked every ``LOOK`` seconds.
+
+        Raises BackendError.
+        """
+
+
+LIFE = 4.0
+"""Seconds that a writer is taken to be alive for after it said so."""
+
+LOOK = 1.0
+"""Seconds between looks for those that died."""
+
+DOUBT = 2.0
+"""Seconds that one is doubted for before it is taken for dead, and in which it can say that it lives: while
+the backend was away nobody could."""

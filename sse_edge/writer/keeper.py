@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from ..backends.base import HOLDS, LIFE, Writers, Writing
+from ..backends.writers import HOLDS, LIFE, Writers, Writing
 from ..errors import BackendError
 from ..logline import about
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
-from ..backends.base import IS_FINISHED, LOST, WRITES, Backend, Outgoing, Writing
+from ..backends.base import Backend, Outgoing
+from ..backends.writers import IS_FINISHED, LOST, WRITES, Writing
 from ..errors import BackendError, EventError, PublishError
 from ..event import REOPENED, Event, check_channel
 from ..logline import about, reason, value, why

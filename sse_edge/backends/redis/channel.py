@@ -112,7 +112,7 @@ class Channel:
 
     def is_finished(self, now: EventId) -> bool:
         """Whether it has had its last event, and history still has it."""
-        return self.finished is not None and not self._has_expired(self.finished, now)
+        return self.finished is not None and not self.retention.has_expired(self.finished, now)
 
     def newest(
         self, count: int, now: EventId, log: Log | None = None, user: str | None = None
@@ -120,16 +120,12 @@ class Channel:
         """Its last ``count`` events that ``user`` is to hear, as far as they are known, up to ``now``."""
         log = log or self.log
         latest = log.latest
-        if latest is None or self._has_expired(latest, now):
+        if latest is None or self.retention.has_expired(latest, now):
             return []
         return log.newest(count, now, user)
 
     def enough(self, count: int, now: EventId, log: Log | None) -> list[Logged]:
         """The same of ``log`` for every user: see ``Log.enough``."""
-        if log is None or log.latest is None or self._has_expired(log.latest, now):
+        if log is None or log.latest is None or self.retention.has_expired(log.latest, now):
             return []
         return log.enough(count, now)[0]
-
-    def _has_expired(self, latest: EventId, now: EventId) -> bool:
-        # Exactly, though Redis keeps it a little longer: all workers are to say the same.
-        return now.ms - latest.ms > self.retention.ms

@@ -191,7 +191,7 @@ class Partition:
         if not cut.logs[0].whole and len(cut.logs[0].newest(count)) < count:
             cut = await self.read([Asked(channel)])  # not all of those were events
         (log,), latest = cut.logs, cut.logs[0].latest
-        has_expired = latest is None or cut.upto.ms - latest.ms > self.kept.of(channel).ms
+        has_expired = latest is None or self.kept.of(channel).has_expired(latest, cut.upto)
         return cut.upto, cut.tag, [] if has_expired else log.newest(count)
 
     async def tick(self, worker: str, mark: str, channels: Sequence[str] = ()) -> str:

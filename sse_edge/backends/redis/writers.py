@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import BackendError
 from ...event import EventId
-from ..base import DOUBT, HOLDS, LIFE, LOST, Begun, Outgoing, Writing, check_kept
+from ..base import Outgoing, check_kept
+from ..writers import DOUBT, HOLDS, LIFE, LOST, Begun, Writing
 from .call import Argument
 from .scripts import BEGIN, EXPIRED, RENEW, STOP, Script
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import LONGEST_LIFE
+from ..base import LONGEST_LIFE
 
 DAY = 86_400.0
 
