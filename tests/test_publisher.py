@@ -641,7 +641,7 @@ async def test_plain_publish(plain):
     heard = await listener.wait(len(PLAIN))
     assert heard == [("c", *expected, "") for _, expected in PLAIN]
     assert {id for _, id, _ in listener.heard} == {None}
-    assert subscriber.malformed == 0
+    assert subscriber.dropped["malformed"] == 0
 
 
 BIG = MAX_EVENT_BYTES
@@ -690,7 +690,7 @@ async def test_malformed(plain, caplog, name):
     caplog.set_level(logging.DEBUG, "sse_edge")
     publish(MALFORMED[name])
     assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
-    assert subscriber.malformed == 1
+    assert subscriber.dropped["malformed"] == 1
     records = [record for record in caplog.records if record.name == "sse_edge"]
     assert [record.levelno for record in records] == [logging.WARNING]
     assert records[0].exc_info is None
@@ -708,7 +708,7 @@ async def test_a_flood_of_malformed_messages(plain):
     for _ in range(2000):
         publish(b"garbage")
     await after_a_last_event(publisher, listener)
-    assert subscriber.malformed == 2000
+    assert subscriber.dropped["malformed"] == 2000
     assert subscriber.generation == 1
 
 

@@ -85,7 +85,7 @@ async def round_trip(backend):
 
 @pytest.fixture(autouse=True)
 def _leave_soon(monkeypatch):
-    monkeypatch.setattr("sse_edge.backends.redis.subscriber.LINGER", 0.05)
+    monkeypatch.setattr("sse_edge.backends.redis.subscriptions.LINGER", 0.05)
 
 
 async def test_tls(private_redis, certificate):

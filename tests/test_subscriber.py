@@ -14,8 +14,7 @@ from ears import Ear, out, said, until
 from servers.processes import free_port
 from sse_edge import RedisBackend
 from sse_edge.backends.base import CONTROL, Outgoing
-from sse_edge.backends.redis import connection, inlet, order, pool
-from sse_edge.backends.redis import subscriber as module
+from sse_edge.backends.redis import connection, inlet, order, pool, recovery, subscriptions
 from sse_edge.backends.redis.channel import State
 from sse_edge.errors import BackendError
 from sse_edge.event import EventId, Place
@@ -70,7 +69,7 @@ async def closed(subscriber):
 
 async def test_channels_that_come_and_go(start, redis_server, monkeypatch):
     """Whatever was left and taken up again in between: who is subscribed hears."""
-    monkeypatch.setattr(module, "LINGER", 0.004)
+    monkeypatch.setattr(subscriptions, "LINGER", 0.004)
     backend, subscriber, ear = await start()
     rng = random.Random(1)
     channels = [f"c{n}" for n in range(12)]
@@ -98,7 +97,7 @@ async def test_channels_that_come_and_go(start, redis_server, monkeypatch):
 
 async def test_churn_in_parallel(start, monkeypatch):
     """The same with many at once, some of whom leave while they still wait."""
-    monkeypatch.setattr(module, "LINGER", 0.004)
+    monkeypatch.setattr(subscriptions, "LINGER", 0.004)
     backend, subscriber, ear = await start()
     rng = random.Random(2)
 
@@ -148,17 +147,17 @@ async def test_thousands_of_channels(start, redis_server):
     assert [id for _, id, _ in ear.heard[3000:]] == [Place.parse(id).id for id in ids]
     await until(lambda: subscriber.connected)
     assert subscriber.generation == generation + 1
-    assert subscriber.reads - reads <= 1 + 3000 // module.BATCH
-    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] <= 2 + 3000 // module.BATCH
+    assert subscriber.reads - reads <= 1 + 3000 // recovery.BATCH
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] <= 2 + 3000 // subscriptions.BATCH
     assert ear.resets == []
 
 
 async def test_a_channel_that_is_joined_again_at_once(start, monkeypatch):
     """The answer to the worker's own UNSUBSCRIBE is not taken for the end of the next subscription."""
-    monkeypatch.setattr(module, "LINGER", 0.002)
+    monkeypatch.setattr(subscriptions, "LINGER", 0.002)
     backend, subscriber, ear = await start()
     await subscriber.subscribe(["a"])
-    drop = subscriber._drop_idle
+    drop = subscriber._subscriptions.drop_idle
     again = []
 
     def noting(linger):
@@ -167,7 +166,7 @@ async def test_a_channel_that_is_joined_again_at_once(start, monkeypatch):
             again.append(asyncio.create_task(subscriber.subscribe(["a"])))
         return gone
 
-    monkeypatch.setattr(subscriber, "_drop_idle", noting)
+    monkeypatch.setattr(subscriber._subscriptions, "drop_idle", noting)
     for n in range(20):
         await until(lambda: subscriber.connected)
         subscriber.unsubscribe(["a"])
@@ -359,7 +358,7 @@ async def test_malformed_messages_are_counted_and_dropped(start, redis_server):
     await backend.publish([out("a", "end")])
     await ear.until(lambda: ear.data and ear.data[-1] == "end")
     assert ear.data[:-1] == [f"good {n}" for n in range(len(BAD))]
-    assert subscriber.malformed == len(BAD)
+    assert subscriber.dropped["malformed"] == len(BAD)
     assert subscriber.generation == 1
     assert ear.resets == []
 
@@ -529,7 +528,7 @@ async def test_a_channel_that_is_trimmed_while_another_is_read(start, redis_serv
 
 async def test_events_before_the_channel_is_settled_leave_nothing_behind(start, monkeypatch):
     """Busy channels that are joined and left for days do not use up the room for recent events."""
-    monkeypatch.setattr(module, "LINGER", 0.004)
+    monkeypatch.setattr(subscriptions, "LINGER", 0.004)
     backend, subscriber, _ = await start()
     await subscriber.subscribe(["keep"])
 
@@ -751,7 +750,7 @@ async def test_new_channels_do_not_starve_each_other(start, monkeypatch):
 
 async def test_a_gap_on_a_channel_that_nobody_wants_any_more(start, redis_server, monkeypatch):
     """It ends with the channel: other channels are heard, and nothing is read again and again."""
-    monkeypatch.setattr(module, "LINGER", 0.002)
+    monkeypatch.setattr(subscriptions, "LINGER", 0.002)
     backend, subscriber, ear = await start()
     await subscriber.subscribe(["a", "b"])
     (first,) = await backend.publish([out("a", 1)])

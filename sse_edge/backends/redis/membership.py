@@ -43,6 +43,12 @@ class Membership:
         self._first = set(self.channels.values())
         self._leaving = {}
 
+    def clear(self) -> None:
+        """Nobody wants any channel."""
+        self.channels, self.wires = {}, {}
+        self._idle, self._wanted = OrderedDict(), OrderedDict()
+        self._leaving, self._first = {}, set()
+
     def want(self, name: str) -> Channel:
         """One more wants a channel."""
         channel = self.channels.get(name)

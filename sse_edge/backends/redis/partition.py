@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from ...errors import EventError
+from ...errors import BackendError, EventError
 from ...event import EventId
 from ...logline import about
 from ..base import Entry, Outgoing, check_kept
@@ -182,6 +182,13 @@ class Partition:
         self._adopt(cut.settings)
         return cut
 
+    async def reread_settings(self) -> None:
+        """Learn what another worker declared.  Raises BackendError where that begins history, or ends it."""
+        was_numbered = self.kept.numbered
+        await self.read([])
+        if self.kept.numbered != was_numbered:
+            raise BackendError("no history is kept" if was_numbered else "history is kept from now on")
+
     async def recent(self, channel: str, count: int) -> tuple[EventId, str, list[Entry]]:
         """The last ``count`` events of a channel, as of which place, and in which data set.
 
@@ -239,6 +246,13 @@ class Partition:
                 return []
             raise
         return [said(commands[place - 1]) for place in places]
+
+    async def check_permissions(self) -> None:
+        """Say in the log what is ``denied`` to this user.  Raises CommandError."""
+        if denied := await self.denied():
+            told = ", ".join(denied)
+            extra = about("backend-denied", detail=told)
+            logger.error("this user of Redis has no permission for %s", told, extra=extra)
 
     async def listener(self) -> Any:
         """A new connection for pub/sub, not connected yet."""

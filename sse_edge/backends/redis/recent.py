@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ...event import FINISHED, ZERO, EventId, Place
+from ...event import FINISHED, NOWHERE, ZERO, EventId, Place
 from ..base import NO_FIRST, Entry, Replay, Reset
 from ..log import Log
 from .channel import UNREAD, Channel, Gone
@@ -18,6 +18,10 @@ NOTHING_APART: Mapping[Channel, Log] = MappingProxyType({})
 
 EVENTS = 20_000
 """Events that are asked for in one call at most, unless one channel alone has more."""
+
+ROUNDS = 3
+"""Times a stream waits for a read that it shares, before it reads on its own: the first may have begun too
+late for it, and the second been asked for more than can be kept."""
 
 RECENT_BYTES = 33_554_432
 """Bytes of recent events kept per worker, over all channels."""
@@ -83,6 +87,16 @@ class Recent:
             del self._order[channel]
             self._size -= channel.log.size
         channel.log = Log(channel.log.head, UNREAD)
+
+    async def completed(self, lacks: Callable[[], Mapping[Channel, Lack]]) -> Mapping[Channel, Lack]:
+        """What is lacking still once it was read several times: what is too large to be kept side by side.
+
+        Raises BackendError.
+        """
+        for _ in range(ROUNDS):
+            if lacking := lacks():
+                await self.complete(lacking)
+        return lacks()
 
     async def complete(self, lacks: Mapping[Channel, Lack]) -> None:
         """Read what channels' logs lack, where Redis has it.
@@ -228,3 +242,15 @@ def replayed(
     if len(channels) > 1:
         events.sort()
     return Replay(events, resets, upto)
+
+
+def within(after: Place | None, position: Place) -> EventId | None:
+    """A client's place in the data set of ``position``, if it is in that."""
+    return after.id if after is not None and after.tag == position.tag else None
+
+
+def why_lost(after: Place | None, position: Place) -> str:
+    """Why nothing can be said of the time since a client's place; empty if it can, or it has none."""
+    if after is None or after.tag == position.tag:
+        return ""
+    return "unknown-id" if after == NOWHERE else "epoch"
