@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from .measure import machine
+from .measure.process import cpu_seconds
 from .site import nchan, programs
 from .site.apps import requests
 
@@ -156,9 +157,9 @@ def measure(
         for number in range(rounds):
             new = requests_for(streams, (number + 1) * streams)
             for name, worker in workers.items():
-                before = programs.cpu_seconds(worker.pid)
+                before = cpu_seconds(worker.pid)
                 asyncio.run(visits(worker.port, known if CASES[name].known else new, at_once, rate))
-                costs[name].append((programs.cpu_seconds(worker.pid) - before) / streams * 1e6)
+                costs[name].append((cpu_seconds(worker.pid) - before) / streams * 1e6)
     return costs
 
 

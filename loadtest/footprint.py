@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from sse_edge.asgi import Receive, Scope, Send
 
-from .measure import machine
+from .measure.process import rss
 from .site import apps, programs
 
 RESULTS = Path(__file__).parent / "results"
@@ -91,7 +91,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http" or scope["path"] != "/footprint":
         await apps.edge(scope, receive, send)
         return
-    body = json.dumps({"resident": machine.resident(os.getpid()), "parts": _parts()}).encode()
+    body = json.dumps({"resident": rss(os.getpid()), "parts": _parts()}).encode()
     head = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": body})

@@ -25,9 +25,10 @@ from typing import Any
 
 from .bench.arena import Arena
 from .bench.contenders import RATE, Edge, paced
-from .bench.measure import AFTERWARDS, settled
+from .bench.measure import AFTERWARDS, held
 from .client.reader import MARK, Reader, reading
 from .measure import machine
+from .measure.process import rss
 from .site import programs
 from .site.apps import requests
 
@@ -143,19 +144,19 @@ def one_round(stage: Stage, progress: str) -> dict[str, Any]:
     say("opening")
     stage.open()
     stage.find_pace()
-    memory = {"before": settled(stage.edge)}
+    memory = {"before": held(stage.edge)}
     ended = stage.slow()
     say("all read")
     phases = {"before": stage.measure(some_read=True)}
     say(f"{stage.stuck:,} do not")
     phases["stuck"] = stage.measure(some_read=False)
-    memory["stuck"] = machine.resident(stage.edge.pid)
+    memory["stuck"] = rss(stage.edge.pid)
     meanwhile = stage.slow() - ended
     ended = stage.await_slow(ended + stage.stuck) - ended
     stage.leave()
     say("they are gone")
     phases["after"] = stage.measure(some_read=False)
-    memory["after"] = settled(stage.edge)
+    memory["after"] = held(stage.edge)
     return {
         "phases": phases,
         "memory": memory,

@@ -18,13 +18,14 @@ from loadtest.bench import __main__ as command
 from loadtest.bench import table
 from loadtest.bench.arena import CONTENDERS, Arena
 from loadtest.bench.content import WIRE, card, text, tick
+from loadtest.bench.floor import compiled
 from loadtest.bench.measure import CONTENTS, Plan, Run
 from loadtest.bench.plot import apart
 from loadtest.bench.table import Target, figures, judge, verdicts
 from loadtest.client.packed import Chunks
 from loadtest.client.reader import Streams, reading
 from loadtest.measure import machine
-from loadtest.site import programs
+from loadtest.measure.process import cpu_seconds
 from servers.processes import descendants, still_there
 
 ROOT = Path(__file__).parents[1]
@@ -388,7 +389,7 @@ def test_the_floors_are_alike(redis_url, tmp_path):
     """The one in C, where there is a compiler, and the one in Python deliver the same."""
     server, rest = machine.cores()
     sizes = []
-    for program in {None, machine.compiled_floor(tmp_path)}:
+    for program in {None, compiled(tmp_path)}:
         with asyncio.Runner() as runner:
             arena = Arena(redis_url, runner, server, rest, program)
             with arena.contender("floor") as floor:
@@ -408,7 +409,7 @@ def test_the_floors_are_alike(redis_url, tmp_path):
 def test_without_a_compiler_the_floor_is_python_s(monkeypatch, tmp_path):
     """It is no reason not to measure."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert machine.compiled_floor(tmp_path) is None
+    assert compiled(tmp_path) is None
 
 
 # The command
@@ -489,9 +490,9 @@ def test_cpu_is_counted_for_another_process():
     """The clock of a child is the child's: it runs while the child works."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
         try:
-            first = programs.cpu_seconds(child.pid)
+            first = cpu_seconds(child.pid)
             deadline = time.monotonic() + 20
-            while programs.cpu_seconds(child.pid) < first + 0.05:
+            while cpu_seconds(child.pid) < first + 0.05:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
         finally:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from apps.edge import AUTH
-from loadtest.measure.machine import resident
+from loadtest.measure.process import rss
 from servers.sse import get
 from sse_edge import Publisher
 
@@ -68,7 +68,7 @@ async def test_stops_reading(serve_app, redis_url, connect, sink):
     process = serve_edge(serve_app, redis_url, sink, loop="asyncio", MAX_UNSENT=200_000)
     reader = await listen(connect, process, "reader")
     clients = [await stuck(connect, process, f"u{number}") for number in range(20)]
-    before = resident(process.pid)
+    before = rss(process.pid)
     events, pad = 90, "x" * 200_000  # what history keeps of a channel
     async with Publisher(redis_url) as publisher:
         for number in range(events):
@@ -77,7 +77,7 @@ async def test_stops_reading(serve_app, redis_url, connect, sink):
                 await reader.until(lambda event, n=number: event.data.startswith(f"{n} "), PATIENCE)
     await endings(process, slow=20)
     # What the kernel has no room for would be 15 MB for each of them.
-    assert resident(process.pid) - before < 100_000_000
+    assert rss(process.pid) - before < 100_000_000
     assert process.log.count(" ended: slow after") == 20
     assert numbers(reader) == list(range(events))
     for number, client in enumerate(clients):
@@ -197,10 +197,10 @@ async def test_what_is_owed_is_shared(serve_app, redis_url, connect, sink, loop)
     """Ten clients that resume 20 MB and do not read cost 30 MB at most; who reads on gets all of it."""
     process = serve_edge(serve_app, redis_url, sink, loop=loop, MAX_UNSENT=100_000, MAX_UNSENT_AGE=6)
     place, events, reader = await history(connect, process, redis_url)
-    before = resident(process.pid)
+    before = rss(process.pid)
     clients = [await resume(connect, process, place, f"u{number}") for number in range(10)]
     await at_rest(process, 11)
-    assert resident(process.pid) - before <= 30_000_000
+    assert rss(process.pid) - before <= 30_000_000
     async with Publisher(redis_url) as publisher:
         await publisher.publish("news", f"{events} ")
     clients[0].resume_reading()

@@ -28,6 +28,7 @@ from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
 from .arena import CONTENDERS, Arena
+from .floor import compiled
 from .measure import OPTIONAL, Plan, Run
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -103,7 +104,7 @@ def prepared(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[R
         asyncio.Runner() as runner,
         programs.redis() as url,
     ):
-        floor = machine.compiled_floor(Path(directory))
+        floor = compiled(Path(directory))
         run = Run(plan, Arena(url, runner, server, rest, floor), names, progress)
         run.notes["floor"] = "in C" if floor else "in Python, for there is no C compiler (cc)"
         yield run

@@ -19,8 +19,7 @@ from redis.asyncio import Redis
 from sse_edge import Publisher
 
 from ..client.reader import Reader
-from ..measure.usage import open_files
-from ..site import programs
+from ..measure.process import cpu_seconds, open_files
 from ..site.apps import requests
 from .apps import CHANNEL
 from .content import Content, text
@@ -68,7 +67,7 @@ class Contender:
 
     def cpu(self) -> float:
         """Seconds of CPU that the server has used."""
-        return programs.cpu_seconds(self.pid)
+        return cpu_seconds(self.pid)
 
     def grow(self, streams: int, rate: float = RATE) -> None:
         """Open streams until there are so many."""

@@ -15,9 +15,10 @@ from statistics import median
 from .. import admission
 from ..client.reader import Arrival
 from ..measure import machine
+from ..measure.process import rss, settled
 from . import publishing
 from .arena import Arena
-from .contenders import App, Contender, Edge
+from .contenders import Contender, Edge
 from .content import Content, card, tick
 from .table import Samples
 
@@ -237,11 +238,11 @@ class Run:
             with self._arena.contender(name) as contender:
                 contender.grow(min(100, self.plan.sizes[0]))
                 contender.reader.drop(contender.reader.streams)
-                before = settled(contender)
+                before = held(contender)
                 for size in self.plan.sizes:
                     self._progress(f"memory of {size:,} streams on {name}")
                     contender.grow(size)
-                    self._add("memory", name, size, (settled(contender) - before) / size)
+                    self._add("memory", name, size, (held(contender) - before) / size)
 
     # The first event
 
@@ -398,14 +399,7 @@ def one_stream_each(contender: Contender, events: int) -> tuple[float, float]:
     return waits[len(waits) // 2], waits[len(waits) * 99 // 100]
 
 
-def settled(contender: Contender) -> int:
+def held(contender: Contender) -> int:
     """Bytes that the server holds, when that does not change any more and garbage is collected."""
-    if isinstance(contender, App):
-        contender.ask("collect")
-    sizes = [machine.resident(contender.pid)]
-    while len(sizes) < 3 or len(set(sizes[-3:])) > 1:
-        if len(sizes) == 40:
-            break
-        time.sleep(0.25)
-        sizes.append(machine.resident(contender.pid))
-    return sizes[-1]
+    contender.collect()
+    return settled(lambda: rss(contender.pid), 40)

@@ -18,6 +18,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from sse_edge import Publisher
 
 from ..measure import machine
+from ..measure.process import cpu_seconds
 from ..site import programs
 
 AT_ONCE = 500
@@ -72,9 +73,9 @@ async def _plain(redis: Redis, channel: str) -> None:
 
 async def _measured(pid: int, work: Awaitable[object]) -> tuple[float, float]:
     """Seconds of a process's CPU, and of time."""
-    cpu, began = programs.cpu_seconds(pid), time.perf_counter()
+    cpu, began = cpu_seconds(pid), time.perf_counter()
     await work
-    return programs.cpu_seconds(pid) - cpu, time.perf_counter() - began
+    return cpu_seconds(pid) - cpu, time.perf_counter() - began
 
 
 async def _one_at_a_time(publish: Publish, channel: str, count: int) -> None:

@@ -9,19 +9,8 @@ from dataclasses import asdict, dataclass
 
 from sse_edge import Publisher
 
-from ..measure.usage import (
-    READER,
-    ByPart,
-    Cpu,
-    by_part,
-    kernel_memory,
-    open_files,
-    resident,
-    settled,
-    slab,
-    socket_memory,
-    sockets,
-)
+from ..measure.process import open_files, own, pss, settled
+from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
 from ..site.deployment import CHANNEL, Site, personal
 from .reader import Readers, Report
 
@@ -132,6 +121,9 @@ class Capacity:
     def _parts(self) -> dict[str, list[int]]:
         return {**self._site.parts, READER: self._readers.pids}
 
+    def _held(self) -> ByPart:
+        return settled(lambda: by_part(self._parts, own))
+
     def _warm(self, runner: asyncio.Runner, publisher: Publisher) -> None:
         self._progress("warming up")
         # Every process of a proxy gets some, wherever the kernel sends them.
@@ -147,10 +139,10 @@ class Capacity:
                 raise RuntimeError("the workers keep streams whose clients are gone")
             time.sleep(0.05)
         time.sleep(AFTERWARDS)
-        self._memory = settled(self._parts)
+        self._memory = self._held()
         self._files = by_part(self._parts, open_files)
         self._slab, self._sockets = slab(), sockets()
-        self.without = by_part(self._parts, resident)
+        self.without = by_part(self._parts, pss)
         seconds = min(self._idle, BASE_SECONDS)
         self._progress(f"no streams: idle for {seconds:g} s")
         before = Cpu.of(self._parts)
@@ -177,7 +169,7 @@ class Capacity:
         waited = self._report()
         if waited.ended:
             raise RuntimeError(f"{waited.ended} of {streams} idle streams were ended")
-        memory = {name: (size - self._memory[name]) / streams for name, size in settled(self._parts).items()}
+        memory = {name: (size - self._memory[name]) / streams for name, size in self._held().items()}
         files = {
             name: (count - self._files[name]) / streams
             for name, count in by_part(self._parts, open_files).items()

@@ -1,4 +1,4 @@
-"""The machine: its cores, its limits, what it is made of, and what a process uses of it."""
+"""The machine: its cores, its limits, and what is installed on it."""
 
 from __future__ import annotations
 
@@ -57,40 +57,9 @@ def available_memory() -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process holds.
-
-    RSS and not PSS: a library that another process maps or lets go of meanwhile must not count.
-    """
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Rss:\s+(\d+) kB", rollup, re.M)
-    if found is None:
-        raise RuntimeError(f"the kernel does not say what process {pid} holds")
-    return int(found[1]) * 1024
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def nginx() -> str | None:
     """The path of nginx, which Debian keeps where not everybody looks."""
     return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
-
-
-def compiled_floor(directory: Path) -> Path | None:
-    """The floor in C, made by this machine's compiler; None if there is none that can."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    program = directory / "floor"
-    done = subprocess.run(  # noqa: S603 - our own
-        [compiler, "-O2", "-o", str(program), str(Path(__file__).parents[1] / "bench" / "floor.c")],
-        capture_output=True,
-        check=False,
-    )
-    return program if done.returncode == 0 else None
 
 
 def missing(contenders: set[str], *, plot: bool) -> list[str]:

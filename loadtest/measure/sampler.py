@@ -9,8 +9,8 @@ from typing import Any
 
 import gevent
 
-from ..site import programs
-from .usage import SOCKET_INODE_BYTES, busy_seconds, own, slab, socket_memory, sockets
+from .process import cpu_seconds, own
+from .usage import SOCKET_INODE_BYTES, busy_seconds, slab, socket_memory, sockets
 
 EVERY = 1.0
 """Seconds between two looks, or more: looking may take a twentieth of the time."""
@@ -89,7 +89,7 @@ class Sampler:
             found[name] = 0.0
             for pid in pids:
                 with contextlib.suppress(OSError):
-                    now = programs.cpu_seconds(pid)
+                    now = cpu_seconds(pid)
                     found[name] += now - self._cpu.get(pid, now if not self._cpu else 0.0)
                     self._cpu[pid] = now
         return found

@@ -1,4 +1,4 @@
-"""What processes, sockets and the kernel use, as the kernel says."""
+"""What the parts of a deployment use, and the kernel for them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..site import programs
+from .process import TICKS, cpu_seconds, system_seconds
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 SOCKET_INODE_BYTES = 1150
@@ -53,8 +52,8 @@ class Cpu:
     def of(cls, parts: Mapping[str, Sequence[int]]) -> Cpu:
         """So far."""
         ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
-        used = {name: sum(map(programs.cpu_seconds, pids)) for name, pids in parts.items()}
-        return cls(time.monotonic(), {**used, "kernel": sum(map(_system_seconds, ours))})
+        used = {name: sum(map(cpu_seconds, pids)) for name, pids in parts.items()}
+        return cls(time.monotonic(), {**used, "kernel": sum(map(system_seconds, ours))})
 
     def since(self, before: Cpu, base: Mapping[str, float] | None = None) -> ByPart:
         """Between then and now, without what the processes use anyway: ``base`` is that per second."""
@@ -74,48 +73,6 @@ def busy_seconds() -> float:
 def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
     """What ``ask`` says of each process, added up for each part."""
     return {name: sum(map(ask, pids)) for name, pids in parts.items()}
-
-
-def _system_seconds(pid: int) -> float:
-    # The name in parentheses may have spaces.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[12]) / TICKS
-
-
-def open_files(pid: int) -> int:
-    """How many descriptors a process has."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def _rollup(pid: int, *names: str) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return (
-        sum(int(size) for name in names for size in re.findall(rf"^{name}:\s+(\d+) kB", rollup, re.M)) * 1024
-    )
-
-
-def own(pid: int) -> int:
-    """Bytes of a process that are no file's: a library that another program loads changes nothing.
-
-    What several processes share, as nginx's zones, counts once for all of them together.
-    """
-    return _rollup(pid, "Pss_Anon", "Pss_Shmem")
-
-
-def resident(pid: int) -> int:
-    """Bytes that a process holds, its share of what others hold too."""
-    return _rollup(pid, "Pss")
-
-
-def settled(parts: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Bytes that each part holds, once that does not change any more (or after 5 s: Caddy's always does)."""
-    sizes = [by_part(parts, own)]
-    while len(sizes) < 3 or not sizes[-1] == sizes[-2] == sizes[-3]:
-        if len(sizes) == 20:
-            break
-        time.sleep(0.25)
-        sizes.append(by_part(parts, own))
-    return sizes[-1]
 
 
 def slab() -> int:

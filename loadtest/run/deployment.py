@@ -10,7 +10,7 @@ from typing import Protocol
 
 import gevent
 
-from ..measure.usage import open_files
+from ..measure.process import open_files
 from ..site.deployment import Site
 
 RESTART = 1.0

@@ -23,6 +23,7 @@ from sse_edge.tune.template import render
 
 from ..client.target import HEAD
 from ..measure import machine
+from ..measure.process import children
 from . import programs
 from .layout import Layout
 
@@ -100,7 +101,7 @@ class Site:
         }
         if self.layout.proxy == "nginx":
             (master,) = found["proxy"]
-            found["proxy"] += machine.children(master)
+            found["proxy"] += children(master)
         return found
 
     def requests(self, first: int, count: int) -> list[bytes]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..measure import machine
+from ..measure.process import children
 from . import programs
 
 CONFIGURATION = """
@@ -57,7 +58,7 @@ def running(port: int) -> Iterator[int]:
         programs.running(_command(Path(directory), port), port) as master,
     ):
         try:
-            while not (workers := machine.children(master.pid)):
+            while not (workers := children(master.pid)):
                 if master.exit_code is not None:
                     raise RuntimeError(f"nginx did not start:\n{master.log}")
                 time.sleep(0.02)

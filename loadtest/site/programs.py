@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from ..measure.process import cpu_seconds
+
 READY = 20.0
 """Seconds for a program to accept connections."""
 
@@ -78,14 +80,6 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Seconds of CPU that a process has used so far, by the kernel's account, to the nanosecond.
-
-    Linux makes such a clock's id of the process id (clock_getcpuclockid in its C library does).
-    """
-    return time.clock_gettime(~pid << 3 | 2)
 
 
 INTERRUPTED = 130

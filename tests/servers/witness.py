@@ -6,7 +6,7 @@ import os
 import time
 from typing import NamedTuple
 
-from loadtest.measure.machine import resident
+from loadtest.measure.process import rss
 
 from .sse import StreamClient
 
@@ -124,7 +124,7 @@ class Ledger(NamedTuple):
             leases=leases,
             subscriptions=subscriptions,
             descriptors=len(os.listdir(f"/proc/{found['pid']}/fd")),
-            memory=resident(found["pid"]),
+            memory=rss(found["pid"]),
         )
 
     def beyond(self, before, allowed):

@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from loadtest.measure.machine import resident
+from loadtest.measure.process import rss
 from servers.sse import get
 
 from .listener import Held
@@ -47,7 +47,7 @@ async def _hold(held, port, http2):
 async def _settled(process, pid):
     for _ in range(3):
         await get(f"{process.url}/collect")
-    return resident(pid)
+    return rss(pid)
 
 
 def _cpu(pid):

@@ -7,7 +7,7 @@ import signal
 import time
 
 from apps.surveyed import STOPPED
-from loadtest.measure.machine import resident
+from loadtest.measure.process import rss
 from servers.sse import get
 
 from .listener import Held, Listener
@@ -107,13 +107,13 @@ async def client_does_not_read(site):
     """Its stream ends as slow, and the server's memory has not grown by what was published."""
     async with await site.listen("stuck", "/events/loud", buffer=4096):
         figures = await site.figures()
-        pid, before = figures["pid"], resident(figures["pid"])
+        pid, before = figures["pid"], rss(figures["pid"])
         for _ in range(4 * PUBLISHED):
             await get(f"{site.url}/publish/loud/250000")
             if (await site.figures())["endings"].get("slow"):
                 break
         ended = await site.soon(lambda figures: figures["endings"].get("slow"))
-        grown = (resident(pid) - before) / 1e6
+        grown = (rss(pid) - before) / 1e6
     return _yes(ended) if grown < GROWN else f"{_yes(ended)}, **memory grows**"
 
 
