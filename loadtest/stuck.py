@@ -26,7 +26,8 @@ from typing import Any
 from .bench.arena import Arena
 from .bench.contenders import RATE, Edge, paced
 from .bench.measure import AFTERWARDS, held
-from .client.reader import MARK, Reader, reading
+from .client.counting import MARK
+from .client.reader import Reader, reading
 from .measure import machine
 from .measure.process import rss
 from .site import programs

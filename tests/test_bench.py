@@ -22,8 +22,9 @@ from loadtest.bench.floor import compiled
 from loadtest.bench.measure import CONTENTS, Plan, Run
 from loadtest.bench.plot import apart
 from loadtest.bench.table import Target, figures, judge, verdicts
-from loadtest.client.packed import Chunks
-from loadtest.client.reader import Streams, reading
+from loadtest.client.counting import Streams
+from loadtest.client.packed import Packed
+from loadtest.client.reader import reading
 from loadtest.measure import machine
 from loadtest.measure.process import cpu_seconds
 from servers.processes import descendants, still_there
@@ -255,6 +256,47 @@ def test_a_refused_stream_is_said():
             reader.open(port, [b"GET"], b": open", 1000.0)
 
 
+@contextlib.contextmanager
+def answering(first, *, connections):
+    """A server that answers so many clients with ``first``: its port, and what each has sent."""
+    with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            server, _ = listener.accept()
+            with server:
+                heard = server.recv(1000)
+                server.sendall(first)
+                while data := server.recv(1000):
+                    heard += data
+                return heard
+
+        yield listener.getsockname()[1], [pool.submit(serve) for _ in range(connections)]
+
+
+def test_a_refusal_is_said():
+    """What is answered with another status than 200 is no stream, whatever it says."""
+    refused = b"HTTP/1.1 503 Service Unavailable\r\n\r\n: open"
+    with (
+        answering(refused, connections=1) as (port, _),
+        contextlib.closing(Streams(9)) as reader,
+        pytest.raises(RuntimeError, match=r"no stream: b'HTTP/1\.1 503 "),
+    ):
+        reader.open(port, [b"GET"], b": open", 1000.0)
+
+
+def test_a_visit_ends_when_the_stream_is_live():
+    """Each asks once and leaves; nobody stays, and they come at the pace that was said."""
+    live = b"HTTP/1.1 200 OK\r\n\r\n: open"
+    with answering(live, connections=5) as (port, heard), contextlib.closing(Streams(9)) as reader:
+        began = time.monotonic()
+        reader.visit(port, [b"GET %d" % number for number in range(5)], b": open", 2, 20.0)
+        assert time.monotonic() - began >= 3 * 2 / 20.0
+        assert {each.result(10) for each in heard} == {b"GET %d" % number for number in range(5)}
+        assert reader.drop(1) == 0
+        reader.expect(1)
+        reader.read(1.0, record=False)  # nobody is waited for
+
+
 def test_one_event_of_whichever_stream_at_a_time(streams):
     """Each is one moment, in the order in which they came, and none of those that all streams get."""
     reader, (one, other) = streams
@@ -272,13 +314,17 @@ def test_one_event_of_whichever_stream_at_a_time(streams):
 
 @pytest.mark.parametrize("piece", [1, 7, 10_000])
 def test_chunks_end_anywhere(piece):
-    """The body of a response is the same however its bytes come; its end is the stream's."""
-    sent = b"5\r\nhello\r\n1A\r\n" + b"x" * 26 + b"\r\n"
-    chunks = Chunks()
-    body = [chunks.feed(sent[at : at + piece]) for at in range(0, len(sent), piece)]
+    """The plain text is the same however its bytes come; its end is the stream's."""
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    sent = b""
+    for plain in (b"hello", b"x" * 26):
+        data = packer.compress(plain) + packer.flush(zlib.Z_SYNC_FLUSH)
+        sent += b"%X\r\n%b\r\n" % (len(data), data)
+    packed = Packed(lambda buffer: 0, b"~")
+    body = [packed.plain(sent[at : at + piece]) for at in range(0, len(sent), piece)]
     assert b"".join(body) == b"hello" + b"x" * 26
     with pytest.raises(RuntimeError, match="ended a stream"):
-        chunks.feed(b"0\r\n\r\n")
+        packed.plain(b"0\r\n\r\n")
 
 
 def test_what_comes_compressed_is_counted_too():

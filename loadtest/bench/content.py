@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..client.reader import MARK
+from ..client.counting import MARK
 
 WIRE = 150
 """Bytes of one event of ``text`` on the wire, framing and id included."""

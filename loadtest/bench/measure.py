@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .. import admission
-from ..client.reader import Arrival
+from ..client.counting import Arrival
 from ..measure import machine
 from ..measure.process import rss, settled
 from . import publishing

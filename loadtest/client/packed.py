@@ -5,39 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-GZIP = b"content-encoding: gzip\r\n"
-"""In the head of a response, whatever the case of its letters."""
-
-
-class Chunks:
-    """The body of a response in chunks, given in pieces that end anywhere; RuntimeError at its end."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._lacks = 0  # bytes of the chunk under way, its CR LF included
-
-    def feed(self, data: bytes) -> bytes:
-        """What of the body is in the next piece."""
-        body = []
-        data = self._rest + data
-        at = 0
-        while at < len(data):
-            if self._lacks:
-                part = data[at : at + self._lacks]
-                at += len(part)
-                body.append(part[: max(0, self._lacks - 2)])
-                self._lacks -= len(part)
-                continue
-            line, found, _ = data[at:].partition(b"\r\n")
-            if not found:
-                break
-            at += len(line) + 2
-            size = int(line, 16)
-            if not size:
-                raise RuntimeError("the server ended a stream")
-            self._lacks = size + 2
-        self._rest = data[at:]
-        return b"".join(body)
+from .wire import read_body
 
 
 class Packed:
@@ -50,12 +18,15 @@ class Packed:
     def __init__(self, receive: Callable[[bytearray], int], mark: bytes) -> None:
         self._receive = receive
         self._mark = mark
-        self._chunks = Chunks()
+        self._rest = b""
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
 
     def plain(self, data: bytes) -> bytes:
-        """What the next bytes of the body say."""
-        return self._inflate.decompress(self._chunks.feed(data))
+        """What the next bytes of the body say; RuntimeError at its end, which no stream comes to."""
+        body, self._rest, over = read_body(self._rest + data)
+        if over:
+            raise RuntimeError("the server ended a stream")
+        return self._inflate.decompress(body)
 
     def __call__(self, buffer: bytearray) -> int:
         """The next read."""

@@ -32,6 +32,7 @@ class Head(NamedTuple):
 
     status: int
     length: int | None
+    encoding: str = ""
 
 
 class Block(NamedTuple):
@@ -74,11 +75,13 @@ def read_head(data: bytes) -> tuple[Head, bytes] | None:
     fields = {
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
+    encoding = fields.get("content-encoding", "").lower()
     if fields.get("transfer-encoding", "").lower() == "chunked":
-        return Head(int(status[:3]), None), rest
+        return Head(int(status[:3]), None, encoding), rest
     length = fields.get("content-length", "")
     # Without either the body ends with the connection.
-    return Head(int(status[:3]), int(length) if length.isdecimal() and len(length) <= DIGITS else -1), rest
+    known = length.isdecimal() and len(length) <= DIGITS
+    return Head(int(status[:3]), int(length) if known else -1, encoding), rest
 
 
 @lru_cache(maxsize=1024)
@@ -89,7 +92,17 @@ def read_fresh(data: bytes) -> Piece:
 
 def read_chunks(data: bytes, text: bytes) -> Piece:
     """Read chunks, which begin where ``data`` does; ``text`` is what waits of a block.  Raises WireError."""
-    over = False
+    body, rest, over = read_body(data)
+    *blocks, text = (text + body).split(b"\n\n")
+    return Piece(tuple(map(read_block, blocks)), rest, text, over)
+
+
+def read_body(data: bytes) -> tuple[bytes, bytes, bool]:
+    """What the chunks say that are complete, what waits for more, and whether the last was there.
+
+    ``data`` begins where a chunk does.  Raises WireError.
+    """
+    body, over = b"", False
     while data and not over:
         size, end, rest = data.partition(b"\r\n")
         if not end:
@@ -103,12 +116,11 @@ def read_chunks(data: bytes, text: bytes) -> Piece:
         if len(rest) < length + 2:
             break
         if length:
-            text += rest[:length]
+            body += rest[:length]
         else:
             over = True
         data = rest[length + 2 :]
-    *blocks, text = text.split(b"\n\n")
-    return Piece(tuple(map(read_block, blocks)), data, text, over)
+    return body, data, over
 
 
 @lru_cache(maxsize=4096)
