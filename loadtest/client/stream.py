@@ -13,17 +13,16 @@ import socket
 import ssl
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from gevent import monkey
 
 from .. import checker
+from .loop import Loop
 from .secured import Secured
 from .tally import Tally, rounded
+from .target import Target
 from .wire import Block, WireError, read_block, read_chunks, read_fresh, read_head
-
-if TYPE_CHECKING:
-    from .swarm import Swarm
 
 RETRY_MS = 3000
 """What browsers wait that were told nothing."""
@@ -54,41 +53,59 @@ class State(IntEnum):
     """It left, or has given up."""
 
 
+class Owner(Protocol):
+    """Who has streams, and is told of them."""
+
+    def opened(self, stream: Stream, now: float) -> None:
+        """It is live."""
+
+    def closed(self, stream: Stream) -> None:
+        """Its connection is over, whether it comes back or not."""
+
+
 class Stream:
-    """One client; ``number`` says who it is and where it comes from."""
+    """One client; ``number`` says who it is and where it comes from.
 
-    __slots__ = ("_began", "_chunk", "_gone", "_goodbye", "_length", "_text", "last_id", "number", "record",
-                 "retry_ms", "socket", "state", "stuck", "swarm")  # fmt: skip
+    An intruder is one with a ``pause``: it waits that long, more or less, whatever it was told, and may have
+    another's ``user`` and ``source``.
+    """
 
-    def __init__(self, swarm: Swarm, number: int) -> None:
-        self.swarm = swarm
+    __slots__ = ("_began", "_chunk", "_gone", "_goodbye", "_length", "_loop", "_owner", "_target", "_text",
+                 "last_id", "number", "pause", "record", "retry_ms", "socket", "source", "state", "stuck",
+                 "tally", "user")  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        target: Target,
+        loop: Loop,
+        tally: Tally,
+        owner: Owner,
+        *,
+        user: str | None = None,
+        source: str | None = None,
+        pause: float | None = None,
+    ) -> None:
         self.number = number
+        self.tally = tally
+        self.user = user or target.user(number)
+        self.source = source or target.source(number)
+        self.pause = pause
         self.record: checker.Client | None = None
+        """What it got; its owner's business."""
         self.last_id = ""
         self.retry_ms = RETRY_MS
         self.socket: Any = None
         self.state = State.WAITING
         self.stuck = False
+        self._target = target
+        self._loop = loop
+        self._owner = owner
         self._began = 0.0
         self._gone = 0.0
         self._chunk = self._text = b""
         self._length: int | None = None
         self._goodbye = ""
-
-    @property
-    def tally(self) -> Tally:
-        """Where it is counted."""
-        return self.swarm.tally
-
-    @property
-    def user(self) -> str:
-        """Whose session it has."""
-        return self.swarm.target.user(self.number)
-
-    @property
-    def source(self) -> str | None:
-        """Where it comes from."""
-        return self.swarm.target.source(self.number)
 
     # Connecting
 
@@ -108,13 +125,13 @@ class Stream:
             connection.setblocking(False)
             if self.source is not None:
                 connection.bind((self.source, 0))
-            error = connection.connect_ex(self.swarm.target.address(self.number))
+            error = connection.connect_ex(self._target.address(self.number))
         except OSError as failure:
             error = failure.errno or errno.EIO
         if error not in (0, errno.EINPROGRESS):
             self._fail(errno.errorcode.get(error, str(error)))
             return
-        self.swarm.watch(self, writing=True)
+        self._watch(writing=True)
 
     def ready(self) -> None:
         """The kernel has something for it."""
@@ -138,24 +155,27 @@ class Stream:
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, "cannot connect")
-            if self.swarm.tls is not None:
-                self.socket = Secured(self.swarm.tls, self.socket, self.swarm.target.host)
+            if self._target.context is not None:
+                self.socket = Secured(self._target.context, self.socket, self._target.host)
             self.state = State.SECURING
-        if self.swarm.tls is not None:
+        if self._target.context is not None:
             try:
                 self.socket.do_handshake()
             except ssl.SSLWantReadError:
-                self.swarm.watch(self)
+                self._watch()
                 return
             except ssl.SSLWantWriteError:
-                self.swarm.watch(self, writing=True)
+                self._watch(writing=True)
                 return
         now = time.time()
         self.tally.second(now).connect[rounded(now - self._began)] += 1
         self.state = State.ASKING
         # A request is small, and the socket's buffer empty.
-        self.socket.send(self.swarm.target.request(self.user, self.last_id))
-        self.swarm.watch(self)
+        self.socket.send(self._target.request(self.user, self.last_id))
+        self._watch()
+
+    def _watch(self, *, writing: bool = False) -> None:
+        self._loop.watch(self.socket.fileno(), self.ready, writing=writing)
 
     # Reading
 
@@ -264,14 +284,7 @@ class Stream:
             second.away[rounded(now - self._gone)] += 1
             self._gone = 0.0
         self.state = State.LIVE
-        self._listen(now)
-        self.swarm.opened(self)
-
-    def _listen(self, now: float) -> None:
-        if self.record is None:
-            self.record = self.swarm.record(self.number)
-            for channel in self.swarm.channels(self.number):
-                self.record.listen(channel, since=now)
+        self._owner.opened(self, now)
 
     # Ending
 
@@ -299,7 +312,7 @@ class Stream:
         if self.state == State.LIVE:
             self.tally.streams -= 1
         if self.socket is not None:
-            self.swarm.forget(self)
+            self._loop.forget(self.socket.fileno())
             self.socket.close()
             self.socket = None
         self.state = State.WAITING if comes_back else State.OVER
@@ -308,13 +321,22 @@ class Stream:
         if self.record is not None:
             self.record.reconnected()
         if comes_back:
-            self.swarm.later(self, self.wait)
-        self.swarm.closed(self)
+            self.come_back(self.wait)
+        self._owner.closed(self)
 
     @property
     def wait(self) -> float:
         """Seconds until it tries again."""
-        return self.retry_ms / 1000
+        return self.retry_ms / 1000 if self.pause is None else self.pause * random.uniform(0.5, 1.5)
+
+    def come_back(self, seconds: float) -> None:
+        """Connect in so many seconds."""
+
+        def again() -> None:
+            if self.state == State.WAITING:
+                self.connect()
+
+        self._loop.after(seconds, again)
 
     def drop(self) -> None:
         """Lose the connection, as when the network fails; it comes back by itself."""
@@ -336,51 +358,11 @@ class Stream:
         self.stuck = True
         if self.socket is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STUCK_BUFFER)
-            self.swarm.forget(self)
+            self._loop.forget(self.socket.fileno())
 
     def wake(self) -> None:
         """Read again; what was published before is no measure of how quick the servers are."""
         self.stuck = False
         self._began = time.time()
         if self.socket is not None:
-            self.swarm.watch(self)
-
-
-class Intruder(Stream):
-    """One that is far over the caps of an address or of a user, and does not wait as long as it was told.
-
-    It is counted apart, and nothing is owed to it.
-    """
-
-    __slots__ = ("_pause", "_source", "_user")
-
-    def __init__(
-        self, swarm: Swarm, number: int, *, source: str | None, user: str | None, pause: float
-    ) -> None:
-        super().__init__(swarm, number)
-        self._source = source
-        self._user = user
-        self._pause = pause
-
-    @property
-    def tally(self) -> Tally:
-        """Where it is counted."""
-        return self.swarm.abused
-
-    @property
-    def user(self) -> str:
-        """The one user, or its own."""
-        return self._user or super().user
-
-    @property
-    def source(self) -> str | None:
-        """The one address, or its own."""
-        return self._source or super().source
-
-    @property
-    def wait(self) -> float:
-        """Seconds until it tries again, whatever it was told."""
-        return self._pause * random.uniform(0.5, 1.5)
-
-    def _listen(self, now: float) -> None:
-        pass
+            self._watch()

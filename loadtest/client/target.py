@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from sse_edge import SignedCookie
 
 from .addresses import source
+from .secured import context
 
 HEAD = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"
@@ -53,7 +54,8 @@ class Target:
             if part.scheme not in ("http", "https") or not part.hostname:
                 raise TargetError(f"{url!r} is no http(s) URL")
         first = parts[0]
-        self.tls = first.scheme == "https"
+        self.context = context(authority) if first.scheme == "https" else None
+        """TLS, or None without."""
         self.host = first.hostname or ""
         self.url = urls[0]
         ports = [part.port or (443 if part.scheme == "https" else 80) for part in parts]

@@ -43,11 +43,12 @@ from ..measure.sampler import CLIENTS, Sampler
 from ..report import page, plot, text
 from ..report.progress import Progress
 from ..scenarios import SCENARIOS
+from ..scenarios.script import Deployment
 from ..site import programs
 from ..site.deployment import COOKIE, Site, facts, missing, running
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from .conductor import Conductor
-from .deployment import Deployment, Ours, Theirs
+from .deployment import Ours, Theirs
 from .member import Listeners
 from .options import count, crowd, declare, scenario
 from .press import Press
@@ -199,6 +200,7 @@ class Run:
         script.finish = lambda conductor, environment: None
         self._start(port, processes)
         self.sampler = Sampler(self._parts)
+        self.conductor.parts = self._parts
         self.conductor.at_full = self.sampler.at_full
         self.conductor.growth = lambda first: self.sampler.growth("worker", first)
 

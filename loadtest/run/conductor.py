@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -14,25 +14,19 @@ from locust.runners import MasterRunner
 
 from ..client.tally import Second, add, percentile, spread
 from ..scenarios.scenario import Scenario, Threshold
-from .deployment import Deployment
+from ..scenarios.script import FRESH, LEVEL, Deployment
 from .options import crowd
 from .press import Press
 
 STUCK = 90.0
 """Seconds without a new stream after which opening is given up."""
 
-LEVEL = 60.0
-"""Seconds after the last event within which every client is to have it."""
-
-FRESH = 1.0
-"""Seconds that an event may be under way before who lacks it counts as behind."""
-
 ANSWERED = 120.0
 """Seconds for the processes to answer."""
 
 
 class Conductor:
-    """A run of a scenario: what it is told, does and has seen."""
+    """A run of a scenario, and the ``Script`` that it sees: what it is told, does and has seen."""
 
     def __init__(
         self, environment: Environment, scenario: Scenario, deployment: Deployment, press: Press
@@ -46,8 +40,7 @@ class Conductor:
         """What Locust is asked for, a scenario's load shape."""
         self.seconds: dict[int, Second] = {}
         self.phases: list[dict[str, Any]] = []
-        self.found: dict[str, float] = {}
-        """What a scenario has found out, for its thresholds."""
+        self.found: dict[str, Any] = {}
         self.verdict: dict[str, Any] | None = None
         self.thresholds: list[Threshold] = []
         self.failure: str | None = None
@@ -56,9 +49,8 @@ class Conductor:
         self.began = time.time()
         self.progress: Callable[[str], None] = lambda what: None
         self.at_full: Callable[[], None] = lambda: None
-        """Called once all streams are open and idle: memory is looked at then."""
         self.growth: Callable[[float], float | None] = lambda first: None
-        """Percent by which the workers' memory grows in an hour, from that second of the run on."""
+        self.parts: Callable[[], Mapping[str, Sequence[int]]] = dict
         self._runner: Any = environment.runner
         self._number = 0
         self._answers: dict[int, Any] = {}
@@ -125,8 +117,9 @@ class Conductor:
         finally:
             part["to"] = time.time() - self.began
 
-    def delivery(self, part: dict[str, Any]) -> dict[str, Any]:
-        """How many events came in a phase, and how soon, in seconds."""
+    def delivery(self, name: str) -> dict[str, Any]:
+        """See ``Script``."""
+        part = next((each for each in self.phases if each["name"] == name), {"from": 1.0, "to": 0.0})
         first, last = int(self.began + part["from"]), int(self.began + part["to"])
         within = [second for at, second in self.seconds.items() if first <= at <= last]
         found = spread(add(second.latency for second in within)) or dict.fromkeys(("p50", "p99", "longest"))
@@ -136,12 +129,9 @@ class Conductor:
         }
 
     def p99(self, name: str) -> float | None:
-        """The 99th percentile of latency in the phase of this name, in seconds; None where nothing came."""
-        for part in self.phases:
-            if part["name"] == name:
-                found: float | None = self.delivery(part)["p99"]
-                return found
-        return None
+        """See ``Script``."""
+        found: float | None = self.delivery(name)["p99"]
+        return found
 
     def wait(self, seconds: float, what: str) -> None:
         """Let time pass, and say so."""
@@ -319,7 +309,7 @@ class Conductor:
             "interrupted": self.interrupted,
             "failure": self.failure,
             "thresholds": [threshold.to_dict() for threshold in self.thresholds],
-            "phases": [{**part, **self.delivery(part)} for part in self.phases],
+            "phases": [{**part, **self.delivery(part["name"])} for part in self.phases],
             "verdict": self.verdict,
             **times,
             "endings": dict(self.counts("endings")),

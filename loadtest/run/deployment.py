@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import time
-from typing import Protocol
 
 import gevent
 
@@ -18,23 +17,6 @@ RESTART = 1.0
 
 EXIT = 40.0
 """Seconds for a worker to end by itself; the shipped unit gives it 30."""
-
-
-class Deployment(Protocol):
-    """The workers of what is under load, by number."""
-
-    @property
-    def workers(self) -> int:
-        """How many; 0 when that cannot be known, and there is one command to disturb them."""
-
-    def kill(self, number: int) -> None:
-        """As the kernel does when memory runs out; it is started again as systemd does it."""
-
-    def restart(self, number: int) -> None:
-        """Stop and start one, and wait until it is ready again."""
-
-    def files(self) -> int | None:
-        """Descriptors that all workers have; None when that cannot be known."""
 
 
 class Ours:

@@ -83,8 +83,8 @@ class Member:
         while self.swarm is None and time.monotonic() < deadline:
             gevent.sleep(0.02)
         try:
-            if self.swarm is not None and self.swarm.failure is not None:
-                raise self.swarm.failure
+            if self.swarm is not None and self.swarm.loop.failure is not None:
+                raise self.swarm.loop.failure
             answer["answer"] = (
                 self._judge(**given) if order == "judge" else getattr(self.swarm, order)(**given)
             )

@@ -52,7 +52,7 @@ def _look(target: Target, number: int, options: Any) -> None:
         raise ProbeError(f"--target: {place} cannot be reached: {error.strerror or error}") from error
     with plain:
         try:
-            connection = _secured(plain, target) if target.tls else plain
+            connection = _secured(plain, target) if target.context else plain
         except (OSError, ssl.SSLError) as error:
             raise ProbeError(
                 f"--target: no TLS with {place}: {error}; a private authority needs --cacert"

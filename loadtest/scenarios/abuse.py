@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sse_edge import Limits
 
 from .scenario import Scenario, Threshold, compared
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 INTRUDERS = 300
 """Connections that each of the two tries to have, three times the cap of an address."""
@@ -31,7 +27,7 @@ class Abuse(Scenario):
     )
     seconds = 30.0
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Without, then with."""
         self.fill(run)
         with run.publishing(self.pace):
@@ -45,7 +41,7 @@ class Abuse(Scenario):
             run.found["address"] = sum(each["address"] for each in held)
             run.found["user"] = sum(each["user"] for each in held)
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """The others were as quick as before, and the caps held."""
         attempts = sum(count for why, count in run.counts("refusals").items() if why.startswith("abuse: "))
         caps = Limits()

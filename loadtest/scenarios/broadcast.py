@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from .scenario import Scenario, Threshold
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 BURST = 100
 """Events of a burst: no more than the channel's history keeps."""
@@ -26,7 +23,7 @@ class Broadcast(Scenario):
     what = f"single events to all streams, then {BURSTS} bursts of {BURST} events at {SPACING * 1000:g} ms"
     seconds = 30.0
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Single events, then bursts, each once the one before has arrived."""
         self.fill(run)
         with run.phase("single events"), run.publishing(self.pace):
@@ -43,7 +40,7 @@ class Broadcast(Scenario):
         run.found["bursts"] = len(took)
         run.found["longest"] = max(took, default=0.0)
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """Each burst has arrived in time."""
         return [
             *super().thresholds(run),

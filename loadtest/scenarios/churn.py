@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import gevent
 
 from .scenario import Scenario, Threshold
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 LIFETIME = 20.0
 """Seconds that a client stays on average."""
@@ -29,7 +26,7 @@ class Churn(Scenario):
     name = "churn"
     what = f"every client leaves after {LIFETIME:g} s on average and another comes, while events go to all"
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Let them come and go, then all leave."""
         empty = run.deployment.files()
         self.fill(run)
@@ -48,7 +45,7 @@ class Churn(Scenario):
                     break
                 gevent.sleep(0.5)
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """The workers hold nothing any more."""
         common = super().thresholds(run)
         if run.deployment.workers:

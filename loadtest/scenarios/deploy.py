@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .scenario import Scenario, Threshold
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 HERD = 3.0
 """The busiest second may see so many times the mean of reconnects."""
@@ -22,7 +18,7 @@ class Deploy(Scenario):
     endings = frozenset({"drain", "max-duration"})
     refusals = frozenset({"draining", "proxy", "worker-full"})
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """One restart after another."""
         self.fill(run)
         with run.publishing(self.pace):
@@ -41,7 +37,7 @@ class Deploy(Scenario):
                     run.found["level"] = took
                 run.wait(self.length, "after")
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """No herd, and all level again."""
         rates = run.reconnects()
         herd = rates["peak"] / rates["mean"] if rates else None

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 HANDS = 8
 """Publishers at once."""
@@ -21,7 +17,7 @@ class Personal(Scenario):
     rate = 200.0
     personal = True
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Every user's channel in turn."""
         self.fill(run)
         places = run.ask("range")

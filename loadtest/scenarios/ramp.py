@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 STEPS = 5
 
@@ -19,7 +16,7 @@ class Ramp(Scenario):
     name = "ramp"
     what = f"goes to N streams in {STEPS} steps, with events to all at each"
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Each step in turn, while events go to all."""
         steps = sorted({math.ceil(run.users * step / STEPS) for step in range(1, STEPS + 1)})
         with run.publishing(self.pace):

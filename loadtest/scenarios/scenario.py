@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
-
+from .script import Script
 
 NOTICED = 0.05
 """Seconds of delay that nobody notices: where everything takes a few milliseconds, ratios are chance."""
@@ -62,11 +60,11 @@ class Scenario:
         self.pace = float(options.rate or self.rate)
         self.options = options
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Do it.  Raises RuntimeError when it cannot go on."""
         raise NotImplementedError
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """What must hold; each scenario adds its own."""
         verdict: dict[str, Any] = run.verdict or {}
         unexpected = sum(count for why, count in run.counts("endings").items() if why not in self.endings)
@@ -87,7 +85,7 @@ class Scenario:
             Threshold("connections that failed", sum(run.counts("errors").values()), 0),
         ]
 
-    def fill(self, run: Conductor) -> None:
+    def fill(self, run: Script) -> None:
         """Open all, and let them wait for a while: what they hold is looked at then."""
         with run.phase("open"):
             run.open()
@@ -96,7 +94,7 @@ class Scenario:
             run.at_full()
 
 
-def compared(run: Conductor, what: str, before: str, during: str, times: float) -> Threshold:
+def compared(run: Script, what: str, before: str, during: str, times: float) -> Threshold:
     """The 99th percentile of latency in a phase: it may be ``times`` another's, or ``NOTICED`` more."""
     first, second = run.p99(before), run.p99(during)
     if first is None or second is None:

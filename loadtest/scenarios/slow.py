@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .scenario import Scenario, Threshold, compared
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 SIZE = 8000
 """Bytes of an event."""
@@ -25,7 +21,7 @@ class Slow(Scenario):
     # The app ends them, or the proxy does; they see that when they read again.
     endings = frozenset({"cut", "end", "slow", "max-duration"})
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Before, stuck, and awake again."""
         self.fill(run)
         with run.publishing(self.pace, SIZE):
@@ -41,7 +37,7 @@ class Slow(Scenario):
                 if took is not None:
                     run.found["level"] = took
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """The others were as quick as before; those that were stuck have come back."""
         return [
             *super().thresholds(run),

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from .scenario import Scenario, Threshold
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 LONG = 1800.0
 """Seconds below which a slope says nothing: one maximum duration."""
@@ -24,7 +21,7 @@ class Soak(Scenario):
     what = "holds N streams for hours, with events to all, and looks at the slope of the workers' memory"
     seconds = 7200.0
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Open, and publish for long."""
         self.fill(run)
         with run.phase("soak"), run.publishing(self.pace):
@@ -34,7 +31,7 @@ class Soak(Scenario):
             if growth is not None:
                 run.found["growth"] = growth
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """The workers' memory is level; only a long run tells."""
         common = super().thresholds(run)
         if self.length >= LONG and "growth" in run.found:

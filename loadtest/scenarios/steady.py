@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 
 class Steady(Scenario):
@@ -16,7 +12,7 @@ class Steady(Scenario):
     name = "steady"
     what = "holds N streams: silence, then events to all of them"
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Open, wait, publish."""
         self.fill(run)
         with run.phase("events"), run.publishing(self.pace):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from .scenario import Scenario, Threshold
-
-if TYPE_CHECKING:
-    from ..run.conductor import Conductor
+from .script import Script
 
 NOTICED = 30.0
 """Seconds for the first client to see that its connection is gone."""
@@ -27,7 +24,7 @@ class Storm(Scenario):
     # What the proxy says while a worker is away, and the others' caps until it is back.
     refusals = frozenset({"proxy", "worker-full"})
 
-    def script(self, run: Conductor) -> None:
+    def script(self, run: Script) -> None:
         """Events all the time; the blow; until all are level; a while after."""
         self.fill(run)
         with run.publishing(self.pace):
@@ -48,7 +45,7 @@ class Storm(Scenario):
             with run.phase("after"):
                 run.wait(self.length / 2, "after")
 
-    def thresholds(self, run: Conductor) -> list[Threshold]:
+    def thresholds(self, run: Script) -> list[Threshold]:
         """All are level again."""
         return [
             *super().thresholds(run),

@@ -165,7 +165,7 @@ class Server:
         """Everything ends, and nothing may have gone wrong."""
         failures = [one.exception for one in self._acceptors if one.ready() and one.exception]
         gevent.killall(self._acceptors)
-        failure = self.swarm.failure
+        failure = self.swarm.loop.failure
         self.swarm.close()
         for peer in self._peers:
             peer.close()
@@ -271,7 +271,7 @@ def given_up(status):
         peer.gone()
         until(lambda: stream.state == State.OVER)
         return {
-            "due": len(server.swarm._due),
+            "due": len(server.swarm.loop.due),
             "state": server.swarm.behind({}),
             "counted": counted(server.swarm.tally),
         }
@@ -529,7 +529,7 @@ def leave():
             "states": [stream.state.name for stream in streams],
             "left": list(server.swarm.streams),
             "behind": server.swarm.behind({"news": (3, now)}),
-            "due": len(server.swarm._due),
+            "due": len(server.swarm.loop.due),
             "faults": faults(server.swarm, [now] * 3),
             "counted": counted(server.swarm.tally),
         }
@@ -561,7 +561,7 @@ def wait_and_leave():
         peer.close()
         until(lambda: stream.state == State.WAITING)
         server.swarm.remove(1)
-        until(lambda: not server.swarm._due)  # its turn has come
+        until(lambda: not server.swarm.loop.due)  # its turn has come
         return {"state": stream.state.name, "counted": counted(server.swarm.tally)}
 
 
@@ -651,7 +651,7 @@ def prompt():
             if number % 2:
                 gevent.sleep(0.01)  # the loop has just begun to wait
             began = time.monotonic()
-            server.swarm._after(0.0, lambda began=began: waited.append(time.monotonic() - began))
+            server.swarm.loop.after(0.0, lambda began=began: waited.append(time.monotonic() - began))
             until(lambda number=number: len(waited) > number)
         return {"waited": min(waited[1::2])}
 
@@ -731,7 +731,7 @@ def churn():
         swarm.churn(0.05)
         until(lambda: len(served) >= 12)
         swarm.churn(None)
-        until(lambda: swarm.behind({})["live"] == 3 and not swarm._due)
+        until(lambda: swarm.behind({})["live"] == 3 and not swarm.loop.due)
         first, count = swarm.range()
         records = swarm.checker.clients
         return {
@@ -826,7 +826,7 @@ def kept_open():
         server.swarm.close()
         for peer in served:
             peer.gone()
-        return {"streams": len(server.swarm.streams), "failure": server.swarm.failure is not None}
+        return {"streams": len(server.swarm.streams), "failure": server.swarm.loop.failure is not None}
 
 
 # TLS
@@ -1032,7 +1032,7 @@ def target(url):
     line, *fields = made.request("u1", "5-1").decode().split("\r\n")
     return {
         "addresses": made.addresses,
-        "tls": made.tls,
+        "tls": made.context is not None,
         "here": made.here,
         "line": line,
         "host": [field for field in fields if field.startswith("Host")],
