@@ -58,6 +58,7 @@ TOGETHER = {
     "tests/test_signed_in.py": "signed in",
     "tests/test_spellings.py": "spellings",
     "tests/test_supply.py": "supply",
+    "tests/test_shown_python.py": "shown",
 }
 """Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
 

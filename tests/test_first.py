@@ -341,9 +341,9 @@ def test_a_backend_that_was_not_told_refuses_nothing():
 async def test_a_page_that_is_rendered_first_goes_on_without_a_hole(edge, asgi, events):
     """As README has it: with the state, from its place; without any, from before it was looked for."""
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(@app\.get\(\"/orders/.*?)```", readme, re.DOTALL)
+    (code,) = re.findall(r"```python\n(@api\.get\(\"/orders/.*?)```", readme, re.DOTALL)
     app = FastAPI()
-    names = {"app": app, "events": events, "html": html, "quote": quote, "HTMLResponse": HTMLResponse}
+    names = {"api": app, "events": events, "html": html, "quote": quote, "HTMLResponse": HTMLResponse}
     exec(code, names)
     middleware = edge(app=app, channels={"/events/orders/{id}": "order:{id}"})
 

@@ -4,14 +4,7 @@ import re
 
 import pytest
 
-from servers.processes import TESTS
-
-ROOT = TESTS.parent
-PAGES = sorted(
-    page
-    for place in ("", "deploy", "docs", "examples", "examples/chat")
-    for page in (ROOT / place).glob("*.md")
-)
+from servers.pages import PAGES, ROOT
 
 
 def prose(page):

@@ -1,14 +1,65 @@
-"""Pages that show programs: what they show, to be run."""
+"""Pages, and what they show: programs, commands, configurations."""
 
+import os
 import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
 
-_BLOCK = re.compile(r"```python\n(# (\w+\.py).*?)```", re.DOTALL)
+from .processes import TESTS
+
+ROOT = TESTS.parent
+_LEFT_OUT = {"node_modules", "build", "dist", "loadtest-runs"}
+
+
+def _pages():
+    for directory, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT and not name.startswith(".")]
+        yield from (Path(directory, name) for name in files if name.endswith(".md"))
+
+
+PAGES = sorted(_pages())
+"""Every page of the tree."""
+
+
+def name(page):
+    """What a page is called: its path from the top."""
+    return page.relative_to(ROOT).as_posix()
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a page shows between fences, without what it is indented by; ``line`` is that of its first."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self):
+        return f"{name(self.page)}:{self.line}"
+
+
+_FENCED = re.compile(r"^( *)```([^\n`]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page, *languages):
+    """The blocks of a page in order: all, or those in these languages."""
+    text = page.read_text()
+    found = [
+        Block(page, text.count("\n", 0, each.start()) + 2, each[2], textwrap.dedent(each[3]))
+        for each in _FENCED.finditer(text)
+    ]
+    return [block for block in found if not languages or block.language in languages]
+
+
+_PROGRAM = re.compile(r"```python\n(# (\w+\.py).*?)```", re.DOTALL)
 
 
 def programs(page):
     """What a page shows of Python: name of the file, which each begins with → its text."""
     text = page.read_text()
-    found = {name: code for code, name in _BLOCK.findall(text)}
+    found = {name: code for code, name in _PROGRAM.findall(text)}
     assert text.count("```python") == len(found), "a block has no name, or two have the same"
     return found
 
