@@ -56,7 +56,7 @@ class SSEMiddleware:
     ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
     ``auth``: ``SignedCookie(…)``, ``Anonymous()``, ``AnyOf(…)``, or any other ``Authenticator``; revocations
     last for the ``max_age`` seconds that it says its sessions live.
-    ``channels``: path template → channel template(s), or a callable taking the Request; see README.
+    ``channels``: path template → channel template(s), or a callable taking the Request; see docs/CHANNELS.md.
     ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
     channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
     values)``, to be told what the channel's template was filled with, by placeholder.

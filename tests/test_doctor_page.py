@@ -55,7 +55,7 @@ def test_most_are_planted_for_real():
     """In a proxy, an app, a Redis or a machine, and not in a table alone."""
     said = re.search(r"(\d+) faults, of which (\d+) are", (TESTS.parent / "CHANGELOG.md").read_text())
     assert said.groups() == (str(len(FAULTS)), str(len(planted())))
-    assert f"all {len(FAULTS)} faults" in (TESTS.parent / "README.md").read_text()
+    assert f"all {len(FAULTS)} faults" in (TESTS.parent / "docs" / "COMMANDS.md").read_text()
     assert FAULTS.keys() - planted() == {
         "few-ports",
         "no-keep-alive",

@@ -20,7 +20,7 @@ PERMISSIONS = (
     " +get +set +hget +hset +pexpire +xadd +xrange +xrevrange"
     " +hdel +hgetall +zadd +zscore +zrem +zremrangebyscore +zrangebyscore"
 )
-"""As README, "Redis", says."""
+"""As docs/REDIS.md, "Permissions", says."""
 
 TRUSTING = {"SETTINGS": {"trusted_proxies": ["127.0.0.1/32", "unix"]}}
 PARTITIONS = {"partitions": 3}

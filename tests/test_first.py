@@ -335,13 +335,13 @@ def test_a_backend_that_was_not_told_refuses_nothing():
     SSEMiddleware(backend=RedisBackend(), auth=EVERYBODY, channels=channels)
 
 
-# ---- The page of README
+# ---- The page of docs/EVENTS.md
 
 
 async def test_a_page_that_is_rendered_first_goes_on_without_a_hole(edge, asgi, events):
-    """As README has it: with the state, from its place; without any, from before it was looked for."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(@api\.get\(\"/orders/.*?)```", readme, re.DOTALL)
+    """As the page has it: with the state, from its place; without any, from before it was looked for."""
+    events_page = (Path(__file__).parents[1] / "docs" / "EVENTS.md").read_text()
+    (code,) = re.findall(r"```python\n(@api\.get\(\"/orders/.*?)```", events_page, re.DOTALL)
     app = FastAPI()
     names = {"api": app, "events": events, "html": html, "quote": quote, "HTMLResponse": HTMLResponse}
     exec(code, names)

@@ -340,8 +340,8 @@ async def test_a_signal_answers_polls(serve_app):
 
 # ---- A page
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-EXAMPLE = README.partition("### Polling")[2].partition("```js\n")[2].partition("```")[0]
+POLLING = (Path(__file__).parents[1] / "docs" / "EVENTS.md").read_text()
+EXAMPLE = POLLING.partition("\n## Polling\n")[2].partition("```js\n")[2].partition("```")[0]
 PAGE = """
 window.heard = []; window.failed = []
 const show = (event, data) => heard.push(data), loadAgain = async () => failed.push("reset");
@@ -350,7 +350,7 @@ const show = (event, data) => heard.push(data), loadAgain = async () => failed.p
 
 
 def poll_in(page, url):
-    """Run the README's loop in a page, on ``url`` and with cookies."""
+    """Run the loop of docs/EVENTS.md in a page, on ``url`` and with cookies."""
     code = EXAMPLE.replace("`/events/me", f"`{url}").replace(
         "${next}`)", '${next}`, {credentials: "include"})'
     )
@@ -360,7 +360,7 @@ def poll_in(page, url):
 
 @pytest.mark.parametrize("origin", ["same", "cross", "foreign"])
 def test_a_page_polls(serve_app, redis_url, page, origin):
-    """The README's loop hears everything: on its own origin, on an allowed one, and not on another."""
+    """The page's loop hears everything: on its own origin, on an allowed one, and not on another."""
     home = serve_app("apps.edge:edge")
     allowed = home.url if origin == "cross" else ""
     server = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "ORIGINS": allowed})

@@ -179,7 +179,7 @@ def serve_edge(serve, serve_app, server, redis):
     """The app in one of the servers, at the lowest level that it has."""
     env = {"BACKEND": redis.url, "SECRET": SECRET, "TOKEN": TOKEN}
     if server == "uvicorn":
-        # Its own access log has the whole request line; README says to switch it off.
+        # Its own access log has the whole request line; docs/SETTINGS.md says to switch it off.
         options = ["--log-level", "debug", "--no-access-log", "--no-proxy-headers"]
         return serve_app("apps.private:edge", env=env, options=options)
     port = free_port()

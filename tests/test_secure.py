@@ -27,10 +27,10 @@ MINIMAL_ACL = (
     "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +pexpire "
     "+xadd +xrange +xrevrange"
 )
-"""The permissions that README gives for a Redis user."""
+"""The permissions that docs/REDIS.md gives for a Redis user."""
 
 LIMITS_ACL = "+hdel +hgetall +zadd +zscore +zrem +zremrangebyscore +zrangebyscore"
-"""What limits over all workers and revocation need besides, as README gives it."""
+"""What limits over all workers and revocation need besides, as docs/REDIS.md gives it."""
 
 
 def user(permissions):
@@ -212,10 +212,10 @@ async def test_a_redis_that_is_full_is_there(private_redis, asgi, caplog):
 
 
 @pytest.mark.parametrize("permissions", [MINIMAL_ACL, LIMITS_ACL])
-def test_the_readme_gives_the_same_permissions(permissions):
+def test_the_page_gives_the_same_permissions(permissions):
     """What operators copy is what was tested."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert permissions in " ".join(readme.replace("`", "").split())
+    page = (Path(__file__).parents[1] / "docs" / "REDIS.md").read_text()
+    assert permissions in " ".join(page.replace("`", "").split())
 
 
 async def test_a_wrong_password_is_said(private_redis):

@@ -14,9 +14,10 @@ _STATUS = {refusal.code: refusal.status for refusal in REFUSALS}
 class RefusedError(EdgeError):
     """A request for a stream got none.
 
-    ``status``, ``code`` and ``detail`` are what the edge says, as README lists it; where somebody else
-    answered the code is "", and the detail the body's text.  A 429 or 503 has that status here also where it
-    is said with 200, as a stream that an EventSource survives.  ``headers`` and ``body`` are the answer's.
+    ``status``, ``code`` and ``detail`` are what the edge says, as docs/SETTINGS.md lists it; where somebody
+    else answered the code is "", and the detail the body's text.  A 429 or 503 has that status here also
+    where it is said with 200, as a stream that an EventSource survives.  ``headers`` and ``body`` are the
+    answer's.
     """
 
     def __init__(self, path: str, status: int, headers: Headers, body: bytes) -> None:

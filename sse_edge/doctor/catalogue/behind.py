@@ -91,13 +91,13 @@ BEHIND = {
         Fault(
             "redis-denied", _FAIL,
             "This user of Redis may not run commands that a worker needs.",
-            "ACL SETUSER … with these commands, keys and channels: README, \"Redis\".",
+            "ACL SETUSER … with these commands, keys and channels: docs/REDIS.md, \"Permissions\".",
             needs="--redis",
         ),
         Fault(
             "redis-denied-limits", _WARN,
             "This user of Redis may not run commands that limits over all workers need, or revoked sessions.",
-            "Without them caps count in each worker alone, and sessions cannot be revoked: README, \"Redis\".",
+            "Without them caps count in each worker alone, and sessions cannot be revoked: docs/REDIS.md, \"Permissions\".",
             needs="--redis",
         ),
         Fault(
