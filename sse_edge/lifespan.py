@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from .asgi import ASGIApp, Message, Receive, Scope, Send
+from .errors import ConfigError
 
 NEEDS_ASYNCIO = (
     "sse_edge needs asyncio, or uvloop, and this server runs something else: hypercorn without -k trio"
@@ -27,11 +28,15 @@ class Lifespan:
     The inner app's lifespan runs as if it were alone.  An app that raises or returns before it
     answers the start-up has no lifespan, as the specification says, and is answered for; one that
     says ``startup.failed`` fails the server's start as it would alone.  So does a server without asyncio.
+
+    Raises ConfigError for an app that is none.
     """
 
     def __init__(
         self, app: ASGIApp | None, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
     ) -> None:
+        if app is not None and not callable(app):
+            raise ConfigError("app", "must be an ASGI app or None", app)
         self._app = app
         self._start = start
         self._stop = stop

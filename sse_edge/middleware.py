@@ -1,4 +1,4 @@
-"""The door: one edge's settings, life and figures, and which requests are whose; it owns no policy."""
+"""The door: one edge's life and figures, and which requests are whose; it owns no policy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from itertools import permutations
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 from .admission.address import TrustedProxies
-from .admission.authenticator import AnyOf, Authenticator, checked
+from .admission.authenticator import Authenticator, authenticator
 from .admission.backoff import Backoff
 from .admission.gate import Authorize, Gate
 from .admission.limits import ConnectRate, Limits, SharedConnectRate
@@ -36,11 +35,13 @@ from .event import MAX_EVENT_BYTES, check_most
 from .figures import Figures, accumulated
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
 from .outcome import NOT_FOUND
+from .paths import Paths
 from .publisher import check_one_of
 from .publishing import Publishing
-from .report import Reporter, application
+from .report import Reporter, application, kept
 from .status import Status
 from .streams import Streams, hold
+from .terms import Terms
 from .worker import Worker, check_seconds
 from .writer import give_up
 
@@ -133,45 +134,30 @@ class SSEMiddleware:
         publish_auth: Verifier | None = None,
         client_path: str | None = "sse-edge.js",
     ) -> None:
-        if app is not None and not callable(app):
-            raise ConfigError("app", "must be an ASGI app or None", app)
-        checked(auth)
-        assert auth is not None
-        if channels is None:
-            raise ConfigError("channels", "must map paths to channels", channels)
-        if limits is not None and not isinstance(limits, Limits):
-            raise ConfigError("limits", "must be Limits(…)", limits)
-        if missing_origin not in ("allow", "refuse"):
-            raise ConfigError("missing_origin", 'must be "allow" or "refuse"', missing_origin)
-        if refusals not in ("auto", "status", "stream"):
-            raise ConfigError("refusals", 'must be "auto", "status" or "stream"', refusals)
-        if on_backend_down not in ("refuse", "accept"):
-            raise ConfigError("on_backend_down", 'must be "refuse" or "accept"', on_backend_down)
-        if not isinstance(query_cursor, bool):
-            raise ConfigError("query_cursor", "must be True or False", query_cursor)
-        if not isinstance(joins, bool):
-            raise ConfigError("joins", "must be True or False", joins)
+        self._lifespan = Lifespan(app, self.start, self._shut_down)
         self.app = app
-        self.auth = auth
+        self.auth = authenticator(auth)
         self.path = path
         # What wraps nothing may be mounted in another app, also at just this path.
         self._path_of = route_path if app is not None else partial(mounted_path, own=path)
+        routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
+        terms = Terms(refusals, on_backend_down, query_cursor, joins)
+        limits = Limits.of(limits)
         self._lifetime = Lifetime(keep_alive, max_duration, retry, reauthorize_every)
         self._drain_window = check_seconds("drain_window", drain_window)
-        polling = Polling(poll_wait)
         self._bounds = Bounds(max_unsent, max_unsent_age)
         self._most = check_most(max_event_bytes)
-        routes = Routes(path, channels, anonymous=getattr(auth, "anonymous", False))
+        polling = Polling(poll_wait)
+        origin = OriginPolicy(origins, hosts=hosts, missing=missing_origin, allow_headers=allow_headers)
+        proxies = TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix)
         self._backend, self._backend_owned = open_backend(backend)
         routes.check_first(self._backend.depth)
         self._leases: Leases = self._backend.leases()
-        proxies = TrustedProxies(trusted_proxies, ipv6_prefix=ipv6_prefix)
-        limits = limits or Limits()
         windows = self._backend.windows()
         self._gate = Gate(
-            auth=auth,
+            auth=self.auth,
             routes=routes,
-            origin=OriginPolicy(origins, hosts=hosts, missing=missing_origin, allow_headers=allow_headers),
+            origin=origin,
             proxies=proxies,
             limits=limits,
             leases=self._leases,
@@ -183,17 +169,14 @@ class SSEMiddleware:
             self._gate,
             routes,
             self._leases,
+            terms,
             bounds=self._bounds,
             max_event_bytes=self._most,
             backoff=Backoff(retry),
             polling=polling,
-            said_as=refusals,
-            accepts_blindly=on_backend_down == "accept",
             handover=takes_over(os.environ.get("SSE_EDGE_SINK", "auto")),
-            joins=joins,
             path_of=self._path_of,
         )
-        self._lifespan = Lifespan(app, self.start, self._shut_down)
         self._status = self._opened_status(status_path, status_allow, status_token, proxies)
         self._publishing: Publishing | None = None
         if publish_path is not None or publish_auth is not None:
@@ -202,18 +185,16 @@ class SSEMiddleware:
             if publish_path is not None:
                 self._publishing = Publishing(publish_path, publish_gate, self._backend, self._most)
         self._script = Script(client_path, path)
-        apart = {"path": path, "status_path": status_path, "publish_path": publish_path}
-        _check_apart(**apart)
-        _check_client(self._script.path, client_path, routes, apart)
+        Paths(path, status_path, publish_path).check_client(self._script.path, client_path, routes)
         self._worker: Worker | None = None
         self._said = {
             "drain_window": drain_window,
             "keep_alive": keep_alive,
             "max_duration": max_duration,
-            **_history(self._backend),
+            **kept(self._backend),
             "limits": asdict(limits),
             "trusted_proxies": list(trusted_proxies),
-            "app": application(path, routes.plan, _kinds(auth)),
+            "app": application(path, routes.plan, auth),
         }
 
     def _opened_status(
@@ -383,35 +364,3 @@ class SSEMiddleware:
         check_one_of(user=user, channel=channel, session=session)
         worker = self._worker
         return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
-
-
-def _history(backend: Backend) -> dict[str, float | None]:
-    """How much is kept, as this worker was told."""
-    events, seconds = backend.said.default if backend.said is not None else (None, None)
-    return {"history": events, "history_ttl": seconds}
-
-
-def _kinds(auth: object) -> list[tuple[str, str]]:
-    """What kind of authenticator it is, or each of several, and the name of its cookie."""
-    each = auth.each if isinstance(auth, AnyOf) else (auth,)
-    return [(type(one).__qualname__, str(getattr(one, "name", ""))) for one in each]
-
-
-def _check_apart(**paths: str | None) -> None:
-    """Refuse paths that are the same, or one below another, of which only one would be answered."""
-    given = [(field, path.rstrip("/") + "/") for field, path in paths.items() if path is not None]
-    for (field, path), (other, above) in permutations(reversed(given), 2):
-        if path.startswith(above):
-            raise ConfigError(
-                field, f"must not be at or below {other}, which is {above[:-1] or '/'}", path[:-1]
-            )
-
-
-def _check_client(at: str | None, given: str | None, routes: Routes, apart: dict[str, str | None]) -> None:
-    """Refuse a place for the client where something else is: a template's paths leave theirs to it."""
-    if at is None:
-        return
-    if routes.names(at):
-        raise ConfigError("client_path", "must not be the path of a stream", given)
-    if not routes.under(at):
-        _check_apart(**apart, client_path=at)

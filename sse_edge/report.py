@@ -13,6 +13,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
+from .admission.authenticator import AnyOf
+from .backends.base import Backend
 from .backends.reports import Report
 from .delivery.hub import Hub
 from .delivery.ranking import busiest, slowest
@@ -76,9 +78,18 @@ class Reporter:
         }
 
 
-def application(*parts: object) -> str:
-    """What tells two applications apart that use one Redis: a hash of what they are made of."""
-    return sha256(json.dumps(parts).encode()).hexdigest()[:16]
+def application(path: str, plan: object, auth: object) -> str:
+    """What tells two applications apart that use one Redis: a hash of what they are made of, the ``plan`` of
+    their routes and what kind of authenticator they have, or each of several, with the name of its cookie."""
+    each = auth.each if isinstance(auth, AnyOf) else (auth,)
+    kinds = [(type(one).__qualname__, str(getattr(one, "name", ""))) for one in each]
+    return sha256(json.dumps([path, plan, kinds]).encode()).hexdigest()[:16]
+
+
+def kept(backend: Backend) -> dict[str, float | None]:
+    """How much is kept, as this worker was told."""
+    events, seconds = backend.said.default if backend.said is not None else (None, None)
+    return {"history": events, "history_ttl": seconds}
 
 
 def _short(text: str) -> str:

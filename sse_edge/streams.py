@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from .admission.also import alone, asks_others, others, unjoinable
@@ -53,6 +53,7 @@ from .figures import SECONDS, Histogram
 from .logline import about
 from .measurers import measurers
 from .outcome import BACKEND_DOWN, DRAINING, ERROR, FINISHED, NOT_FOUND, OVER, Refusal
+from .terms import Terms
 from .tracing import Traced, admission
 from .worker import Worker
 
@@ -94,10 +95,9 @@ class Opened(NamedTuple):
 class Streams:
     """What is under the edge's path: asks the gate, and opens what it lets in on a worker's hub.
 
-    ``said_as`` is how a 429 or 503 is said; ``accepts_blindly`` whether streams begin while the backend is
-    away; ``handover`` whether connections may be taken over from the server; ``joins`` whether a response may
-    have the streams of several URLs.  ``path_of`` is the path of a scope as routes have it.  ``refusals``
-    counts, by code, and ``admission`` has the seconds that requests waited for their first bytes or refusal.
+    ``handover`` is whether connections may be taken over from the server, and ``path_of`` the path of a scope
+    as routes have it.  ``refusals`` counts, by code, and ``admission`` has the seconds that requests waited
+    for their first bytes or refusal.
     """
 
     def __init__(
@@ -105,15 +105,13 @@ class Streams:
         gate: Gate,
         routes: Routes,
         leases: Leases,
+        terms: Terms,
         *,
         bounds: Bounds,
         max_event_bytes: int,
         backoff: Backoff,
         polling: Polling,
-        said_as: Literal["auto", "status", "stream"],
-        accepts_blindly: bool,
         handover: bool,
-        joins: bool,
         path_of: Callable[[Scope], str],
     ) -> None:
         self.refusals: Counter[str] = Counter()
@@ -125,10 +123,8 @@ class Streams:
         self._most = max_event_bytes
         self._backoff = backoff
         self._polling = polling
-        self._said_as = said_as
-        self._accepts_blindly = accepts_blindly
+        self._terms = terms
         self._handover = handover
-        self._joins = joins
         self._path_of = path_of
         self._told = False
 
@@ -156,7 +152,7 @@ class Streams:
         if refusal is not None:
             request = legible(request)
         else:
-            wait, joined = self._polling.wait(request), self._joins and asks_others(request)
+            wait, joined = self._polling.wait(request), self._terms.joins and asks_others(request)
             refusal = malformed(request) or (unjoinable(request) if joined else None)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
         told = tells_identity(request)
@@ -345,7 +341,7 @@ class Streams:
         if admission.source is not None:
             return await self._play(worker, admission, admission.source, stream, request, began)
         # Only who would never come back is let in without events.
-        accepts_blindly = self._accepts_blindly and wait is None
+        accepts_blindly = self._terms.accepts_blindly and wait is None
         blind = accepts_blindly and not hub.subscriber.connected
         try:
             if not blind and not await hub.subscribe(stream, admission.cursor):
@@ -407,10 +403,10 @@ class Streams:
             return
         wait = self._backoff.wait(self._gate.key(request, refusal), time.monotonic(), random.random())
         accepts = any("text/event-stream" in accept.lower() for accept in request.all(b"accept"))
-        streams = self._said_as == "stream" or (self._said_as == "auto" and accepts)
-        if request.method == "GET" and streams and not is_poll(request):
+        says = self._terms.says_as_stream(accepted=accepts)
+        if request.method == "GET" and says and not is_poll(request):
             body = frames.refused(refusal, max(1, round(wait * 1000)))
-            if self._joins and asks_others(request):
+            if self._terms.joins and asks_others(request):
                 body = STRAND % 0 + body  # or it would seem that others are not joined here
             await respond(send, 200, [*STREAM_HEADERS, *headers], body)
         else:

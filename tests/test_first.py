@@ -27,6 +27,7 @@ from sse_edge import (
     SSEMiddleware,
 )
 from sse_edge.backends.redis.partition import Partition
+from sse_edge.terms import Terms
 
 EVERYBODY = Anonymous(["*"])
 CHANNELS = {
@@ -190,7 +191,7 @@ async def test_a_stream_ends_with_its_channel(edge, asgi, events, caplog):
     assert (close.event, json.loads(close.data)) == ("edge-close", {"reason": "finished"})
     assert not decoder.pending
     for mode in ("auto", "stream", "status"):
-        middleware._said_as = mode
+        middleware._streams._terms = Terms(refusals=mode)
         for id in (last.id, close.id):
             headers = {
                 "last-event-id": id, "accept": "text/event-stream", "origin": "https://app.example.com",

@@ -32,6 +32,8 @@ LAYERS = [
     {
         "middleware",
         "streams",
+        "terms",
+        "paths",
         "publishing",
         "submission",
         "composer",

@@ -368,8 +368,8 @@ def test_the_case_of_an_apps_origin():
             ("hosts", {"hosts": [text]})
             for text in ["", "*", "*.", ".a", "a:80", "https://a", "a/b", "ä.example.com"]
         ),
-        ("missing", {"missing": "maybe"}),
-        ("missing", {"missing": True}),
+        ("missing_origin", {"missing": "maybe"}),
+        ("missing_origin", {"missing": True}),
     ],
 )
 def test_bad_settings(field, settings):

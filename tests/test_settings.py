@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from sse_edge.admission.settings import matching, strings, whole
+from sse_edge.admission.settings import flag, matching, one_of, strings, whole
 from sse_edge.errors import ConfigError
 
 
@@ -44,3 +44,24 @@ def test_matching_refuses(value):
 def test_matching():
     """Text that the pattern matches is returned."""
     assert matching("field", "ab", re.compile("[a-z]+"), "because") == "ab"
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "True", [], "yes"])
+def test_flag_refuses(value):
+    """Only True and False are taken for a switch."""
+    assert flag("field", True)
+    assert not flag("field", False)
+    with pytest.raises(ConfigError, match=r"^field: must be True or False"):
+        flag("field", value)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"), [(("a", "b"), 'must be "a" or "b"'), (("a", "b", "c"), 'must be "a", "b" or "c"')]
+)
+def test_one_of_refuses(words, why):
+    """What is none of the words is refused, and they are named."""
+    for word in words:
+        one_of("field", word, *words)
+    for value in ("A", "", None, True, ["a"]):
+        with pytest.raises(ConfigError, match=rf"^field: {why} \(got "):
+            one_of("field", value, *words)

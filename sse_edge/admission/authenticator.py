@@ -14,6 +14,7 @@ from ..asgi import Headers, Request, Scope
 from ..errors import ConfigError
 from ..identity import Identity
 from .callback import Callback, is_async, method
+from .settings import flag
 
 Answer = Identity | None
 """Who asks; None if nothing valid proves it."""
@@ -147,10 +148,14 @@ def checked(auth: object) -> Callback:
     """
     must = "must be SignedCookie(…), Anonymous() or have an identify method"
     ask = method("auth", auth, "identify", "request", "now", must=must)
-    anonymous = getattr(auth, "anonymous", False)
-    if not isinstance(anonymous, bool):
-        raise ConfigError("auth.anonymous", "must be True or False", anonymous)
+    flag("auth.anonymous", getattr(auth, "anonymous", False))
     return ask
+
+
+def authenticator(auth: object) -> Authenticator:
+    """``auth``, if it can identify anybody.  Raises ConfigError; see ``checked``."""
+    checked(auth)
+    return cast("Authenticator", auth)
 
 
 def valid(identity: object, now: float) -> Answer:

@@ -15,6 +15,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync, iscoroutinefunction, sync_to_
 from ..errors import ConfigError
 from ..logline import about, reason, why
 from .pool import POOL, database
+from .settings import flag
 
 Callback = Callable[..., Awaitable[object]]
 
@@ -133,8 +134,7 @@ def method(field: str, owner: object, name: str, *takes: str, must: str) -> Call
     except ConfigError as error:
         raise ConfigError(field, f"{name} {error.why}", owner) from error
     blocking = getattr(owner, "blocking", False)
-    if not isinstance(blocking, bool):
-        raise ConfigError(f"{field}.blocking", "must be True or False", blocking)
+    flag(f"{field}.blocking", blocking)
     if blocking and is_async(function):
         raise ConfigError(f"{field}.blocking", f"is for a {name} that is not async", owner)
     return callback(field, function, threaded=blocking)

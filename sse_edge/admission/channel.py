@@ -8,6 +8,7 @@ from typing import Literal
 from ..errors import ConfigError
 from .callback import check_answers, check_takes
 from .greeting import Greeting
+from .settings import flag
 
 ALL = 2_147_483_647
 """More events than any channel's history has."""
@@ -37,8 +38,7 @@ class Channel:
         text: object = self.template
         if not isinstance(text, str):
             raise ConfigError("channels", "Channel(…) takes a channel's template", text)
-        if not isinstance(self.compress, bool):
-            raise ConfigError("compress", "must be True or False", self.compress)
+        flag("compress", self.compress)
         first: object = self.first
         if first != "all" and not (type(first) is int and 0 <= first <= MOST):
             raise ConfigError("first", f'must be "all" or a whole number of events, 0 to {MOST}', first)

@@ -46,6 +46,13 @@ class Limits:
             if getattr(self, name) is not None:
                 _rate(getattr(self, name), name)
 
+    @classmethod
+    def of(cls, given: object) -> Limits:
+        """Those that are given, or the usual ones for None.  Raises ConfigError."""
+        if given is not None and not isinstance(given, Limits):
+            raise ConfigError("limits", "must be Limits(…)", given)
+        return given or cls()
+
     def caps(self, user: str | None, address: str) -> list[tuple[str, int]]:
         """The subjects of which a stream takes a slot each, and how many each may have."""
         caps = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ..errors import ConfigError
 from ..outcome import BAD_REQUEST, ORIGIN, Refusal
 from .address import is_loopback
-from .settings import matching, strings
+from .settings import matching, one_of, strings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,8 +139,7 @@ class OriginPolicy:
                 raise ConfigError("hosts", "an empty list refuses everybody; None is off", hosts)
             self._hosts = frozenset(name for name in names if not name.startswith("."))
             self._host_suffixes = tuple(name for name in names if name.startswith("."))
-        if missing not in ("allow", "refuse"):
-            raise ConfigError("missing", 'must be "allow" or "refuse"', missing)
+        one_of("missing_origin", missing, "allow", "refuse")
         self._missing = missing
         why = "each is the name of a request header, not *: with credentials that is one, too"
         added = strings("allow_headers", allow_headers)

@@ -99,11 +99,13 @@ class Routes:
     def __init__(
         self,
         path: str,
-        channels: ChannelMap,
+        channels: ChannelMap | None,
         *,
         anonymous: bool = False,
         max_channels: int = 64,
     ) -> None:
+        if channels is None:
+            raise ConfigError("channels", "must map paths to channels", channels)
         self._path = matching("path", path, _PLAIN_PATH, "must be a plain path such as /events")
         self._below = path if path == "/" else path + "/"
         self._check = self._below + "."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ..errors import ConfigError
+from .settings import flag
 
 Secret = str | bytes | Sequence[str | bytes]
 """One secret, or several from oldest to newest: all of them verify and the newest signs."""
@@ -52,8 +53,7 @@ def checked(secret: object, *, weak: object = False, field: str = "secret", how:
     Raises ConfigError, which never shows one, for what is no secret, and unless ``weak`` for those that are
     shorter than ``SHORTEST``, published, or made of a placeholder's words or of a pattern.
     """
-    if not isinstance(weak, bool):
-        raise ConfigError("weak_secret", "must be True or False", weak)
+    flag("weak_secret", weak)
     keys = [secret] if isinstance(secret, str | bytes) else secret
     if not isinstance(keys, list | tuple) or not keys:
         raise ConfigError(

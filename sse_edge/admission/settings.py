@@ -32,6 +32,20 @@ def matching(field: str, value: object, pattern: re.Pattern[str], why: str) -> s
     return value
 
 
+def flag(field: str, value: object) -> bool:
+    """The value, if it is True or False."""
+    if not isinstance(value, bool):
+        raise ConfigError(field, "must be True or False", value)
+    return value
+
+
+def one_of(field: str, value: object, *words: str) -> None:
+    """Raises ConfigError unless the value is one of these words."""
+    if value not in words:
+        *others, last = [f'"{word}"' for word in words]
+        raise ConfigError(field, f"must be {', '.join(others)} or {last}", value)
+
+
 def whole(field: str, value: object, most: int | None = None) -> int:
     """The value, if it is a whole number from 1 to ``most``."""
     if type(value) is not int or value < 1 or (most is not None and value > most):
