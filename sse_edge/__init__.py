@@ -15,9 +15,10 @@ from .identity import Identity
 from .jsonlines import JSONLines
 from .middleware import SSEMiddleware
 from .pattern import literal
-from .publisher import Publisher, SyncPublisher
+from .publisher import Publisher
 from .refusals import LogSample
 from .stored import StoredEvent
+from .sync_publisher import SyncPublisher
 from .writer import Written
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from .backends.base import Outgoing
 from .errors import EventError
-from .event import MAX_EVENT_BYTES, Event, check_channel, finishing, fitting
+from .event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, finishing, fitting
 from .jsontext import Default
 
 UNSET: Any = object()
@@ -76,6 +76,11 @@ def composed_many(
             error.tell(index)
             raise
     return outgoing
+
+
+def reopening(channel: str) -> Outgoing:
+    """What lets a finished channel go on.  Raises EventError."""
+    return Outgoing(check_channel(channel), REOPENED)
 
 
 def _for_each(field: str, given: object, what: str, events: Sequence[object]) -> Sequence[object]:

@@ -34,9 +34,9 @@ from .errors import ConfigError
 from .event import MAX_EVENT_BYTES, check_most
 from .figures import Figures, accumulated
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
+from .orders import check_one_of
 from .outcome import NOT_FOUND
 from .paths import Paths
-from .publisher import check_one_of
 from .publishing import Publishing
 from .report import Reporter, application, kept
 from .status import Status

@@ -6,22 +6,19 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from . import orders
 from .backends import open_backend
-from .backends.base import CONTROL, Backend, Outgoing
-from .composer import UNSET, composed, composed_many
+from .backends.base import Backend
+from .composer import UNSET, composed, composed_many, reopening
 from .errors import ConfigError, EventError
-from .event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, check_most
+from .event import MAX_EVENT_BYTES, Event, check_channel, check_most
 from .jsontext import Default
 from .stored import StoredEvent, stored
 from .tracing import publishing
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
-_NAMELESS = (
-    'has no name: put session["sid"] = token_urlsafe(16) into it at sign-in; '
-    "without one, disconnect(user=…) ends streams and refuses nothing"
-)
 _MOST = 2_147_483_647  # more than any history has
 
 
@@ -127,7 +124,7 @@ class Publisher:
 
     async def reopen(self, channel: str) -> None:
         """Let a finished channel go on; any other stays as it is.  Raises like ``finish``."""
-        await self._backend.publish([_reopening(channel)])
+        await self._backend.publish([reopening(channel)])
 
     async def recent(self, channel: str, n: int) -> list[StoredEvent]:
         """The last ``n`` events, 1 or more, that history has of the channel, oldest first.
@@ -153,7 +150,7 @@ class Publisher:
 
     async def present(self, user: str) -> int:
         """How many open streams a user has, over all workers; see ``count``.  Raises like that."""
-        return await self._presence.present(check_one_of(user=user)[1])
+        return await self._presence.present(orders.check_one_of(user=user)[1])
 
     async def write(
         self,
@@ -245,7 +242,7 @@ class Publisher:
 
         They end as ``revoked``; the clients may come back if their cookie still lets them.
         """
-        await self._backend.publish([_disconnection(user, channel, session)])
+        await self._backend.publish([orders.disconnection(user, channel, session)])
 
     async def revoke(self, session: str | None, *, max_age: float | None = None) -> None:
         """End every stream of a session, and refuse its cookie from now on, for as long as it can live.
@@ -256,11 +253,11 @@ class Publisher:
         Raises EventError for a session that has no name, ``Identity.session`` being None, and PublishError or
         BackendError when it is not certain that it happened.
         """
-        session = _check_revocation(session, max_age)
+        session = orders.check_revocation(session, max_age)
         until = None if max_age is None else time.time() + max_age
         # First kept, then told: a worker that begins in between learns of it as well.
         until = await self._backend.revoke(session, until)
-        await self._backend.publish([_order({"session": session, "until": until})])
+        await self._backend.publish([orders.revocation(session, until)])
 
     async def aclose(self) -> None:
         """Close what this publisher opened; before that what it writes on this event loop is abandoned."""
@@ -280,170 +277,3 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-class SyncPublisher:
-    """The same for code without an event loop: a Django view, a Celery task, a script.
-
-    Safe to share between threads.  ``default`` and ``max_event_bytes`` as for ``Publisher``.
-    """
-
-    def __init__(
-        self,
-        backend: str | Backend = "memory://",
-        *,
-        default: Default | None = None,
-        max_event_bytes: int = MAX_EVENT_BYTES,
-    ) -> None:
-        self._backend, self._owned = open_backend(backend)
-        self._events = Publisher(self._backend, default=default, max_event_bytes=max_event_bytes)
-
-    def publish(
-        self,
-        channel: str,
-        data: str | Event = UNSET,
-        *,
-        event: str | None = None,
-        json: object = UNSET,
-        dedupe_key: str | None = None,
-        except_user: str | None = None,
-    ) -> str:
-        """See ``Publisher.publish``."""
-        return self._backend.wait(
-            self._events.publish(
-                channel, data, event=event, json=json, dedupe_key=dedupe_key, except_user=except_user
-            )
-        )
-
-    def publish_many(
-        self,
-        events: Iterable[tuple[str, str | Event]],
-        *,
-        dedupe_keys: Sequence[str | None] | None = None,
-        except_users: Sequence[str | None] | None = None,
-    ) -> list[str]:
-        """See ``Publisher.publish_many``."""
-        return self._backend.wait(
-            self._events.publish_many(events, dedupe_keys=dedupe_keys, except_users=except_users)
-        )
-
-    def finish(
-        self,
-        channel: str,
-        data: str | Event = UNSET,
-        *,
-        event: str | None = None,
-        json: object = UNSET,
-        dedupe_key: str | None = None,
-    ) -> str:
-        """See ``Publisher.finish``."""
-        return self._backend.wait(
-            self._events.finish(channel, data, event=event, json=json, dedupe_key=dedupe_key)
-        )
-
-    def reopen(self, channel: str) -> None:
-        """See ``Publisher.reopen``."""
-        self._backend.wait(self._events.reopen(channel))
-
-    def recent(self, channel: str, n: int) -> list[StoredEvent]:
-        """See ``Publisher.recent``."""
-        return self._backend.wait(self._events.recent(channel, n))
-
-    def count(self, channel: str) -> int:
-        """See ``Publisher.count``."""
-        return self._backend.wait(self._events.count(channel))
-
-    def present(self, user: str) -> int:
-        """See ``Publisher.present``."""
-        return self._backend.wait(self._events.present(user))
-
-    def stop(self, channel: str) -> bool:
-        """See ``Publisher.stop``."""
-        return self._backend.wait(self._events.stop(channel))
-
-    def cursor(self) -> str:
-        """See ``Publisher.cursor``."""
-        return self._backend.wait(self._events.cursor())
-
-    def disconnect(
-        self, *, user: str | None = None, channel: str | None = None, session: str | None = None
-    ) -> None:
-        """See ``Publisher.disconnect``."""
-        self._backend.wait(self._events.disconnect(user=user, channel=channel, session=session))
-
-    def revoke(self, session: str | None, *, max_age: float | None = None) -> None:
-        """See ``Publisher.revoke``."""
-        self._backend.wait(self._events.revoke(session, max_age=max_age))
-
-    def close(self) -> None:
-        """Close what this publisher opened."""
-        if self._owned:
-            self._backend.close_sync()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def prepared(publisher: SyncPublisher, method: str, given: dict[str, Any]) -> Callable[[], object]:
-    """A call of one of ``PREPARED`` by the names of its arguments: they are checked and encoded at once, and
-    what is returned sends them.  Raises EventError."""
-    backend, default, most = publisher._backend, publisher._events._default, publisher._events._most
-    if method == "publish_many":
-        outgoing = composed_many(**given, most=most)
-    elif method in ("publish", "finish"):
-        outgoing = [composed(**given, finish=method == "finish", default=default, most=most)]
-    elif method == "reopen":
-        outgoing = [_reopening(**given)]
-    elif method == "disconnect":
-        outgoing = [_disconnection(**given)]
-    elif method == "revoke":
-        _check_revocation(**given)
-        return lambda: publisher.revoke(**given)
-    else:
-        check_channel(given["channel"])
-        return lambda: publisher.stop(**given)
-    return lambda: backend.wait(backend.publish(outgoing))
-
-
-PREPARED = ("publish", "publish_many", "finish", "reopen", "disconnect", "revoke", "stop")
-"""The methods of a ``SyncPublisher`` that tell somebody something."""
-
-
-def _reopening(channel: str) -> Outgoing:
-    return Outgoing(check_channel(channel), REOPENED)
-
-
-def _disconnection(user: str | None, channel: str | None, session: str | None) -> Outgoing:
-    name, value = check_one_of(user=user, channel=channel, session=session)
-    return _order({name: value})
-
-
-def _order(order: dict[str, object]) -> Outgoing:
-    return Outgoing(CONTROL, Event(json=order).encode())
-
-
-def _check_revocation(session: str | None, max_age: float | None) -> str:
-    if not session:
-        raise EventError("session", _NAMELESS, session)
-    check_one_of(session=session)
-    if max_age is not None and (
-        isinstance(max_age, bool) or not isinstance(max_age, (int, float)) or not 0 < max_age < 1e9
-    ):
-        raise EventError("max_age", "must be a positive number of seconds", max_age)
-    return session
-
-
-def check_one_of(**given: str | None) -> tuple[str, str]:
-    """The name and value of the one argument that was given.  Raises EventError."""
-    chosen = [(name, value) for name, value in given.items() if value is not None]
-    if len(chosen) != 1:
-        raise EventError(" or ".join(given), "must be given, and only one of them", given)
-    ((name, value),) = chosen
-    if not isinstance(value, str) or not value:
-        raise EventError(name, "must be a non-empty string", value)
-    return name, value

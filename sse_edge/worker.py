@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
-import math
 import random
 import threading
 import time
 from collections.abc import Coroutine, Iterator
 from itertools import islice
 
+from . import orders
 from .admission.gate import Admission, Gate
 from .backends.base import CONTROL, Backend, Leases
 from .backends.reports import Report
@@ -238,7 +237,7 @@ class Worker:
             self._spawn(self._learn_revoked())
             return
         try:
-            name, value, until = _order(frame)
+            name, value, until = orders.read(frame)
         except (ValueError, OverflowError, RecursionError) as error:  # anybody on Redis can PUBLISH
             extra = about("order-dropped", detail=reason(error))
             logger.warning("a malformed order to all workers was dropped: %s", why(error), extra=extra)
@@ -390,23 +389,6 @@ class Worker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("a background task failed", exc_info=error, extra=about("task-failed"))
-
-
-def _order(frame: bytes) -> tuple[str, str, float | None]:
-    """Whom an order to all workers is about, and until when a session is revoked."""
-    message = json.loads(frame.partition(b"data: ")[2])
-    if not isinstance(message, dict):
-        raise ValueError("not an object")
-    given = [(key, message[key]) for key in ("user", "channel", "session") if key in message]
-    if len(given) != 1 or not isinstance(given[0][1], str):
-        raise ValueError("not one user, channel or session")
-    ((name, value),) = given
-    if "until" not in message:
-        return name, value, None
-    until = message["until"]
-    if name != "session" or type(until) not in (int, float) or not math.isfinite(until):
-        raise ValueError("not a session until a time")
-    return name, value, float(until)
 
 
 def check_seconds(field: str, value: object) -> float:

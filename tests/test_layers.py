@@ -40,6 +40,8 @@ LAYERS = [
         "worker",
         "lifespan",
         "publisher",
+        "sync_publisher",
+        "orders",
         "writer",
         "refusals",
         "measurers",

@@ -16,8 +16,9 @@ from ..backends.memory import MemoryBackend
 from ..backends.redis import RedisBackend
 from ..errors import ConfigError, PublishError
 from ..event import FINISHED, REOPENED
-from ..publisher import Publisher, SyncPublisher
+from ..publisher import Publisher
 from ..stored import stored
+from ..sync_publisher import SyncPublisher
 from .edges import edges
 
 
