@@ -33,7 +33,7 @@ def _order(order: dict[str, object]) -> Outgoing:
 def read(frame: bytes) -> tuple[str, str, float | None]:
     """Whom an order is about, by which name, and until when a session is revoked.
 
-    Raises ValueError for what is none, RecursionError for too deep, OverflowError for too large a time.
+    Raises ValueError for what is none, RecursionError for too deep and OverflowError for too large a one.
     """
     message = json.loads(frame.partition(b"data: ")[2])
     if not isinstance(message, dict):

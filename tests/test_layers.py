@@ -27,6 +27,8 @@ LAYERS = [
         "jsontext",
         "jsonlines",
         "figures",
+        "leash",
+        "counted",
     },
     {"admission", "delivery", "backends"},
     {

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from asgiref.sync import AsyncToSync, SyncToAsync, iscoroutinefunction, sync_to_async
 
 from ..errors import ConfigError
+from ..leash import leashed
 from ..logline import about, reason, why
 from .pool import POOL, database
 from .settings import flag
@@ -166,14 +165,12 @@ def takes_values(field: str, function: Callable[..., Any]) -> bool:
     return takes
 
 
-@types.coroutine
-def _obeying(awaitable: Awaitable[object]) -> Generator[Any, Any, object]:
+async def _obeying(awaitable: Awaitable[object]) -> object:
     """Await something that ends when it is cancelled, though it may swallow that."""
     task = asyncio.current_task()
     if task is None:
-        return (yield from awaitable.__await__())
-    before, steps = task.cancelling(), awaitable.__await__()
-    thrown: BaseException | None = None
+        return await awaitable
+    before = task.cancelling()
     timer: asyncio.TimerHandle | None = None
     insisted = False
 
@@ -185,29 +182,22 @@ def _obeying(awaitable: Awaitable[object]) -> Generator[Any, Any, object]:
             insisted = True
             task.cancel()
 
+    def let_go() -> bool:
+        nonlocal timer
+        if not insisted and timer is None and task.cancelling() > before:
+            timer = asyncio.get_running_loop().call_later(PATIENCE, insist)
+        return insisted
+
     try:
-        while True:
-            try:
-                waits = next(steps) if thrown is None else steps.throw(thrown)
-            except StopIteration as result:
-                if task.cancelling() > before:
-                    raise asyncio.CancelledError from None
-                return result.value
-            except Exception as error:
-                if task.cancelling() > before:
-                    raise asyncio.CancelledError from error
-                raise
-            thrown = None
-            try:
-                yield waits
-            except BaseException as error:
-                if insisted:
-                    with contextlib.suppress(BaseException):
-                        steps.throw(GeneratorExit())
-                    raise
-                if timer is None and task.cancelling() > before:
-                    timer = asyncio.get_running_loop().call_later(PATIENCE, insist)
-                thrown = error
+        answer = await leashed(awaitable, let_go)
+    except Exception as error:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+    else:
+        if task.cancelling() > before:
+            raise asyncio.CancelledError
+        return answer
     finally:
         if timer is not None:
             timer.cancel()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 from ..errors import ENDS, EventError, is_end
 from ..event import MAX_EVENT_BYTES, as_event, is_cursor
+from ..leash import leashed
 from ..logline import About, about, value
 from ..outcome import ERROR, FINISHED, Ending
 from .backlog import Bounds
@@ -29,9 +28,6 @@ SOONEST, LATEST = 0.01, 0.32
 
 PATIENCE = 1.0
 """Seconds for an iterator to close once its stream has ended."""
-
-SHOVES = 100
-"""Times that an iterator which is let go of is told to end: each ``finally`` in it may wait once more."""
 
 End = Callable[[Stream, Ending], None]
 
@@ -161,7 +157,7 @@ class Pump:
         cancelled: asyncio.CancelledError | None = None
         try:
             while not self.stopped:
-                self._give(await self._leashed(self._next(cancelled, again=before is not None)))
+                self._give(await leashed(self._next(cancelled, again=before is not None), self._is_let_go))
                 before, cancelled = cancelled, await self._room()
         except StopAsyncIteration:
             return FINISHED
@@ -222,32 +218,14 @@ class Pump:
         try:
             closing = close()
             if inspect.isawaitable(closing):
-                await self._leashed(closing)
+                await leashed(closing, self._is_let_go)
         except (Exception, *ENDS, BaseExceptionGroup) as error:
             if not is_end(error):
                 text = "source failed to close for %s, user=%s"
                 logger.exception(text, *self._whose, extra=self._about())
 
-    @types.coroutine
-    def _leashed(self, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
-        """Await something that can be let go of, though it swallows what cancels it."""
-        steps: Any = awaitable.__await__()
-        thrown: BaseException | None = None
-        while True:
-            try:
-                waits = next(steps) if thrown is None else steps.throw(thrown)
-            except StopIteration as result:
-                return result.value
-            try:
-                thrown = None
-                yield waits
-            except BaseException as error:  # a cancellation, or how what it waited for has failed
-                if self._abandoned:
-                    with contextlib.suppress(BaseException):
-                        for _ in range(SHOVES):
-                            steps.throw(GeneratorExit())
-                    raise
-                thrown = error
+    def _is_let_go(self) -> bool:
+        return self._abandoned
 
     def _limit(self) -> None:
         if self._timer is None:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
 from ..backends.reports import Report, Reports
+from ..counted import counted
 from ..figures import complete, together
 from ..outcome import REFUSALS
 from .rates import Rates, total
@@ -278,9 +279,9 @@ def _notes(
         notes.append(Note("bad", f"{_who(rows)}: cannot prove that the last {worst:.0f} s are complete"))
     for name, count in totals["alone"].items():
         if name in ALONE:
-            notes.append(Note("bad", f"{count} of {_count(len(told), 'worker')}: {ALONE[name]}"))
+            notes.append(Note("bad", f"{count} of {counted(len(told), 'worker')}: {ALONE[name]}"))
     if silent:
-        who = f"{_count(silent, 'worker')}{' more' if told else ''} {'says' if silent == 1 else 'say'}"
+        who = f"{counted(silent, 'worker')}{' more' if told else ''} {'says' if silent == 1 else 'say'}"
         notes.append(Note("warn", f"{who} nothing that this version ({version}) can read"))
     versions = Counter(row["version"] for row in workers)
     if len(versions) > 1 or (versions and version not in versions):
@@ -320,7 +321,3 @@ def _redis_notes(redis: Sequence[Row]) -> list[Note]:
 def _who(rows: Sequence[Row]) -> str:
     named = ", ".join(row["worker"] for row in rows[:SOME])
     return named if len(rows) <= SOME else f"{named} and {len(rows) - SOME} more"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

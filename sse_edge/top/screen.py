@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+from ..counted import counted
 from .cells import fitted, shown, width
 from .model import Picture, Row, filtered, ranked
 from .table import SECTIONS, UNKNOWN, Column, Line, Section, Span, number, size, table
@@ -137,7 +138,7 @@ def _head(
     for redis in picture.redis:
         lines += _flow(_redis(redis), columns)
     for each in picture.presence:
-        text = f"{each['kind']} {shown(each['name'], ascii=ascii)}: {_counted(each['streams'], 'stream')}"
+        text = f"{each['kind']} {shown(each['name'], ascii=ascii)}: {counted(each['streams'], 'stream')}"
         lines.append(_plain(text, columns))
     notes: list[Span] = [(note.text, note.level) for note in picture.notes]
     if state.away:
@@ -151,9 +152,9 @@ def _totals(totals: Row) -> list[str]:
     states = [f"{count} {name}" for name, count in totals["states"].items() if name != "ready"]
     rates = ("opened", "ended", "refused", "events", *(["published"] if totals["published"] else []))
     return [
-        _counted(totals["workers"], "worker"),
+        counted(totals["workers"], "worker"),
         *states,
-        _counted(totals["streams"], "stream"),
+        counted(totals["streams"], "stream"),
         *(f"{name} {_rate(totals[name])}" for name in rates),
     ]
 
@@ -179,10 +180,6 @@ def _redis(redis: Row) -> list[str]:
     if redis["clock"] is not None:
         fields.append(f"clock {round(redis['clock'], 1) + 0.0:+.1f} s")
     return fields
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{number(count)} {what}{'s' * (count != 1)}"
 
 
 def _rate(value: float | None) -> str:

@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 from urllib.parse import unquote
 
+from ...counted import counted
 from ..finding import Finding, found, ok
 
 CHECK = "workers"
@@ -44,8 +45,10 @@ def _there(reports: Reports, silent: int) -> Finding:
         return found(CHECK, "versions-differ", _each(versions))
     names = {report["worker"].get("host", "?") for report in reports}
     streams = sum(report["figures"].get("streams", 0) for report in reports)
-    many = "stream" if streams == 1 else "streams"
-    return ok(CHECK, f"{_count(reports)} on {', '.join(sorted(names))} with {streams:,} {many}")
+    return ok(
+        CHECK,
+        f"{_count(reports)} on {', '.join(sorted(names))} with {counted(streams, 'stream')}",
+    )
 
 
 def _states(reports: Reports) -> list[Finding]:
@@ -139,7 +142,7 @@ def name(report: Report) -> str:
 
 
 def _count(reports: Reports) -> str:
-    return f"{len(reports)} worker{'s' if len(reports) > 1 else ''}"
+    return counted(len(reports), "worker")
 
 
 def _more(reports: Reports) -> str:
