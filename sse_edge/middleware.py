@@ -325,7 +325,7 @@ class SSEMiddleware:
     def ready(self) -> bool:
         """Whether new streams should be sent here: not draining, and events arrive."""
         worker = self._worker
-        return worker is not None and not worker.hub.draining and worker.hub.subscriber.connected
+        return worker is not None and not worker.hub.drain.begun and worker.hub.subscriber.connected
 
     def figures(self) -> dict[str, Any]:
         """This worker's figures, by the names of the catalogue in ``figures.py``: what was counted and

@@ -171,7 +171,7 @@ class Streams:
             return self._joined(worker, sink, request, scope, traced) if joined else sink
 
         leash = asyncio.timeout(None)
-        hub.entering.add(leash)
+        hub.drain.entering.add(leash)
         try:
             with traced:
                 verdict = refusal or await self._decide(worker, leash, own, begin, wait, began, joined=joined)
@@ -187,7 +187,7 @@ class Streams:
                 await respond_head(answer, head(verdict))
             return None
         finally:
-            hub.entering.discard(leash)
+            hub.drain.entering.discard(leash)
 
     def _traced(self, request: Request, within: Traced | None = None) -> Traced:
         return admission(request.method, request.path, self._routes.template, request.headers, within)
@@ -210,7 +210,7 @@ class Streams:
                 if not worker.is_informed:
                     await worker.informed()
                 verdict = await self._gate.admit(
-                    request, time.time(), streams=len(hub.streams), draining=hub.draining
+                    request, time.time(), streams=len(hub.streams), draining=hub.drain.begun
                 )
                 if not isinstance(verdict, Admission):
                     return verdict
@@ -240,7 +240,7 @@ class Streams:
         """Let in what was ``asked`` for besides, or say inside of it why not."""
         began = time.monotonic()
         leash = asyncio.timeout(None)
-        worker.hub.entering.add(leash)
+        worker.hub.drain.entering.add(leash)
         try:
             if isinstance(wanted, Request):
                 asked = wanted
@@ -255,7 +255,7 @@ class Streams:
                 self.admission["refused"].observe(time.monotonic() - began)
                 strand.finish(self._told_inside(worker, asked, verdict))
         finally:
-            worker.hub.entering.discard(leash)
+            worker.hub.drain.entering.discard(leash)
         if isinstance(verdict, Opened):
             await hold(*verdict)
 
@@ -322,7 +322,7 @@ class Streams:
     ) -> Opened | Refusal:
         hub, identity = worker.hub, admission.identity
         now = time.time()
-        refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.draining)
+        refusal = self._gate.changed(admission, now, streams=len(hub.streams), draining=hub.drain.begun)
         if refusal is not None:
             return refusal.of(identity.user)
         remaining = None if identity.expires is None else identity.expires - now

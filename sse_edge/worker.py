@@ -17,17 +17,18 @@ from .backends.base import CONTROL, Backend, Leases
 from .backends.reports import Report
 from .backends.writers import LOOK
 from .delivery.backlog import Bounds
-from .delivery.hub import SOON, Hub
+from .delivery.drain import SOON
+from .delivery.hub import Hub
 from .delivery.lifetime import Lifetime
 from .delivery.patterns import Labels
 from .delivery.stream import Stream
-from .drain import SignalChain
 from .errors import BackendError, ConfigError
 from .logline import about, reason, sentence, value, why
 from .outcome import BACKEND_DOWN, REVOKED
 from .refusals import Failures, RefusalLog
 from .report import Reporter
 from .server import Server, find
+from .signals import SignalChain
 from .writer import end_abandoned
 
 logger = logging.getLogger("sse_edge")
@@ -337,15 +338,16 @@ class Worker:
 
     def _on_signal(self) -> None:
         # A server that was seen to stop may do so because of this signal.
-        if self.hub.draining and not self._noticed:
-            self.hub.hurry()
+        if self.hub.drain.begun and not self._noticed:
+            self.hub.drain.hurry()
         self._noticed = False
         self._spawn(self._drain())
 
     def _on_stopping(self) -> None:
         # At a signal the drain is under way already.  Otherwise nobody else would end what is waited for.
-        if not self.hub.draining:
-            self.hub.draining = self._noticed = True
+        if not self.hub.drain.begun:
+            self._noticed = True
+            self.hub.drain.refuse()
             self._spawn(self._drain())
 
     async def _drain(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from apps.edge import AUTH
 from servers.browser import wait_for
 from servers.sse import ResponseReader, get
-from sse_edge.drain import SignalChain
+from sse_edge.signals import SignalChain
 
 COOKIES = {"session": AUTH.issue("u42")}
 

@@ -114,7 +114,7 @@ async def eventually(condition):
 def holds(middleware):
     hub = middleware._worker.hub
     leases = [middleware._leases.count(subject) for subject in ("user:u1", "ip:127.0.0.1")]
-    return len(hub.streams), hub._feeds, len(hub._wheel._buckets), leases, hub.opened
+    return len(hub.streams), hub._feeds, len(hub._clock._wheel._buckets), leases, hub.opened
 
 
 @pytest.mark.parametrize("how", ["polite", "sync", "stubborn", "deaf"])

@@ -283,7 +283,7 @@ async def test_a_client_that_has_had_it_all_is_not_let_in(hub, backend, after, o
     assert (hub.opened, len(hub.streams)) == ((0, 0) if over else (1, 1))
     if over:
         assert (backend.counted, hub._feeds, len(hub.users), len(hub.sessions)) == ([], {}, 0, 0)
-        assert not any(hub._wheel._buckets.values())
+        assert not any(hub._clock._wheel._buckets.values())
         assert hub.endings == {}
 
 
@@ -348,7 +348,7 @@ async def owed_much(backend, **settings):
 
 async def test_a_long_history_is_read_to_its_end(backend, monkeypatch):
     """A finished stream's client has the time that it needs, as long as it goes on reading."""
-    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    monkeypatch.setattr("sse_edge.delivery.clock.GOODBYE", 0.1)
     hub, stream = await owed_much(backend)
     for _ in range(2):
         await asyncio.sleep(0.4)
@@ -365,7 +365,7 @@ async def test_a_long_history_is_read_to_its_end(backend, monkeypatch):
 @pytest.mark.parametrize("times", [{"max_unsent_age": 0.3}, {"max_duration": 1.0}])
 async def test_who_does_not_read_to_the_end_is_let_go_of(backend, monkeypatch, times):
     """After the time that a byte may wait, or when the stream's own time is over."""
-    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    monkeypatch.setattr("sse_edge.delivery.clock.GOODBYE", 0.1)
     hub, stream = await owed_much(backend, **times)
     async with asyncio.timeout(5):
         while not stream.sink.aborted:

@@ -247,7 +247,7 @@ async def test_a_drain_at_once_is_cut_into_slices(hub, how):
     """Also when nothing is waited for, others get a turn while all streams end."""
     streams = [await join(hub) for _ in range(3 * FEW)]
     if how == "hurry":
-        hub.hurry()
+        hub.drain.hurry()
     draining = asyncio.create_task(hub.drain(0 if how == "drain" else 30))
     steps = await slices(lambda: sum(stream.sink.finished for stream in streams))
     assert sum(steps) == len(streams)
@@ -262,7 +262,7 @@ async def test_many_that_are_due_are_cut_into_slices(backend, what):
     """When many streams are due in one moment, a few have their turn, and then others."""
     hub = await make_hub(backend, keep_alive=None, max_duration=None)
     asked = []
-    hub._on_recheck = asked.append
+    hub._clock.on_recheck = asked.append
     streams = [await join(hub) for _ in range(3 * FEW)]
     await settle()
     for stream in streams:
@@ -424,7 +424,7 @@ async def test_a_reset_during_a_replay(hub, backend, head, told):
 async def test_endings_are_told_and_counted(hub):
     """The last event is edge-close with the reason, a place and a retry; the first ending counts."""
     stream = await join(hub)
-    hub._wheel.remove(stream)
+    hub._clock._wheel.remove(stream)
     hub.subscriber.position = place(4)
     hub.deliver("c", at(4), frame(4))
     hub.end(stream, REVOKED)
@@ -596,7 +596,7 @@ async def test_goodbye_comes_after_all_that_is_owed(hub, backend):
 
 async def test_goodbye_is_not_waited_for_long(hub, backend, monkeypatch):
     """Who does not take what it is owed is let go of, with all of it."""
-    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.1)
+    monkeypatch.setattr("sse_edge.delivery.clock.GOODBYE", 0.1)
     stream = await resumed(hub, backend, 5)
     hub.end(stream, DRAIN)
     async with asyncio.timeout(5):

@@ -349,7 +349,7 @@ async def test_who_was_let_in_is_not_entering(edge, ask):
     client = await ask(middleware, "/events/me", "/events/orders/7", "/events/nowhere")
     await live(client, 2)
     await until(client, 2, b"edge-refused")
-    assert middleware._worker.hub.entering == set()
+    assert middleware._worker.hub.drain.entering == set()
 
 
 async def test_what_has_finished(edge, ask, url, publisher):

@@ -47,7 +47,7 @@ LAYERS = [
         "writer",
         "refusals",
         "measurers",
-        "drain",
+        "signals",
         "server",
         "report",
         "status",

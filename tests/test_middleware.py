@@ -99,7 +99,7 @@ def holds(edge):
         "streams": edge.figures()["streams"],
         "leases": [edge._leases.count(subject) for subject in ("user:u42", "ip:127.0.0.1")],
         "listeners": dict(hub._feeds),
-        "timed": dict(hub._wheel._buckets),
+        "timed": dict(hub._clock._wheel._buckets),
         "named": len(hub.users) + len(hub.sessions),
         "subscribed": [name for name in wanted if name >= " "],  # the worker's own begin with a control
     }
@@ -980,7 +980,7 @@ async def test_slow(edge, asgi):
 
 async def test_an_ending_nobody_reads(edge, asgi, monkeypatch):
     """A client that does not read its goodbye is let go of soon, and hears nothing in between."""
-    monkeypatch.setattr("sse_edge.delivery.hub.GOODBYE", 0.2)
+    monkeypatch.setattr("sse_edge.delivery.clock.GOODBYE", 0.2)
     backend = MemoryBackend()
     publisher = Publisher(backend)
     middleware = edge(backend=backend)

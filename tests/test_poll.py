@@ -211,7 +211,7 @@ async def edge():
     for middleware in made:
         hub = middleware._worker.hub if middleware._worker else None
         if hub is not None:
-            assert (hub.streams, hub._feeds, dict(hub._wheel._buckets)) == (set(), {}, {})
+            assert (hub.streams, hub._feeds, dict(hub._clock._wheel._buckets)) == (set(), {}, {})
             assert middleware._leases.count("user:u42") == middleware._leases.count("ip:127.0.0.1") == 0
         await middleware.stop()
         await middleware._backend.close()

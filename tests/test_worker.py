@@ -31,7 +31,7 @@ from sse_edge.admission import callback
 from sse_edge.backends.base import LONGEST_LIFE
 from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.backends.redis import connection
-from sse_edge.delivery import hub as hub_module
+from sse_edge.delivery import clock as clock_module
 from sse_edge.errors import EventError
 from sse_edge.outcome import CLIENT_GONE, MEDIA_TYPE, REFUSALS, TOO_LARGE, TOO_SLOW
 from sse_edge.server import Server
@@ -1105,7 +1105,7 @@ async def test_ends_while_redis_is_away(edge, asgi, proxy, end):
     else:
         await closed(client, "session-expired")
     await eventually(stream.waiting.done)
-    assert (hub.streams, hub._feeds, hub._wheel._buckets) == (set(), {}, {})
+    assert (hub.streams, hub._feeds, hub._clock._wheel._buckets) == (set(), {}, {})
     assert middleware._leases.count("user:u42") == 0
 
 
@@ -1152,7 +1152,7 @@ class Client(ListSink):
     def finish(self, data):
         super().finish(data)
         self.ends.append((self.hub.now, self))
-        self.hub._loop.call_soon(self.hub.close_stream, self.stream, CLIENT_GONE)
+        asyncio.get_running_loop().call_soon(self.hub.close_stream, self.stream, CLIENT_GONE)
 
 
 async def populate(count):
@@ -1243,7 +1243,7 @@ async def test_a_second_time_at_once(how):
         if how == "drain":
             await hub.drain(0)
         else:
-            hub.hurry()
+            hub.drain.hurry()
         await first
     assert len(ends) == 300
     await hub.close()
@@ -1305,7 +1305,7 @@ async def test_a_server_that_goes_on(edge, monkeypatch, caplog, stops):
     """Where a signal does not stop the server, one line says so; of some that cannot be known."""
     monkeypatch.setattr("sse_edge.worker.STILL", 0.05)
     server = Server(
-        "uvicorn 1.0", None if stops is None else lambda: stops and middleware._worker.hub.draining
+        "uvicorn 1.0", None if stops is None else lambda: stops and middleware._worker.hub.drain.begun
     )
     monkeypatch.setattr("sse_edge.worker.find", lambda: server)
     middleware = edge()
@@ -1374,7 +1374,7 @@ async def test_drained_while_subscribing(edge, asgi):
 
 async def test_a_client_that_does_not_read(edge, listen, monkeypatch):
     """Who takes no goodbye does not hold up the drain for long."""
-    monkeypatch.setattr(hub_module, "GOODBYE", 0.2)
+    monkeypatch.setattr(clock_module, "GOODBYE", 0.2)
     middleware = edge()
     client = await listen(middleware)
     client.block_send()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..backends.base import Replay, Reset, Subscriber, id_of
 from ..errors import BackendError
 from ..event import EventId, Place, without_id
 from ..figures import LATENCY, Histogram
+from ..outcome import BACKEND_LOST, Ending
 from .backlog import Backlog
+from .ends import Ends
 from .heard import Heard
 from .rounds import Rounds
 from .stream import PIECE, Stream
@@ -25,15 +27,42 @@ class History:
 
     ``after`` is the place that a stream's client has, if it has any, ``begin`` the one after which all is
     heard, and ``first`` how many events come first on which channels where there is no ``after``.  ``found``
-    is how long it took to find what clients that came back had missed, in seconds.
+    is how long it took to find what clients that came back had missed, in seconds.  ``end`` is called with a
+    stream for which nobody can be asked, and ``ends`` look at each that has gone live.
     """
 
-    def __init__(self, subscriber: Subscriber, rounds: Rounds) -> None:
+    def __init__(
+        self, subscriber: Subscriber, rounds: Rounds, ends: Ends, end: Callable[[Stream, Ending], None]
+    ) -> None:
         self.found = Histogram(LATENCY)
         self._subscriber = subscriber
         self._rounds = rounds
+        self._ends = ends
+        self._end = end
 
-    async def owed(
+    async def catch_up(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
+        """Give ``stream`` what it is owed, and let it go live."""
+        begin, stream.begin = stream.begin, None
+        stream.first = first
+        try:
+            replay = await self._owed(stream, after, begin, first)
+        except BackendError:
+            self._end(stream, BACKEND_LOST)
+            return
+        self._let_live(stream, replay, after, begin)
+
+    async def catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
+        """The same of a stream that does not hear its channels yet, once the backend is there."""
+        replay, begin = await self._owed_later(stream, after, first)
+        self._let_live(stream, replay, after, begin)
+
+    def _let_live(self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None) -> None:
+        if stream.ending is None:
+            now = asyncio.get_running_loop().time()
+            self._give(stream, replay, after, begin, now)
+            self._ends.look(stream, now)
+
+    async def _owed(
         self, stream: Stream, after: Place | None, begin: Place | None, first: Mapping[str, int]
     ) -> Replay:
         """What history has for ``stream``.  Raises BackendError."""
@@ -46,7 +75,7 @@ class History:
             return replay
         return Replay([], [], begin)  # all that it is owed is heard since then
 
-    async def owed_later(
+    async def _owed_later(
         self, stream: Stream, after: Place | None, first: Mapping[str, int]
     ) -> tuple[Replay, Place | None]:
         """The same of a stream that does not hear its channels yet, once the backend is there, and the place
@@ -57,7 +86,7 @@ class History:
                 # Heard first: what is published between the reading and that would be lost.
                 begin = await self._subscriber.subscribe(channels)
                 self._subscriber.unsubscribe(channels)  # counted when the stream was adopted
-                replay = await self.owed(stream, after, begin, first)
+                replay = await self._owed(stream, after, begin, first)
             except BackendError:
                 await asyncio.sleep(AGAIN)
                 continue
@@ -67,7 +96,7 @@ class History:
                 replay = replay._replace(resets=gaps)
             return replay, begin
 
-    def give(
+    def _give(
         self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None, now: float
     ) -> None:
         """Give it to ``stream``, and let it go live."""

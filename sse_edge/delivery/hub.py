@@ -1,49 +1,40 @@
-"""One worker's streams: which channel goes to whom, and the loops that write and watch the clock."""
+"""One worker's streams: which channel goes to whom, and how each comes and ends."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from ..backends.base import CONTROL, NO_FIRST, Backend, Replay, Reset
-from ..errors import BackendError
+from ..backends.base import CONTROL, NO_FIRST, Backend, Reset
 from ..event import FINISHED as LAST
 from ..event import MAX_EVENT_BYTES, EventId, Place
-from ..outcome import BACKEND_LOST, CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, SLOW, Ending
+from ..outcome import CLIENT_GONE, DRAIN, FINISHED, FORBIDDEN_SINCE, Ending
 from ..tracing import delivering
 from . import frames
 from .audience import Audience
 from .backlog import Bounds
+from .clock import Clock
 from .compression import Gzip
+from .drain import Drain
 from .ends import Ends
 from .few import listed
 from .heard import Heard
 from .history import History
-from .joint import beside
-from .lifetime import NEVER, Lifetime
+from .lifetime import Lifetime
 from .patterns import Labels, Patterns
 from .poll import Poll
-from .rounds import FEW, Rounds
+from .rounds import Rounds
 from .sink import Sink
 from .source import Sources
 from .stream import Stream
-from .timetable import moments
-from .wheel import TICK, Wheel
-
-SOON = 0.01
-"""Seconds between looks, in a drain, whether requests have their answers."""
 
 SPREAD = 64
 """Different silences before a keep-alive, each one object for all streams that have it."""
-
-GOODBYE = 5.0
-"""Seconds for a client to take the last bytes of an ended stream, after which it is let go of."""
 
 
 class Hub:
@@ -51,8 +42,7 @@ class Hub:
 
     ``users`` and ``sessions`` find its streams by name, and ``census`` counts them.  ``bounds`` are on what
     may wait for one client before its stream ends as ``slow``.  ``sources`` plays what streams have of their
-    own.  ``labels`` are what their channels are counted with.  ``entering`` are the requests that have no
-    answer yet: a drain ends what they wait for.
+    own.  ``drain`` ends them all.  ``labels`` are what their channels are counted with.
     ``on_recheck`` is called with a stream whose right to its channels is to be asked again, ``on_closed``
     with each whose response is over, when nothing of it is left, ``on_control`` with each message to all
     workers, or None when some may have been lost, and ``on_stopping`` for each stream that the server waits
@@ -73,14 +63,11 @@ class Hub:
         on_control: Callable[[bytes | None], None] | None = None,
         on_stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_recheck = on_recheck
         self._on_closed = on_closed
         self._on_control = on_control
         self.stopping = on_stopping
         self.lifetime = lifetime
         self.bounds = bounds or Bounds()
-        self.draining = False
-        self.entering: set[asyncio.Timeout] = set()
         self._patterns = Patterns(labels)
         self._audience = audience = Audience(self._patterns)
         self.streams = audience.streams
@@ -93,21 +80,20 @@ class Hub:
             self.subscriber.bound(max_event_bytes)
         self._chance = chance
         self._silences = [lifetime.silence(n / SPREAD) for n in range(SPREAD)]
-        self._closed = False
-        self._latest = NEVER
-        self._hurry = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._rounds = Rounds(self._loop, self.bounds, self._end_in_turn, self.subscriber.measure)
-        self._history = History(self.subscriber, self._rounds)
+        loop = asyncio.get_running_loop()
+        self._rounds = Rounds(loop, self.bounds, self._end_in_turn, self.subscriber.measure)
         self.sources = Sources(self._rounds, self.bounds, self.end, self._patterns, max_event_bytes)
         self._ends = Ends(self.subscriber, lambda stream: self.end(stream, FINISHED))
-        self._wheel: Wheel[Stream] = Wheel(self._loop.time())
-        self._timer: asyncio.TimerHandle | None = None
+        self._history = History(self.subscriber, self._rounds, self._ends, self.end)
+        self._clock = Clock(
+            loop, self.streams, self.subscriber, self._rounds, self._ends, self.bounds, self.end, on_recheck
+        )
+        self.drain = Drain(audience, self._clock, self.end, self.end_soon)
 
     @property
     def now(self) -> float:
         """The hub's clock: monotonic seconds, so that a jump of the wall clock moves nothing."""
-        return self._loop.time()
+        return self._clock.now
 
     @property
     def delivered(self) -> int:
@@ -141,17 +127,15 @@ class Hub:
         """Begin to listen and to watch the clock."""
         await self.subscriber.start()
         self.subscriber.want([CONTROL])
-        self._timer = self._loop.call_later(TICK, self._on_tick)
+        self._clock.start()
 
     async def close(self) -> None:
         """End what is open and stop; the clock runs until the last stream is let go of."""
-        self._closed = True
-        self._refuse()
+        self.drain.refuse()
         self._rounds.end_soon(self.streams, DRAIN)
         while self._rounds.end_few():  # noqa: ASYNC110 - nothing is waited for
             await asyncio.sleep(0)
-        if self._timer is not None and not self.streams:
-            self._timer.cancel()
+        self._clock.stop()
         await self.sources.close()
         await self.subscriber.close()
 
@@ -205,7 +189,7 @@ class Hub:
             stream.begin = await self.subscriber.subscribe(stream.channels)
         except BaseException:
             self._audience.leave(stream)
-            self._wheel.remove(stream)  # where it was ended meanwhile
+            self._clock.forget(stream)  # where it was ended meanwhile
             raise
         over = None if after is None or stream.ending else self.subscriber.finished(stream.channels)
         self._opened(stream)
@@ -230,7 +214,7 @@ class Hub:
         """Let go of a stream whose response did not begin, as if it had not come."""
         self.opened -= 1
         self._audience.leave(stream)
-        self._wheel.remove(stream)
+        self._clock.forget(stream)
         stream.forget()
         if stream.feeds:
             self.subscriber.unsubscribe(stream.channels)
@@ -246,7 +230,7 @@ class Hub:
     def _opened(self, stream: Stream) -> None:
         self.opened += 1
         if stream.ending is None:
-            self._wheel.place(stream, self._due(stream))
+            self._clock.place(stream)
 
     def greeting(self) -> bytes:
         """A stream's first bytes."""
@@ -258,35 +242,19 @@ class Hub:
             stream.queue(*said)
             self._rounds.flush(stream, self.now)
 
-    async def catch_up(
+    def catch_up(
         self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
-    ) -> None:
+    ) -> Awaitable[None]:
         """Give ``stream`` what it missed after ``after``, or without that what comes ``first``; then let it
         go live."""
-        begin, stream.begin = stream.begin, None
-        stream.first = first
-        try:
-            replay = await self._history.owed(stream, after, begin, first)
-        except BackendError:
-            self.end(stream, BACKEND_LOST)
-            return
-        self._give(stream, replay, after, begin)
+        return self._history.catch_up(stream, after, first)
 
     def catch_up_later(
         self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
     ) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
         stream.first = first
-        stream.waiting = asyncio.create_task(self._catch_up_later(stream, after, first))
-
-    async def _catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
-        replay, begin = await self._history.owed_later(stream, after, first)
-        self._give(stream, replay, after, begin)
-
-    def _give(self, stream: Stream, replay: Replay, after: Place | None, begin: Place | None) -> None:
-        if stream.ending is None:
-            self._history.give(stream, replay, after, begin, self.now)
-            self._ends.look(stream, self.now)
+        stream.waiting = asyncio.create_task(self._history.catch_up_later(stream, after, first))
 
     def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:
         """Let go of a stream whose response is over; ``ending`` if it has no other yet."""
@@ -297,7 +265,7 @@ class Hub:
         self.endings[stream.ending.reason] += 1
         self._audience.leave(stream)
         self._ends.forget(stream)
-        self._wheel.remove(stream)
+        self._clock.forget(stream)
         if stream.waiting is not None:
             stream.waiting.cancel()
         stream.forget()
@@ -320,7 +288,7 @@ class Hub:
             proven = position if stream.proves(position) else None
             stream.goodbye = frames.goodbye(ending, proven, self._retry_ms())
             self._audience.unlisten(stream)
-            self._wheel.place(stream, min(self.now + GOODBYE, self._latest))
+            self._clock.part(stream)
             self._rounds.flush(stream, self.now)
         else:
             stream.ending = ending
@@ -336,47 +304,6 @@ class Hub:
     def end_soon(self, streams: Iterable[Stream], ending: Ending) -> int:
         """End many streams, a few in every turn of the loop; how many of them nobody had ended yet."""
         return self._rounds.end_soon(streams, ending)
-
-    async def drain(self, seconds: float, latest: float = NEVER) -> None:
-        """Take no more streams, and end all in random order within ``seconds``; return when they are gone.
-
-        ``timetable`` says when.  After ``latest`` seconds nobody is waited for who was told and has not read
-        it.
-        """
-        refused = self._refuse()
-        self._latest = min(self._latest, self.now + latest)
-        streams = list(self.streams)
-        random.shuffle(streams)
-        self.end_soon(
-            [stream for stream in streams if stream.brief], DRAIN
-        )  # they come back one by one anyway
-        began = self.now
-        for number, (stream, moment) in enumerate(zip(streams, moments(len(streams), seconds), strict=True)):
-            if stream.ending is not None:  # it left, or another drain was faster
-                continue
-            while (wait := began + moment - self.now) > 0 and not self._hurry.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._hurry.wait()
-            self.end(stream, DRAIN)
-            if number % FEW == 0:
-                await asyncio.sleep(0)
-        await self._audience.gone()
-        limit = self.now + GOODBYE
-        while refused & self.entering and self.now < limit:  # noqa: ASYNC110
-            await asyncio.sleep(SOON)
-
-    def _refuse(self) -> set[asyncio.Timeout]:
-        """Take no more streams, and wait for nothing that would let one in; who is refused by that."""
-        self.draining = True
-        for leash in self.entering:
-            with contextlib.suppress(RuntimeError):  # it has an answer, or is refused already
-                leash.reschedule(0)
-        return set(self.entering)
-
-    def hurry(self) -> None:
-        """End at once what a drain has not ended yet."""
-        self._hurry.set()
 
     def drop_channel(self, stream: Stream, channel: str) -> None:
         """Let a stream go on without a channel that it may not read any more."""
@@ -395,7 +322,7 @@ class Hub:
         """Ask again in so many seconds whether ``stream`` may go on."""
         stream.recheck = self.now + seconds
         if stream.ending is None and stream in self.streams:
-            self._wheel.place(stream, self._due(stream))
+            self._clock.place(stream)
 
     # Events: the backend's Receiver
 
@@ -450,65 +377,6 @@ class Hub:
             self._rounds.append(feed, heard, () if user is None else feed.of(self.users.of(user)))
             if heard.is_last:
                 self._rounds.end_soon(listed(feed.live), FINISHED)
-
-    # Time
-
-    def _due(self, stream: Stream) -> float:
-        look = self.now + self.bounds.age / 2  # at what waits
-        return min(stream.last_write + stream.silence, stream.deadline, stream.recheck, look)
-
-    def _let_go(self, stream: Stream, now: float) -> None:
-        """Wait no longer for what was said goodbye to, unless a client reads on to its channels' end."""
-        reads = stream.ending is FINISHED and (stream.pending or stream.sink.unsent)
-        if reads and now < stream.deadline and not self._rounds.is_slow(stream, now):
-            self._wheel.place(stream, now + GOODBYE)
-        else:
-            stream.sink.abort()
-
-    def _on_tick(self) -> None:
-        if self._closed and not self.streams:
-            return
-        now = self.now
-        self._rounds.end_soon(self._ends.waiting, FINISHED)
-        due = self._wheel.due(now, FEW)
-        # Others get a turn before the rest of those that are due.
-        self._timer = self._loop.call_later(TICK if len(due) < FEW else 0, self._on_tick)
-        if not due:
-            return
-        position = self.subscriber.position
-        # With the position in it a quiet client resumes from here and not from its last event.
-        placed = frames.keep_alive(position)
-        for stream in due:
-            if stream.ending is not None:
-                self._let_go(stream, now)
-                continue
-            if now >= stream.deadline:
-                self.end(stream, stream.last_ending)
-                continue
-            if self._rounds.look(stream, now):
-                self.end(stream, SLOW)
-                continue
-            if now >= stream.recheck:
-                stream.recheck = NEVER
-                if self._on_recheck is not None:
-                    self._on_recheck(stream)
-            if now >= stream.last_write + stream.silence:
-                self._keep_alive(stream, stream.silence, position, placed, now)
-                for other in beside(stream.sink):  # together, so that a phone's radio wakes up once
-                    self._keep_alive(other, other.silence / 2, position, placed, now)
-            self._wheel.place(stream, self._due(stream))
-
-    def _keep_alive(
-        self, stream: Stream, silence: float, position: Place | None, placed: bytes, now: float
-    ) -> None:
-        """Give a sign of life where there was none for so many seconds; ``placed`` has the ``position``."""
-        if now >= stream.last_write + silence:
-            self._rounds.write(stream, now)  # an id must not go out before an event that is older
-        if stream.ending is None and now >= stream.last_write + silence:
-            if stream.pending:  # its client has not read what it was given: it needs no sign of life
-                stream.last_write = now
-            else:
-                stream.give(placed if stream.proves(position) else frames.KEEP_ALIVE, 0, now)
 
     # Bytes
 

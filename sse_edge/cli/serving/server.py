@@ -13,8 +13,8 @@ from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
-from ...drain import SIGNALS
 from ...logline import about
+from ...signals import SIGNALS
 from ..failure import Failure
 from . import collector
 from .figures import shared
