@@ -50,7 +50,8 @@ fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 	$(VENV)/bin/pytest -m "not live" $(ARGS)
 
 # Not TLS: the server that PyPI has is built without.
-VALKEY = $(addprefix tests/test_,backends.py subscriber.py partitions.py apart.py kept.py refusing.py faults.py \
+VALKEY = $(addprefix tests/test_,backends.py backends_first.py backends_finished.py subscriber.py recovery.py strays.py \
+	partitions.py apart.py kept.py refusing.py faults.py \
 	deployments.py leases.py windows.py server.py publisher.py secure.py)
 
 valkey: $(VENV)/.dev packages  ## the tests of the Redis backend with Valkey in its place, 2 minutes

@@ -11,6 +11,7 @@ import pytest
 pytest.register_assert_rewrite("servers")
 
 from delivery import ScriptedBackend, make_hub  # noqa: E402
+from ears import listening  # noqa: E402
 from faulty import Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
@@ -22,7 +23,8 @@ from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 from shipped import DEPLOY  # noqa: E402
-from sse_edge import SyncPublisher  # noqa: E402
+from sse_edge import MemoryBackend, RedisBackend, SyncPublisher  # noqa: E402
+from sse_edge.backends.redis import connection, inlet, pool  # noqa: E402
 
 LIVE = {
     "redis_server",
@@ -175,6 +177,40 @@ async def hub(backend):
     hub = await make_hub(backend)
     yield hub
     await hub.close()
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])
+def make_backend(request):
+    """``make_backend(**settings)``: a fresh backend of each kind."""
+    if request.param == "memory":
+        return MemoryBackend
+    url = request.getfixturevalue("redis_url")
+    return lambda **settings: RedisBackend(url, **settings)
+
+
+@pytest.fixture
+async def start(make_backend):
+    """``await start(**settings)``: a backend that ``make_backend`` makes, its subscriber, and the ear that it
+    speaks to."""
+    async with listening(make_backend, connected=False) as begin:
+        yield begin
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Whoever listens to Redis reconnects soon."""
+    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
+
+
+@pytest.fixture(params=["RESP2", "RESP3", "redis-py's parser"])
+def spoken(request, monkeypatch):
+    """However the connection is spoken and read, all is the same."""
+    if request.param == "RESP3":
+        manners = pool.manners
+        monkeypatch.setattr(pool, "manners", lambda timeout: {**manners(timeout), "protocol": 3})
+    elif request.param != "RESP2":
+        monkeypatch.setattr(inlet, "hiredis", None)
+    return request.param
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.live)])

@@ -6,6 +6,9 @@ import contextlib
 from sse_edge.backends.base import Outgoing
 from sse_edge.event import REOPENED, EventId, finishing
 
+AHEAD = EventId(99_999_999_999_999, 1)
+"""An id that no data set has come to."""
+
 
 class Ear:
     """A receiver that keeps what it is given."""
@@ -76,9 +79,20 @@ async def until(condition, timeout=10):
             await asyncio.sleep(0.005)
 
 
+async def closed(subscriber):
+    """Close it; when that hangs, end it by force, and fail instead of hanging the whole run."""
+    closing = asyncio.create_task(subscriber.close())
+    _, hangs = await asyncio.wait([closing], timeout=5)
+    while hangs and not closing.done():
+        for task in asyncio.all_tasks() - {asyncio.current_task(), closing}:
+            task.cancel()
+        await asyncio.wait([closing], timeout=0.1)
+    assert not hangs, "close() hangs"
+
+
 @contextlib.asynccontextmanager
-async def listening(make, ear=Ear):
-    """``await begin(…)``: a backend as ``make(…)`` makes it, a connected subscriber, and its ear."""
+async def listening(make, ear=Ear, *, connected=True):
+    """``await begin(…)``: a backend as ``make(…)`` makes it, a subscriber, ``connected`` or not, its ear."""
     started = []
 
     async def begin(*given, **settings):
@@ -86,10 +100,11 @@ async def listening(make, ear=Ear):
         subscriber = backend.subscriber(heard)
         await subscriber.start()
         started.append((backend, subscriber))
-        await until(lambda: subscriber.connected)
+        if connected:
+            await until(lambda: subscriber.connected)
         return backend, subscriber, heard
 
     yield begin
     for backend, subscriber in started:
-        await subscriber.close()
+        await closed(subscriber)
         await backend.close()

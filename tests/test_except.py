@@ -14,7 +14,6 @@ from ears import Ear, listening, said, until
 from servers.sse import Decoder, get
 from sse_edge import EventError, MemoryBackend, Publisher, RedisBackend, SyncPublisher
 from sse_edge.backends.base import Outgoing, Replay, Reset
-from sse_edge.backends.redis import connection
 from sse_edge.event import REOPENED
 from sse_edge.outcome import DRAIN
 
@@ -245,11 +244,10 @@ def check(stream, entries):
 
 
 @pytest.fixture(params=["memory", "redis", "partitions"])
-def make(request, monkeypatch):
+def make(request, impatient):
     """``make(**settings)``: a fresh backend of each kind."""
     if request.param == "memory":
         return MemoryBackend
-    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
     partitions = 3 if request.param == "partitions" else 1
     return partial(RedisBackend, request.getfixturevalue("redis_url"), partitions=partitions)
 

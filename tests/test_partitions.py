@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from ears import Ear, out, said, until
+from ears import out, said, until
 from sse_edge import Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.backends.redis.partitions import GROUPS, LETTERS, UNKNOWN, joined
 from sse_edge.event import EventId, Place
@@ -14,22 +14,8 @@ PARTS = 3
 
 
 @pytest.fixture
-async def start(redis_url):
-    """``await start(**settings)``: a backend with three partitions, its subscriber, and its ear."""
-    started = []
-
-    async def begin(url=redis_url, **settings):
-        backend = RedisBackend(url, partitions=PARTS, **settings)
-        ear = Ear()
-        subscriber = backend.subscriber(ear)
-        await subscriber.start()
-        started.append((backend, subscriber))
-        return backend, subscriber, ear
-
-    yield begin
-    for backend, subscriber in started:
-        await subscriber.close()
-        await backend.close()
+def make_backend(redis_url):
+    return lambda url=redis_url, **settings: RedisBackend(url, partitions=PARTS, **settings)
 
 
 def apart(backend):

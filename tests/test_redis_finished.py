@@ -14,16 +14,12 @@ from sse_edge.event import EventId, Place, finishing, reopens
 
 REOPEN = reopening("a")
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 
 def end(channel, key=None):
     """Its last event."""
     return ears.end(channel, "end", key)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Reconnect soon."""
-    monkeypatch.setattr(connection, "BACK_OFF", (0.01, 0.2))
 
 
 @pytest.fixture(params=[1, 4], ids=["one order", "partitions"])
