@@ -133,8 +133,8 @@ async def test_an_end_holds_for_its_retention(worker):
     settings = {"retention": {"a": Retention(10, 0.5), "b": Retention(10, 60)}}
     backend, subscriber, _ = await worker(**settings)
     await subscriber.subscribe(["a", "b"])
-    await backend.publish([out("b", "1"), end("a"), end("b")])
     began = asyncio.get_running_loop().time()
+    await backend.publish([out("b", "1"), end("a"), end("b")])
     assert (await refusal(backend, out("a", "2"))).reason == "finished"
     assert subscriber.finished(["a", "b"]) is not None
     while True:
