@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,13 +16,15 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench import __main__ as command
-from loadtest.bench import table
 from loadtest.bench.arena import CONTENDERS, Arena
 from loadtest.bench.content import WIRE, card, text, tick
 from loadtest.bench.floor import compiled
-from loadtest.bench.measure import CONTENTS, Plan, Run
+from loadtest.bench.groups import BY_DEFAULT, GROUPS, PARTS
+from loadtest.bench.groups.compressed import CONTENTS
+from loadtest.bench.plan import Plan
 from loadtest.bench.plot import apart
-from loadtest.bench.table import Target, figures, judge, verdicts
+from loadtest.bench.run import Run
+from loadtest.bench.table import Always, Flat, Target, figures, verdicts
 from loadtest.client.counting import Streams
 from loadtest.client.packed import Packed
 from loadtest.client.reader import reading
@@ -59,9 +62,13 @@ PLAN = Plan(
     publish_rounds=1,
 )
 
-RATIO = Target("single", "ours ÷ floor", ("cpu", "ours"), ("cpu", "floor"), 1.2)
+RATIO_OF = ("cpu", "ours"), ("cpu", "floor")
+RATIO = Target("single", "ours ÷ floor", *RATIO_OF, 1.2)
 RATE = Target("burst", "ours ÷ floor", ("rate", "ours"), ("rate", "floor"), 8, at_least=True)
-FLAT = Target("single", "flat", ("cpu", "ours"), None, 1.25)
+FLAT = Flat("single", "flat", ("cpu", "ours"), bound=1.25)
+ALWAYS = Always("kept", "taken ÷ reckoned", ("part", ""), bound=1.01)
+
+TABLES = [each for group in GROUPS for each in group.tables]
 
 
 # The table
@@ -80,7 +87,7 @@ FLAT = Target("single", "flat", ("cpu", "ours"), None, 1.25)
 )
 def test_a_ratio_is_the_median_over_rounds(ours, floor, figure, low, high, verdict):
     """Each round is divided by the same round of the other; the middle one counts."""
-    (row,) = judge({"cpu": {"ours": {5: ours}, "floor": {5: floor}}}, [RATIO])
+    row = RATIO.judge({"cpu": {"ours": {5: ours}, "floor": {5: floor}}})
     assert (row.figure, row.low, row.high) == pytest.approx((figure, low, high))
     assert row.verdict == verdict
 
@@ -88,14 +95,14 @@ def test_a_ratio_is_the_median_over_rounds(ours, floor, figure, low, high, verdi
 @pytest.mark.parametrize(("rate", "verdict"), [(7.9, "MISSED"), (8.0, "met"), (80.0, "met")])
 def test_a_rate_is_to_be_high(rate, verdict):
     """Where more is better the bound is a lower one."""
-    (row,) = judge({"rate": {"ours": {5: [rate]}, "floor": {5: [1.0]}}}, [RATE])
+    row = RATE.judge({"rate": {"ours": {5: [rate]}, "floor": {5: [1.0]}}})
     assert row.verdict == verdict
 
 
 def test_the_largest_number_of_streams_counts():
     """Smaller numbers of streams are for the plot."""
     samples = {"cpu": {"ours": {1: [9.0], 5: [1.0], 9: [7.0]}, "floor": {1: [1.0], 5: [1.0]}}}
-    (row,) = judge(samples, [RATIO])
+    row = RATIO.judge(samples)
     assert row.figure == 1.0
 
 
@@ -110,15 +117,33 @@ def test_the_largest_number_of_streams_counts():
 )
 def test_flat_is_the_largest_over_the_smallest(by_size, figure, verdict):
     """Numbers of streams are compared by their medians, and one number alone not at all."""
-    (row,) = judge({"cpu": {"ours": by_size}}, [FLAT])
+    row = FLAT.judge({"cpu": {"ours": by_size}})
     assert row.figure == (None if figure is None else pytest.approx(figure))
     assert row.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("rounds", "figure", "verdict"),
+    [([0.9, 1.0], 1.0, "met"), ([0.9, 1.02, 0.8], 1.02, "MISSED"), ([], None, "not measured")],
+)
+def test_where_no_chance_is_allowed_for_the_largest_counts(rounds, figure, verdict):
+    """One round of one contender misses the target for all."""
+    samples = {"part": {"of 50 bytes": {10: [0.5]}, "of 150 bytes": {10: rounds}}} if rounds else {}
+    row = ALWAYS.judge(samples)
+    assert (row.figure, row.verdict) == (figure, verdict)
+
+
+def test_what_has_no_target_is_told_all_the_same():
+    """A ratio without a bound has its figure and no verdict."""
+    samples = {"cpu": {"ours": {5: [3.0]}, "floor": {5: [2.0]}}}
+    row = Target("stuck", "stuck ÷ before", *RATIO_OF).judge(samples)
+    assert " ".join(verdicts([row]).splitlines()[1].split()) == "stuck ÷ before 1.5 1.5 to 1.5 - -"
 
 
 @pytest.mark.parametrize("samples", [{}, {"cpu": {"ours": {5: [1.0]}}}, {"cpu": {"floor": {5: [1.0]}}}])
 def test_what_was_not_measured_is_neither_met_nor_missed(samples):
     """A row without a figure says so."""
-    (row,) = judge(samples, [RATIO])
+    row = RATIO.judge(samples)
     assert row.figure is None
     assert verdicts([row]).splitlines()[1].split() == [
         "ours",
@@ -140,7 +165,7 @@ def test_the_tables_show_figures_in_their_units():
         "memory": {"bare": {50: [10240.0]}},
         "burst_rate": {"floor": {50: [1_234_567.0]}},
     }
-    title, heads, *lines = figures(samples).splitlines()
+    title, heads, *lines = figures(samples, TABLES).splitlines()
     floor, bare = sorted(lines, reverse=True)
     assert title == "Many streams, one channel"
     assert heads.split()[:1] == ["streams"]
@@ -152,7 +177,7 @@ def test_what_belongs_together_is_one_table():
     """Measurements of different runs do not share lines; a table without figures is not there."""
     cards = {"gzip": {5: [40.0]}, "plain": {5: [400.0]}}
     samples = {"first_cpu": {"nchan": {9: [2e-6]}}, "cards_bytes": cards}
-    first, wire = figures(samples).split("\n\n")
+    first, wire = figures(samples, TABLES).split("\n\n")
     assert first.splitlines() == [
         "The first event after connecting",
         "streams         CPU per stream, cold, µs",
@@ -163,7 +188,9 @@ def test_what_belongs_together_is_one_table():
 
 def test_every_target_belongs_to_a_group():
     """What --only names covers the whole table."""
-    assert {target.group for target in table.TARGETS} == set(table.GROUPS)
+    targets = [(target.group, group) for group in GROUPS for target in group.targets]
+    assert all(name in group.parts for name, group in targets)
+    assert {name for name, _ in targets} == set(PARTS) - {"footprint"}  # which has a table and no row
 
 
 @pytest.mark.parametrize(
@@ -383,23 +410,25 @@ def test_events_have_the_same_size(overhead):
 def test_a_small_run_fills_the_table(redis_url):
     """Every row that needs nothing but the edge and the floor gets a figure from real servers."""
     names = [name for name in CONTENDERS if name not in WITHOUT]
-    server, rest = machine.cores()
+    server, _ = machine.cores()
     said = []
     with asyncio.Runner() as runner:
-        run = Run(PLAN, Arena(redis_url, runner, server, rest), names, said.append)
-        run.measure(table.GROUPS)
+        run = Run(PLAN, Arena(redis_url, runner, server), names, said.append)
+        command.measure(run, BY_DEFAULT)
     assert said
-    rows = judge(run.samples)
+    assert run.notes["floor"] == (
+        "in C" if shutil.which("cc") else "in Python, for there is no C compiler (cc)"
+    )
+    targets = [target for group in GROUPS for target in group.targets if target.group in BY_DEFAULT]
+    rows = [target.judge(run.samples) for target in targets]
     for row in rows:
-        needed = {
-            name.partition(",")[0] for name in (row.target.over[1], (row.target.under or row.target.over)[1])
-        }
+        needed = {name.partition(",")[0] for name in (row.target.over[1], row.target.under[1])}
         if needed & set(WITHOUT):
             assert row.verdict == "not measured"
         else:
             assert row.figure > 0, row
             # How flat something is over sizes is said of their medians: single rounds differ more.
-            flat = row.target.under is None
+            flat = isinstance(row.target, Flat)
             assert (1 <= row.low <= row.high) if flat else (row.low <= row.figure <= row.high), row
             assert row.verdict in ("met", "MISSED")
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
@@ -410,35 +439,37 @@ def test_a_small_run_fills_the_table(redis_url):
             assert {size: len(each) for size, each in run.samples[what][name].items()} == dict.fromkeys(
                 PLAN.sizes, rounds
             )
-    printed, whole = command.report(run, machine.facts(), "the command")
+    printed, whole = command.report(run, BY_DEFAULT, machine.facts(), "the command")
     assert verdicts(rows) in printed
     assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in rows]
 
 
 def test_events_reach_every_stream(redis_url):
     """What the reader counts is what the edge says it has written."""
-    server, rest = machine.cores()
+    server, _ = machine.cores()
     with asyncio.Runner() as runner:
-        arena = Arena(redis_url, runner, server, rest)
+        arena = Arena(redis_url, runner, server)
         with arena.contender("sse_edge") as edge:
             edge.grow(20)
-            assert edge.check_sink(task=False)
+            assert edge.check_sink()
             edge.reader.expect(5, record=True)
             published = edge.publish([0.0] * 5)
             edge.reader.arrival()
             assert len(published) == 5
+            edge.task = True
             with pytest.raises(RuntimeError, match="TaskSink"):
-                edge.check_sink(task=True)
+                edge.check_sink()
 
 
-def test_the_floors_are_alike(redis_url, tmp_path):
+def test_the_floors_are_alike(redis_url):
     """The one in C, where there is a compiler, and the one in Python deliver the same."""
-    server, rest = machine.cores()
-    sizes = []
-    for program in {None, compiled(tmp_path)}:
+    server, _ = machine.cores()
+    sizes, languages = [], []
+    for compiler in ("cc", "no compiler"):
         with asyncio.Runner() as runner:
-            arena = Arena(redis_url, runner, server, rest, program)
-            with arena.contender("floor") as floor:
+            arena = Arena(redis_url, runner, server)
+            with arena.contender("floor", CC=compiler) as floor:
+                languages.append(floor.language)
                 floor.grow(10)
                 floor.reader.expect(3)
                 floor.publish([0.0] * 3)
@@ -450,6 +481,8 @@ def test_the_floors_are_alike(redis_url, tmp_path):
                 floor.leave()
                 assert floor.resume(7, 4) > 0
     assert set(sizes) == {10 * 3 * WIRE}
+    assert languages[1] == "in Python, for there is no C compiler (cc)"
+    assert languages[0] == ("in C" if shutil.which("cc") else languages[1])
 
 
 def test_without_a_compiler_the_floor_is_python_s(monkeypatch, tmp_path):
@@ -466,7 +499,7 @@ def test_without_a_compiler_the_floor_is_python_s(monkeypatch, tmp_path):
     [
         (["--streams", "many"], "must be a positive number of streams: 'many'"),
         (["--streams", "0"], "must be a positive number of streams: '0'"),
-        (["--only", "single,speed"], "'speed' is none of single, first, burst"),
+        (["--only", "single,speed"], "'speed' is none of single, burst, loop"),
         (["--without", "floor"], "'floor'"),
     ],
 )
@@ -491,27 +524,27 @@ def test_what_is_missing_is_said_first(monkeypatch):
         command.check(command.arguments([*without, "--streams", "100"]))
 
 
-BENCH = ["bench", "--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only", "single"]
+BENCH = ["--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only"]
 
 
 @pytest.mark.live
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ("number", "arguments", "count"),
+    ("number", "part", "count"),
     [
-        (signal.SIGINT, BENCH, 6),
-        (signal.SIGTERM, BENCH, 6),
-        (signal.SIGTERM, ["stuck", "--streams", "30", "--stuck", "5"], 5),
-        (signal.SIGTERM, ["admission", "--rate", "50"], 3),
-        (signal.SIGTERM, ["footprint"], 2),
-        (signal.SIGTERM, ["writing"], 3),
+        (signal.SIGINT, "single", 6),
+        (signal.SIGTERM, "single", 6),
+        (signal.SIGTERM, "stuck", 5),
+        (signal.SIGTERM, "admission", 8),
+        (signal.SIGTERM, "footprint", 4),
+        (signal.SIGTERM, "writing", 6),
     ],
 )
-def test_a_signal_stops_everything(number, arguments, count):
+def test_a_signal_stops_everything(number, part, count):
     """An interrupted run leaves no process behind, and says that it was interrupted: at the terminal, and by
     ``timeout``, which sends its signal to the run and then to the run's whole group."""
     with subprocess.Popen(
-        [sys.executable, "-m", f"loadtest.{arguments[0]}", *arguments[1:]],
+        [sys.executable, "-m", "loadtest.bench", *BENCH, part],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         started = set()

@@ -1,6 +1,6 @@
 """What it costs to deliver events to many streams, as ratios in one run.
 
-    python -m loadtest.bench [--save]
+    python -m loadtest.bench [--only ROWS] [--save]
 
 Compares the edge under plain uvicorn, on each of its sinks, with a bare loop of ``socket.send()`` (the
 floor), with sse-starlette and its usual Redis fan-out, and with nginx and nchan.  Starts everything
@@ -17,7 +17,6 @@ import dataclasses
 import json
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,9 +26,10 @@ from ..measure import machine
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
-from .arena import CONTENDERS, Arena
-from .floor import compiled
-from .measure import OPTIONAL, Plan, Run
+from .arena import CONTENDERS, OPTIONAL, Arena
+from .groups import BY_DEFAULT, GROUPS, PARTS
+from .plan import Plan
+from .run import Run
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -42,15 +42,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.bench",
         description=__doc__,
+        epilog="ROWS:\n" + "\n".join(f"  {part:12}{about}{_asked(part)}" for part, about in PARTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
     parser.add_argument(
-        "--only",
-        type=_groups,
-        default=list(table.GROUPS),
-        metavar="ROWS",
-        help=f"some of {','.join(table.GROUPS)}",
+        "--only", type=_parts, metavar="ROWS", help="some of those below, with commas between them"
     )
     parser.add_argument(
         "--without", action="append", default=[], choices=OPTIONAL, help="leave a contender out"
@@ -59,10 +56,22 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--quick", action="store_true", help="fewer streams, sizes and rounds: a first impression"
     )
     parser.add_argument("--no-plot", action="store_true", help="with --save: no picture")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}/bench.json, .txt and .svg")
+    parser.add_argument(
+        "--save",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help=f"write {RESULTS.name}/NAME.json, .txt and .svg (default: bench, or the ROWS)",
+    )
     found = parser.parse_args(given)
     found.streams = found.streams or (3000 if found.quick else 15_000)
+    found.save = found.save if found.save != "" else "-".join(found.only or ["bench"])
+    found.only = found.only or list(BY_DEFAULT)
     return found
+
+
+def _asked(part: str) -> str:
+    return "" if part in BY_DEFAULT else "; only if it is asked for"
 
 
 def _streams(value: str) -> int:
@@ -71,18 +80,18 @@ def _streams(value: str) -> int:
     return int(value)
 
 
-def _groups(value: str) -> list[str]:
-    groups = value.split(",")
-    for group in groups:
-        if group not in table.GROUPS:
-            raise argparse.ArgumentTypeError(f"{group!r} is none of {', '.join(table.GROUPS)}")
-    return groups
+def _parts(value: str) -> list[str]:
+    parts = value.split(",")
+    for part in parts:
+        if part not in PARTS:
+            raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
+    return parts
 
 
 def check(given: argparse.Namespace) -> None:
     """RuntimeError when the run could not be finished on this machine."""
     names = set(CONTENDERS) - set(given.without)
-    lacks = machine.missing(names, plot=given.save and not given.no_plot)
+    lacks = machine.missing(names, plot=given.save is not None and not given.no_plot)
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
     machine.raise_descriptors(given.streams)
@@ -98,50 +107,42 @@ def check(given: argparse.Namespace) -> None:
 def prepared(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[Run]:
     """Redis, and everything on its core."""
     server, rest = machine.cores()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        machine.on(rest),
-        asyncio.Runner() as runner,
-        programs.redis() as url,
-    ):
-        floor = compiled(Path(directory))
-        run = Run(plan, Arena(url, runner, server, rest, floor), names, progress)
-        run.notes["floor"] = "in C" if floor else "in Python, for there is no C compiler (cc)"
-        yield run
+    with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
+        yield Run(plan, Arena(url, runner, server), names, progress)
 
 
-def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
+def measure(run: Run, parts: Sequence[str]) -> None:
+    """These parts, of each group together."""
+    for group in GROUPS:
+        asked = group.parts.keys() & set(parts)
+        if asked:
+            group.measure(run, asked)
+
+
+def report(run: Run, parts: Sequence[str], facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
     """The results for people and for programs."""
-    rows = table.judge(run.samples, [target for target in table.TARGETS if target.group in run.groups])
-    plan = run.plan
+    targets = [target for group in GROUPS for target in group.targets if target.group in parts]
+    rows = [target.judge(run.samples) for target in targets]
+    tables = [each for group in GROUPS for each in group.tables]
     wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
-    lines = [
-        f"{plan.sizes[-1]:,} streams; {plan.cold_streams:,} for the first event; "
-        f"{plan.channel_streams:,} with a channel each; {plan.admissions:,} admissions a round; "
-        f"{plan.resumed:,} that come back; {plan.packed_streams:,} with gzip",
-        "",
-        table.verdicts(rows),
-        "",
+    said = {"bytes per event on the wire": wire} if wire else {}
+    said |= run.notes | facts | {"command": command}
+    sections = [
+        *([table.verdicts(rows)] if rows else []),
         "Medians",
-        "",
-        table.figures(run.samples),
-        "",
+        table.figures(run.samples, tables),
+        "\n".join(f"{what}: {found}" for what, found in said.items()),
     ]
-    if wire:
-        lines.append(f"bytes per event on the wire: {wire}")
-    lines += [f"{what}: {found}" for what, found in run.notes.items()]
-    lines += [f"{name}: {value}" for name, value in facts.items()]
-    lines.append(f"command: {command}")
     whole = {
         "command": command,
         "machine": facts,
-        "plan": dataclasses.asdict(plan),
+        "plan": dataclasses.asdict(run.plan),
         "wire_bytes": run.wire_bytes,
         "notes": run.notes,
         "rows": table.as_json(rows),
         "samples": run.samples,
     }
-    return "\n".join(lines), whole
+    return "\n\n".join(sections), whole
 
 
 def main() -> int:
@@ -161,23 +162,23 @@ def main() -> int:
     try:
         with prepared(Plan.of(given.streams, quick=given.quick), names, progress) as run:
             try:
-                run.measure(given.only)
+                measure(run, given.only)
             except (RuntimeError, OSError) as error:
                 failure = f"{progress.last}: {error!r}"
     finally:
         progress.clear()
     facts["took"] = f"{time.monotonic() - began:.0f} s"
-    text, whole = report(run, facts, command)
+    text, whole = report(run, given.only, facts, command)
     print(text)
     if failure is not None:
         print(f"the benchmark could not be finished: {failure}", file=sys.stderr)
         return 2
-    if given.save:
+    if given.save is not None:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "bench.txt").write_text(text + "\n")
-        (RESULTS / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
+        (RESULTS / f"{given.save}.txt").write_text(text + "\n")
+        (RESULTS / f"{given.save}.json").write_text(json.dumps(whole, indent=1) + "\n")
         if not given.no_plot:
-            plot.draw(run.samples, RESULTS / "bench.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
+            plot.draw(run.samples, RESULTS / f"{given.save}.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
     return int(any(row["verdict"] == "MISSED" for row in whole["rows"]))
 
 

@@ -1,8 +1,9 @@
 """The apps that run under uvicorn, each with some more paths for the benchmark itself.
 
-``/bench/collect`` collects garbage, so that memory is compared without it; ``/bench/sinks`` counts the
-sinks in use; ``/bench/figures`` are the edge's; ``/bench/probe`` starts and stops the measurement of how
-long the event loop is away.
+``/bench/collect`` collects garbage, so that memory is compared without it; ``/bench/allocated`` is what
+tracemalloc knows, where ``PYTHONTRACEMALLOC`` is set; ``/bench/sinks`` counts the sinks in use;
+``/bench/figures`` are the edge's; ``/bench/probe`` starts and stops the measurement of how long the event
+loop is away.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import gc
 import json
 import os
 import time
+import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from redis.asyncio import Redis
@@ -42,9 +44,10 @@ class Probe:
         self._last = time.monotonic()
         asyncio.get_running_loop().call_soon(self._turn)
 
-    def stop(self) -> None:
-        """Until now."""
+    def stop(self) -> dict[str, float]:
+        """Until now; what was measured."""
         self._on = False
+        return {"longest": self.longest, "turns": self.turns}
 
     def _turn(self) -> None:
         if not self._on:
@@ -61,32 +64,43 @@ class Measured:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._probe = Probe()
+        probe = Probe()
+        self._paths: dict[str, Callable[[], Any]] = {
+            "/bench/allocated": allocated,
+            "/bench/collect": gc.collect,
+            "/bench/figures": apps.edge.figures,
+            "/bench/probe/start": probe.start,
+            "/bench/probe/stop": probe.stop,
+            "/bench/sinks": sinks,
+        }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
         """uvicorn awaits what this returns."""
-        if scope["type"] == "http" and scope["path"].startswith("/bench/"):
-            return self._answer(scope["path"], send)
+        if scope["type"] == "http" and scope["path"] in self._paths:
+            return self._answer(self._paths[scope["path"]](), send)
         return self._app(scope, receive, send)
 
-    async def _answer(self, path: str, send: Send) -> None:
-        said: dict[str, Any] = {}
-        if path == "/bench/collect":
-            gc.collect()
-        elif path == "/bench/sinks":
-            names = (type(one).__name__ for one in gc.get_objects())
-            said = Counter(name for name in names if name.endswith("Sink"))
-        elif path == "/bench/figures":
-            said = apps.edge.figures()
-        elif path == "/bench/probe/start":
-            self._probe.start()
-        elif path == "/bench/probe/stop":
-            self._probe.stop()
-            said = {"longest": self._probe.longest, "turns": self._probe.turns}
+    async def _answer(self, said: Any, send: Send) -> None:
         body = json.dumps(said).encode()
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def sinks() -> dict[str, int]:
+    """How many of each kind there are."""
+    names = (type(one).__name__ for one in gc.get_objects())
+    return Counter(name for name in names if name.endswith("Sink"))
+
+
+def allocated() -> dict[str, int]:
+    """Bytes by the file that asked for them, as far as tracemalloc knows."""
+    gc.collect()
+    found: Counter[str] = Counter()
+    if tracemalloc.is_tracing():
+        for each in tracemalloc.take_snapshot().statistics("filename"):
+            found[each.traceback[0].filename] += each.size
+    return found
 
 
 def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:

@@ -1,4 +1,4 @@
-"""Who is compared: how each is asked for a stream, and given an event to deliver.
+"""Who is compared: how each is started, asked for a stream, and given an event to deliver.
 
 All get the same request heads, and all put about ``WIRE`` bytes on the wire for an event of ``text``.
 """
@@ -6,26 +6,29 @@ All get the same request heads, and all put about ``WIRE`` bytes on the wire for
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import re
 import socket
+import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
 from ..client.reader import Reader
-from ..measure.process import cpu_seconds, open_files
+from ..measure.process import cpu_seconds, open_files, rss, settled
+from ..site import nchan, programs
 from ..site.apps import requests
 from .apps import CHANNEL
 from .content import Content, text
-
-if TYPE_CHECKING:
-    from .arena import Arena
+from .floor import compiled
 
 RATE = 1500.0
 """Streams opened per second."""
@@ -40,6 +43,18 @@ PRIME = 7919
 """More than there are streams in a row that would be near each other."""
 
 
+class Ground(Protocol):
+    """Where contenders meet: what all of them share."""
+
+    url: str
+    """Redis."""
+    runner: asyncio.Runner
+    """Where they publish."""
+
+    def users(self) -> int:
+        """The number of the first of many users that nobody had before."""
+
+
 class Contender:
     """A server under test, whose process ``pid`` delivers, with the streams that a reader holds on it.
 
@@ -51,7 +66,17 @@ class Contender:
     overhead = 14
     headers: tuple[str, ...] = ()
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+    @classmethod
+    @contextlib.contextmanager
+    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
+        """The server on this port, until the end of the block; the id of the process that delivers.
+
+        ``settings`` are environment variables, of which it takes those that it knows.
+        """
+        raise NotImplementedError
+        yield 0
+
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
         self.port = port
         self.pid = pid
         self.reader = reader
@@ -69,11 +94,20 @@ class Contender:
         """Seconds of CPU that the server has used."""
         return cpu_seconds(self.pid)
 
+    def held(self) -> int:
+        """Bytes that the server holds, when that does not change any more and garbage is collected."""
+        self.collect()
+        return settled(lambda: rss(self.pid), 40)
+
     def grow(self, streams: int, rate: float = RATE) -> None:
         """Open streams until there are so many."""
         first = self.reader.streams
         asked = requests(self.paths(first, streams - first), self.users + first, self.headers)
         self.reader.open(self.port, asked, self.ready, rate)
+
+    def visit(self, asked: Sequence[bytes], at_once: int, rate: float) -> None:
+        """A stream for each of these requests that leaves when it is live; see ``Streams.visit``."""
+        self.reader.visit(self.port, asked, self.ready, at_once, rate)
 
     def renew(self, streams: int) -> None:
         """So many that were never sent an event; those that were are closed."""
@@ -132,8 +166,12 @@ class Contender:
 class Poster(Contender):
     """Takes events as bodies of POST requests, one after the other on one connection."""
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
         super().__init__(port, pid, reader, arena)
+        self.connect(port)
+
+    def connect(self, port: int) -> None:
+        """Publish there."""
         self._connection = socket.create_connection(("127.0.0.1", port))
         self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -141,14 +179,19 @@ class Poster(Contender):
         """See ``Contender.publish``; does not wait for one answer before the next request."""
         return self._post(("/publish" for _ in pace), pace)
 
+    def request(self, path: str, data: str) -> bytes:
+        """What publishes this."""
+        return (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n{data}".encode()
+        )
+
     def _post(self, paths: Iterable[str], pace: Sequence[float]) -> list[float]:
         began, moments = time.monotonic(), []
         for path, due in zip(paths, pace, strict=True):
-            body = self.data()
-            request = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+            request = self.request(path, self.data())
             time.sleep(max(0.0, began + due - time.monotonic()))
             moments.append(time.monotonic())
-            self._connection.sendall(request.encode())
+            self._connection.sendall(request)
         answers = self._connection.makefile("rb")
         for _ in pace:
             status = answers.readline().split()[1]
@@ -168,7 +211,23 @@ class Poster(Contender):
 
 
 class Floor(Poster):
-    """A loop of ``send()``."""
+    """A loop of ``send()``: in C, where ``CC``, or else ``cc``, is a compiler."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
+        """See ``Contender.serve``."""
+        with tempfile.TemporaryDirectory() as directory:
+            program = compiled(Path(directory), settings.get("CC", "cc"))
+            command = [str(program)] if program else [sys.executable, "-m", f"{__package__}.floor"]
+            with programs.running([*command, str(port)], port) as running:
+                yield running.pid
+
+    @property
+    def language(self) -> str:
+        """For people."""
+        python = Path(f"/proc/{self.pid}/exe").samefile(sys.executable)
+        return "in Python, for there is no C compiler (cc)" if python else "in C"
 
     def publish_each(self, pace: Sequence[float]) -> list[float]:
         """See ``Contender.publish_each``; whose turn it is."""
@@ -185,6 +244,13 @@ class Nchan(Poster):
 
     ready = b": hi"
     overhead = 25
+
+    @classmethod
+    @contextlib.contextmanager
+    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
+        """See ``Contender.serve``."""
+        with nchan.running(port) as worker:
+            yield worker
 
     def miss(self, events: int) -> str:
         """See ``Contender.miss``; nchan tells a place in an event only."""
@@ -226,7 +292,16 @@ class PersonalNchan(Nchan):
 
 
 class App(Contender):
-    """An app in one plain uvicorn process: uvloop, httptools."""
+    """An app in one plain uvicorn process, which ``factory`` in ``apps`` makes: uvloop, httptools."""
+
+    factory: ClassVar[str]
+
+    @classmethod
+    @contextlib.contextmanager
+    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
+        """See ``Contender.serve``; ``settings`` are what ``site.apps`` tells of, and the edge's own."""
+        with programs.running(uvicorn_command(cls.factory, port), port, **settings) as running:
+            yield running.pid
 
     def ask(self, path: str) -> dict[str, Any]:
         """What the app says at a path of the benchmark's own."""
@@ -246,15 +321,17 @@ class App(Contender):
 class Bare(App):
     """An app that only streams."""
 
+    factory = "bare_app"
     ready = b"\nid: "
 
 
 class Starlette(App):
     """sse-starlette, with a plain Redis PUBLISH."""
 
+    factory = "starlette_app"
     overhead = 16
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
         super().__init__(port, pid, reader, arena)
         self._redis = Redis.from_url(arena.url)
 
@@ -270,10 +347,13 @@ class Starlette(App):
 class Edge(App):
     """The edge on Redis: with history, ids and leases, as it comes."""
 
+    factory = "edge_app"
     ready = b"\nid: "
     overhead = 40
+    task = False
+    """Whether its streams are to be written through a task."""
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Arena) -> None:
+    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
         super().__init__(port, pid, reader, arena)
         self.events = Publisher(arena.url)
         # The edges of one run share a Redis, and each has a channel of its own.
@@ -298,14 +378,21 @@ class Edge(App):
         self.publish([0.0] * events)
         return place
 
-    def check_sink(self, *, task: bool) -> str:
-        """What its streams are written through; RuntimeError unless all are alike, and a task's or not."""
+    def check_sink(self) -> str:
+        """What its streams are written through; RuntimeError unless all are alike, and as they should."""
         found = self.ask("sinks")
         kind = next(iter(found), "")
-        if found != {kind: self.reader.streams} or (kind == "TaskSink") != task:
-            wanted = "TaskSink" if task else "sink that is none"
+        if found != {kind: self.reader.streams} or (kind == "TaskSink") != self.task:
+            wanted = "TaskSink" if self.task else "sink that is none"
             raise RuntimeError(f"{self.reader.streams} streams should have a {wanted} each: {found}")
         return kind
+
+
+class TaskEdge(Edge):
+    """The edge behind a middleware that wraps ``send``."""
+
+    factory = "task_app"
+    task = True
 
 
 class GzipEdge(Edge):
@@ -353,3 +440,10 @@ async def paced(pace: Sequence[float], publish: Callable[[], Awaitable[Any]]) ->
         moments.append(time.monotonic())
         await publish()
     return moments
+
+
+def uvicorn_command(factory: str, port: int) -> list[str]:
+    """One plain process, without logs of requests."""
+    app = [f"{__package__}.apps:{factory}", "--factory", "--interface", "asgi3"]
+    kind = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    return [sys.executable, "-m", "uvicorn", *app, *kind, "--host", "127.0.0.1", "--port", str(port)]

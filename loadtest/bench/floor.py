@@ -32,10 +32,9 @@ KEPT = 64
 MISSED = re.compile(rb"\r\nlast-event-id: (\d+)", re.I)
 
 
-def compiled(directory: Path) -> Path | None:
+def compiled(directory: Path, compiler: str = "cc") -> Path | None:
     """The same in C, made by this machine's compiler; None if there is none that can."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    if shutil.which(compiler) is None:
         return None
     program = directory / "floor"
     command = [compiler, "-O2", "-o", str(program), str(Path(__file__).with_name("floor.c"))]

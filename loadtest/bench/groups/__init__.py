@@ -1,0 +1,41 @@
+"""What can be measured: a file for each group, with what it does, its rows and its tables."""
+
+from ..run import Group
+from . import (
+    admission,
+    channels,
+    compressed,
+    fan_out,
+    first,
+    footprint,
+    kept,
+    memory,
+    publishing,
+    resume,
+    stuck,
+    writing,
+)
+
+GROUPS: tuple[Group, ...] = tuple(
+    module.GROUP
+    for module in (
+        fan_out,
+        memory,
+        first,
+        channels,
+        admission,
+        resume,
+        compressed,
+        publishing,
+        stuck,
+        footprint,
+        kept,
+        writing,
+    )
+)
+
+PARTS = {part: about for group in GROUPS for part, about in group.parts.items()}
+"""What can be asked for, and what it is."""
+
+BY_DEFAULT = tuple(part for group in GROUPS if group.by_default for part in group.parts)
+"""What is measured unless something is asked for."""

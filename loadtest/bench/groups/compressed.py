@@ -1,0 +1,67 @@
+"""What clients that take gzip are sent, beside those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..content import Content, card, tick
+from ..run import SILENCE, Group, Run, one_at_a_time
+from ..table import Measured, Table
+
+CONTENTS: dict[str, Content] = {"cards": card, "ticks": tick}
+
+NAMES = {"sse_edge": "plain", "gzip": "gzip"}
+
+
+def measure(run: Run, parts: Collection[str]) -> None:
+    """Two kinds of content, one event at a time."""
+    size, events = run.plan.packed_streams, run.plan.packed_events
+    with run.contenders(tuple(NAMES), KEEP_ALIVE=SILENCE, COMPRESS="1") as contenders:
+        for name, contender in contenders.items():
+            run.progress(f"opening {size:,} streams, {NAMES[name]}")
+            contender.grow(size)
+        packed = contenders["gzip"].reader.packed
+        run.notes["clients that take gzip are sent"] = (
+            f"gzip, {packed:,} of {size:,}" if packed else "plain text"
+        )
+        for what, content in CONTENTS.items():
+            saying = f"{size:,} streams, {events} {what} one at a time"
+            for name, contender in run.turns(contenders, run.plan.packed_rounds, saying):
+                contender.content = content
+                cpu, _, arrivals = one_at_a_time(contender, events)
+                sent = sum(arrival.size for arrival in arrivals)
+                run.add(f"{what}_bytes", NAMES[name], size, sent / size / events)
+                run.add(f"{what}_cpu", NAMES[name], size, cpu / size / events)
+
+
+GZIP = "clients that take gzip, warm"
+
+GROUP = Group(
+    {"bytes": "what is sent to clients that take gzip"},
+    measure,
+    (
+        Measured("bytes", "cards_bytes", f"HTML cards, {GZIP}: bytes on the wire").ratio(
+            "plain", "gzip", 10, at_least=True
+        ),
+        Measured("bytes", "cards_cpu", f"HTML cards, {GZIP}: CPU per delivered event").ratio(
+            "gzip", "plain", 1.0
+        ),
+        Measured("bytes", "ticks_bytes", f"JSON ticks, {GZIP}: bytes on the wire").ratio(
+            "plain", "gzip", 3.5, at_least=True
+        ),
+        Measured("bytes", "ticks_cpu", f"JSON ticks, {GZIP}: CPU per delivered event").ratio(
+            "gzip", "plain", 1.0
+        ),
+    ),
+    (
+        Table(
+            "On the wire, without and with gzip",
+            (
+                ("cards_bytes", "HTML cards, per event", "bytes"),
+                ("cards_cpu", "CPU per event", "µs"),
+                ("ticks_bytes", "JSON ticks, per event", "bytes"),
+                ("ticks_cpu", "CPU per event", "µs"),
+            ),
+        ),
+    ),
+)
