@@ -66,11 +66,11 @@ bench: $(VENV)/.bench  ## what delivering costs beside nchan and others, 15 minu
 	@tests/debian-packages bench
 	$(VENV)/bin/python -m loadtest.bench $(ARGS)
 
-capacity: $(VENV)/.bench  ## what 10,000 streams take of a machine, 6 minutes (ARGS="--proxy caddy --save")
+capacity: $(VENV)/.load  ## what 10,000 streams take of a machine, 6 minutes (ARGS="--proxy caddy --save")
 	@tests/debian-packages capacity
-	$(VENV)/bin/python -m loadtest.capacity $(ARGS)
+	$(VENV)/bin/python -m loadtest capacity --streams 10000 --workers 2 $(ARGS)
 
-load: $(VENV)/.load  ## every load scenario with 1,000 streams through nginx, 5 minutes (ARGS="storm --streams 20000")
+load: $(VENV)/.load  ## every load scenario with 1,000 streams through nginx, 6 minutes (ARGS="storm --streams 20000")
 	@tests/debian-packages capacity
 	$(VENV)/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
 

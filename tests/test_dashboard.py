@@ -13,9 +13,9 @@ from loadtest.dashboard import board, events
 from loadtest.dashboard.__main__ import RESULTS
 from loadtest.dashboard.crowd import Crowd
 from loadtest.dashboard.plot import draw
-from loadtest.dashboard.prometheus import ALERTS, prometheus
-from loadtest.dashboard.site import Site
+from loadtest.dashboard.site import Servers
 from loadtest.dashboard.units import said
+from loadtest.site.prometheus import ALERTS, prometheus
 from servers.processes import command
 from sse_edge.figures import FIGURES
 from sse_edge.outcome import ENDINGS, REFUSALS
@@ -204,7 +204,7 @@ def recorded(tmp_path_factory):
     command("prometheus")
     rules = tmp_path_factory.mktemp("rules") / "alerts.yaml"
     rules.write_text(re.sub(r"\bfor: \w+", "for: 0s", ALERTS.read_text()))
-    site = Site(1, workers=2)
+    site = Servers(tmp_path_factory.mktemp("site"), 1, processes=2)
     path = "/status/metrics?by=worker"
     began = time.time()  # when nothing is scraped yet
     with prometheus(site.targets, every="250ms", path=path, rules=rules) as ours, site:
@@ -214,19 +214,19 @@ def recorded(tmp_path_factory):
 
 async def happen(site, ours):
     """A quiet moment, and then all of it."""
-    crowd = Crowd(site.ports)
-    crowd.join(range(24), events.path)
+    crowd = Crowd(site.ports, events.path)
+    crowd.join(24)
     publishing = asyncio.ensure_future(events.publish(site, crowd, 0.02))
     await until(ours, "up == 1")  # it looks for targets every five seconds
     await until(ours, "sum(sse_edge_streams) >= 24")
     await until(ours, QUIET)
     crowd.cut()
-    (server,) = site.ports
+    (server,) = site.programs["worker"]
     await asyncio.gather(
         events.refused(crowd),
         events.dropped(site),
         events.asleep(site, crowd, 2, 1),
-        asyncio.to_thread(site.drain, server),
+        asyncio.to_thread(site.drain, 0),
         until(ours, "sse_edge_ready == 0"),
     )
     await until(ours, "sum(rate(sse_edge_unsent_bytes_count[2s])) > 0")  # it looks with each keep-alive
@@ -235,8 +235,8 @@ async def happen(site, ours):
     crowd.cut()  # so that leases are to be given back
     await until(ours, "max(sse_edge_degraded) == 1")
     await until(ours, 'count(ALERTS{alertname="SseEdgeBackendAway", alertstate="firing"}) == 2')
-    await crowd.leave()
-    await asyncio.to_thread(site.stop, server)
+    crowd.leave()
+    await asyncio.to_thread(server.stop)
     await until(ours, 'ALERTS{alertname="SseEdgeWorkerDown", alertstate="firing"}')
 
 

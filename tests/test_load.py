@@ -115,13 +115,42 @@ def soak(summary, out):
     assert all(sample["memory"]["worker"] > 0 for sample in summary["samples"])
 
 
+def capacity(summary, out):
+    """Each step has every figure of every part, and a table."""
+    steps = summary["steps"]
+    assert [step["streams"] for step in steps] == [50, 100]
+    for step in steps:
+        assert step["received"] == step["expected"] == step["streams"] * (2 + 1)
+        assert 0 <= step["p50"] <= step["p99"] <= step["longest"]
+        assert (step["files"]["proxy"], step["files"]["reader"]) == (2.0, 1.0)
+        assert step["files"]["worker"] >= 1.0
+        assert step["connects_per_second"] > 0
+        # What a worker does without streams is no less than this little, so it is not compared with 0.
+        for what in ("connect", "events", "personal"):
+            assert step[what]["proxy"] > 0
+            assert step[what]["reader"] > 0
+        for what in ("memory", "connect", "idle", "events", "personal"):
+            assert step[what].keys() == {"worker", "proxy", "Redis", "kernel", "reader"}
+    assert "Memory per stream, KiB" in (out / "summary.txt").read_text()
+    assert "per idle stream" in (out / "steps.svg").read_text()
+    assert (out / "index.html").read_text().count("<svg") == 3
+
+
 HEAVY = [ramp, broadcast, personal, churn, soak]
 """What is as the others, as far as what runs it goes."""
 
 
 @pytest.mark.parametrize(
     "check",
-    [steady, storm, deploy, slow, abuse, *(pytest.param(each, marks=pytest.mark.heavy) for each in HEAVY)],
+    [
+        steady,
+        storm,
+        deploy,
+        slow,
+        abuse,
+        capacity,
+        *(pytest.param(each, marks=pytest.mark.heavy) for each in HEAVY),
+    ],
     ids=lambda check: check.__name__,
 )
 def test_a_scenario(check, tmp_path):
@@ -258,6 +287,10 @@ def test_another_redis(behind, private_redis, tmp_path):
             "--workers is for what is started here",
         ),
         (["steady", "--proxy", "none", "--tls"], "--tls is between clients and proxy"),
+        (["capacity", "--steps", "10,x"], "--steps: must be a whole number from 1 to 1000000: 'x'"),
+        (["capacity", "--steps", "10,20", "--streams", "15"], "--steps has 20, more than --streams 15"),
+        (["capacity", "--target", "http://127.0.0.1:1/"], "capacity looks at what is started here"),
+        (["steady", "--proxy", "apache"], "'apache'"),
         (["steady", "--streams", "900000"], "MiB are available: give fewer streams"),
         (["steady", "--streams", "40000", "--workers", "2"], "per_worker=15_000): --workers 3"),
     ],

@@ -100,6 +100,21 @@ def test_what_is_no_response_is_an_error(data, said):
 # Chunks
 
 
+@pytest.mark.parametrize("size", [3, 12, 500])
+def test_comments_are_counted_and_are_no_part_of_a_block(size):
+    """Wherever reads end: many streams that got different ones before it get the same block."""
+    whole = (
+        chunk(b": keep-alive\n") + chunk(b": keep-alive\n: keep-alive\n" + EVENT) + chunk(b": keep-alive\n")
+    )
+    text = chunk_ = b""
+    count, blocks = 0, []
+    for place in range(0, len(whole), size):
+        piece = read_chunks(chunk_ + whole[place : place + size], text)
+        chunk_, text, count = piece.chunk, piece.text, count + piece.kept
+        blocks += piece.blocks
+    assert (count, text, blocks) == (4, b"", [read_block(EVENT[:-2])])
+
+
 def test_the_whole_at_once():
     """Several chunks in one piece give all their blocks, wherever chunks end."""
     assert read([STREAM]) == (BLOCKS, b"", b"", False)

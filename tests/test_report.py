@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from loadtest.report.files import RESULTS
 from loadtest.report.page import page
 from loadtest.report.plot import BANDS, LINES, MOST, NAME_LINES, PARTS, clock, draw, fitting, placed, thin
 from loadtest.report.text import judged, lasting, text, usage
@@ -312,6 +313,39 @@ def test_parts_have_the_colours_of_the_capacity_picture(picture):
     assert len(set(PARTS.values())) == 5
     svg = picture(SUMMARY)
     assert all(colour in svg for colour in (*PARTS.values(), BANDS[0]))
+
+
+def leaving(svg):
+    """What is drawn beyond its panel, as colour and place."""
+    root = ET.fromstring(svg)
+    name = "{http://www.w3.org/2000/svg}"
+    panels = {
+        clip.get("id"): [float(clip[0].get(edge)) for edge in ("x", "y", "width", "height")]
+        for clip in root.iter(f"{name}clipPath")
+    }
+    for path in root.iter(f"{name}path"):
+        clip = re.fullmatch(r"url\(#(.+)\)", path.get("clip-path", ""))
+        if clip:
+            left, top, width, height = panels[clip[1]]
+            for x, y in re.findall(r"[ML] ([-\d.]+) ([-\d.]+)", path.get("d", "")):
+                if not (-0.1 <= float(x) - left <= width + 0.1 and -0.1 <= float(y) - top <= height + 0.1):
+                    yield path.get("style"), x, y
+
+
+@pytest.mark.parametrize("name", ["attempts", "opened", "events", "streams", "p50", "p99"])
+def test_a_panel_holds_its_highest_line(picture, name):
+    """Whichever of a panel's figures is the highest, no line leaves the frame."""
+    summary = copy.deepcopy(SUMMARY)
+    summary["timeline"][40][name] = 50_000
+    assert list(leaving(picture(summary))) == []
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.svg")), ids=lambda path: path.stem)
+def test_a_kept_picture_holds_what_it_shows(path):
+    """No line of a picture among the results leaves its frame."""
+    svg = path.read_text()
+    assert "clipPath" in svg
+    assert list(leaving(svg)) == []
 
 
 def test_the_same_summary_gives_the_same_bytes(tmp_path):

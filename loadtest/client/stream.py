@@ -123,6 +123,8 @@ class Stream:
         try:
             connection = self.socket = Socket(socket.AF_INET, socket.SOCK_STREAM)
             connection.setblocking(False)
+            if self._target.receive_buffer is not None:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._target.receive_buffer)
             if self.source is not None:
                 connection.bind((self.source, 0))
             error = connection.connect_ex(self._target.address(self.number))
@@ -171,7 +173,7 @@ class Stream:
         self.tally.second(now).connect[rounded(now - self._began)] += 1
         self.state = State.ASKING
         # A request is small, and the socket's buffer empty.
-        self.socket.send(self._target.request(self.user, self.last_id))
+        self.socket.send(self._target.request(self.number, self.user, self.last_id))
         self._watch()
 
     def _watch(self, *, writing: bool = False) -> None:
@@ -212,6 +214,8 @@ class Stream:
         waits = self._chunk or self._text
         piece = read_chunks(self._chunk + data, self._text) if waits else read_fresh(data)
         self._chunk, self._text = piece.chunk, piece.text
+        if piece.kept and self.state == State.LIVE:
+            self.tally.second(time.time()).kept += piece.kept
         for block in piece.blocks:
             self._take(block)
         if piece.over and self.socket is not None:

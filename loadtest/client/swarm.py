@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -51,6 +52,7 @@ class Swarm:
         self._queue: deque[Stream] = deque()
         self._opening: set[Stream] = set()
         self._lifetime: float | None = None
+        self._pace: tuple[float | None, float | None] = None, None
         self._end = put(self.loop)
 
     # Coming and going
@@ -60,6 +62,8 @@ class Swarm:
         for _ in range(count):
             self._new()
         self.wanted += count
+        if self._pace[0] is None:
+            self._pace = time.time(), None
         self._open()
 
     def remove(self, count: int) -> None:
@@ -99,6 +103,7 @@ class Swarm:
         """It is live: what it hears from its first time on is owed to it, if it is no intruder."""
         self._opening.discard(stream)
         if stream.pause is None:
+            self._pace = self._pace[0], now
             if stream.record is None:
                 stream.record = self.checker.client(str(stream.number))
                 own = [self.target.personal(stream.number)] if self._personal else []
@@ -186,6 +191,11 @@ class Swarm:
             intruder.leave()
         self._intruders = []
         return {"address": len(held) - user, "user": user}
+
+    def pace(self) -> tuple[float | None, float | None]:
+        """When opening began and when the last stream was live, since this was asked before."""
+        found, self._pace = self._pace, (None, None)
+        return found
 
     def range(self) -> tuple[int, int]:
         """The first number that was given out, and how many were."""

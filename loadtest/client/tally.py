@@ -1,24 +1,10 @@
-"""What happens to a process's streams, second by second, and what Locust is told of it.
-
-Thousands of events a second are counted here and told Locust once a second, as one entry each.
-"""
+"""What happens to a process's streams, second by second."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-from locust.stats import RequestStats, StatsEntry, StatsError
-
-KIND = "SSE"
-"""The type under which Locust lists everything."""
-
-TIMES = {"connect": "connect", "first_byte": "first byte", "latency": "event", "away": "away"}
-"""What is timed, and its name in Locust: until the connection is there (TLS too), until the response begins,
-from publishing to the client, and from an ending until the stream is live again."""
-
-COUNTS = ("endings", "refusals", "errors")
 
 Histogram = dict[int, int]
 """Milliseconds, as Locust rounds them → how many."""
@@ -44,11 +30,13 @@ def rounded(seconds: float) -> int:
 class Second:
     """What happened in a second of the wall clock."""
 
-    __slots__ = ("attempts", "away", "connect", "endings", "errors", "events", "first_byte", "latency",
-                 "opened", "reconnects", "refusals", "streams")  # fmt: skip
+    __slots__ = ("attempts", "away", "connect", "endings", "errors", "events", "first_byte", "kept",
+                 "latency", "opened", "reconnects", "refusals", "streams")  # fmt: skip
 
     def __init__(self) -> None:
         self.attempts = self.reconnects = self.opened = self.events = 0
+        self.kept = 0
+        """Keep-alives that came."""
         self.streams = 0
         """Open at its end."""
         self.connect: Histogram = defaultdict(int)
@@ -89,8 +77,10 @@ class Tally:
             found = self.seconds[int(now)] = Second()
         return found
 
-    def take(self, now: float, stats: RequestStats | None) -> dict[int, dict[str, Any]]:
-        """The seconds that are over, which are told Locust and forgotten here."""
+    def take(
+        self, now: float, tell: Callable[[Second, int], None] | None = None
+    ) -> dict[int, dict[str, Any]]:
+        """The seconds that are over, which are told, and forgotten here."""
         last = int(now) - 1
         if self._taken is not None:
             last = max(last, self._taken)  # the clock may go back
@@ -102,40 +92,10 @@ class Tally:
             if at <= last:
                 second = self.seconds.pop(at)
                 second.streams = self.streams
-                if stats is not None:
-                    tell(stats, second, at)
+                if tell is not None:
+                    tell(second, at)
                 taken[at] = second.to_dict()
         return taken
-
-
-def tell(stats: RequestStats, second: Second, at: int) -> None:
-    """Let Locust know of a second, as if it had been told of each thing by itself."""
-    for what, name in TIMES.items():
-        histogram: Histogram = getattr(second, what)
-        if histogram:
-            entry = StatsEntry(stats, name, KIND)
-            entry.num_requests = sum(histogram.values())
-            entry.total_response_time = sum(ms * count for ms, count in histogram.items())
-            entry.min_response_time, entry.max_response_time = min(histogram), max(histogram)
-            entry.response_times.update(histogram)
-            entry.num_reqs_per_sec[at] = entry.num_requests
-            entry.start_time = entry.last_request_timestamp = float(at)
-            for known in (stats.get(name, KIND), stats.total):
-                known.extend(entry)
-    for what in COUNTS:
-        counts: Counter[str] = getattr(second, what)
-        for code, count in counts.items():
-            name = f"{what.removesuffix('s')} {code}"
-            entry = StatsEntry(stats, name, KIND)
-            entry.num_requests = entry.num_none_requests = count
-            entry.num_reqs_per_sec[at] = count
-            entry.start_time = entry.last_request_timestamp = float(at)
-            if what == "errors":
-                entry.num_failures = entry.num_fail_per_sec[at] = count
-                key = StatsError.create_key(KIND, name, code)
-                stats.errors.setdefault(key, StatsError(KIND, name, code)).occurrences += count
-            for known in (stats.get(name, KIND), stats.total):
-                known.extend(entry)
 
 
 def add(histograms: Iterable[Mapping[int, int]]) -> Histogram:

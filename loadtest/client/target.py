@@ -34,6 +34,12 @@ class Target:
     ``secret`` and ``cookie`` are those of the app's SignedCookie.  Raises TargetError.
     """
 
+    rooms: Sequence[str] = ()
+    """Patterns of channels that sessions are good for, besides the user's own."""
+
+    receive_buffer: int | None = None
+    """Bytes that a client asks the kernel for (SO_RCVBUF), where it wants few."""
+
     def __init__(
         self,
         urls: Sequence[str],
@@ -47,7 +53,6 @@ class Target:
         self.authority = authority
         self.shared = shared
         self._personal = personal
-        self._cookie = cookie
         self.cookies = SignedCookie(secret, name=cookie, weak_secret=True)
         parts = [urlsplit(url) for url in urls]
         for url, part in zip(urls, parts, strict=True):
@@ -67,8 +72,8 @@ class Target:
         self.addresses = [(address, port) for port in ports]
         self.here = address.startswith("127.")
         """On this machine, to which every stream can come from an address of its own choice."""
-        path = (first.path or "/") + (f"?{first.query}" if first.query else "")
-        self._head = f"GET {path} HTTP/1.1\r\nHost: {first.netloc}\r\n{HEAD}"
+        self._path = (first.path or "/") + (f"?{first.query}" if first.query else "")
+        self._head = f" HTTP/1.1\r\nHost: {first.netloc}\r\n{HEAD}Cookie: {cookie}="
 
     def user(self, number: int) -> str:
         """Whose session a stream has: each is a user of its own."""
@@ -86,7 +91,12 @@ class Target:
         """Where it comes from; None: as the kernel likes."""
         return source(number) if self.here else None
 
-    def request(self, user: str, last_id: str) -> bytes:
+    def path(self, number: int) -> str:
+        """What a stream asks for: the same for all."""
+        return self._path
+
+    def request(self, number: int, user: str, last_id: str) -> bytes:
         """What is sent, with a cookie signed now."""
+        cookie = self.cookies.issue(user, self.rooms)
         place = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
-        return f"{self._head}Cookie: {self._cookie}={self.cookies.issue(user)}\r\n{place}\r\n".encode()
+        return f"GET {self.path(number)}{self._head}{cookie}\r\n{place}\r\n".encode()

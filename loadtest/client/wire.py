@@ -5,6 +5,7 @@ Pure, and quick where it matters: thousands of streams get the same bytes, which
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,6 +20,9 @@ LONGEST_SIZE = 200
 
 DIGITS = 12
 """Of a number that makes sense here."""
+
+COMMENTS = re.compile(rb"\A(?::[^\n]*\n)+")
+"""They stand before a block and are no part of it: no blank line ends them."""
 
 HEX = b"0123456789abcdefABCDEF"
 
@@ -52,13 +56,14 @@ class Piece(NamedTuple):
     """What was complete in the bytes of a response, and what has to wait for more.
 
     ``chunk`` is the part of a chunk that is not complete, ``text`` that of a block; ``over`` is set by the
-    last chunk.
+    last chunk.  ``kept`` are the lines that say nothing but that the stream is there.
     """
 
     blocks: tuple[Block, ...]
     chunk: bytes
     text: bytes
     over: bool
+    kept: int = 0
 
 
 def read_head(data: bytes) -> tuple[Head, bytes] | None:
@@ -93,8 +98,13 @@ def read_fresh(data: bytes) -> Piece:
 def read_chunks(data: bytes, text: bytes) -> Piece:
     """Read chunks, which begin where ``data`` does; ``text`` is what waits of a block.  Raises WireError."""
     body, rest, over = read_body(data)
-    *blocks, text = (text + body).split(b"\n\n")
-    return Piece(tuple(map(read_block, blocks)), rest, text, over)
+    pieces, kept = (text + body).split(b"\n\n"), 0
+    for place, piece in enumerate(pieces):
+        if piece.startswith(b":"):
+            pieces[place] = COMMENTS.sub(b"", piece)
+            kept += piece.count(b"\n") - pieces[place].count(b"\n")
+    *blocks, text = pieces
+    return Piece(tuple(map(read_block, blocks)), rest, text, over, kept)
 
 
 def read_body(data: bytes) -> tuple[bytes, bytes, bool]:

@@ -13,7 +13,7 @@ from sse_edge import Publisher
 from sse_edge.errors import EdgeError
 
 from .crowd import AWAY, Crowd
-from .site import Site
+from .site import Servers
 
 ROOMS, SYMBOLS = 4, 3
 
@@ -30,7 +30,7 @@ def path(number: int) -> str:
     return f"/events/prices/{number // 2 % SYMBOLS}" if number % 3 else "/events/me"
 
 
-async def publish(site: Site, crowd: Crowd, every: float) -> None:
+async def publish(site: Servers, crowd: Crowd, every: float) -> None:
     """Events for rooms and prices, and some over HTTP, until cancelled; those that find no Redis are lost."""
     async with Publisher(site.redis) as publisher:
         for number in itertools.count():
@@ -55,17 +55,16 @@ async def refused(crowd: Crowd) -> None:
     await asyncio.gather(*asked, return_exceptions=True)
 
 
-async def asleep(site: Site, crowd: Crowd, count: int, seconds: float) -> None:
+async def asleep(site: Servers, crowd: Crowd, count: int, seconds: float) -> None:
     """So many clients of a room of their own that do not read what comes there, and it is much."""
     async with Publisher(site.redis) as publisher, asyncio.TaskGroup() as group:
-        for number in range(count):
-            group.create_task(crowd.doze("/events/rooms/asleep", 10_000 + number, seconds))
+        group.create_task(crowd.doze(count, "/events/rooms/asleep", seconds))
         for _ in range(int(seconds * 10)):
             await publisher.publish("room:asleep", "z" * 20_000)
             await asyncio.sleep(0.1)
 
 
-async def dropped(site: Site) -> None:
+async def dropped(site: Servers) -> None:
     """A message on Redis that is no event."""
     async with Redis.from_url(site.redis) as client:
         await client.publish("sse:room:1", b"[1]")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from ..report.progress import Progress
+from ..site.deployment import EXIT
+from ..site.prometheus import Prometheus, prometheus
 from . import events
 from .board import Panel, panels
 from .crowd import Crowd
-from .prometheus import Prometheus, prometheus
-from .site import Site
+from .site import Servers
 
 STEP = 2.0
 """Seconds between two points of a panel."""
@@ -22,41 +26,42 @@ INTERVAL = "10s"
 
 SERVERS, CLIENTS, SLEEPERS = 4, 360, 20
 
-Incident = tuple[float, str, Callable[[Site, Crowd], Awaitable[None]]]
+Incident = tuple[float, str, Callable[[Servers, Crowd], Awaitable[None]]]
 
 
-async def _come(site: Site, crowd: Crowd) -> None:
-    for first in range(0, CLIENTS, 20):
-        crowd.join(range(first, first + 20), events.path)
+async def _come(site: Servers, crowd: Crowd) -> None:
+    for _ in range(CLIENTS // 20):
+        crowd.join(20)
         await asyncio.sleep(1)
 
 
-async def _herd(site: Site, crowd: Crowd) -> None:
+async def _herd(site: Servers, crowd: Crowd) -> None:
     crowd.cut()
 
 
-async def _strangers(site: Site, crowd: Crowd) -> None:
+async def _strangers(site: Servers, crowd: Crowd) -> None:
     for _ in range(60):
         await asyncio.gather(events.refused(crowd), events.dropped(site))
         await asyncio.sleep(0.3)
 
 
-async def _sleepers(site: Site, crowd: Crowd) -> None:
+async def _sleepers(site: Servers, crowd: Crowd) -> None:
     await events.asleep(site, crowd, SLEEPERS, 12)
 
 
-async def _away(site: Site, crowd: Crowd) -> None:
+async def _away(site: Servers, crowd: Crowd) -> None:
     await asyncio.to_thread(site.stop_redis)
     await asyncio.sleep(5)
-    crowd.join(range(CLIENTS, CLIENTS + 20), events.path)
+    crowd.join(20)
     await asyncio.sleep(40)
-    await asyncio.to_thread(site.start_redis)
+    await asyncio.to_thread(site.start_redis_again)
 
 
-async def _rolling(site: Site, crowd: Crowd) -> None:
-    for port in site.ports:
-        for step in (site.drain, site.stop, site.start):
-            await asyncio.to_thread(step, port)
+async def _rolling(site: Servers, crowd: Crowd) -> None:
+    for number, server in enumerate(site.programs["worker"]):
+        await asyncio.to_thread(site.drain, number)
+        await asyncio.to_thread(server.stop, EXIT)
+        await asyncio.to_thread(server.start)
         await asyncio.sleep(3)
 
 
@@ -75,8 +80,11 @@ END = 300.0
 
 def record(progress: Progress) -> dict[str, Any]:
     """Let it all happen, and ask each panel's queries over it."""
-    site = Site(SERVERS)
-    with prometheus(site.targets) as ours, site:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="sse-edge-recorded-"))
+        site = Servers(Path(directory), SERVERS)
+        ours = stack.enter_context(prometheus(site.targets))
+        stack.enter_context(site)
         began = time.time()
         asyncio.run(_happen(site, progress))
         version = ours.ask("status/buildinfo")["version"]
@@ -89,12 +97,12 @@ def record(progress: Progress) -> dict[str, Any]:
         }
 
 
-async def _happen(site: Site, progress: Progress) -> None:
-    crowd = Crowd(site.ports)
+async def _happen(site: Servers, progress: Progress) -> None:
+    crowd = Crowd(site.ports, events.path)
     publishing = asyncio.ensure_future(events.publish(site, crowd, 0.05))
     began = time.monotonic()
 
-    async def happen(at: float, words: str, incident: Callable[[Site, Crowd], Awaitable[None]]) -> None:
+    async def happen(at: float, words: str, incident: Callable[[Servers, Crowd], Awaitable[None]]) -> None:
         await asyncio.sleep(at - (time.monotonic() - began))
         progress(words)
         await incident(site, crowd)
@@ -102,7 +110,7 @@ async def _happen(site: Site, progress: Progress) -> None:
     await asyncio.gather(*(happen(*each) for each in INCIDENTS))
     await asyncio.sleep(END - (time.monotonic() - began))
     publishing.cancel()
-    await crowd.leave()
+    crowd.leave()
 
 
 def _shown(ours: Prometheus, panel: Panel, began: float) -> dict[str, list[dict[str, Any]]]:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from . import text
-from .text import Rows, Summary
+from . import capacity, text
+from .table import Rows
+from .text import Summary
 
 STYLE = """
 :root { color-scheme: light; }
@@ -44,6 +45,7 @@ li { margin: .15rem 0; overflow-wrap: anywhere; }
 code { font: .9em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .plot { display: flex; flex-wrap: wrap; margin-top: 1.4rem; }
 .plot svg { display: block; flex: 1 1 28rem; width: 100%; min-width: min(100%, 28rem); height: auto; }
+.steps { margin-top: 1.4rem; overflow-x: auto; } .steps svg { width: 100%; min-width: 44rem; height: auto; }
 @media (max-width: 40rem) { body { font-size: 13px; } th, td { padding-left: .6rem; }
   thead th { white-space: normal; vertical-align: bottom; }
   th:first-child { min-width: 0; } }
@@ -52,8 +54,10 @@ code { font: .9em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; 
 """
 
 
-def page(summary: Summary, svg: str, links: Mapping[str, str]) -> str:
-    """All of it; ``svg`` is what ``draw`` has written, ``links`` are the other files by what they are."""
+def page(summary: Summary, svg: str, links: Mapping[str, str], steps: str = "") -> str:
+    """All of it; ``svg`` is what ``draw`` has written, ``links`` are the other files by what they are, and
+    ``steps`` is what ``capacity.draw`` has written.
+    """
     title = text.title(summary)
     said = "".join(f'<p class="verdict {state}">{escape(each)}</p>' for state, each in text.judged(summary))
     found = summary["verdict"]
@@ -72,6 +76,8 @@ def page(summary: Summary, svg: str, links: Mapping[str, str]) -> str:
         _section("Times, ms", _table(text.times(summary))),
         "</div>",
         _section("Memory and CPU", _table(text.usage(summary))),
+        f'<div class="steps">{steps[steps.find("<svg") :]}</div>' if steps else "",
+        *(_section(escape(about), _table(rows)) for about, rows in capacity.tables(summary).items()),
         '<div class="beside small">',
         *(_section(what.capitalize(), _table(text.counts(summary, what))) for what in text.COUNTS),
         _section("Reconnects", f"<p>{escape(came_back)}</p>" if came_back else ""),

@@ -10,12 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from ..capacity import plot as capacity
-from ..capacity.table import number
+from .picture import GREY, PARTS, dress, fit, picture
+from .table import number
 from .text import Summary, part_name
-
-PARTS = {**capacity.COLOURS, "Locust": "#4a86b8"}
-"""What is stacked, from the bottom, and the colour of each."""
 
 LINES = ("#0b6e4f", "#c8641b", "#7a5195", "#4a86b8", "#b5293b", "#a38a00", "#c45a9a")
 """For what has no colour of its own, as the codes of refusals."""
@@ -57,22 +54,11 @@ Point = tuple[float, float]
 
 def draw(summary: Summary, path: Path) -> None:
     """Write an SVG of two columns of panels, all over the same time."""
-    import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     end = _end(summary)
     names = placed(summary["phases"], end)
     strip = LINE * max((line + 1 for *_, line in names), default=0)
     high = 0.1 + strip + sum(HEIGHTS) + TITLE * len(HEIGHTS) + FOOT
-    looks: Any = {
-        "svg.hashsalt": "report",  # the same summary gives the same bytes
-        "svg.fonttype": "none",  # smaller, and can be searched
-        "text.parse_math": False,  # a code is whatever a server says
-        "font.size": 10,
-        "axes.titlesize": 11.5,
-    }
-    with mpl.rc_context(looks):
-        figure = Figure(figsize=(2 * COLUMN, high), facecolor="white")
+    with picture(path, 2 * COLUMN, high) as figure:
 
         def panel(column: int, top: float, height: float) -> Any:
             box = (column * COLUMN + LEFT, high - top - height, COLUMN - LEFT - RIGHT, height)
@@ -106,8 +92,6 @@ def draw(summary: Summary, path: Path) -> None:
                 _shade(axis, summary["phases"])
                 _dress(axis, end, last=drawing is drawings[-1])
                 drawing(axis)
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(path, format="svg", metadata=nothing)
 
 
 def thin(items: Sequence[Item], size: Callable[[Item], float], most: int = MOST) -> list[Item]:
@@ -184,16 +168,13 @@ def _shade(axis: Any, phases: Rows) -> None:
 def _dress(axis: Any, end: float, *, last: bool) -> None:
     from matplotlib.ticker import MaxNLocator, MultipleLocator  # noqa: PLC0415
 
-    axis.spines[["top", "right"]].set_visible(False)
+    dress(axis)
     days = 86_400 * math.ceil(end / 86_400 / MARKS)
     step = next((step for step in STEPS if end / step <= MARKS), days)
     axis.xaxis.set_major_locator(MultipleLocator(step))
     axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, end))
     axis.tick_params(labelbottom=last)
     axis.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))
-    axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
-    axis.grid(axis="y", color="#dddddd", lw=0.7)
-    axis.set_axisbelow(True)
     if last:
         axis.set_xlabel("time since the run began, " + ("h:min" if end >= 3600 else "min:s"))
 
@@ -204,15 +185,13 @@ def clock(seconds: float, end: float) -> str:
     return f"{more}:{less:02}"
 
 
-def _title(axis: Any, title: str, how: str = "", *, highest: float, whole: bool = False) -> None:
-    """The head of a panel, its key, and a scale from nothing to a little more than the highest."""
+def _title(axis: Any, title: str, how: str = "", *, whole: bool = False) -> None:
+    """The head of a panel, its key, and its scale."""
     handles, labels = axis.get_legend_handles_labels()
     pad = 20 if handles else 7
     axis.set_title(title, loc="left", fontweight="bold", pad=pad)
     if how:
-        axis.text(
-            1, 1, how, transform=_above(axis, pad + 1), ha="right", va="bottom", fontsize=9, color="#666666"
-        )
+        axis.text(1, 1, how, transform=_above(axis, pad + 1), ha="right", va="bottom", fontsize=9, color=GREY)
     if handles:
         axis.legend(
             handles,
@@ -230,7 +209,7 @@ def _title(axis: Any, title: str, how: str = "", *, highest: float, whole: bool 
             columnspacing=1.3,
         )
     # Of few streams there is no half.
-    axis.set_ylim(0, max(highest * 1.08, 4 if whole else 0.001))
+    fit(axis, 4 if whole else 0.001)
 
 
 def _above(axis: Any, points: float) -> Any:
@@ -241,7 +220,7 @@ def _above(axis: Any, points: float) -> Any:
 
 
 def _empty(axis: Any, title: str, said: str) -> None:
-    _title(axis, title, highest=1)
+    _title(axis, title)
     axis.set_yticks([])
     axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", va="center", color="#777777")
 
@@ -273,7 +252,7 @@ def _streams(axis: Any, timeline: Rows) -> None:
         _empty(axis, "open streams", "nothing was measured")
         return
     highest = _line(axis, [(row["t"], row["streams"]) for row in timeline], LINES[0], "", fill=True)
-    _title(axis, "open streams", f"at most {highest:,}", highest=highest, whole=True)
+    _title(axis, "open streams", f"at most {highest:,}", whole=True)
 
 
 def _attempts(axis: Any, timeline: Rows) -> None:
@@ -283,7 +262,7 @@ def _attempts(axis: Any, timeline: Rows) -> None:
         return
     highest = _line(axis, [(row["t"], row["attempts"]) for row in timeline], LINES[1], "attempts", fill=True)
     _line(axis, [(row["t"], row["opened"]) for row in timeline], LINES[0], "opened")
-    _title(axis, title, f"at most {highest:,}", highest=highest, whole=True)
+    _title(axis, title, f"at most {highest:,}", whole=True)
 
 
 def _events(axis: Any, timeline: Rows) -> None:
@@ -292,7 +271,7 @@ def _events(axis: Any, timeline: Rows) -> None:
         _empty(axis, title, "none" if timeline else "nothing was measured")
         return
     highest = _line(axis, [(row["t"], row["events"]) for row in timeline], LINES[0], "", fill=True)
-    _title(axis, title, f"at most {highest:,}", highest=highest, whole=True)
+    _title(axis, title, f"at most {highest:,}", whole=True)
 
 
 def _latency(axis: Any, timeline: Rows) -> None:
@@ -314,7 +293,6 @@ def _latency(axis: Any, timeline: Rows) -> None:
         axis,
         title,
         f"at most {number(highest)}" + (", logarithmic" if wide else ""),
-        highest=highest,
     )
     if wide:
         # What took no time that could be measured is at the bottom.
@@ -344,7 +322,7 @@ def _codes(axis: Any, timeline: Rows, what: str) -> None:
     for label, group in groups.items():
         points = [(row["t"], sum(row[what].get(code, 0) for code in group)) for row in timeline]
         highest = max(highest, _line(axis, points, colours[label], label, fill=True))
-    _title(axis, title, f"at most {highest:,}", highest=highest, whole=True)
+    _title(axis, title, f"at most {highest:,}", whole=True)
 
 
 def _memory(axis: Any, summary: Summary) -> None:
@@ -389,4 +367,4 @@ def _stack(
         axis.fill(xs, [0.0, *tops, 0.0], color=PARTS.get(parts[place], REST), lw=0)
     for part in parts:
         axis.fill([], [], color=PARTS.get(part, REST), lw=0, label=label(part))
-    _title(axis, *title, highest=max(sum(sizes) for _, sizes in rows))
+    _title(axis, *title)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..capacity.table import aligned, number
+from . import capacity
+from .table import Rows, aligned, number
 
 Summary = Mapping[str, Any]
-Rows = list[list[str]]
-"""A table's rows, the first of which are its heads; without rows where nothing was measured."""
-
 State = Literal["good", "doubtful", "bad"]
 
 VERDICT = {
@@ -51,6 +49,7 @@ def text(summary: Summary) -> str:
         _table("Times, ms", times(summary)),
         [*_counts(summary), *([f"reconnects: {said}"] if (said := reconnects(summary)) else [])],
         _table("Memory and CPU", usage(summary)),
+        *(_table(about, rows) for about, rows in capacity.tables(summary).items()),
         list(summary["remarks"]),
         [
             *_wrapped("machine: ", [f"{name} {fact}" for name, fact in summary["machine"].items()]),

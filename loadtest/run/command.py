@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
-import json
 import logging
 import os
 import resource
 import shlex
-import shutil
 import sys
 import tempfile
 import time
@@ -37,26 +35,24 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_histor
 
 from sse_edge.tune.sizing import size
 
-from .. import locustfile
 from ..measure import machine
 from ..measure.sampler import CLIENTS, Sampler
-from ..report import page, plot, text
+from ..report.files import RESULTS, keep, write
 from ..report.progress import Progress
 from ..scenarios import SCENARIOS
-from ..scenarios.script import Deployment
 from ..site import programs
-from ..site.deployment import COOKIE, Site, facts, missing, running
+from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
+from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
-from .deployment import Ours, Theirs
 from .member import Listeners
 from .options import count, crowd, declare, scenario
 from .press import Press
 from .probe import ProbeError, examine
 from .round import ALL, play
+from .shape import Shape, listen
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "loadtest" / "results"
 
 CONNECTED = 60.0
 """Seconds for Locust's processes to come up."""
@@ -101,7 +97,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--processes", type=count, metavar="N", help="of Locust (default: one for 10,000 streams)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: loadtest-runs/SCENARIO-TIME")
-    parser.add_argument("--save", metavar="NAME", help=f"also write {RESULTS.name}/NAME.json, .txt and .svg")
+    parser.add_argument(
+        "--save",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help=f"also write {RESULTS.name}/NAME.json, .txt and .svg (default: SCENARIO-STREAMS)",
+    )
     found = parser.parse_args(given)
     if found.target:
         for name in ("workers", "tls"):
@@ -112,6 +114,15 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     found.tls = (found.proxy != "none") if found.tls is None else found.tls
     if found.seconds is not None and found.scenario == "ramp" and found.seconds < 5:
         parser.error(f"--seconds {found.seconds:g} is too short for the steps of ramp: 5 or more")
+    if found.scenario == "capacity":
+        if found.target:
+            parser.error("--target names what runs already, and capacity looks at what is started here")
+        if found.steps and max(found.steps) > found.streams:
+            parser.error(f"--steps has {max(found.steps)}, more than --streams {found.streams}")
+    if found.save == "":
+        plain = "" if found.tls or found.proxy == "none" else "-plain"
+        capacity = found.scenario == "capacity"
+        found.save = f"capacity-{found.proxy}{plain}" if capacity else f"{found.scenario}-{found.streams}"
     if found.out is None:
         found.out = Path("loadtest-runs") / f"{found.scenario}-{datetime.now():%Y%m%d-%H%M%S}"
     return found
@@ -126,7 +137,7 @@ def _scenario(value: str) -> str:
 
 def lay_out(given: argparse.Namespace) -> Layout:
     """The processes of a deployment for so many streams.  RuntimeError when this machine cannot run it."""
-    lacks = missing(given.proxy, plot=True)
+    lacks = missing(given.proxy)
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
     users, each = crowd(given.streams)
@@ -175,19 +186,18 @@ def _is_here(url: str) -> bool:
 class Run:
     """Locust's processes, the conductor, and what is measured besides."""
 
-    def __init__(
-        self, given: argparse.Namespace, deployment: Deployment, site: Site | None, processes: int
-    ) -> None:
+    def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, processes: int) -> None:
         self.given = given
-        self._site = site
+        self._site = deployment if isinstance(deployment, Site) else None
         self._progress = Progress()
         self._said = (0.0, "")
         self.press = Press(given.redis)
         self.children: list[programs.Program] = []
+        listen()
         options = get_parser(default_config_files=[]).parse_args(["--headless"])
         known = {name: getattr(given, name) for name in vars(given) if name in vars(options)}
         vars(options).update({**known, "expect_workers": processes})
-        script = locustfile.Script()
+        script = Shape()
         self.environment = Environment(
             user_classes=[Listeners], shape_class=script, events=locust.events, parsed_options=options
         )
@@ -218,7 +228,14 @@ class Run:
 
     def _start(self, port: int, processes: int) -> None:
         self.say(f"starting {processes} processes of Locust")
-        arguments = [sys.executable, "-m", "locust", "-f", str(locustfile.__file__), "--worker"]
+        arguments = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            str(ROOT / "loadtest" / "locustfile.py"),
+            "--worker",
+        ]
         arguments += ["--master-host", "127.0.0.1", "--master-port", str(port), "--loglevel", "WARNING"]
         for _ in range(processes):
             self.children.append(programs.Program(arguments, None, {"PYTHONPATH": str(ROOT)}))
@@ -264,7 +281,7 @@ class Run:
             conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self.children if child.log)
         # Locust ends with its load shape, when every process has sent its last figures.
         with gevent.Timeout(ENDED, False):
-            self.runner.shape_greenlet.join()
+            gevent.joinall([self.runner.shape_greenlet])
         gevent.sleep(1.2)  # they are on their way to Locust's files
         writing.kill()
         csv.close_files()
@@ -280,21 +297,19 @@ class Run:
 
 
 @contextlib.contextmanager
-def deployed(
-    given: argparse.Namespace, directory: Path
-) -> Iterator[tuple[Deployment, Site | None, Layout | None]]:
+def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site | Theirs, Layout | None]]:
     """What is under load, until the end of the block; ``given`` then says where it is."""
     if given.target:
-        yield Theirs(given.disturb), None, None
+        yield Theirs(given.disturb), None
         return
     layout = lay_out(given)
-    with running(layout, directory) as site:
+    with Shipped(layout, directory) as site:
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
         given.redis, given.cacert, given.channel = site.redis, site.authority or "", "news"
         given.cookie = COOKIE
         os.environ["SSE_EDGE_SECRET"] = site.secret
-        yield Ours(site), site, layout
+        yield site, layout
 
 
 # The report
@@ -313,7 +328,7 @@ def summarise(
         said.append(
             f"{streams:,} streams, {conductor.per_user} for each of {conductor.users} users of Locust"
         )
-    said += _bounds(run)
+    said += _bounds(run) + conductor.scenario.remarks(conductor)
     return {
         "command": command,
         "began": began.isoformat(timespec="seconds"),
@@ -357,29 +372,6 @@ def _bounds(run: Run) -> list[str]:
     return said
 
 
-def write(out: Path, summary: dict[str, Any]) -> str:
-    """The report's files; the text of it."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    printed = text.text(summary)
-    (out / "summary.txt").write_text(printed + "\n")
-    plot.draw(summary, out / "plots.svg")
-    links = {"Locust's own report": "locust.html", "the figures": "summary.json"}
-    links |= {f"Locust's CSV: {path.name}": path.name for path in sorted(out.glob("*.csv"))}
-    (out / "index.html").write_text(page.page(summary, (out / "plots.svg").read_text(), links))
-    return printed
-
-
-def save(out: Path, name: str) -> None:
-    """Keep the small files of a report with the others."""
-    for kept, ending in (("summary.txt", "txt"), ("plots.svg", "svg")):
-        shutil.copy(out / kept, RESULTS / f"{name}.{ending}")
-    summary = json.loads((out / "summary.json").read_text())
-    for series in ("timeline", "samples"):  # they are in the picture
-        del summary[series]
-    (RESULTS / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
-
-
 def main(given_arguments: Sequence[str] | None = None) -> int:
     """Run it; the module says what it exits with."""
     given = arguments(given_arguments)
@@ -396,15 +388,15 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     try:
         processes = clients(given)
         with tempfile.TemporaryDirectory(prefix="loadtest-") as directory, contextlib.ExitStack() as stack:
-            deployment, site, layout = stack.enter_context(deployed(given, Path(directory)))
+            deployment, layout = stack.enter_context(deployed(given, Path(directory)))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
-            run = Run(given, deployment, site, processes)
+            run = Run(given, deployment, processes)
             stack.callback(run.end)
             run.conduct(given.out)
             summary = summarise(run, layout, began, command, processes)
-            if run.conductor.failure and site:
-                summary["failure"] += "\n" + site.said()
+            if run.conductor.failure and isinstance(deployment, Site):
+                summary["failure"] += "\n" + deployment.said()
     except KeyboardInterrupt:
         if run is not None:
             run.clear()
@@ -424,5 +416,5 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         print(f"could not be finished: {summary['failure']}", file=sys.stderr)
         return 2
     if given.save:
-        save(given.out, given.save)
+        keep(given.out, given.save)
     return int(any(not each["met"] for each in summary["thresholds"]))

@@ -31,6 +31,7 @@ class Conductor:
     def __init__(
         self, environment: Environment, scenario: Scenario, deployment: Deployment, press: Press
     ) -> None:
+        assert environment.parsed_options is not None
         self.options: Any = environment.parsed_options
         self.scenario = scenario
         self.deployment = deployment
@@ -125,6 +126,7 @@ class Conductor:
         found = spread(add(second.latency for second in within)) or dict.fromkeys(("p50", "p99", "longest"))
         return {
             "events": sum(second.events for second in within),
+            "kept": sum(second.kept for second in within),
             **{name: found[name] for name in ("p50", "p99", "longest")},
         }
 
@@ -317,4 +319,5 @@ class Conductor:
             "errors": dict(self.counts("errors")),
             "reconnects": self.reconnects(),
             "timeline": self.timeline(),
+            **self.scenario.figures(self),
         }

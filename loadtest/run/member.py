@@ -14,6 +14,7 @@ from ..client.swarm import Swarm
 from ..client.target import Target
 from ..scenarios import SCENARIOS
 from .options import crowd, secret
+from .statistics import tell
 
 BEGUN = 30.0
 """Seconds for a test to begin in every process."""
@@ -39,7 +40,7 @@ class Member:
     @property
     def index(self) -> int:
         """This process's number."""
-        return max(0, self._runner.worker_index)
+        return max(0, int(self._runner.worker_index))
 
     def _start(self, **_: object) -> None:
         options: Any = self._environment.parsed_options
@@ -58,8 +59,9 @@ class Member:
             self._send(swarm, time.time())
 
     def _send(self, swarm: Swarm, now: float) -> None:
-        seconds = swarm.tally.take(now, self._environment.stats)
-        for at, second in swarm.abused.take(now, None).items():
+        stats = self._environment.stats
+        seconds = swarm.tally.take(now, lambda second, at: tell(stats, second, at))
+        for at, second in swarm.abused.take(now).items():
             for code, number in second["refusals"].items():
                 told = seconds[at]["refusals"]
                 told[f"abuse: {code}"] = told.get(f"abuse: {code}", 0) + number

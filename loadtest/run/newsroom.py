@@ -72,6 +72,11 @@ class Newsroom:
             await self.publish(channel, size)
             await asyncio.sleep(max(0.0, began + (number + 1) * spacing - time.monotonic()))
 
+    async def each(self, channels: Sequence[str], size: int) -> None:
+        """One event to each channel, the next when the one before is out."""
+        for channel in channels:
+            await self.publish(channel, size)
+
     async def _steadily(self, channels: Sequence[str], rate: float, size: int) -> None:
         due, turn, over = time.monotonic(), 0, self._over
         while channels and not over.is_set():

@@ -27,6 +27,11 @@ def count(value: str) -> int:
     return int(value)
 
 
+def steps(value: str) -> list[int]:
+    """Numbers of streams."""
+    return [count(step) for step in value.split(",")]
+
+
 def share(value: str) -> float:
     """A part of all."""
     try:
@@ -61,9 +66,21 @@ def declare(add: Callable[..., Any]) -> None:
     add("--streams", type=count, metavar="N", default=1000, help="how many streams (default: 1000)")
     add("--seconds", type=positive, default=None, help="of the main part (default: the scenario's)")
     add("--rate", type=positive, default=None, help="events a second (default: the scenario's)")
-    add("--idle", type=positive, default=20.0, help="seconds of silence before events come (default: 20)")
+    add(
+        "--idle",
+        type=positive,
+        default=None,
+        help="seconds of silence first (default: the scenario's)",
+    )
     add("--share", type=share, default=0.1, help="slow: of the clients that stop reading (default: 0.1)")
     add("--drop", action="store_true", help="storm: cut every connection at once, and kill no worker")
+    add(
+        "--steps",
+        type=steps,
+        default=None,
+        metavar="N,N,…",
+        help="capacity: of streams (default: a tenth, three tenths, all)",
+    )
     add("--pause", type=positive, default=5.0, help="deploy: seconds between two restarts (default: 5)")
     add("--target", default="", help="a running deployment, as https://localhost/events/me")
     add("--redis", default="redis://127.0.0.1:6379/0", help="where the target's events come from")

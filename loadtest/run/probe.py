@@ -59,7 +59,7 @@ def _look(target: Target, number: int, options: Any) -> None:
             ) from error
         with connection:
             connection.settimeout(SECONDS)
-            connection.sendall(target.request(target.user(FIRST), ""))
+            connection.sendall(target.request(FIRST, target.user(FIRST), ""))
             _hear(connection, options, place)
 
 

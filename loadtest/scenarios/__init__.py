@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .abuse import Abuse
 from .broadcast import Broadcast
+from .capacity import Capacity
 from .churn import Churn
 from .deploy import Deploy
 from .personal import Personal
@@ -15,7 +16,8 @@ from .steady import Steady
 from .storm import Storm
 
 SCENARIOS: dict[str, type[Scenario]] = {
-    each.name: each for each in (Steady, Ramp, Broadcast, Personal, Churn, Storm, Deploy, Slow, Abuse, Soak)
+    each.name: each
+    for each in (Steady, Ramp, Broadcast, Personal, Churn, Storm, Deploy, Slow, Abuse, Soak, Capacity)
 }
 
 __all__ = ["SCENARIOS", "Scenario", "Threshold"]

@@ -48,6 +48,8 @@ class Scenario:
     """Of its main part, where no other time is asked for."""
     rate: ClassVar[float] = 1.0
     """Events a second, the same."""
+    idle: ClassVar[float] = 20.0
+    """Seconds of silence before events come, the same."""
     personal: ClassVar[bool] = False
     """Whether each stream hears its user's own channel too."""
     endings: ClassVar[frozenset[str]] = frozenset({"max-duration"})
@@ -58,6 +60,7 @@ class Scenario:
     def __init__(self, options: Any) -> None:
         self.length = float(options.seconds or self.seconds)
         self.pace = float(options.rate or self.rate)
+        self.silence = float(options.idle or self.idle)
         self.options = options
 
     def script(self, run: Script) -> None:
@@ -85,12 +88,20 @@ class Scenario:
             Threshold("connections that failed", sum(run.counts("errors").values()), 0),
         ]
 
+    def figures(self, run: Script) -> dict[str, Any]:
+        """What else the summary has of it."""
+        return {}
+
+    def remarks(self, run: Script) -> list[str]:
+        """What else there is to say of the figures, a sentence each."""
+        return []
+
     def fill(self, run: Script) -> None:
         """Open all, and let them wait for a while: what they hold is looked at then."""
         with run.phase("open"):
             run.open()
         with run.phase("idle"):
-            run.wait(float(self.options.idle), "idle")
+            run.wait(self.silence, "idle")
             run.at_full()
 
 

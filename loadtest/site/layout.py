@@ -51,7 +51,6 @@ class Layout:
     tls: bool
     streams: int
     workers: int
-    readers: int
     proxies: int
     """Processes of the proxy: nginx's workers, or Caddys beside each other."""
     proxy_files: int
@@ -98,7 +97,6 @@ def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) 
         tls=tls,
         streams=streams,
         workers=workers,
-        readers=math.ceil(streams / min(room, STREAMS_PER_READER)),
         proxies=proxies,
         proxy_files=min(sizing.proxy_files, host.files),
         sizing=sizing,

@@ -46,10 +46,6 @@ http {{
 """
 
 
-STOPPING = 10.0
-"""Seconds for the master to end its worker, which a SIGKILL would leave behind."""
-
-
 @contextlib.contextmanager
 def running(port: int) -> Iterator[int]:
     """It, until the end of the block; the process id of its one worker."""
@@ -65,10 +61,7 @@ def running(port: int) -> Iterator[int]:
             (worker,) = workers
             yield worker
         finally:
-            master.terminate()
-            deadline = time.monotonic() + STOPPING
-            while master.exit_code is None and time.monotonic() < deadline:
-                time.sleep(0.02)
+            master.stop()  # a SIGKILL would leave its worker behind
 
 
 def _command(directory: Path, port: int) -> list[str]:

@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -22,6 +23,9 @@ from ..measure.process import cpu_seconds
 
 READY = 20.0
 """Seconds for a program to accept connections."""
+
+STOPPING = 10.0
+"""Seconds for a program to end by itself, with what it has started."""
 
 
 class Ports:
@@ -111,30 +115,35 @@ def interruptible(main: Callable[[], int | None]) -> int | None:
 
 
 class Program:
-    """A child, its output in a file; one with a ``port`` accepts connections there once it is made."""
+    """A child, its output in a file; one with a ``port`` accepts connections there once it is started."""
 
     def __init__(self, arguments: Sequence[str], port: int | None, env: Mapping[str, str]) -> None:
-        self.port = port or 0
+        self.port = port
+        self._arguments = arguments
+        self._env = {**os.environ, **env}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also when it has ended.  Raises RuntimeError, with its log, when it does not begin."""
+        if self._output.closed:
+            self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._child = subprocess.Popen(  # noqa: S603 - our own arguments
-            arguments,
+            self._arguments,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
+            env=self._env,
             start_new_session=True,  # Ctrl-C is for whoever runs the load, which then ends its programs
         )
         try:
-            if port is not None:
-                self._await(time.monotonic() + READY)
+            deadline = time.monotonic() + READY
+            while self.port is not None and not _accepts(self.port):
+                if self._child.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{shlex.join(self._arguments)} did not start:\n{self.log}")
+                time.sleep(0.02)
         except BaseException:
             self.end()
             raise
-
-    def _await(self, deadline: float) -> None:
-        while not self._accepts():
-            if self._child.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self._child.args} did not start:\n{self.log}")
-            time.sleep(0.02)
 
     @property
     def pid(self) -> int:
@@ -160,15 +169,48 @@ class Program:
         """SIGTERM."""
         self._child.send_signal(signal.SIGTERM)
 
-    def end(self) -> None:
-        """SIGKILL, if it still runs; its log is gone then."""
+    def stop(self, seconds: float = STOPPING) -> bool:
+        """SIGTERM; whether it has ended within so many seconds, and all it has started with it."""
+        self.terminate()
+        deadline = time.monotonic() + seconds
+        while self.exit_code is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.exit_code is not None
+
+    def kill(self) -> None:
+        """SIGKILL."""
         self._child.kill()
         self._child.wait()
+
+    def end(self) -> None:
+        """SIGKILL, if it still runs; its log is gone then."""
+        self.kill()
         self._output.close()
 
-    def _accepts(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def command(name: str) -> str:
+    """Where a program is.  Raises RuntimeError when it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        raise RuntimeError(f"{name} is not installed (Debian package {name})")
+    return path
+
+
+def redis_server(port: int, directory: Path, *options: str) -> list[str]:
+    """A Redis that keeps nothing on disk, but as ``options`` say; the first may be its file."""
+    own = f"--port {port} --bind 127.0.0.1 --dir {directory}".split()
+    return [command("redis-server"), *(options or ("--save", "", "--appendonly", "no")), *own]
+
+
+def edge_server(app: str, port: int, *options: str) -> list[str]:
+    """An app under ``sse-edge serve``, its log at warnings."""
+    edge = str(Path(sys.executable).with_name("sse-edge"))
+    return [edge, "serve", app, "--port", str(port), "--log-level", "warning", *options]
 
 
 @contextlib.contextmanager
@@ -184,18 +226,15 @@ def running(arguments: Sequence[str], port: int, **env: str) -> Iterator[Program
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
     """A Redis that keeps nothing on disk; its URL."""
-    server = shutil.which("redis-server")
-    if server is None:
-        raise RuntimeError("redis-server is not installed (Debian package redis-server)")
     port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with tempfile.TemporaryDirectory() as directory, running([server, *options, "--dir", directory], port):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(redis_server(port, Path(directory)), port),
+    ):
         yield f"redis://127.0.0.1:{port}/0"
 
 
 def edge(app: str, backend: str, **env: str) -> contextlib.AbstractContextManager[Program]:
     """An app under ``sse-edge serve``, one worker, its log at warnings."""
     port = free_port()
-    command = str(Path(sys.executable).with_name("sse-edge"))
-    arguments = [command, "serve", app, "--port", str(port), "--log-level", "warning"]
-    return running(arguments, port, BACKEND=backend, **env)
+    return running(edge_server(app, port), port, BACKEND=backend, **env)

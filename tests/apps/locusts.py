@@ -28,6 +28,7 @@ from loadtest.client.swarm import NUMBERS, Swarm
 from loadtest.client.stream import State
 from loadtest.client.tally import Second, Tally
 from loadtest.client.target import Target, TargetError
+from loadtest.run import statistics
 from sse_edge.asgi import Request
 
 SECRET = "a-secret-of-the-tests-with-32-characters"
@@ -933,9 +934,9 @@ def take(script):
         elif what == "open":
             tally.streams += 1
         else:
-            taken = tally.take(at, stats)
+            taken = tally.take(at, lambda second, at: statistics.tell(stats, second, at))
             given.append([[second, one["events"], one["streams"]] for second, one in taken.items()])
-    entry = stats.get("event", tallies.KIND)
+    entry = stats.get("event", statistics.KIND)
     return {"given": given, "kept": sorted(tally.seconds), "told": entry.num_requests}
 
 
@@ -945,7 +946,7 @@ def tell(latencies, counts):
     ``latencies`` are milliseconds by second, ``counts`` [kind, code, number] by second.
     """
     tally, told, single = Tally(), RequestStats(), RequestStats()
-    kind = tallies.KIND
+    kind = statistics.KIND
     for at, values in enumerate(latencies, 1_000_000):
         for ms in values:
             tally.second(at).latency[tallies.rounded((ms + 0.5) / 1000)] += 1
@@ -958,7 +959,7 @@ def tell(latencies, counts):
                 if what == "errors":
                     single.log_error(kind, f"error {code}", code)
     for at in sorted(tally.seconds):
-        tally.take(at + 1, told)
+        tally.take(at + 1, lambda second, at: statistics.tell(told, second, at))
 
     def said(stats):
         entries = {
@@ -1029,7 +1030,7 @@ def target(url):
         made = Target(url.split(","), SECRET)
     except TargetError as error:
         return {"error": str(error)}
-    line, *fields = made.request("u1", "5-1").decode().split("\r\n")
+    line, *fields = made.request(1, "u1", "5-1").decode().split("\r\n")
     return {
         "addresses": made.addresses,
         "tls": made.context is not None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import tempfile
 import time
 import urllib.parse
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..site import programs
+from . import programs
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "alerts.yaml"
 
@@ -58,9 +57,6 @@ def prometheus(
     targets: Mapping[str, int], *, every: str = "1s", path: str = "/status/metrics", rules: Path = ALERTS
 ) -> Iterator[Prometheus]:
     """One that scrapes ports of 127.0.0.1, each under a name, until the end of the block."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        raise RuntimeError("prometheus is not installed (Debian package prometheus)")
     address, _, query = path.partition("?")
     config = {
         "global": {"scrape_interval": every, "evaluation_interval": every},
@@ -82,7 +78,7 @@ def prometheus(
         written.write_text(json.dumps(config))  # JSON is YAML
         port = programs.free_port()
         arguments = [
-            binary,
+            programs.command("prometheus"),
             f"--config.file={written}",
             f"--storage.tsdb.path={directory}/data",
             f"--web.listen-address=127.0.0.1:{port}",

@@ -1,1 +1,0 @@
-"""What a stream takes of a machine: memory, descriptors and CPU, by component."""

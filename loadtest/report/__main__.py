@@ -1,0 +1,37 @@
+"""Draw the picture of a run anew: ``python -m loadtest.report FILE…``.
+
+Each FILE is the summary of a run (``summary.json``, or one of ``loadtest/results/``); the picture goes beside
+it, by the same name.  Exits with 2 when there is nothing in it to draw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import files
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Draw each."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.report", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    failed = 0
+    for path in parser.parse_args(given).files:
+        with tempfile.TemporaryDirectory() as directory:
+            drawn = list(files.draw(json.loads(path.read_text()), Path(directory)).values())
+            if drawn:
+                path.with_suffix(".svg").write_bytes(drawn[-1].read_bytes())
+            else:
+                print(f"{path} has no {' and '.join(files.SERIES)}, and no steps", file=sys.stderr)
+                failed = 2
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What all pictures have in common: letters, axes, colours, and the same bytes for the same figures."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PARTS = {
+    "worker": "#0b6e4f",
+    "proxy": "#c8641b",
+    "Redis": "#7a5195",
+    "kernel": "#8a8f98",
+    "Locust": "#4a86b8",
+}
+"""What is stacked, from the bottom, and the colour of each."""
+
+GREY = "#666666"
+
+
+@contextlib.contextmanager
+def picture(path: Path, width: float, height: float) -> Iterator[Any]:
+    """A figure of so many inches, which is written as SVG when the block has drawn it."""
+    import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    looks: Any = {
+        "svg.hashsalt": "loadtest",  # the same figures give the same bytes
+        "svg.fonttype": "none",  # smaller, and can be searched
+        "text.parse_math": False,  # a code is whatever a server says
+        "font.size": 10,
+        "axes.titlesize": 11.5,
+    }
+    with mpl.rc_context(looks):
+        figure = Figure(figsize=(width, height), facecolor="white")
+        yield figure
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(path, format="svg", metadata=nothing)
+
+
+def dress(axis: Any) -> None:
+    """No more lines than it takes."""
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
+    axis.grid(axis="y", color="#dddddd", lw=0.7)
+    axis.set_axisbelow(True)
+
+
+def fit(axis: Any, least: float = 0.001) -> None:
+    """A scale from nothing to a little more than the highest that is drawn, or than ``least``."""
+    axis.set_ylim(0, max(axis.dataLim.y1 * 1.08 if axis.has_data() else 0.0, least))
