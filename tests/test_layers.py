@@ -156,10 +156,10 @@ def _apart(one, other):
     return ".".join(one[: same + 1]), ".".join(other[: same + 1])
 
 
-def listed(page):
-    """The modules that the tree on a page has, by their dotted names."""
+def listed(page, package="sse_edge"):
+    """The modules that a package's tree on a page has, by their dotted names."""
     found, folders = set(), {}
-    for line in page.partition("sse_edge/\n")[2].partition("\n```")[0].split("\n"):
+    for line in page.partition(f"\n{package}/\n")[2].partition("\n```")[0].split("\n"):
         indent = len(line) - len(line.lstrip())
         if not 2 <= indent <= 6:
             continue
@@ -414,3 +414,86 @@ def test_what_is_no_circle(planted):
 def test_what_is_a_circle(planted, found):
     """The checker finds a circle of two modules or more, for types alone too, and one of folders."""
     assert sorted(set(circle({**NEIGHBOURS, **planted}))) == found.split()
+
+
+# The load tests
+
+LOADTEST = ROOT.parent / "loadtest"
+
+LOAD_LAYERS = [
+    {"checker", "__init__"},
+    {"client", "measure", "site"},
+    {"report"},
+    {"scenarios"},
+    {"run", "bench", "dashboard"},
+    {"__main__", "locustfile"},
+]
+"""The first part of a module's name below loadtest, from the bottom up."""
+
+
+def upward(sources):
+    """What is wrong with the imports of the load tests' modules, one sentence each."""
+    layer = {name: number for number, names in enumerate(LOAD_LAYERS) for name in names}
+    wrong = [f"{name} has no layer" for name in sorted(sources) if name.partition(".")[0] not in layer]
+    for name, source in sorted(sources.items()):
+        for line, target in _imports(name, source, set(sources)):
+            inside = target[1:] if target[0] == "." else target.removeprefix("loadtest.")
+            own, other = (layer.get(each.partition(".")[0]) for each in (name, inside))
+            if inside in sources and None not in (own, other) and other > own:
+                wrong.append(f"{name}:{line} imports {inside}: imports run downward only")
+    return wrong
+
+
+def test_the_load_tests_keep_to_their_layers():
+    """No module of loadtest imports upward or goes in a circle with others, for types alone neither."""
+    sources = modules(LOADTEST)
+    assert {"checker", "scenarios.script", "locustfile"} <= set(sources)
+    assert upward(sources) == []
+    assert circle(sources) is None
+
+
+def test_the_tree_of_the_load_tests():
+    """ARCHITECTURE.md lists every module of loadtest where it is, and none that is gone."""
+    page = (ROOT.parent / "ARCHITECTURE.md").read_text()
+    sources = modules(LOADTEST)
+    found = {name for name in sources if not name.rpartition(".")[2].startswith("__")}
+    folders = {name for name in found if any(other.startswith(f"{name}.") for other in sources)}
+    assert sorted((found ^ listed(page, "loadtest")) - folders) == []
+
+
+STREETS = {
+    "checker": "",
+    "client.stream": "from .. import checker",
+    "client.swarm": "from .stream import Stream",
+    "report.text": "",
+    "scenarios.script": "",
+    "scenarios.storm": "from .script import Script",
+    "run.conductor": "from ..scenarios.script import Script",
+    "locustfile": "from loadtest.run.conductor import Conductor",
+}
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"),
+    [
+        ({}, None),
+        ({"run.round": "from . import conductor"}, None),
+        (
+            {"scenarios.storm": "from ..run.conductor import Conductor"},
+            "scenarios.storm:1 imports run.conductor",
+        ),
+        (
+            {"scenarios.storm": "import typing\nif typing.TYPE_CHECKING:\n    from ..run.conductor import C"},
+            "scenarios.storm:3 imports run.conductor",
+        ),
+        ({"report.text": "from ..scenarios.storm import Storm"}, "report.text:1 imports scenarios.storm"),
+        ({"run.conductor": "from .. import locustfile"}, "run.conductor:1 imports locustfile"),
+        ({"checker": "from loadtest.client.stream import Stream"}, "checker:1 imports client.stream"),
+        ({"helpers": ""}, "helpers has no layer"),
+    ],
+)
+def test_an_import_upward_is_found(planted, found):
+    """Each planted violation is named with its line, for types alone too, and nothing else is."""
+    said = upward({**STREETS, **planted})
+    assert [each.startswith(found) for each in said] == ([True] if found else [])
+    assert circle({**STREETS, "client.stream": "from .swarm import Swarm"}) is not None
