@@ -22,6 +22,8 @@ from servers.pages import PAGES, ROOT, Block, blocks, name, programs
 
 PREAMBLES = Path(__file__).with_name("shown")
 RUN_BY = {
+    "docs/FROM-DJANGO-EVENTSTREAM.md": "test_from_django_eventstream",
+    "docs/FROM-SSE-STARLETTE.md": "test_from_sse_starlette",
     "docs/HTMX.md": "test_htmx_page",
     "docs/IDENTITY.md": "test_identity_page",
     "docs/TESTING.md": "test_testing_page",
