@@ -34,13 +34,14 @@ from .errors import ConfigError
 from .event import MAX_EVENT_BYTES, check_most
 from .figures import Figures, accumulated
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
+from .opening import hold
 from .orders import check_one_of
 from .outcome import NOT_FOUND
 from .paths import Paths
 from .publishing import Publishing
 from .report import Reporter, application, kept
 from .status import Status
-from .streams import Streams, hold
+from .streams import Streams
 from .terms import Terms
 from .worker import Worker, check_seconds
 from .writer import give_up
@@ -363,4 +364,4 @@ class SSEMiddleware:
         """
         check_one_of(user=user, channel=channel, session=session)
         worker = self._worker
-        return 0 if worker is None else worker.disconnect(user=user, channel=channel, session=session)
+        return 0 if worker is None else worker.control.disconnect(user=user, channel=channel, session=session)

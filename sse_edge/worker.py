@@ -7,15 +7,13 @@ import contextlib
 import logging
 import random
 import threading
-import time
 from collections.abc import Coroutine, Iterator
-from itertools import islice
 
-from . import orders
 from .admission.gate import Admission, Gate
-from .backends.base import CONTROL, Backend, Leases
+from .backends.base import Backend, Leases
 from .backends.reports import Report
 from .backends.writers import LOOK
+from .control import Control
 from .delivery.backlog import Bounds
 from .delivery.drain import SOON
 from .delivery.hub import Hub
@@ -23,8 +21,8 @@ from .delivery.lifetime import Lifetime
 from .delivery.patterns import Labels
 from .delivery.stream import Stream
 from .errors import BackendError, ConfigError
-from .logline import about, reason, sentence, value, why
-from .outcome import BACKEND_DOWN, REVOKED
+from .logline import about, value
+from .outcome import BACKEND_DOWN
 from .refusals import Failures, RefusalLog
 from .report import Reporter
 from .server import Server, find
@@ -36,16 +34,6 @@ access_log = logging.getLogger("sse_edge.access")
 
 ASKING = 32
 """Streams whose right is asked again at the same time: ``authorize`` may be a database."""
-
-AGAIN = 0.5
-"""Seconds before the revoked sessions are asked for again while the backend is away, or they could not be
-read; and between looks whether it is away."""
-
-EVERY = 3600.0
-"""Seconds after which they are asked for again in any case: that also says how long ours live."""
-
-SOME = 2000
-"""Revoked sessions that are learned before other tasks get a turn."""
 
 SERVER = 0.2
 """Seconds between looks whether the server stops."""
@@ -67,9 +55,6 @@ UNSTOPPED = (
     "a signal has drained the streams, and %s goes on: new ones are refused until it stops; a handler of the "
     "app's own, as by loop.add_signal_handler, keeps signals from the server, and has to make it stop"
 )
-
-INFORMED = 1.0
-"""Seconds that the first requests wait at most for the revoked sessions."""
 
 
 class Worker:
@@ -101,6 +86,7 @@ class Worker:
             on_control=self._on_control,
             on_stopping=self._on_stopping,
         )
+        self.control = Control(self.hub, backend, gate, self._spawn)
         self._backend = backend
         self._presence = backend.presence()
         self._gate = gate
@@ -114,7 +100,6 @@ class Worker:
         self._admissions: dict[Stream, Admission] = {}
         self._asking = asyncio.Semaphore(ASKING)
         self._tasks: set[asyncio.Task[object]] = set()
-        self._informed = asyncio.Event()
         self.publishing = 0
         """Requests to publish that have no answer yet."""
         self.refusals = RefusalLog(self.loop)
@@ -137,8 +122,7 @@ class Worker:
         await self._leases.start()
         await self.hub.start()
         await self._presence.start(self.hub.census, self._tell)
-        self._spawn(self._hear_orders())
-        self._spawn(self._stay_informed())
+        self.control.start()
         self._spawn(self._end_abandoned())
         self._spawn(self._await_stop())
 
@@ -191,6 +175,9 @@ class Worker:
             ),
         )
 
+    def _on_control(self, frame: bytes | None) -> None:
+        self.control.hear(frame)
+
     # A stream's right to its channels, asked again
 
     def watch(self, stream: Stream, admission: Admission) -> None:
@@ -216,92 +203,6 @@ class Worker:
                 if refusal is not None and refusal.code != BACKEND_DOWN.code:
                     self.hub.drop_channel(stream, channel)
         self.hub.recheck_at(stream, self.hub.lifetime.recheck(random.random()))
-
-    # What all workers are told
-
-    def disconnect(
-        self, *, user: str | None = None, channel: str | None = None, session: str | None = None
-    ) -> int:
-        """End this worker's streams of a user, on a channel, or of a session; how many there were."""
-        hub = self.hub
-        chosen: list[Stream] = []
-        if user is not None:
-            chosen += hub.users.of(user)
-        if session is not None:
-            chosen += hub.sessions.of(session)
-        if channel is not None:
-            chosen += hub.on(channel)
-        return hub.end_soon(chosen, REVOKED)
-
-    def _on_control(self, frame: bytes | None) -> None:
-        if frame is None:  # something may have been missed: what is revoked is kept apart from it
-            self._spawn(self._learn_revoked())
-            return
-        try:
-            name, value, until = orders.read(frame)
-        except (ValueError, OverflowError, RecursionError) as error:  # anybody on Redis can PUBLISH
-            extra = about("order-dropped", detail=reason(error))
-            logger.warning("a malformed order to all workers was dropped: %s", why(error), extra=extra)
-            return
-        if until is not None:
-            self._gate.revocations.add(value, until, time.time())
-        self.disconnect(**{name: value})
-
-    @property
-    def is_informed(self) -> bool:
-        """Whether the revoked sessions are known, or could not be read."""
-        return self._informed.is_set()
-
-    async def informed(self) -> None:
-        """Wait until they are, but not for long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(INFORMED):
-                await self._informed.wait()
-
-    async def _hear_orders(self) -> None:
-        # What was revoked before the first order could be heard is told to nobody: ask then.
-        while True:
-            try:
-                await self.hub.subscriber.subscribe([CONTROL])
-            except BackendError:
-                await asyncio.sleep(AGAIN)
-                continue
-            self.hub.subscriber.unsubscribe([CONTROL])  # the hub goes on wanting it
-            break
-        await self._learn_revoked()
-
-    async def _stay_informed(self) -> None:
-        """Ask when the worker begins, every hour, and again and again while no orders are heard."""
-        while True:
-            took = await self._learn_revoked()
-            learned = self.loop.time()
-            await asyncio.sleep(max(AGAIN, 4 * took))  # long lists are not all that Redis has to do
-            while self.hub.subscriber.connected and self.loop.time() < learned + EVERY:  # noqa: ASYNC110
-                await asyncio.sleep(AGAIN)
-
-    async def _learn_revoked(self) -> float:
-        """Know who is revoked, and end their streams; the seconds for which it was read."""
-        while True:
-            began = self.loop.time()
-            try:
-                revoked = await self._backend.revoked(self._gate.session_life)
-            except BackendError as error:
-                if not self._informed.is_set():
-                    extra = about("revocations-unread", detail=str(error))
-                    text = "which sessions are revoked cannot be read: %s"
-                    logger.warning(text, sentence(str(error)), extra=extra)
-                self._informed.set()
-                await asyncio.sleep(AGAIN)
-                continue
-            break
-        took = self.loop.time() - began
-        known = iter(revoked.items())
-        while some := dict(islice(known, SOME)):
-            self._gate.revocations.merge(some, time.time())
-            await asyncio.sleep(0)
-        self.hub.end_soon(self.hub.sessions.among(revoked), REVOKED)
-        self._informed.set()
-        return took
 
     async def _end_abandoned(self) -> None:
         """Look again and again for channels whose writers have died."""

@@ -205,7 +205,7 @@ async def test_drained_at_every_await(edge, asgi, redis_url):
         await middleware.start()
         hub, drains = middleware._worker.hub, []
         async with asyncio.timeout(10):
-            while not (hub.subscriber.connected and middleware._worker.is_informed):
+            while not (hub.subscriber.connected and middleware._worker.control.is_informed):
                 await asyncio.sleep(0.005)
 
         async def served(

@@ -99,7 +99,7 @@ def what_befalls(worker, what):
         case "late":
             return lambda: hub.deliver_late("c", NEW, frame(1)), all_told
         case "disconnect":
-            return lambda: worker.disconnect(channel="c"), lambda: not hub.streams
+            return lambda: worker.control.disconnect(channel="c"), lambda: not hub.streams
         case "told":
             for stream in hub.streams:
                 stream.behind = 1

@@ -602,7 +602,7 @@ async def test_learned_without_a_scan(edge, listen, revoked):
     worker.hub.streams = Unscanned(worker.hub.streams)
     for n in range(revoked):
         await middleware._backend.revoke(f"s{n}", time.time() + 60)
-    await worker._learn_revoked()
+    await worker.control._learn_revoked()
     await closed(gone, "revoked")
     assert not stays.complete
     assert worker._gate.revocations.covers(f"s{revoked - 1}", time.time())
@@ -667,7 +667,7 @@ async def test_a_revocation_lasts_as_long_as_the_cookie(edge, url, publisher, au
     for auth in auths:
         worker = edge(backend=url, auth=auth, channels={"/events/news": "news"})
         await worker.start()
-        await worker._worker.informed()
+        await worker._worker.control.informed()
     await publisher.revoke("s1")
     until = (await publisher._backend.revoked())["s1"]
     assert life - 1 <= until - time.time() <= life + 130  # clocks may differ
@@ -706,8 +706,8 @@ def test_a_life_that_is_none(edge, max_age):
 
 async def test_how_long_sessions_live_is_said_again(edge, redis_server, redis_url, monkeypatch):
     """A worker's word would be forgotten while it runs, or with the data of Redis; it repeats it."""
-    monkeypatch.setattr(worker_module, "EVERY", 0.05)
-    monkeypatch.setattr(worker_module, "AGAIN", 0.05)
+    monkeypatch.setattr("sse_edge.control.EVERY", 0.05)
+    monkeypatch.setattr("sse_edge.control.AGAIN", 0.05)
     middleware = edge(backend=redis_url, auth=SignedCookie("a secret of the tests", max_age=MONTH))
     await middleware.start()
     client = redis_server.client()
