@@ -614,7 +614,7 @@ async def test_cancelled_at_every_await(edge, url, publisher):
     n = 1
     while await cancelled_at(middleware, publisher, n):
         await eventually(lambda: holds(middleware) == NOTHING, f"a cancellation at the suspension no. {n}")
-        await eventually(lambda: asyncio.all_tasks() == tasks, f"tasks after a cancellation at no. {n}")
+        await eventually(lambda: asyncio.all_tasks() <= tasks, f"tasks after a cancellation at no. {n}")
         n += 1
     assert n > 6
 

@@ -1185,7 +1185,7 @@ async def test_cancelled_at_every_await(edge, url, publisher):
     n = 1
     while await cancelled_at(middleware, publisher, n, start):
         assert holds(middleware) == NOTHING, f"after a cancellation at the suspension no. {n}"
-        await eventually(lambda: asyncio.all_tasks() == tasks, f"tasks after a cancellation at no. {n}")
+        await eventually(lambda: asyncio.all_tasks() <= tasks, f"tasks after a cancellation at no. {n}")
         n += 1
     assert holds(middleware) == NOTHING
     assert n > 6  # authorize, two sends, history, receive, more sends
