@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("servers")
+pytest.register_assert_rewrite("servers", "door")
 
 from delivery import ScriptedBackend, make_hub  # noqa: E402
+from door import AUTH, CHANNELS, cookie  # noqa: E402
 from ears import listening  # noqa: E402
 from faulty import Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
@@ -23,7 +24,7 @@ from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 from shipped import DEPLOY  # noqa: E402
-from sse_edge import MemoryBackend, RedisBackend, SyncPublisher  # noqa: E402
+from sse_edge import MemoryBackend, Publisher, RedisBackend, SSEMiddleware, SyncPublisher  # noqa: E402
 from sse_edge.backends.redis import connection, inlet, pool  # noqa: E402
 
 LIVE = {
@@ -219,6 +220,44 @@ def url(request):
     if request.param == "redis":
         return request.getfixturevalue("redis_url")
     return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+async def async_publisher(url):
+    """A publisher to it."""
+    async with Publisher(url) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+async def edge(request):
+    """``edge(app, backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients.
+
+    What it is not told is as the module's SETTINGS say, or else as for all tests of the door.
+    """
+    made = []
+
+    def make(app=None, **settings):
+        usual = {"backend": f"memory://{uuid.uuid4().hex}", "auth": AUTH, "channels": CHANNELS}
+        made.append(SSEMiddleware(app, **{**usual, **getattr(request.module, "SETTINGS", {}), **settings}))
+        return made[-1]
+
+    yield make
+    for middleware in made:
+        await middleware.stop()
+        await middleware.backend.close()  # also the backend objects that tests made for it
+
+
+@pytest.fixture
+def listen(asgi):
+    """``await listen(edge, user, …)`` opens a stream and waits until it is live."""
+
+    async def listen(middleware, user="u42", path="/events/me", *, live=True, session=None, **headers):
+        client = asgi(middleware, path, headers={**cookie(user, session=session), **headers})
+        await client.wait_for(b"\nid: " if live else b"stream open")
+        return client
+
+    return listen
 
 
 @pytest.fixture

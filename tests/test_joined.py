@@ -13,12 +13,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from door import NOTHING, CancelledAt, eventually, holds, may_read
 from servers.asgi import ASGIClient
 from servers.sse import StreamClient
 from sse_edge import Channel, Limits, Publisher, RedisBackend, SignedCookie, Source, SSEMiddleware
 from sse_edge.event import Place
 from strands import also, heard, place, strands
-from test_middleware import NOTHING, CancelledAt, eventually, holds
 
 AUTH = SignedCookie("a secret of the tests", secure=False)
 
@@ -40,6 +40,8 @@ CHANNELS = {
     "/events/hello": Channel("user:{user}", greeting=hello),
     "/events/packed": Channel("user:{user}", compress=True),
 }
+SETTINGS = {"auth": AUTH, "channels": CHANNELS}
+"""Of every edge here."""
 
 
 def cookie(user="u42", channels=("order:*", "news"), **options):
@@ -134,28 +136,6 @@ async def ask(request):
         await close()
 
 
-@pytest.fixture
-async def edge():
-    """``edge(…)`` makes an SSEMiddleware that is stopped after the test's clients."""
-    made = []
-
-    def make(**settings):
-        settings = {"backend": f"memory://{uuid.uuid4().hex}", "auth": AUTH, "channels": CHANNELS, **settings}
-        made.append(SSEMiddleware(None, **settings))
-        return made[-1]
-
-    yield make
-    for middleware in made:
-        await middleware.stop()
-        await middleware.backend.close()  # also the backend objects that tests made for it
-
-
-@pytest.fixture
-async def publisher(url):
-    async with Publisher(url) as publisher:
-        yield publisher
-
-
 async def live(client, count):
     """Wait until so many strands have their place."""
     await eventually(
@@ -180,17 +160,17 @@ def told(client, number, name):
 # ---- Each is a stream of its own
 
 
-async def test_events_of_two_urls(edge, ask, url, publisher):
+async def test_events_of_two_urls(edge, ask, url, async_publisher):
     """Each strand has the events of its own channels with their ids, in order, and no other's."""
     middleware = edge(backend=url)
     client = await ask(middleware, "/events/me", "/events/orders/7", "/events/orders/8")
     await live(client, 3)
     ids = [
-        await publisher.publish("news", "a"),
-        await publisher.publish("order:7", "b", event="status"),
-        await publisher.publish("user:u42", "c"),
-        await publisher.publish("order:7", "d"),
-        await publisher.publish("order:9", "nobody's"),
+        await async_publisher.publish("news", "a"),
+        await async_publisher.publish("order:7", "b", event="status"),
+        await async_publisher.publish("user:u42", "c"),
+        await async_publisher.publish("order:7", "d"),
+        await async_publisher.publish("order:9", "nobody's"),
     ]
     await until(client, 0, b"data: c")
     await until(client, 1, b"data: d")
@@ -204,12 +184,12 @@ async def test_events_of_two_urls(edge, ask, url, publisher):
     await eventually(lambda: holds(middleware) == NOTHING, "nothing left")
 
 
-async def test_each_comes_back_from_its_own_place(edge, ask, url, publisher):
+async def test_each_comes_back_from_its_own_place(edge, ask, url, async_publisher):
     """With its own last id each strand begins with exactly what it missed."""
     middleware = edge(backend=url)
-    first = await publisher.publish("news", "seen")
-    start = await publisher.publish("order:7", "seen")
-    missed = [await publisher.publish("news", "1"), await publisher.publish("order:7", "2")]
+    first = await async_publisher.publish("news", "seen")
+    start = await async_publisher.publish("order:7", "seen")
+    missed = [await async_publisher.publish("news", "1"), await async_publisher.publish("order:7", "2")]
     client = await ask(
         middleware,
         "/events/me",
@@ -227,7 +207,7 @@ async def test_each_comes_back_from_its_own_place(edge, ask, url, publisher):
         [],
     ]
     client.leave()
-    again = [await publisher.publish("order:7", "3"), await publisher.publish("order:8", "4")]
+    again = [await async_publisher.publish("order:7", "3"), await async_publisher.publish("order:8", "4")]
     client = await ask(
         middleware,
         f"/events/orders/7?last_event_id={place(body, 1)}".partition("?")[0],
@@ -248,18 +228,18 @@ async def test_with_partitions(edge, ask, redis_url):
     middleware = edge(backend=RedisBackend(redis_url, partitions=3))
     numbers = range(4)
     urls = [f"/events/orders/{number}" for number in numbers]
-    async with Publisher(middleware.backend) as publisher:
+    async with Publisher(middleware.backend) as async_publisher:
         client = await ask(middleware, *urls)
         await live(client, 4)
         for number in numbers:
-            await publisher.publish(f"order:{number}", f"first {number}")
+            await async_publisher.publish(f"order:{number}", f"first {number}")
         for number in numbers:
             await until(client, number, b"data: first %d" % number)
             assert [event.data for event in heard(client.body(), number)] == [f"first {number}"]
         client.leave()
         body = client.body()
         for number in numbers:
-            await publisher.publish(f"order:{number}", f"missed {number}")
+            await async_publisher.publish(f"order:{number}", f"missed {number}")
         rest = [f"{url}?last_event_id={place(body, number)}" for number, url in enumerate(urls)]
         client = await ask(middleware, "/events/me", *rest)
         for number in numbers:
@@ -327,9 +307,9 @@ async def test_what_is_refused_is_told_inside(edge, ask, url, code, status):
     said = told(client, 1, "edge-refused")
     assert (said["error"], said["status"]) == (code, status)
     assert middleware.refusals == {code: 1}
-    async with Publisher(middleware.backend) as publisher:
+    async with Publisher(middleware.backend) as async_publisher:
         await eventually(lambda: middleware.figures()["streams"] == 2, "the others")
-        await publisher.publish("order:7", "goes on")
+        await async_publisher.publish("order:7", "goes on")
     await until(client, 2, b"goes on")
     assert not client.complete
 
@@ -352,9 +332,9 @@ async def test_who_was_let_in_is_not_entering(edge, ask):
     assert middleware._worker.hub.drain.entering == set()
 
 
-async def test_what_has_finished(edge, ask, url, publisher):
+async def test_what_has_finished(edge, ask, url, async_publisher):
     """A strand whose client has had all is over as one that finishes: 204 could not be told."""
-    end = await publisher.finish("order:7", "done")
+    end = await async_publisher.finish("order:7", "done")
     client = await ask(edge(backend=url), "/events/me", f"/events/orders/7?last_event_id={end}")
     await until(client, 1, b"edge-close")
     assert told(client, 1, "edge-close") == {"reason": "finished"}
@@ -453,19 +433,19 @@ async def test_mounted(asgi):
 # ---- Endings
 
 
-async def test_one_is_revoked(edge, ask, url, publisher):
+async def test_one_is_revoked(edge, ask, url, async_publisher):
     """A strand that is ended leaves the others; the response is over with the last."""
     middleware = edge(backend=url)
     client = await ask(middleware, "/events/me", "/events/orders/7", "/events/orders/8")
     await live(client, 3)
     for number, channel in ((1, "order:7"), (0, "news")):
-        await publisher.disconnect(channel=channel)
+        await async_publisher.disconnect(channel=channel)
         await until(client, number, b"edge-close")
         assert told(client, number, "edge-close") == {"reason": "revoked"}
-        await publisher.publish("order:8", f"after {channel}")
+        await async_publisher.publish("order:8", f"after {channel}")
         await until(client, 2, f"after {channel}".encode())
     assert not client.complete
-    await publisher.finish("order:8", "done")
+    await async_publisher.finish("order:8", "done")
     await eventually(lambda: client.complete, "the end")
     assert told(client, 2, "edge-close") == {"reason": "finished"}
     await eventually(lambda: holds(middleware) == NOTHING, "nothing left")
@@ -488,8 +468,8 @@ async def test_times_of_each(edge, ask):
     middleware = edge(keep_alive=0.2, max_duration=1.5)
     client = await ask(middleware, "/events/me", "/events/orders/7")
     await live(client, 2)
-    async with Publisher(middleware.backend) as publisher:
-        last = Place.parse(await publisher.publish("order:8", "elsewhere"))
+    async with Publisher(middleware.backend) as async_publisher:
+        last = Place.parse(await async_publisher.publish("order:8", "elsewhere"))
         for number in (0, 1):
             await eventually(lambda n=number: Place.parse(place(client.body(), n)) >= last, "its place")
     await eventually(lambda: client.complete, "the end")
@@ -511,8 +491,8 @@ async def test_one_may_not_go_on(edge, ask):
     yes = False
     await until(client, 1, b"edge-close")
     assert told(client, 1, "edge-close") == {"reason": "forbidden"}
-    async with Publisher(middleware.backend) as publisher:
-        await publisher.publish("order:8", "goes on")
+    async with Publisher(middleware.backend) as async_publisher:
+        await async_publisher.publish("order:8", "goes on")
     await until(client, 2, b"goes on")
 
 
@@ -525,10 +505,10 @@ async def test_who_does_not_read(edge, ask):
         client.client.block_send()
     else:
         client.client.stop_reading()
-    async with Publisher(middleware.backend) as publisher:
+    async with Publisher(middleware.backend) as async_publisher:
         async with asyncio.timeout(30):
             while middleware.figures()["streams"]:
-                await publisher.publish("order:7", "x" * 100_000)
+                await async_publisher.publish("order:7", "x" * 100_000)
                 await asyncio.sleep(0.01)
     assert middleware.figures()["endings"] == {"slow": 1, "client-gone": 1}
     await eventually(lambda: holds(middleware) == NOTHING, "nothing left")
@@ -600,26 +580,20 @@ async def test_a_query_is_not_repeated(edge, ask):
 # ---- Nothing is left
 
 
-async def may_read(identity, channel):
-    """An ``authorize`` that takes its time."""
-    await asyncio.sleep(0)
-    return True
-
-
-async def test_cancelled_at_every_await(edge, url, publisher):
+async def test_cancelled_at_every_await(edge, url, async_publisher):
     """A request that is cancelled at whichever of its awaits leaves no strand behind."""
     middleware = edge(backend=url, authorize=may_read, limits=Limits(3, 3, connects_per_ip=None))
-    assert not await cancelled_at(middleware, publisher, 0)
+    assert not await cancelled_at(middleware, async_publisher, 0)
     tasks = asyncio.all_tasks()
     n = 1
-    while await cancelled_at(middleware, publisher, n):
+    while await cancelled_at(middleware, async_publisher, n):
         await eventually(lambda: holds(middleware) == NOTHING, f"a cancellation at the suspension no. {n}")
         await eventually(lambda: asyncio.all_tasks() <= tasks, f"tasks after a cancellation at no. {n}")
         n += 1
     assert n > 6
 
 
-async def cancelled_at(middleware, publisher, n):
+async def cancelled_at(middleware, async_publisher, n):
     """One request for three streams; whether it was cancelled at its ``n``-th suspension."""
     client = ASGIClient(
         middleware,
@@ -645,7 +619,7 @@ async def cancelled_at(middleware, publisher, n):
     async def events():
         for number, channel in enumerate(("news", f"order:a{n}", f"order:b{n}")):
             await until(client, number, b"\nid: ")
-            await publisher.publish(channel, "live")
+            await async_publisher.publish(channel, "live")
             await until(client, number, b"data: live")
         middleware.disconnect(user="u42")
 
@@ -661,7 +635,7 @@ async def cancelled_at(middleware, publisher, n):
     return task.cancelled()
 
 
-async def test_a_client_leaves_in_every_turn(edge, url, publisher):
+async def test_a_client_leaves_in_every_turn(edge, url, async_publisher):
     """Nor does a client that leaves at whichever turn of the loop its strands are let in."""
     middleware = edge(backend=url, authorize=may_read, limits=Limits(4, 4, connects_per_ip=None))
     for n in [None, *range(30)]:
@@ -696,7 +670,7 @@ async def has(client, number, ids):
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_joint_response_says_what_separate_streams_say(edge, ask, url, publisher, seed):
+async def test_a_joint_response_says_what_separate_streams_say(edge, ask, url, async_publisher, seed):
     """Whatever is published, ended and left: over all its responses each URL has every event of its channels
     once, in order, from the first that it was live for."""
     chance = random.Random(seed)
@@ -704,7 +678,7 @@ async def test_a_joint_response_says_what_separate_streams_say(edge, ask, url, p
     urls = ["/events/me", *[f"/events/orders/{number}" for number in range(5)]]
     channels = {path: [f"order:{path[-1]}"] for path in urls[1:]} | {"/events/me": ["user:u42", "news"]}
     places = dict.fromkeys(urls, "")
-    begun = await publisher.cursor()
+    begun = await async_publisher.cursor()
     said = {path: [] for path in urls}
     got = {path: [] for path in urls}
     count = 0
@@ -717,7 +691,7 @@ async def test_a_joint_response_says_what_separate_streams_say(edge, ask, url, p
             count += 1
             path = chance.choice(urls)
             channel = chance.choice(channels[path])
-            id = await publisher.publish(channel, f"{count} " + "x" * chance.choice([1, 100, 5000]))
+            id = await async_publisher.publish(channel, f"{count} " + "x" * chance.choice([1, 100, 5000]))
             said[path].append(id)
             if chance.random() < 0.2:
                 await asyncio.sleep(0.02)

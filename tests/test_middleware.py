@@ -7,7 +7,6 @@ import os
 import signal
 import time
 import traceback
-import uuid
 import zlib
 from inspect import signature
 
@@ -19,8 +18,23 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from door import (
+    AUTH,
+    CHANNELS,
+    NOTHING,
+    CancelledAt,
+    Until,
+    at_cap,
+    cookie,
+    decoded,
+    eventually,
+    fails,
+    goodbye,
+    holds,
+    may_read,
+    says_no,
+)
 from servers.asgi import ASGIClient
-from servers.sse import Decoder
 from sse_edge import (
     Anonymous,
     Channel,
@@ -40,8 +54,6 @@ from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.errors import EventError
 from sse_edge.event import EventId, Place
 
-AUTH = SignedCookie("a secret of the tests")
-CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/orders/{order_id}": "order:{order_id}"}
 ORIGIN = "http://testserver"
 EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -50,62 +62,6 @@ EVENT_STREAM = [
     (b"x-accel-buffering", b"no"),
     (b"vary", b"Origin"),
 ]
-
-
-def cookie(user="u42", channels=(), **options):
-    """Headers with a cookie that lets ``user`` in."""
-    return {"cookie": f"session={AUTH.issue(user, channels, **options)}"}
-
-
-def decoded(client):
-    """What a browser makes of a client's body so far: a Decoder and the events."""
-    decoder = Decoder()
-    return decoder, decoder.feed(client.body())
-
-
-@pytest.fixture
-async def edge():
-    """``edge(app, backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients."""
-    made = []
-
-    def make(app=None, **settings):
-        settings = {"backend": f"memory://{uuid.uuid4().hex}", "auth": AUTH, "channels": CHANNELS, **settings}
-        made.append(SSEMiddleware(app, **settings))
-        return made[-1]
-
-    yield make
-    for middleware in made:
-        await middleware.stop()
-        await middleware._backend.close()  # also the backend objects that tests made for it
-
-
-@pytest.fixture
-async def publisher(url):
-    async with Publisher(url) as publisher:
-        yield publisher
-
-
-def holds(edge):
-    """What an edge still holds of streams, for a comparison with NOTHING."""
-    hub = edge._worker.hub if edge._worker else None
-    if hub is None:
-        return NOTHING
-    subscriber = hub.subscriber
-    if isinstance(subscriber, MemorySubscriber):
-        wanted = list(subscriber._wanted)
-    else:
-        wanted = [channel.name for channel in subscriber._members.channels.values() if channel.count]
-    return {
-        "streams": edge.figures()["streams"],
-        "leases": [edge._leases.count(subject) for subject in ("user:u42", "ip:127.0.0.1")],
-        "listeners": dict(hub._feeds),
-        "timed": dict(hub._clock._wheel._buckets),
-        "named": len(hub.users) + len(hub.sessions),
-        "subscribed": [name for name in wanted if name >= " "],  # the worker's own begin with a control
-    }
-
-
-NOTHING = {"streams": 0, "leases": [0, 0], "listeners": {}, "timed": {}, "named": 0, "subscribed": []}
 
 
 class Recorder:
@@ -160,23 +116,23 @@ async def test_answers_everything_under_its_path(edge, asgi, path):
     assert app.calls == []
 
 
-async def test_stream(edge, asgi, url, publisher):
+async def test_stream(edge, asgi, url, async_publisher):
     """A matched route streams the events of all its channels, and of no others, in their order."""
     client = asgi(edge(backend=url), "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")  # from here on everything published is heard
     ids = [
-        await publisher.publish("user:u42", "mine", event="status"),
-        await publisher.publish("user:u43", "not mine"),
-        await publisher.publish("news", json={"for": "all"}),
+        await async_publisher.publish("user:u42", "mine", event="status"),
+        await async_publisher.publish("user:u43", "not mine"),
+        await async_publisher.publish("news", json={"for": "all"}),
     ]
     await client.wait_for(b"all")
     assert decoded(client)[1] == [("status", "mine", ids[0]), ("message", '{"for":"all"}', ids[2])]
 
 
-async def test_resume(edge, asgi, url, publisher):
+async def test_resume(edge, asgi, url, async_publisher):
     """With Last-Event-ID a stream begins with exactly what was published after it."""
     middleware = edge(backend=url)
-    ids = [await publisher.publish("news", f"n{number}") for number in range(4)]
+    ids = [await async_publisher.publish("news", f"n{number}") for number in range(4)]
     client = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": ids[1]})
     await client.wait_for(b"n3\n\n")
     assert [event.id for event in decoded(client)[1]] == ids[2:]
@@ -185,7 +141,7 @@ async def test_resume(edge, asgi, url, publisher):
 async def test_events_during_the_replay_come_once(edge, asgi):
     """What is published while a stream reads its history comes after it, once and in order."""
     backend = MemoryBackend()
-    publisher = Publisher(backend)
+    async_publisher = Publisher(backend)
     reading, go_on = asyncio.Event(), asyncio.Event()
     subscriber = backend.subscriber
 
@@ -198,23 +154,23 @@ async def test_events_during_the_replay_come_once(edge, asgi):
 
     backend.subscriber = lambda receiver: SlowSubscriber(backend.store, receiver)
     assert subscriber != backend.subscriber
-    start = await publisher.cursor()
-    first = await publisher.publish("news", "first")
+    start = await async_publisher.cursor()
+    first = await async_publisher.publish("news", "first")
     client = asgi(edge(backend=backend), "/events/me", headers={**cookie(), "last-event-id": start})
     await client.start()
     await reading.wait()
-    second = await publisher.publish("news", "second")
+    second = await async_publisher.publish("news", "second")
     go_on.set()
     await client.wait_for(b"second")
-    third = await publisher.publish("news", "third")
+    third = await async_publisher.publish("news", "third")
     await client.wait_for(b"third")
     assert [event.id for event in decoded(client)[1]] == [first, second, third]
 
 
-async def test_a_place_in_the_query(edge, asgi, url, publisher):
+async def test_a_place_in_the_query(edge, asgi, url, async_publisher):
     """As polyfills have it: what was missed is given; where it is not taken that is said."""
-    start = await publisher.publish("news", "first")
-    await publisher.publish("news", "second")
+    start = await async_publisher.publish("news", "first")
+    await async_publisher.publish("news", "second")
     query = f"last_event_id=1-0.{Place.parse(start).tag}&lastEventId={start}"
     client = asgi(edge(backend=url), "/events/me", headers=cookie(), query=query)
     await client.wait_for(b"data: second\n")
@@ -424,7 +380,7 @@ async def test_headers_with_origin(edge, asgi):
     )
 
 
-async def test_nothing_is_shared(edge, asgi, url, publisher):
+async def test_nothing_is_shared(edge, asgi, url, async_publisher):
     """No two connections, and no two sends, get the same message or header list object."""
     middleware = edge(backend=url)
     clients = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(3)]
@@ -435,7 +391,7 @@ async def test_nothing_is_shared(edge, asgi, url, publisher):
         await client.start()
     for client in clients[:3]:
         await client.wait_for(b"\nid: ")
-    await publisher.publish("news", "hello")
+    await async_publisher.publish("news", "hello")
     for client in clients[:3]:
         await client.wait_for(b"hello")
     middleware.disconnect(channel="news")
@@ -494,19 +450,6 @@ def many_channels(request):
 
 def refusing(code, status, *, id=None, path="/events/me", method="GET", headers=(), **settings):
     return pytest.param(code, status, path, method, headers, settings, id=id or code)
-
-
-def at_cap(**limits):
-    """A limit that one open stream has used up."""
-    return {"limits": Limits(**limits), "others": 1}
-
-
-def says_no(identity, channel):
-    return False
-
-
-def fails(identity, channel):
-    raise OSError("the database is away")
 
 
 EXPIRED = cookie(now=time.time() - 86400 - 5)
@@ -773,11 +716,11 @@ async def test_keep_alive(edge, asgi):
 async def test_no_keep_alive_on_a_busy_stream(edge, asgi):
     """A stream that gets events often enough gets no keep-alives, until it is quiet."""
     backend = MemoryBackend()
-    publisher = Publisher(backend)
+    async_publisher = Publisher(backend)
     client = asgi(edge(backend=backend, keep_alive=0.5), "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")
     for number in range(20):
-        await publisher.publish("news", f"event {number}")
+        await async_publisher.publish("news", f"event {number}")
         await asyncio.sleep(0.05)
     assert b"keep-alive" not in client.body()
     await client.wait_for(b": keep-alive\n")
@@ -787,10 +730,10 @@ async def test_no_keep_alive_on_a_busy_stream(edge, asgi):
 async def test_keep_alive_moves_the_cursor(edge, asgi):
     """A keep-alive has the present place as its id, so that a quiet client need not resume from long ago."""
     backend = MemoryBackend()
-    publisher = Publisher(backend)
+    async_publisher = Publisher(backend)
     client = asgi(edge(backend=backend, keep_alive=0.1), "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")
-    last = await publisher.publish("elsewhere", "x")
+    last = await async_publisher.publish("elsewhere", "x")
     await client.wait_for(b": keep-alive\nid: ")
     await client.wait_for(b": keep-alive\nid: ")
     commits = [Place.parse(id) for id in decoded(client)[0].commits]
@@ -799,21 +742,6 @@ async def test_keep_alive_moves_the_cursor(edge, asgi):
 
 
 # ---- Endings
-
-
-def goodbye(client):
-    """The reason in the last event, after checks that the response ended as a clean end should."""
-    assert client.messages[-1]["more_body"] is False
-    decoder, events = decoded(client)
-    assert not decoder.pending
-    assert [event.event for event in events].count("edge-close") == 1
-    last = events[-1]
-    assert last.event == "edge-close"
-    body = client.body()
-    at = body.index(b"event: edge-close")
-    assert b"retry: " in body[at:]
-    assert decoder.retry >= 1
-    return json.loads(last.data)
 
 
 async def test_max_duration(edge, asgi):
@@ -837,16 +765,6 @@ async def test_max_duration(edge, asgi):
     assert 0.8 <= min(ends) <= max(ends) <= 1.5  # a tick, and a slow machine
     assert holds(middleware) == NOTHING
     assert middleware.figures()["endings"] == {"max-duration": 20}
-
-
-class Until:
-    """An authenticator of an application's own, whose sessions end ``seconds`` from now."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-
-    def identify(self, request, now):
-        return Identity("u42", expires=now + self.seconds)
 
 
 async def test_session_expires(edge, asgi):
@@ -921,7 +839,7 @@ async def test_stop(edge, asgi, url):
 
 
 @pytest.mark.parametrize("by", [{"user": "u42"}, {"channel": "user:u42"}])
-async def test_disconnect(edge, asgi, url, publisher, by):
+async def test_disconnect(edge, asgi, url, async_publisher, by):
     """``disconnect`` ends a user's or a channel's streams as revoked, and nobody else's."""
     middleware = edge(backend=url)
     chosen = [asgi(middleware, "/events/me", headers=cookie()) for _ in range(2)]
@@ -933,7 +851,7 @@ async def test_disconnect(edge, asgi, url, publisher, by):
     for client in chosen:
         await client.whole()
         assert goodbye(client) == {"reason": "revoked"}
-    await publisher.publish("news", "still here")
+    await async_publisher.publish("news", "still here")
     await other.wait_for(b"still here")
     assert middleware.figures()["endings"] == {"revoked": 2}
     assert middleware.figures()["streams"] == 1
@@ -962,14 +880,14 @@ async def test_pending_events_come_before_the_goodbye(edge, asgi):
 async def test_slow(edge, asgi):
     """A client that does not read ends as slow, without a goodbye, and the others notice nothing."""
     backend = MemoryBackend()
-    publisher = Publisher(backend)
+    async_publisher = Publisher(backend)
     middleware = edge(backend=backend, max_unsent=1000)
     slow, other = (asgi(middleware, "/events/me", headers=cookie(user)) for user in ("u42", "u43"))
     await slow.wait_for(b"\nid: ")
     await other.wait_for(b"\nid: ")
     slow.block_send()
     for number in range(4):
-        await publisher.publish("news", f"{number} " + "x" * 600)
+        await async_publisher.publish("news", f"{number} " + "x" * 600)
         await other.wait_for(b"data: %d " % number)
     await slow.ended()
     assert not slow.complete
@@ -982,15 +900,15 @@ async def test_an_ending_nobody_reads(edge, asgi, monkeypatch):
     """A client that does not read its goodbye is let go of soon, and hears nothing in between."""
     monkeypatch.setattr("sse_edge.delivery.clock.GOODBYE", 0.2)
     backend = MemoryBackend()
-    publisher = Publisher(backend)
+    async_publisher = Publisher(backend)
     middleware = edge(backend=backend)
     client = asgi(middleware, "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")
     client.block_send()
-    await publisher.publish("news", "never read")
+    await async_publisher.publish("news", "never read")
     (stream,) = middleware._worker.hub.streams
     assert middleware.disconnect(user="u42") == 1
-    await publisher.publish("news", "too late")
+    await async_publisher.publish("news", "too late")
     assert stream.sink.unsent < 300
     await client.ended()
     assert stream.pending is None
@@ -1136,54 +1054,16 @@ async def test_log_lines(edge, asgi, caplog):
     assert ended.endswith("user=u42 address=127.0.0.1")
 
 
-async def eventually(condition, what):
-    """Wait until a condition holds that nothing announces."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, what
-        await asyncio.sleep(0.005)
-
-
-class CancelledAt:
-    """Awaits something, and cancels the task that does so at its ``n``-th suspension."""
-
-    def __init__(self, awaitable, n):
-        self.awaitable = awaitable
-        self.n = n
-        self.suspensions = 0
-
-    def __await__(self):
-        inner = self.awaitable.__await__()
-        error = None
-        while True:
-            try:
-                waited = inner.send(None) if error is None else inner.throw(error)
-            except StopIteration as done:
-                return done.value
-            self.suspensions += 1
-            if self.suspensions == self.n:
-                asyncio.current_task().cancel()
-            try:
-                error = None
-                yield waited
-            except BaseException as thrown:  # noqa: BLE001 - to be thrown into what is awaited
-                error = thrown
-
-
-async def may_read(identity, channel):
-    """An ``authorize`` that takes its time."""
-    await asyncio.sleep(0)
-    return True
-
-
-async def test_cancelled_at_every_await(edge, url, publisher):
+async def test_cancelled_at_every_await(edge, url, async_publisher):
     """A request that is cancelled at whichever of its awaits leaves nothing behind."""
     middleware = edge(backend=url, authorize=may_read, limits=Limits(1, 1, connects_per_ip=None))
-    start = await publisher.cursor()
-    assert not await cancelled_at(middleware, publisher, 0, start)  # after this one all that stays is there
+    start = await async_publisher.cursor()
+    assert not await cancelled_at(
+        middleware, async_publisher, 0, start
+    )  # after this one all that stays is there
     tasks = asyncio.all_tasks()
     n = 1
-    while await cancelled_at(middleware, publisher, n, start):
+    while await cancelled_at(middleware, async_publisher, n, start):
         assert holds(middleware) == NOTHING, f"after a cancellation at the suspension no. {n}"
         await eventually(lambda: asyncio.all_tasks() <= tasks, f"tasks after a cancellation at no. {n}")
         n += 1
@@ -1191,7 +1071,7 @@ async def test_cancelled_at_every_await(edge, url, publisher):
     assert n > 6  # authorize, two sends, history, receive, more sends
 
 
-async def cancelled_at(middleware, publisher, n, start):
+async def cancelled_at(middleware, async_publisher, n, start):
     """One request (history, an event, an ending); whether it was cancelled at its ``n``-th suspension."""
     # A channel of its own each time, so that Redis has to be asked for it.
     headers = {**cookie(), "last-event-id": start}
@@ -1202,7 +1082,7 @@ async def cancelled_at(middleware, publisher, n, start):
         await client._send(message)
         await asyncio.sleep(0)
 
-    await publisher.publish(f"order:{n}", "history")
+    await async_publisher.publish(f"order:{n}", "history")
     request = CancelledAt(middleware(client.scope, client._receive, send), n)
 
     async def serve():
@@ -1212,7 +1092,7 @@ async def cancelled_at(middleware, publisher, n, start):
 
     async def events():
         await client.wait_for(b"data: history")
-        await publisher.publish(f"order:{n}", "live")
+        await async_publisher.publish(f"order:{n}", "live")
         await client.wait_for(b"data: live")
         middleware.disconnect(user="u42")
 
@@ -1237,11 +1117,11 @@ async def test_cancelled_requests_leave_redis_connections_usable(edge, redis_url
     """After requests cancelled while Redis answers, later commands get their own answers."""
     backend = RedisBackend(redis_url)
     middleware = edge(backend=backend)
-    publisher = Publisher(backend)
-    start = await publisher.cursor()
+    async_publisher = Publisher(backend)
+    start = await async_publisher.cursor()
     for turn in range(30):
         client = ASGIClient(middleware, "/events/me", headers={**cookie(), "last-event-id": start}).open()
-        publish = asyncio.ensure_future(publisher.publish("news", f"cancelled {turn}"))
+        publish = asyncio.ensure_future(async_publisher.publish("news", f"cancelled {turn}"))
         for _ in range(turn % 10):
             await asyncio.sleep(0)
         publish.cancel()
@@ -1249,7 +1129,7 @@ async def test_cancelled_requests_leave_redis_connections_usable(edge, redis_url
         await client.cancel()
         await asyncio.wait([publish])
         assert holds(middleware) == NOTHING
-        ids = [await publisher.publish("news", f"{turn}"), await publisher.cursor()]
+        ids = [await async_publisher.publish("news", f"{turn}"), await async_publisher.cursor()]
         places = [Place.parse(id) for id in ids]
         assert places == sorted(places)
     client = ASGIClient(middleware, "/events/me", headers={**cookie(), "last-event-id": start})
@@ -1431,11 +1311,11 @@ def test_bad_backend_url(url, make):
     assert "s3cr3t" not in repr(caught.value.value)
 
 
-async def test_event_objects(edge, asgi, url, publisher):
+async def test_event_objects(edge, asgi, url, async_publisher):
     """An Event travels with its name and retry, line by line."""
     client = asgi(edge(backend=url), "/events/me", headers=cookie())
     await client.wait_for(b"\nid: ")
-    await publisher.publish("news", Event("one\ntwo", event="lines", retry=1234))
+    await async_publisher.publish("news", Event("one\ntwo", event="lines", retry=1234))
     await client.wait_for(b"two\n\n")
     decoder, events = decoded(client)
     assert (events[0].event, events[0].data, decoder.retry) == ("lines", "one\ntwo", 1234)

@@ -217,12 +217,6 @@ async def edge():
         await middleware._backend.close()
 
 
-@pytest.fixture
-async def publisher(url):
-    async with Publisher(url) as publisher:
-        yield publisher
-
-
 def cookie(user="u42", channels=(), **options):
     """Headers with a cookie that lets ``user`` in."""
     return {"cookie": f"session={AUTH.issue(user, channels, **options)}"}
@@ -276,13 +270,16 @@ async def waits(middleware, count=1):
             await asyncio.sleep(0.002)
 
 
-async def test_without_a_place_it_is_told_one(edge, ask, url, publisher):
+async def test_without_a_place_it_is_told_one(edge, ask, url, async_publisher):
     """The first poll does not wait: from the place that it is told nothing is lost."""
     middleware = edge(backend=url)
     first = await told(ask(middleware, wait=60))
     assert (first["events"], first["resets"], first["close"], first["retry"]) == ([], [], None, 0)
-    ids = [await publisher.publish("news", "a"), await publisher.publish("user:u42", "b", event="x")]
-    await publisher.publish("user:u43", "not mine")
+    ids = [
+        await async_publisher.publish("news", "a"),
+        await async_publisher.publish("user:u42", "b", event="x"),
+    ]
+    await async_publisher.publish("user:u43", "not mine")
     answer = await told(ask(middleware, first["next"]))
     assert answer["events"] == [
         {"id": ids[0], "event": "message", "data": "a"},
@@ -292,24 +289,24 @@ async def test_without_a_place_it_is_told_one(edge, ask, url, publisher):
     assert middleware.figures()["endings"] == {"answered": 2}
 
 
-async def test_it_waits_for_an_event(edge, ask, url, publisher):
+async def test_it_waits_for_an_event(edge, ask, url, async_publisher):
     """What is published together while it waits is told together, at once."""
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
     client = ask(middleware, place, wait=60).open()
     await waits(middleware)
-    await publisher.publish_many([("news", Event(str(n))) for n in range(5)])
+    await async_publisher.publish_many([("news", Event(str(n))) for n in range(5)])
     answer = await told(client)
     assert data(answer) == list("01234")
     assert data(await told(ask(middleware, answer["next"], wait=0))) == []
 
 
-async def test_events_that_come_fast(edge, ask, url, publisher):
+async def test_events_that_come_fast(edge, ask, url, async_publisher):
     """A poll that is answered soon says when to come again, so that a busy channel does not use up what an
     address may ask; one that has waited, or has more to come, says at once."""
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
-    await publisher.publish("news", "a")
+    await async_publisher.publish("news", "a")
     answer = await told(ask(middleware, place, wait=60))
     assert data(answer) == ["a"]
     assert 100 <= answer["retry"] <= 250
@@ -317,36 +314,36 @@ async def test_events_that_come_fast(edge, ask, url, publisher):
     await waits(middleware)
     (waiting,) = middleware._worker.hub.streams
     waiting.opened -= PACE  # as if it had waited
-    await publisher.publish("news", "b")
+    await async_publisher.publish("news", "b")
     answer = await told(client)
     assert (data(answer), answer["retry"]) == (["b"], 0)
 
 
-async def test_nothing_in_time(edge, ask, url, publisher):
+async def test_nothing_in_time(edge, ask, url, async_publisher):
     """With no event in time there is an empty list, and a place that has moved on."""
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
-    await publisher.publish("room:other", "so that time goes on")
+    await async_publisher.publish("room:other", "so that time goes on")
     answer = await told(ask(middleware, place, wait=0.2))
     assert (answer["events"], answer["close"], answer["retry"]) == ([], None, 0)
     assert Place.parse(answer["next"]) >= Place.parse(place)
 
 
-async def test_at_once(edge, ask, url, publisher):
+async def test_at_once(edge, ask, url, async_publisher):
     """``poll=0`` waits for nothing, and says when to come again."""
     middleware = edge(backend=url, retry=3)
     place = (await told(ask(middleware)))["next"]
-    await publisher.publish("news", "a")
+    await async_publisher.publish("news", "a")
     answer = await told(ask(middleware, place, wait=0))
     assert data(answer) == ["a"]
     assert 1500 <= answer["retry"] <= 4500
 
 
-async def test_the_places_of_a_stream(edge, ask, asgi, url, publisher):
+async def test_the_places_of_a_stream(edge, ask, asgi, url, async_publisher):
     """A poll takes a stream's place and a stream a poll's, by the header or by the query."""
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
-    ids = [await publisher.publish("news", str(n)) for n in range(3)]
+    ids = [await async_publisher.publish("news", str(n)) for n in range(3)]
     by_header = asgi(middleware, "/events/me", query="poll", headers={**cookie(), "last-event-id": ids[0]})
     assert data(await told(by_header)) == ["1", "2"]
     other = asgi(middleware, "/events/me", query=f"poll&lastEventId={ids[1]}", headers=cookie())
@@ -357,7 +354,7 @@ async def test_the_places_of_a_stream(edge, ask, asgi, url, publisher):
     stream = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": answer["next"]})
     await stream.start()
     await waits(middleware)
-    await publisher.publish("news", "3")
+    await async_publisher.publish("news", "3")
     await stream.wait_for(b"data: 3")
     assert b"data: 2" not in stream.body()
     stream.disconnect()
@@ -393,12 +390,12 @@ async def test_a_reset_while_it_waits(edge, ask, asgi):
     assert answer["next"] == str(head)
 
 
-async def test_a_large_replay_is_cut(edge, ask, url, publisher, monkeypatch):
+async def test_a_large_replay_is_cut(edge, ask, url, async_publisher, monkeypatch):
     """Of many bytes an answer has some, and the next poll goes on from there: nothing lost, nothing twice."""
     monkeypatch.setattr(poll, "MOST", 2000)
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
-    await publisher.publish_many([("news", Event(f"{n} " + "x" * 300)) for n in range(40)])
+    await async_publisher.publish_many([("news", Event(f"{n} " + "x" * 300)) for n in range(40)])
     got, answers = [], 0
     while len(got) < 40:
         client = ask(middleware, place, wait=0)
@@ -411,14 +408,14 @@ async def test_a_large_replay_is_cut(edge, ask, url, publisher, monkeypatch):
     assert answers > 4
 
 
-async def test_a_burst_while_it_waits_is_cut(edge, ask, publisher, url, monkeypatch):
+async def test_a_burst_while_it_waits_is_cut(edge, ask, async_publisher, url, monkeypatch):
     """The same of what comes in one moment."""
     monkeypatch.setattr(poll, "MOST", 2000)
     middleware = edge(backend=url)
     place = (await told(ask(middleware)))["next"]
     client = ask(middleware, place, wait=60).open()
     await waits(middleware)
-    await publisher.publish_many([("news", Event(f"{n} " + "x" * 300)) for n in range(40)])
+    await async_publisher.publish_many([("news", Event(f"{n} " + "x" * 300)) for n in range(40)])
     first = await told(client)
     got = [int(text.split()[0]) for text in data(first)]
     assert got == list(range(len(got)))
@@ -431,10 +428,10 @@ async def test_a_burst_while_it_waits_is_cut(edge, ask, publisher, url, monkeypa
 async def test_what_is_on_no_record(edge, ask):
     """Where no history is kept there are no places: a poll is told what comes while it waits."""
     backend = MemoryBackend(history=0)
-    middleware, publisher = edge(backend=backend), Publisher(backend)
+    middleware, async_publisher = edge(backend=backend), Publisher(backend)
     client = ask(middleware, wait=60).open()
     await waits(middleware)
-    await publisher.publish("news", "live")
+    await async_publisher.publish("news", "live")
     answer = await told(client)
     assert answer["events"] == [{"event": "message", "data": "live"}]
     assert answer["next"] is None
@@ -449,25 +446,25 @@ JOBS = {
 LISTENER = {"headers": cookie(channels=["job:*"])}
 
 
-async def test_what_comes_first(edge, ask, url, publisher):
+async def test_what_comes_first(edge, ask, url, async_publisher):
     """Who has no place is told what a stream would begin with, at once, and then what follows."""
     middleware = edge(backend=url, channels=JOBS)
-    ids = [await publisher.publish("job:7", str(n)) for n in range(3)]
+    ids = [await async_publisher.publish("job:7", str(n)) for n in range(3)]
     state = await told(ask(middleware, wait=60, path="/events/state/7", **LISTENER))
     assert (data(state), state["events"][0]["id"]) == (["2"], ids[2])
     assert data(await told(ask(middleware, wait=60, path="/events/job/7", **LISTENER))) == ["0", "1", "2"]
-    await publisher.publish("job:7", "3")
+    await async_publisher.publish("job:7", "3")
     assert data(await told(ask(middleware, state["next"], path="/events/state/7", **LISTENER))) == ["3"]
 
 
-async def test_a_channel_that_is_finished(edge, ask, asgi, url, publisher):
+async def test_a_channel_that_is_finished(edge, ask, asgi, url, async_publisher):
     """The last answer has the last event and says that it was; who has had that is told by a 204 alone."""
     middleware = edge(backend=url, channels=JOBS)
     job = {"path": "/events/job/7", **LISTENER}
     place = (await told(ask(middleware, **job)))["next"]
     client = ask(middleware, place, wait=60, **job).open()
     await waits(middleware)
-    await publisher.finish("job:7", "done")
+    await async_publisher.finish("job:7", "done")
     answer = await told(client)
     assert data(answer) == ["done"]
     answer = answer if answer["close"] else await told(ask(middleware, answer["next"], wait=60, **job))
@@ -478,13 +475,13 @@ async def test_a_channel_that_is_finished(edge, ask, asgi, url, publisher):
     assert (data(late), late["close"]) == (["done"], {"reason": "finished"})
 
 
-async def test_a_long_history_that_is_finished(edge, ask, url, publisher, monkeypatch):
+async def test_a_long_history_that_is_finished(edge, ask, url, async_publisher, monkeypatch):
     """No answer but the last says that it is over: a client that stops at the end has had everything."""
     monkeypatch.setattr(poll, "MOST", 2000)
     middleware = edge(backend=url, channels=JOBS)
     job = {"path": "/events/job/7", **LISTENER}
-    await publisher.publish_many([("job:7", Event(f"{n} " + "x" * 300)) for n in range(40)])
-    await publisher.finish("job:7", "40")
+    await async_publisher.publish_many([("job:7", Event(f"{n} " + "x" * 300)) for n in range(40)])
+    await async_publisher.finish("job:7", "40")
     got, place, answers = [], None, 0
     while True:
         answer = await told(ask(middleware, place, wait=60, **job))
@@ -527,11 +524,11 @@ async def test_a_drain_ends_polls_at_once(edge, ask):
 
 async def test_what_came_before_the_end_is_told(edge, ask):
     """An ending in the very turn of an event takes it along."""
-    middleware, publisher = edge(backend=(backend := MemoryBackend())), Publisher(backend)
+    middleware, async_publisher = edge(backend=(backend := MemoryBackend())), Publisher(backend)
     place = (await told(ask(middleware)))["next"]
     client = ask(middleware, place, wait=60).open()
     await waits(middleware)
-    await publisher.publish("news", "last")
+    await async_publisher.publish("news", "last")
     hub = middleware._worker.hub
     (stream,) = hub.streams
     hub.end(stream, DRAIN)

@@ -6,13 +6,26 @@ import json
 import logging
 import signal
 import time
-import uuid
 from types import SimpleNamespace
 
 import pytest
 
 import sse_edge.streams
 from delivery import ListSink, ScriptedBackend, join, make_hub
+from door import (
+    AUTH,
+    CHANNELS,
+    Until,
+    answer,
+    at_cap,
+    closed,
+    cookie,
+    decoded,
+    eventually,
+    fails,
+    said,
+    says_no,
+)
 from servers.sse import Decoder, get
 from sse_edge import (
     Anonymous,
@@ -36,111 +49,12 @@ from sse_edge.errors import EventError
 from sse_edge.outcome import CLIENT_GONE, MEDIA_TYPE, REFUSALS, TOO_LARGE, TOO_SLOW
 from sse_edge.server import Server
 
-AUTH = SignedCookie("a secret of the tests")
-CHANNELS = {"/events/me": ["user:{user}", "news"], "/events/two/{a}/{b}": ["{a}", "{b}"]}
-OPEN = Limits(per_user=None, per_ip=None, connects_per_ip=None)
+SETTINGS = {"limits": Limits(per_user=None, per_ip=None, connects_per_ip=None)}
+"""Of every edge here."""
 REDIS = pytest.param("redis", marks=pytest.mark.live)
 
 
-def cookie(user="u42", channels=(), **options):
-    """Headers with a cookie that lets ``user`` in."""
-    return {"cookie": f"session={AUTH.issue(user, channels, **options)}"}
-
-
-async def eventually(condition, timeout=5.0):
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-async def edge():
-    """``edge(backend=…, …)`` makes an SSEMiddleware that is stopped after the test's clients."""
-    made = []
-
-    def make(**settings):
-        defaults = {
-            "backend": f"memory://{uuid.uuid4().hex}",
-            "auth": AUTH,
-            "channels": CHANNELS,
-            "limits": OPEN,
-        }
-        made.append(SSEMiddleware(**{**defaults, **settings}))
-        return made[-1]
-
-    yield make
-    for middleware in made:
-        await middleware.stop()
-        await middleware._backend.close()
-
-
-@pytest.fixture
-async def publisher(url):
-    async with Publisher(url) as publisher:
-        yield publisher
-
-
-@pytest.fixture
-def listen(asgi):
-    """``await listen(edge, user, …)`` opens a stream and waits until it is live."""
-
-    async def listen(middleware, user="u42", path="/events/me", *, live=True, session=None, **headers):
-        client = asgi(middleware, path, headers={**cookie(user, session=session), **headers})
-        await client.wait_for(b"\nid: " if live else b"stream open")
-        return client
-
-    return listen
-
-
-def decoded(client):
-    """What a browser makes of a client's body: a Decoder and the events."""
-    decoder = Decoder()
-    return decoder, decoder.feed(client.body())
-
-
-def said(client):
-    """The events of a client, as pairs of name and data, JSON where it is ours."""
-    return [
-        (event.event, json.loads(event.data) if event.event.startswith("edge-") else event.data)
-        for event in decoded(client)[1]
-    ]
-
-
-async def closed(client, reason):
-    """Wait for the end, within a second: a goodbye with this reason and nothing unfinished."""
-    await client.whole(1)
-    decoder, _ = decoded(client)
-    assert said(client)[-1] == ("edge-close", {"reason": reason})
-    assert decoder.retry >= 1
-    assert not decoder.pending
-
-
-async def answer(asgi, middleware, user="u42", path="/events/me", **headers):
-    """How a request is answered: 200, or the code of its refusal; the stream is left again."""
-    client = asgi(middleware, path, headers={**cookie(user), **headers})
-    status, _ = await client.start()
-    if status == 200:
-        client.disconnect()
-        await client.ended()
-        return 200
-    return json.loads(await client.whole())["error"]
-
-
 # ---- Refusals
-
-
-def says_no(identity, channel):
-    return False
-
-
-def fails(identity, channel):
-    raise OSError("the database is away")
-
-
-def at_cap(**limits):
-    """A limit that one open stream has used up."""
-    return {"limits": Limits(**limits), "others": 1}
 
 
 def over():
@@ -376,14 +290,14 @@ def rights():
 TWO = "/events/two/a/b"
 
 
-async def test_a_channel_is_lost(edge, listen, url, publisher, rights):
+async def test_a_channel_is_lost(edge, listen, url, async_publisher, rights):
     """Only what may not be read any more is dropped, and said to be; the stream goes on with the rest."""
     middleware = edge(backend=url, authorize=rights, reauthorize_every=0.2)
     client = await listen(middleware, path=TWO)
     rights.lost.add("a")
     await client.wait_for(b"edge-dropped")
-    await publisher.publish("a", "lost")
-    await publisher.publish("b", "kept")
+    await async_publisher.publish("a", "lost")
+    await async_publisher.publish("b", "kept")
     await client.wait_for(b"kept")
     assert said(client) == [("edge-dropped", {"channel": "a", "reason": "forbidden"}), ("message", "kept")]
     assert middleware.figures()["streams"] == 1
@@ -422,12 +336,12 @@ async def test_all_channels_are_lost(edge, listen, rights):
     assert said(other) == []
 
 
-async def test_authorize_fails(edge, listen, url, publisher, rights, caplog):
+async def test_authorize_fails(edge, listen, url, async_publisher, rights, caplog):
     """An ``authorize`` that fails, or whose database is away, ends nobody, and is asked again."""
     client = await listen(edge(backend=url, authorize=rights, reauthorize_every=0.2), path=TWO)
     rights.error = OSError("the database is away")
     await rights.again(4)
-    await publisher.publish("a", "still here")
+    await async_publisher.publish("a", "still here")
     await client.wait_for(b"still here")
     rights.error = None
     rights.lost |= {"a", "b"}
@@ -526,23 +440,23 @@ async def test_over_while_asked(edge, listen, rights):
 async def order(request, url):
     """``await order("disconnect", user=…)``, through a Publisher or a SyncPublisher."""
     if request.param == "async":
-        async with Publisher(url) as publisher:
+        async with Publisher(url) as async_publisher:
 
             async def give(name, *args, **named):
-                await getattr(publisher, name)(*args, **named)
+                await getattr(async_publisher, name)(*args, **named)
 
             yield give
     else:
-        with SyncPublisher(url) as publisher:
+        with SyncPublisher(url) as async_publisher:
 
             async def give(name, *args, **named):
-                await asyncio.to_thread(getattr(publisher, name), *args, **named)
+                await asyncio.to_thread(getattr(async_publisher, name), *args, **named)
 
             yield give
 
 
 @pytest.mark.parametrize("by", [{"user": "u42"}, {"channel": "user:u42"}, {"session": "s1"}], ids=str)
-async def test_disconnect(edge, listen, url, publisher, order, by):
+async def test_disconnect(edge, listen, url, async_publisher, order, by):
     """A user's, a channel's or a session's streams end on every worker within a second; no others do."""
     workers = [edge(backend=url) for _ in range(2)]
     chosen = [await listen(middleware, session="s1") for middleware in workers for _ in range(2)]
@@ -550,7 +464,7 @@ async def test_disconnect(edge, listen, url, publisher, order, by):
     await order("disconnect", **by)
     for client in chosen:
         await closed(client, "revoked")
-    await publisher.publish("news", "still here")
+    await async_publisher.publish("news", "still here")
     for client in others:
         await client.wait_for(b"still here")
     again = await listen(workers[0], session="s1")  # the cookie is as good as before
@@ -662,14 +576,14 @@ class OwnWithAge(Own):
         "nobody",
     ],
 )
-async def test_a_revocation_lasts_as_long_as_the_cookie(edge, url, publisher, auths, life):
+async def test_a_revocation_lasts_as_long_as_the_cookie(edge, url, async_publisher, auths, life):
     """Nobody has to say how long: a revoked session stays out for as long as any worker would let it in."""
     for auth in auths:
         worker = edge(backend=url, auth=auth, channels={"/events/news": "news"})
         await worker.start()
         await worker._worker.control.informed()
-    await publisher.revoke("s1")
-    until = (await publisher._backend.revoked())["s1"]
+    await async_publisher.revoke("s1")
+    until = (await async_publisher._backend.revoked())["s1"]
     assert life - 1 <= until - time.time() <= life + 130  # clocks may differ
     late = edge(backend=url, auth=Anonymous(), channels={"/events/news": "news"})
     await late.start()
@@ -686,8 +600,8 @@ async def test_a_revoked_cookie_after_a_day(redis_server, redis_url, serve_app):
         return (await get(f"{process.url}/events/me", method="HEAD", cookies=there)).status
 
     assert await status(serve_app("apps.edge:edge", env=env)) == 200
-    async with Publisher(redis_url) as publisher:
-        await publisher.revoke("s1")
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.revoke("s1")
     client = redis_server.client()
     for key in ("sse:revoked", "sse:since"):  # it was so many days ago
         for session in client.zrange(key, 0, -1):
@@ -731,15 +645,15 @@ async def test_revoked_until(edge, asgi, listen, url, order):
         assert 0.95 <= time.time() - began <= 2.5  # Redis keeps whole seconds
 
 
-async def test_revoked_twice(edge, asgi, url, publisher):
+async def test_revoked_twice(edge, asgi, url, async_publisher):
     """A shorter revocation takes nothing from a longer one."""
-    await publisher.revoke("s1", max_age=60)
-    await publisher.revoke("s1", max_age=0.01)
+    await async_publisher.revoke("s1", max_age=60)
+    await async_publisher.revoke("s1", max_age=0.01)
     await asyncio.sleep(0.02)
     assert await answer(asgi, edge(backend=url), **cookie(session="s1")) == "unauthenticated"
 
 
-async def test_revoked_while_admitted(edge, asgi, listen, url, publisher):
+async def test_revoked_while_admitted(edge, asgi, listen, url, async_publisher):
     """A session that is revoked while ``authorize`` is asked gets no stream."""
     asking, go_on = asyncio.Event(), asyncio.Event()
 
@@ -752,7 +666,7 @@ async def test_revoked_while_admitted(edge, asgi, listen, url, publisher):
     await listen(middleware)
     client = asgi(middleware, TWO, headers=cookie(session="s1")).open()
     await asyncio.wait_for(asking.wait(), 5)
-    await publisher.revoke("s1")
+    await async_publisher.revoke("s1")
     await eventually(lambda: middleware._gate.revocations.covers("s1", time.time()))
     go_on.set()
     assert json.loads(await client.whole())["error"] == "unauthenticated"
@@ -806,9 +720,9 @@ async def test_revoked_while_cut_off(edge, asgi, listen, proxy, redis_url, histo
     proxy.refusing = True
     proxy.cut()
     await eventually(lambda: not middleware.ready)
-    async with Publisher(RedisBackend(redis_url, history=history)) as publisher:
-        await publisher.revoke("s1")
-        await publisher._backend.close()
+    async with Publisher(RedisBackend(redis_url, history=history)) as async_publisher:
+        await async_publisher.revoke("s1")
+        await async_publisher._backend.close()
     assert not client.complete
     proxy.refusing = False
     await client.whole(5)
@@ -823,8 +737,8 @@ async def test_disconnected_while_cut_off(edge, listen, proxy, redis_url):
     proxy.refusing = True
     proxy.cut()
     await eventually(lambda: not middleware.ready)
-    async with Publisher(redis_url) as publisher:
-        await publisher.disconnect(user="u42")
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.disconnect(user="u42")
     proxy.refusing = False
     await client.whole(5)
     assert said(client)[-1] == ("edge-close", {"reason": "revoked"})
@@ -839,8 +753,8 @@ async def test_revoked_while_orders_are_not_heard(edge, listen, asgi, proxy, red
     proxy.cut(commands=False)
     await eventually(lambda: not middleware.ready)
     blind = await listen(middleware, session="s1", live=False)
-    async with Publisher(redis_url) as publisher:
-        await publisher.revoke("s1")
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.revoke("s1")
     for ended in (client, blind):
         await ended.whole(5)
         assert said(ended)[-1] == ("edge-close", {"reason": "revoked"})
@@ -850,8 +764,8 @@ async def test_revoked_while_orders_are_not_heard(edge, listen, asgi, proxy, red
 async def test_a_worker_that_begins_while_redis_is_away(private_redis, serve_app, connect):
     """A stream that could not be checked, opened blindly, is ended as soon as Redis is there to ask."""
     server = private_redis(appendonly=True, appendfsync="always")
-    async with Publisher(server.url) as publisher:
-        await publisher.revoke("s1")
+    async with Publisher(server.url) as async_publisher:
+        await async_publisher.revoke("s1")
     server.kill()
     process = serve_app("apps.edge:edge", env={"BACKEND": server.url, "DOWN": "accept"})
     gone, there = [
@@ -872,19 +786,19 @@ async def test_a_worker_that_begins_while_redis_is_away(private_redis, serve_app
 async def test_revocations_in_redis(redis_server, redis_url):
     """Redis keeps a revocation for as long as it matters, and none for longer."""
     client = redis_server.client()
-    async with Publisher(redis_url) as publisher:
-        await publisher.revoke("old", max_age=0.01)
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.revoke("old", max_age=0.01)
         assert 0 < client.zscore("sse:revoked", "old") - time.time() <= 1.01
-        await publisher.revoke("s1", max_age=60)
+        await async_publisher.revoke("s1", max_age=60)
         assert 59 < client.zscore("sse:revoked", "s1") - time.time() <= 61
         while time.time() <= client.zscore("sse:revoked", "old"):
             await asyncio.sleep(0.05)
-        await publisher.revoke("s2", max_age=60)
+        await async_publisher.revoke("s2", max_age=60)
         # As long as sessions live, and how long that is.
         seconds = client.time()[0]
         client.zadd("sse:since", {"gone": seconds - 61, "there": seconds - 50})
         client.zadd("sse:lives", {"60": seconds + 1000, "600": seconds - 1})
-        await publisher.revoke("s3")
+        await async_publisher.revoke("s3")
     assert client.zrange("sse:revoked", 0, -1) == ["s1", "s2"]
     assert client.zrange("sse:since", 0, -1) == ["there", "s3"]
     assert client.zrange("sse:lives", 0, -1) == ["60"]
@@ -963,8 +877,8 @@ async def test_malformed_orders(edge, listen, redis_server, redis_url, caplog, n
 async def test_accepted_while_redis_is_away(edge, asgi, proxy, redis_url):
     """With a cursor: the first bytes at once, and later exactly what follows it, in order and once."""
     proxy.refusing = True
-    async with Publisher(redis_url) as publisher:
-        ids = [await publisher.publish("news", f"before {n}") for n in range(3)]
+    async with Publisher(redis_url) as async_publisher:
+        ids = [await async_publisher.publish("news", f"before {n}") for n in range(3)]
         middleware = edge(backend=proxy.url, on_backend_down="accept")
         client = asgi(middleware, "/events/me", headers={**cookie(), "last-event-id": ids[0]})
         began = time.monotonic()
@@ -972,11 +886,11 @@ async def test_accepted_while_redis_is_away(edge, asgi, proxy, redis_url):
         assert time.monotonic() - began < 0.5
         assert client.status == 200
         assert not middleware.ready
-        ids += [await publisher.publish("user:u42", f"away {n}") for n in range(3)]
+        ids += [await async_publisher.publish("user:u42", f"away {n}") for n in range(3)]
         assert said(client) == []
         proxy.refusing = False
         await client.wait_for(b"away 2")
-        ids.append(await publisher.publish("news", "after"))
+        ids.append(await async_publisher.publish("news", "after"))
         await client.wait_for(b"after")
     assert [event.id for event in decoded(client)[1]] == ids[1:]
 
@@ -984,13 +898,13 @@ async def test_accepted_while_redis_is_away(edge, asgi, proxy, redis_url):
 async def test_accepted_without_a_cursor(edge, listen, proxy, redis_url):
     """Without one: first a reset for each channel, as nobody knows what was missed, and then live."""
     proxy.refusing = True
-    async with Publisher(redis_url) as publisher:
-        await publisher.publish("news", "before")
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.publish("news", "before")
         client = await listen(edge(backend=proxy.url, on_backend_down="accept"), live=False)
-        await publisher.publish("news", "away")
+        await async_publisher.publish("news", "away")
         proxy.refusing = False
         await client.wait_for(b'news", "reason')
-        await publisher.publish("news", "after")
+        await async_publisher.publish("news", "after")
         await client.wait_for(b"after")
     assert said(client) == [
         ("edge-reset", {"channel": "user:u42", "reason": "gap"}),
@@ -1006,8 +920,8 @@ async def test_accepted_without_history(edge, listen, proxy, redis_url):
     client = await listen(edge(backend=backend, on_backend_down="accept"), live=False)
     proxy.refusing = False
     await client.wait_for(b'news", "reason')
-    async with Publisher(redis_url) as publisher:
-        assert await publisher.publish("news", "after") == ""
+    async with Publisher(redis_url) as async_publisher:
+        assert await async_publisher.publish("news", "after") == ""
     await client.wait_for(b"after")
     await backend.close()
     assert said(client) == [
@@ -1024,8 +938,8 @@ async def test_many_accepted(edge, listen, proxy, redis_url):
     clients = [await listen(middleware, f"u{n}", live=False) for n in range(50)]
     proxy.refusing = False
     await asyncio.gather(*(client.wait_for(b"edge-reset") for client in clients))
-    async with Publisher(redis_url) as publisher:
-        await publisher.publish("news", "after")
+    async with Publisher(redis_url) as async_publisher:
+        await async_publisher.publish("news", "after")
     await asyncio.gather(*(client.wait_for(b"after") for client in clients))
 
 
@@ -1042,9 +956,9 @@ async def test_redis_stands_still(edge, asgi, listen, proxy, redis_url, policy):
         return
     await client.wait_for(b"stream open", 3)
     proxy.resume()
-    async with Publisher(redis_url) as publisher:
+    async with Publisher(redis_url) as async_publisher:
         await client.wait_for(b"\nid: ")
-        await publisher.publish("user:u42", "after")
+        await async_publisher.publish("user:u42", "after")
         await client.wait_for(b"after")
 
 
@@ -1058,18 +972,6 @@ async def test_refused_while_redis_is_away(edge, asgi, proxy):
     proxy.refusing = False
     await eventually(lambda: middleware.ready)
     assert await answer(asgi, middleware) == 200
-
-
-class Until:
-    """An authenticator of an application's own, whose sessions end ``seconds`` from now."""
-
-    anonymous = False
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-
-    def identify(self, request, now):
-        return Identity("u42", expires=now + self.seconds)
 
 
 async def test_no_stream_outlives_its_session(edge, asgi, url):
@@ -1211,7 +1113,7 @@ async def test_a_few_are_no_herd():
         await hub.close()
 
 
-async def test_drain_of_an_edge(edge, asgi, listen, publisher, url):
+async def test_drain_of_an_edge(edge, asgi, listen, async_publisher, url):
     """At once nothing new is taken; what is open ends over the window, and then ``drain`` returns."""
     middleware = edge(backend=url, refusals="status")
     clients = [await listen(middleware, f"u{n}") for n in range(20)]
@@ -1221,7 +1123,7 @@ async def test_drain_of_an_edge(edge, asgi, listen, publisher, url):
     assert not middleware.ready
     assert middleware.figures()["ready"] is False
     assert await answer(asgi, middleware) == "draining"
-    await publisher.publish("news", "to all who are left")
+    await async_publisher.publish("news", "to all who are left")
     began = time.monotonic()
     await draining
     assert time.monotonic() - began < 1.5
