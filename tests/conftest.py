@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("servers", "door")
 from delivery import ScriptedBackend, make_hub  # noqa: E402
 from door import AUTH, CHANNELS, cookie  # noqa: E402
 from ears import listening  # noqa: E402
-from faulty import Proxy  # noqa: E402
+from faulty import Fleet, Proxy  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
@@ -26,6 +26,7 @@ from servers.sse import StreamClient  # noqa: E402
 from shipped import DEPLOY  # noqa: E402
 from sse_edge import MemoryBackend, Publisher, RedisBackend, SSEMiddleware, SyncPublisher  # noqa: E402
 from sse_edge.backends.redis import connection, inlet, pool  # noqa: E402
+from sse_edge.backends.redis.subscriber import RedisSubscriber  # noqa: E402
 
 LIVE = {
     "redis_server",
@@ -195,6 +196,66 @@ async def start(make_backend):
     speaks to."""
     async with listening(make_backend, connected=False) as begin:
         yield begin
+
+
+@pytest.fixture
+async def events(make_backend):
+    """A publisher on each kind of backend, where 1,000 events of a channel are kept."""
+    backend = make_backend(history=1000)
+    yield Publisher(backend)
+    await backend.close()
+
+
+@pytest.fixture
+def remembered():
+    """The same on memory alone."""
+    return Publisher(MemoryBackend(history=1000))
+
+
+@pytest.fixture
+def quiet(caplog):
+    """Of the log only what somebody is to read."""
+    caplog.set_level(logging.WARNING)
+
+
+@pytest.fixture
+async def opened():
+    """``opened(url, **settings)``: a Redis backend that is closed with the test."""
+    backends = []
+
+    def make(url, **settings):
+        backends.append(RedisBackend(url, **settings))
+        return backends[-1]
+
+    yield make
+    for backend in backends:
+        await backend.close()
+
+
+@pytest.fixture
+async def make_fleet():
+    """``make_fleet(**backend settings)``: a Fleet that is ended with the test."""
+    fleets = []
+
+    def make(**settings):
+        fleets.append(Fleet(**settings))
+        return fleets[-1]
+
+    yield make
+    for fleet in fleets:
+        await fleet.close()
+
+
+@pytest.fixture
+def hurried(impatient, monkeypatch):
+    """Recover as in production, in less time."""
+    monkeypatch.setitem(RedisSubscriber.__init__.__kwdefaults__, "watch", 0.5)
+
+
+@pytest.fixture
+def watchful(monkeypatch):
+    """Ticks come often, so that a change shows soon."""
+    monkeypatch.setitem(RedisSubscriber.__init__.__kwdefaults__, "watch", 0.1)
 
 
 @pytest.fixture

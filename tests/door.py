@@ -6,7 +6,7 @@ import time
 
 from servers.sse import Decoder
 from sse_edge import Identity, Limits, SignedCookie
-from sse_edge.backends.memory import MemorySubscriber
+from sse_edge.backends.memory.subscriber import MemorySubscriber
 
 AUTH = SignedCookie("a secret of the tests")
 CHANNELS = {

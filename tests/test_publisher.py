@@ -1,74 +1,23 @@
 """Publishing: what goes in, what comes out, and what is refused before anything goes anywhere."""
 
 import asyncio
-import json
-import logging
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from enum import Enum
 
 import pytest
 
-from faulty import Proxy
-from servers.processes import free_port
-from servers.sse import Decoder
+from publishers import InThread, after_a_last_event, listeners
 from sse_edge import Event, MemoryBackend, Publisher, PublishError, RedisBackend, SyncPublisher
 from sse_edge.errors import EventError
 from sse_edge.event import MAX_EVENT_BYTES, Place
 
 
-class Listener:
-    """A receiver that keeps what it hears, on its own thread only."""
-
-    def __init__(self):
-        self._thread = threading.get_ident()
-        self.heard = []
-        self._changed = asyncio.Event()
-
-    def deliver(self, channel, id, frame, except_user=None):
-        assert threading.get_ident() == self._thread
-        self.heard.append((channel, id, frame))
-        self._changed.set()
-
-    def flush(self):
-        pass
-
-    def reset(self, reset):
-        raise AssertionError(f"nothing was lost, but {reset}")
-
-    async def wait(self, count):
-        """Wait for ``count`` events in all: (channel, name, data, id as in the stream) of each."""
-        async with asyncio.timeout(10):
-            while len(self.heard) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        return self.events
-
-    @property
-    def events(self):
-        seen = []
-        for channel, _, frame in self.heard:
-            (event,) = Decoder().feed(frame)
-            seen.append((channel, *event))
-        return seen
-
-
 @pytest.fixture
 async def listen():
-    """``await listen(backend, *channels)`` is a Listener and its subscriber, on a backend of this process."""
-    subscribers = []
-
-    async def start(backend, *channels):
-        listener = Listener()
-        subscribers.append(backend.subscriber(listener))
-        await subscribers[-1].start()
-        await subscribers[-1].subscribe(channels)
-        return listener, subscribers[-1]
-
-    yield start
-    for subscriber in subscribers:
-        await subscriber.close()
+    """See ``listeners``."""
+    async with listeners() as listen:
+        yield listen
 
 
 @pytest.fixture
@@ -77,21 +26,6 @@ async def backend(url):
     backend = RedisBackend(url) if url.startswith("redis") else MemoryBackend()
     yield backend
     await backend.close()
-
-
-class InThread:
-    """A SyncPublisher whose calls run in a thread, with Publisher's face."""
-
-    def __init__(self, backend):
-        self._publisher = SyncPublisher(backend)
-
-    def __getattr__(self, name):
-        method = getattr(self._publisher, name)
-
-        async def call(*args, **options):
-            return await asyncio.to_thread(method, *args, **options)
-
-        return call
 
 
 @pytest.fixture(params=[Publisher, InThread], ids=["async", "sync"])
@@ -397,15 +331,6 @@ async def test_lists_of_different_lengths(publisher):
         await publisher.publish_many([("c", "x")], dedupe_keys=["a", "b"])
 
 
-async def after_a_last_event(publisher, listener):
-    """Publish one more event, and return everything heard up to it."""
-    id = await publisher.publish("c", "last")
-    async with asyncio.timeout(10):
-        while not listener.heard or listener.events[-1][3] != id:
-            await listener.wait(len(listener.heard) + 1)
-    return listener.events
-
-
 # ---- From threads, and from several event loops
 
 THREADS, EACH = 8, 200
@@ -473,257 +398,3 @@ def test_in_a_with_block(url):
             await events.publish("c", "x")
 
     asyncio.run(publish())
-
-
-# ---- Redis away
-
-PUBLISHERS = pytest.mark.parametrize("kind", [Publisher, InThread], ids=["async", "sync"])
-
-
-@PUBLISHERS
-async def test_redis_unreachable(kind):
-    """Without Redis publishing raises PublishError, which knows that nothing happened and says where."""
-    port = free_port()
-    publisher = kind(RedisBackend(f"redis://:s3cr3t@127.0.0.1:{port}/0", timeout=1))
-    with pytest.raises(PublishError, match=str(port)) as caught:
-        await publisher.publish("c", "x")
-    assert caught.value.may_have_happened is False
-    assert caught.value.published == []
-    assert "s3cr3t" not in str(caught.value)
-
-
-@PUBLISHERS
-@pytest.mark.live
-async def test_redis_does_not_answer(kind, private_redis):
-    """When Redis does not answer any more, a publish may have happened, and the error says so."""
-    server = private_redis()
-    backend = RedisBackend(server.url, timeout=0.3)
-    publisher = kind(backend)
-    await publisher.publish("c", "x")
-    server.pause()
-    with pytest.raises(PublishError) as caught:
-        await publisher.publish("c", "y")
-    assert caught.value.may_have_happened is True
-    server.resume()
-    await publisher.publish("c", "z")
-    await backend.close()
-
-
-@PUBLISHERS
-async def test_redis_restarted(kind, private_redis):
-    """After Redis was restarted, publishing works again, without a failure first."""
-    server = private_redis()
-    backend = RedisBackend(server.url)
-    publisher = kind(backend)
-    await publisher.publish("c", "x")
-    await asyncio.to_thread(server.restart, keep_data=True)  # the loop sees the connection's end
-    await publisher.publish("c", "y")
-    await backend.close()
-
-
-@pytest.mark.live
-class TestConnectionLost:
-    """A connection that ends while Redis may be executing a publish."""
-
-    @pytest.fixture
-    async def scene(self, redis_server, redis_url, listen):
-        """A proxy, a backend through it and a listener past it."""
-        proxy = await Proxy(redis_server.port).start()
-        backend, own = RedisBackend(proxy.url, timeout=2), RedisBackend(redis_url)
-        listener, subscriber = await listen(own, "c")
-        yield proxy, backend, listener
-        await subscriber.close()
-        await backend.close()
-        await own.close()
-        await proxy.close()
-
-    async def cut(self, proxy, work, direction):
-        """Begin the publish, cut its connection when it is on its way, and let later ones through."""
-        proxy.stall(**{direction: True})
-        task = asyncio.create_task(work)
-        await proxy.stalled.wait()
-        proxy.cut()
-        proxy.resume()
-        return await task
-
-    @PUBLISHERS
-    @pytest.mark.parametrize("direction", ["requests", "replies"])
-    async def test_with_keys(self, scene, kind, direction):
-        """If every event has a key the publish is repeated silently, and each event is out once."""
-        proxy, backend, listener = scene
-        publisher = kind(backend)
-        await publisher.publish("c", "0")
-        one = await self.cut(proxy, publisher.publish("c", "1", dedupe_key="k1"), direction)
-        many = publisher.publish_many([("c", "2"), ("c", "3")], dedupe_keys=["k2", "k3"])
-        ids = [one, *await self.cut(proxy, many, direction)]
-        last = await publisher.publish("c", "4")
-        assert [(data, id) for _, _, data, id in await listener.wait(5)][1:] == list(
-            zip("1234", [*ids, last], strict=True)
-        )
-
-    @PUBLISHERS
-    @pytest.mark.parametrize("keys", [None, ["k1", None]])
-    async def test_without_a_key(self, scene, kind, keys):
-        """If an event has no key nothing is repeated, and the error says that it may have happened."""
-        proxy, backend, listener = scene
-        publisher = kind(backend)
-        await publisher.publish("c", "0")
-        many = publisher.publish_many([("c", "1"), ("c", "2")], dedupe_keys=keys)
-        with pytest.raises(PublishError) as caught:
-            await self.cut(proxy, many, "requests")
-        assert caught.value.may_have_happened is True
-        last = await publisher.publish("c", "3")
-        assert [(data, id) for _, _, data, id in await listener.wait(2)][1:] == [("3", last)]
-
-    @PUBLISHERS
-    async def test_once_only(self, scene, kind):
-        """When the second attempt fails too, that is the end, within the timeout; it may have happened."""
-        proxy, backend, _ = scene
-        publisher = kind(backend)
-        await publisher.publish("c", "0")
-        proxy.refusing = True
-        with pytest.raises(PublishError) as caught:
-            await self.cut(proxy, publisher.publish("c", "1", dedupe_key="k"), "requests")
-        assert caught.value.may_have_happened is True
-        proxy.refusing = False
-        await publisher.publish("c", "2")
-        proxy.stall(requests=True)
-        began = time.monotonic()
-        task = asyncio.create_task(publisher.publish("c", "1", dedupe_key="k"))
-        await proxy.stalled.wait()
-        proxy.cut()
-        with pytest.raises(PublishError) as caught:
-            await task
-        assert time.monotonic() - began < 2.4
-        assert caught.value.may_have_happened is True
-
-
-# ---- A plain PUBLISH by anybody
-
-PLAIN = [
-    ({"data": "text"}, ("message", "text")),
-    ({"event": "status", "data": "text"}, ("status", "text")),
-    ({"event_type": "status", "data": "text"}, ("status", "text")),
-    ({"event": "first", "event_type": "second", "data": "x"}, ("first", "x")),
-    ({"event": None, "data": "x"}, ("message", "x")),
-    ({"data": {"a": [1, "é"]}}, ("message", '{"a":[1,"é"]}')),
-    ({"data": None}, ("message", "null")),
-    ({"data": 5, "more": "ignored"}, ("message", "5")),
-    ({"data": "a\r\nb\rc"}, ("message", "a\nb\nc")),
-    ({"data": ""}, ("message", "")),
-]
-
-
-@pytest.fixture
-async def plain(redis_server, redis_url, listen):
-    """``publish(payload)`` by redis-cli or a client, a listener on channel ``c``, and its subscriber."""
-    backend = RedisBackend(redis_url)
-    listener, subscriber = await listen(backend, "c")
-    client = redis_server.client(decode_responses=False)
-
-    def publish(payload, *, cli=False):
-        if cli:
-            assert redis_server.cli("PUBLISH", "sse:c", payload) == "1"
-        else:
-            assert client.publish("sse:c", payload) == 1
-
-    yield publish, listener, subscriber, Publisher(backend)
-    await subscriber.close()
-    await backend.close()
-
-
-@pytest.mark.live
-async def test_plain_publish(plain):
-    """JSON that any Redis client publishes arrives as a live-only event."""
-    publish, listener, subscriber, _ = plain
-    for payload, _ in PLAIN:
-        publish(json.dumps(payload), cli=True)
-    heard = await listener.wait(len(PLAIN))
-    assert heard == [("c", *expected, "") for _, expected in PLAIN]
-    assert {id for _, id, _ in listener.heard} == {None}
-    assert subscriber.dropped["malformed"] == 0
-
-
-BIG = MAX_EVENT_BYTES
-MALFORMED = {
-    "bad JSON": b'{"data": ',
-    "not JSON": b"hello",
-    "empty": b"",
-    "JSON list": b'["data"]',
-    "JSON text": b'"data"',
-    "no data": b'{"event": "x"}',
-    "empty object": b"{}",
-    "CR in name": b'{"event": "a\\rb", "data": "x"}',
-    "LF in name": b'{"event": "a\\nid: 1", "data": "x"}',
-    "NUL in name": b'{"event_type": "a\\u0000", "data": "x"}',
-    "reserved name": b'{"event": "error", "data": "x"}',
-    "number as name": b'{"event": 5, "data": "x"}',
-    "object as name": b'{"event": {}, "data": "x"}',
-    "surrogate": b'{"data": "\\ud800"}',
-    "surrogate in JSON": b'{"data": {"a": "\\ud800"}}',
-    "infinite": b'{"data": 1e999}',
-    "NaN": b'{"data": NaN}',
-    "not UTF-8": b'{"data": "\xff"}',
-    "deep": b'{"data": ' + b"[" * 100_000,
-    "too large": b'{"data": "' + b"x" * BIG + b'"}',
-    "far too large": b'{"data": "' + b"x" * 3 * BIG + b'"}',
-    "many digits": b'{"data": ' + b"9" * 5000 + b"}",
-    "id without body": b"1-1 -",
-    "no blank line": b"1-1 -\ndata: x\n",
-    "no id": b"\ndata: x\n\n",
-    "words for ids": b"now then\ndata: x\n\n",
-    "id out of range": b"99999999999999999999-1 -\ndata: x\n\n",
-    "negative id": b"-1--1 -\ndata: x\n\n",
-    "bad previous id": b"1-1 x\ndata: x\n\n",
-    "id with a line": b"1\r-1 -\ndata: x\n\n",
-    "spaced id": b" 1 - 1  -\ndata: x\n\n",
-    "underscored id": b"1_0-1 -\ndata: x\n\n",
-    "not our bytes": bytes(range(256)),
-}
-
-
-@pytest.mark.live
-@pytest.mark.parametrize("name", MALFORMED)
-async def test_malformed(plain, caplog, name):
-    """What is no event is counted and logged in one line, and nobody gets it; the next event arrives."""
-    publish, listener, subscriber, publisher = plain
-    caplog.set_level(logging.DEBUG, "sse_edge")
-    publish(MALFORMED[name])
-    assert [event[2] for event in await after_a_last_event(publisher, listener)] == ["last"]
-    assert subscriber.dropped["malformed"] == 1
-    records = [record for record in caplog.records if record.name == "sse_edge"]
-    assert [record.levelno for record in records] == [logging.WARNING]
-    assert records[0].exc_info is None
-    line = records[0].getMessage()
-    assert "channel=c" in line
-    assert "\n" not in line
-    assert "\r" not in line
-    assert len(line) < 500
-
-
-@pytest.mark.live
-async def test_a_flood_of_malformed_messages(plain):
-    """Malformed messages by the thousand are each counted, and the connection survives them."""
-    publish, listener, subscriber, publisher = plain
-    for _ in range(2000):
-        publish(b"garbage")
-    await after_a_last_event(publisher, listener)
-    assert subscriber.dropped["malformed"] == 2000
-    assert subscriber.generation == 1
-
-
-@pytest.mark.parametrize(
-    ("order", "answer"),
-    [
-        (("CONFIG", "SET", "maxmemory", "1"), "maxmemory"),
-        (("REPLICAOF", "127.0.0.1", "1"), "READONLY|read only"),
-    ],
-)
-async def test_redis_refuses_to_write(private_redis, order, answer):
-    """Without memory, or on a replica, the event is certainly not out, and the error says why."""
-    server = private_redis()
-    server.cli(*order)
-    async with Publisher(server.url) as publisher:
-        with pytest.raises(PublishError, match=answer) as caught:
-            await publisher.publish("news", "x")
-    assert caught.value.may_have_happened is False

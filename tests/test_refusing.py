@@ -8,7 +8,6 @@ import pytest
 
 from ears import Ear, until
 from sse_edge import Anonymous, Limits, Publisher, PublishError, RedisBackend, SSEMiddleware
-from sse_edge.backends.redis import subscriber as module
 
 
 def disk_fails(server):
@@ -57,14 +56,8 @@ REFUSALS = [
 ]
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    """Ticks come often, so that a change shows soon."""
-    monkeypatch.setattr(module.RedisSubscriber.__init__, "__kwdefaults__", {"watch": 0.1})
-
-
 @pytest.mark.parametrize(("said", "refuse", "heal"), REFUSALS)
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("watchful")
 async def test_listening_goes_on(private_redis, said, refuse, heal):
     """Open streams, new channels and resumes need no write; publishing says that nothing has happened."""
     server = private_redis()
@@ -105,7 +98,7 @@ async def test_listening_goes_on(private_redis, said, refuse, heal):
 
 
 @pytest.mark.parametrize(("said", "refuse", "heal"), REFUSALS[:1])
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("watchful")
 async def test_the_status_says_so(private_redis, said, refuse, heal):
     """``degraded`` names ``writes`` as long as none are taken, and the worker is ready all the same."""
     server = private_redis()

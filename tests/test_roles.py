@@ -6,14 +6,9 @@ import pytest
 
 from ears import Ear, out, until
 from sse_edge import Publisher, RedisBackend
-from sse_edge.backends.redis import subscriber as module
 from sse_edge.backends.redis.outbox import outcomes
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Ticks come often, so that a change shows soon."""
-    monkeypatch.setattr(module.RedisSubscriber.__init__, "__kwdefaults__", {"watch": 0.1})
+pytestmark = pytest.mark.usefixtures("watchful")
 
 
 @pytest.fixture

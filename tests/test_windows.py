@@ -25,17 +25,9 @@ MODULE = "sse_edge.backends.redis.windows"
 
 
 @pytest.fixture
-async def worker():
+def worker(opened):
     """``worker(url)``: the windows of one more worker."""
-    backends = []
-
-    def make(url):
-        backends.append(RedisBackend(url, timeout=5))
-        return backends[-1].windows()
-
-    yield make
-    for backend in backends:
-        await backend.close()
+    return lambda url: opened(url, timeout=5).windows()
 
 
 @pytest.fixture
