@@ -1,4 +1,4 @@
-"""Workers that hold leases in Redis."""
+"""Workers that hold leases in Redis, and waiting for what they do."""
 
 import asyncio
 import contextlib

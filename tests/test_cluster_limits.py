@@ -8,6 +8,7 @@ import time
 import pytest
 
 from apps.capped import AUTH
+from leasing import eventually
 from servers.deployments import RedisCluster, SentinelTrio
 from sse_edge import Identity, Limits, RedisBackend, SSEMiddleware
 from sse_edge.admission import limits as limits_module
@@ -21,13 +22,6 @@ CODE = re.compile(rb'"error": "([a-z-]+)"')
 def session(user="u42"):
     """Headers with a cookie that lets ``user`` in."""
     return {"cookie": f"session={AUTH.issue(user)}"}
-
-
-async def eventually(condition, timeout=5.0):
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 # ---- Real processes

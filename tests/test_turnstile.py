@@ -8,6 +8,7 @@ import secrets
 import pytest
 from limits.aio.storage import MemoryStorage
 
+from leasing import eventually
 from sse_edge import Anonymous, Identity, Limits, RedisBackend, SignedCookie, SSEMiddleware
 from sse_edge.admission import limits as limits_module
 from sse_edge.admission.limits import ConnectRate, SharedConnectRate
@@ -24,13 +25,6 @@ DAY = 86_400
 AUTH = SignedCookie("a secret of the tests", secure=False)
 COUNTED_ALONE = "connects are counted in this worker alone while Redis is away"
 LEASED_ALONE = "leases are counted in this worker alone while Redis is away"
-
-
-async def eventually(condition, timeout=5.0):
-    """Wait until ``condition`` holds."""
-    async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Worker:

@@ -1,8 +1,13 @@
 """What tests of writers write, and what came of it."""
 
 import asyncio
+from functools import partial
+
+import ears
 
 PATIENCE = 20
+
+until = partial(ears.until, timeout=PATIENCE)
 
 
 async def told(events, channel="a"):
@@ -12,12 +17,6 @@ async def told(events, channel="a"):
 
 async def text(events, channel="a"):
     return "".join(data for name, data in await told(events, channel) if name == "token")
-
-
-async def until(condition):
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def pieces(*given, wait=0.0, closed=None):
