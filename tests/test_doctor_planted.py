@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from apps.planted import AUTH
-from servers.doctored import Fronts, codes, examined, together
-from servers.processes import Processes, free_port
+from servers.doctored import Fronts, codes, examined, standing, together
+from servers.processes import free_port
 from servers.redis import RedisServer
 from servers.sse import get
 from sse_edge.doctor.fault import Level
@@ -191,6 +191,10 @@ class Planted:
         fronts.start()
         return self
 
+    def close(self):
+        """Redis."""
+        self.redis.close()
+
     async def found(self, kind, name, path=None, *, cacert=None, **options):
         """The faults that the doctor finds: code → finding."""
         url, redis = self.urls[kind, name]
@@ -205,13 +209,9 @@ class Planted:
 @pytest.fixture(scope="module")
 def planted(certificate, tmp_path_factory):
     """See Planted."""
-    processes = Processes()
-    planted = Planted(tmp_path_factory.mktemp("planted"), processes, certificate)
-    try:
-        yield planted.start()
-    finally:
-        processes.close()
-        planted.redis.close()
+    directory = tmp_path_factory.mktemp("planted")
+    with standing(lambda processes: Planted(directory, processes, certificate)) as planted:
+        yield planted
 
 
 FAULTS = [

@@ -10,8 +10,8 @@ from urllib.request import urlopen
 import pytest
 
 from servers.deployments import RedisCluster, SentinelTrio
-from servers.doctored import Fronts, codes, examined, together
-from servers.processes import Processes, free_port
+from servers.doctored import Fronts, codes, examined, standing, together
+from servers.processes import free_port
 from servers.redis import RedisServer
 from sse_edge.doctor.fault import Level
 
@@ -133,13 +133,9 @@ class Sound:
 @pytest.fixture(scope="module")
 def sound(certificate, tmp_path_factory):
     """See Sound."""
-    processes = Processes()
-    sound = Sound(tmp_path_factory.mktemp("sound"), processes, certificate)
-    try:
-        yield sound.start()
-    finally:
-        processes.close()
-        sound.close()
+    directory = tmp_path_factory.mktemp("sound")
+    with standing(lambda processes: Sound(directory, processes, certificate)) as sound:
+        yield sound
 
 
 async def test_it_is_silent(sound):

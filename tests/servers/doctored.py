@@ -1,5 +1,6 @@
 """Proxies with a fault planted in each, and what the doctor says of them."""
 
+import contextlib
 import os
 import pwd
 import secrets
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from apps.edge import AUTH
+from servers.processes import Processes
 from sse_edge import RedisBackend
 from sse_edge.admission.arrival import DOCTOR
 from sse_edge.doctor.examination import Examination
@@ -103,6 +105,18 @@ class Fronts:
         path = self._directory / name
         path.write_text(text)
         return path
+
+
+@contextlib.contextmanager
+def standing(make):
+    """What ``make(processes)`` makes, started; in the end it is closed, and so is every process."""
+    processes = Processes()
+    deployments = make(processes)
+    try:
+        yield deployments.start()
+    finally:
+        processes.close()
+        deployments.close()
 
 
 def together(*starts):

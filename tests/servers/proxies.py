@@ -450,3 +450,19 @@ def _run(arguments, env=None):
     if done.returncode != 0:
         pytest.fail(f"{' '.join(map(str, arguments))}: {done.stdout}{done.stderr}", pytrace=False)
     return done.stdout + done.stderr
+
+
+def assert_stream(answer):
+    """An EventSource takes it for a stream, and no cache keeps it."""
+    assert answer.status == 200
+    assert answer.header("content-type") == "text/event-stream"
+    assert answer.header("cache-control") == "no-store, no-transform"
+
+
+def comes_back_ms(answer, origin):
+    """In how many milliseconds a page at ``origin`` is to come back: the stream says nothing else."""
+    assert_stream(answer)
+    assert answer.header("access-control-allow-origin") == origin
+    assert answer.header("access-control-allow-credentials") == "true"
+    told = re.fullmatch(rb"retry: (\d+)\n", answer.body)  # a blank line more is an empty event to some
+    return int(told[1])
