@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +18,12 @@ import pytest
 from loadtest.bench import __main__ as command
 from loadtest.bench.arena import CONTENDERS, Arena
 from loadtest.bench.content import WIRE, card, text, tick
-from loadtest.bench.floor import compiled
-from loadtest.bench.groups import BY_DEFAULT, GROUPS, PARTS
+from loadtest.bench.groups import BY_DEFAULT, GROUPS, PARTS, compressed, fan_out, first, memory
 from loadtest.bench.groups.compressed import CONTENTS
 from loadtest.bench.plan import Plan
 from loadtest.bench.plot import apart
 from loadtest.bench.run import Run
-from loadtest.bench.table import Always, Flat, Target, figures, verdicts
+from loadtest.bench.table import Always, Flat, Target, medians, verdicts
 from loadtest.client.counting import Streams
 from loadtest.client.packed import Packed
 from loadtest.client.reader import reading
@@ -63,12 +62,12 @@ PLAN = Plan(
 )
 
 RATIO_OF = ("cpu", "ours"), ("cpu", "floor")
-RATIO = Target("single", "ours ÷ floor", *RATIO_OF, 1.2)
-RATE = Target("burst", "ours ÷ floor", ("rate", "ours"), ("rate", "floor"), 8, at_least=True)
-FLAT = Flat("single", "flat", ("cpu", "ours"), bound=1.25)
-ALWAYS = Always("kept", "taken ÷ reckoned", ("part", ""), bound=1.01)
+RATIO = Target("ours ÷ floor", *RATIO_OF, 1.2)
+RATE = Target("ours ÷ floor", ("rate", "ours"), ("rate", "floor"), 8, at_least=True)
+FLAT = Flat("flat", ("cpu", "ours"), bound=1.25)
+ALWAYS = Always("taken ÷ reckoned", ("part", ""), bound=1.01)
 
-TABLES = [each for group in GROUPS for each in group.tables]
+MANY = [*fan_out.GROUP.figures, *memory.GROUP.figures]
 
 
 # The table
@@ -88,7 +87,7 @@ TABLES = [each for group in GROUPS for each in group.tables]
 def test_a_ratio_is_the_median_over_rounds(ours, floor, figure, low, high, verdict):
     """Each round is divided by the same round of the other; the middle one counts."""
     row = RATIO.judge({"cpu": {"ours": {5: ours}, "floor": {5: floor}}})
-    assert (row.figure, row.low, row.high) == pytest.approx((figure, low, high))
+    assert row.found == pytest.approx((figure, low, high))
     assert row.verdict == verdict
 
 
@@ -103,7 +102,7 @@ def test_the_largest_number_of_streams_counts():
     """Smaller numbers of streams are for the plot."""
     samples = {"cpu": {"ours": {1: [9.0], 5: [1.0], 9: [7.0]}, "floor": {1: [1.0], 5: [1.0]}}}
     row = RATIO.judge(samples)
-    assert row.figure == 1.0
+    assert row.found[0] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_the_largest_number_of_streams_counts():
 def test_flat_is_the_largest_over_the_smallest(by_size, figure, verdict):
     """Numbers of streams are compared by their medians, and one number alone not at all."""
     row = FLAT.judge({"cpu": {"ours": by_size}})
-    assert row.figure == (None if figure is None else pytest.approx(figure))
+    assert (row.found and row.found[0]) == (None if figure is None else pytest.approx(figure))
     assert row.verdict == verdict
 
 
@@ -130,22 +129,22 @@ def test_where_no_chance_is_allowed_for_the_largest_counts(rounds, figure, verdi
     """One round of one contender misses the target for all."""
     samples = {"part": {"of 50 bytes": {10: [0.5]}, "of 150 bytes": {10: rounds}}} if rounds else {}
     row = ALWAYS.judge(samples)
-    assert (row.figure, row.verdict) == (figure, verdict)
+    assert (row.found and row.found[0], row.verdict) == (figure, verdict)
 
 
 def test_what_has_no_target_is_told_all_the_same():
     """A ratio without a bound has its figure and no verdict."""
     samples = {"cpu": {"ours": {5: [3.0]}, "floor": {5: [2.0]}}}
-    row = Target("stuck", "stuck ÷ before", *RATIO_OF).judge(samples)
-    assert " ".join(verdicts([row]).splitlines()[1].split()) == "stuck ÷ before 1.5 1.5 to 1.5 - -"
+    row = Target("stuck ÷ before", *RATIO_OF).judge(samples)
+    assert " ".join(verdicts([[row]]).splitlines()[1].split()) == "stuck ÷ before 1.5 1.5 to 1.5 - -"
 
 
 @pytest.mark.parametrize("samples", [{}, {"cpu": {"ours": {5: [1.0]}}}, {"cpu": {"floor": {5: [1.0]}}}])
 def test_what_was_not_measured_is_neither_met_nor_missed(samples):
     """A row without a figure says so."""
     row = RATIO.judge(samples)
-    assert row.figure is None
-    assert verdicts([row]).splitlines()[1].split() == [
+    assert row.found is None
+    assert verdicts([[row]]).splitlines()[1].split() == [
         "ours",
         "÷",
         "floor",
@@ -165,32 +164,32 @@ def test_the_tables_show_figures_in_their_units():
         "memory": {"bare": {50: [10240.0]}},
         "burst_rate": {"floor": {50: [1_234_567.0]}},
     }
-    title, heads, *lines = figures(samples, TABLES).splitlines()
+    heads, *lines = medians(samples, MANY).splitlines()
     floor, bare = sorted(lines, reverse=True)
-    assert title == "Many streams, one channel"
     assert heads.split()[:1] == ["streams"]
     assert floor.split() == ["50", "floor", "8", "1,235", "-"]
     assert bare.split() == ["50", "bare", "-", "-", "10"]
 
 
 def test_what_belongs_together_is_one_table():
-    """Measurements of different runs do not share lines; a table without figures is not there."""
+    """Measurements of different runs do not share lines."""
     cards = {"gzip": {5: [40.0]}, "plain": {5: [400.0]}}
     samples = {"first_cpu": {"nchan": {9: [2e-6]}}, "cards_bytes": cards}
-    first, wire = figures(samples, TABLES).split("\n\n")
-    assert first.splitlines() == [
-        "The first event after connecting",
+    assert medians(samples, first.GROUP.figures).splitlines() == [
         "streams         CPU per stream, cold, µs",
         "      9  nchan                         2",
     ]
-    assert [line.split()[-2:] for line in wire.splitlines()[2:]] == [["gzip", "40"], ["plain", "400"]]
+    wire = medians(samples, compressed.GROUP.figures).splitlines()
+    assert [line.split()[-2:] for line in wire[1:]] == [["gzip", "40"], ["plain", "400"]]
 
 
 def test_every_target_belongs_to_a_group():
-    """What --only names covers the whole table."""
-    targets = [(target.group, group) for group in GROUPS for target in group.targets]
-    assert all(name in group.parts for name, group in targets)
-    assert {name for name, _ in targets} == set(PARTS) - {"footprint"}  # which has a table and no row
+    """What --only names covers the whole table, and rows are of what is measured."""
+    assert {name for name, part in PARTS.items() if part.targets} == set(PARTS) - {"footprint"}
+    measured = {figure.name for group in GROUPS for figure in group.figures}
+    aside = {"loop_longest", "loop_fan_out", "stuck_wrong", "token_own_cpu"}  # in rows, and in no table
+    named = {name for part in PARTS.values() for each in part.targets for name, _ in (each.over, each.under)}
+    assert named - aside <= {"", *measured}
 
 
 @pytest.mark.parametrize(
@@ -416,20 +415,17 @@ def test_a_small_run_fills_the_table(redis_url):
         run = Run(PLAN, Arena(redis_url, runner, server), names, said.append)
         command.measure(run, BY_DEFAULT)
     assert said
-    assert run.notes["floor"] == (
-        "in C" if shutil.which("cc") else "in Python, for there is no C compiler (cc)"
-    )
-    targets = [target for group in GROUPS for target in group.targets if target.group in BY_DEFAULT]
-    rows = [target.judge(run.samples) for target in targets]
-    for row in rows:
+    rows = [[target.judge(run.samples) for target in PARTS[name].targets] for name in BY_DEFAULT]
+    for row in itertools.chain(*rows):
         needed = {name.partition(",")[0] for name in (row.target.over[1], row.target.under[1])}
         if needed & set(WITHOUT):
             assert row.verdict == "not measured"
         else:
-            assert row.figure > 0, row
+            figure, low, high = row.found
+            assert figure > 0, row
             # How flat something is over sizes is said of their medians: single rounds differ more.
             flat = isinstance(row.target, Flat)
-            assert (1 <= row.low <= row.high) if flat else (row.low <= row.figure <= row.high), row
+            assert (1 <= low <= high) if flat else (low <= figure <= high), row
             assert row.verdict in ("met", "MISSED")
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
     assert run.notes["streams of TaskSink are written through"] == "TaskSink"
@@ -441,7 +437,9 @@ def test_a_small_run_fills_the_table(redis_url):
             )
     printed, whole = command.report(run, BY_DEFAULT, machine.facts(), "the command")
     assert verdicts(rows) in printed
-    assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in rows]
+    assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in itertools.chain(*rows)]
+    assert printed.count("Many streams, one channel\n") == 1
+    assert "Tokens" not in printed
 
 
 def test_events_reach_every_stream(redis_url):
@@ -461,34 +459,21 @@ def test_events_reach_every_stream(redis_url):
                 edge.check_sink()
 
 
-def test_the_floors_are_alike(redis_url):
-    """The one in C, where there is a compiler, and the one in Python deliver the same."""
-    server, _ = machine.cores()
-    sizes, languages = [], []
-    for compiler in ("cc", "no compiler"):
-        with asyncio.Runner() as runner:
-            arena = Arena(redis_url, runner, server)
-            with arena.contender("floor", CC=compiler) as floor:
-                languages.append(floor.language)
-                floor.grow(10)
-                floor.reader.expect(3)
-                floor.publish([0.0] * 3)
-                sizes.append(floor.reader.arrival().size)
-                floor.reader.expect_each(15)
-                floor.publish_each([0.0] * 15)
-                assert len(floor.reader.moments()) == 15
-                floor.renew(5)
-                floor.leave()
-                assert floor.resume(7, 4) > 0
-    assert set(sizes) == {10 * 3 * WIRE}
-    assert languages[1] == "in Python, for there is no C compiler (cc)"
-    assert languages[0] == ("in C" if shutil.which("cc") else languages[1])
-
-
-def test_without_a_compiler_the_floor_is_python_s(monkeypatch, tmp_path):
-    """It is no reason not to measure."""
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert compiled(tmp_path) is None
+def test_the_floor(redis_url):
+    """It delivers to all or to one, and to those that come back what they missed; its events are as large."""
+    with asyncio.Runner() as runner:
+        arena = Arena(redis_url, runner, machine.cores()[0])
+        with arena.contender("floor") as floor:
+            floor.grow(10)
+            floor.reader.expect(3)
+            floor.publish([0.0] * 3)
+            assert floor.reader.arrival().size == 10 * 3 * WIRE
+            floor.reader.expect_each(15)
+            floor.publish_each([0.0] * 15)
+            assert len(floor.reader.moments()) == 15
+            floor.renew(5)
+            floor.leave()
+            assert floor.resume(7, 4) > 0
 
 
 # The command
@@ -516,6 +501,10 @@ def test_what_is_missing_is_said_first(monkeypatch):
     monkeypatch.setattr(machine, "NCHAN", Path("/nonexistent"))
     with pytest.raises(RuntimeError, match="libnginx-mod-nchan"):
         command.check(command.arguments([]))
+    with monkeypatch.context() as nothing:
+        nothing.setenv("PATH", "/nonexistent")
+        with pytest.raises(RuntimeError, match="redis-server.*; cc .Debian package build-essential"):
+            command.check(command.arguments([]))
     without = ["--without", "nchan", "--without", "sse-starlette"]
     with pytest.raises(RuntimeError, match="needs 90000300 descriptors in one process, and only"):
         command.check(command.arguments([*without, "--streams", "90000000"]))

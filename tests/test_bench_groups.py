@@ -9,7 +9,7 @@ from loadtest.bench.arena import Arena
 from loadtest.bench.groups import footprint, kept, stuck, writing
 from loadtest.bench.plan import Plan
 from loadtest.bench.run import Run
-from loadtest.bench.table import figures, verdicts
+from loadtest.bench.table import medians, verdicts
 from loadtest.measure import machine
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
@@ -63,10 +63,10 @@ def test_each_stuck_stream_is_to_be_ended(wrong, verdict):
     """One that was not ended, or one more that was, fails the run; what it costs the others is told."""
     samples = {"stuck_wrong": {"sse_edge": {30: wrong}}}
     samples["stuck_p50"] = {"before": {30: [2.0, 20.0]}, "stuck": {30: [4.0, 40.0]}}
-    rows = [target.judge(samples) for target in stuck.GROUP.targets]
+    rows = [target.judge(samples) for target in stuck.TARGETS]
     assert rows[-1].verdict == verdict
-    assert (rows[0].figure, rows[0].verdict) == (2.0, "-")
-    assert verdicts(rows).splitlines()[-1].endswith(f"≤ 0  {verdict}")
+    assert (rows[0].found[0], rows[0].verdict) == (2.0, "-")
+    assert verdicts([rows]).splitlines()[-1].endswith(f"≤ 0  {verdict}")
 
 
 def test_footprint(measured):
@@ -91,8 +91,8 @@ def test_kept(measured):
         "of 1,000 bytes": [1, 20],
     }
     assert all(0.3 < one <= 1.05 for by in run.samples["kept_part"].values() for (one,) in by.values())
-    (row,) = [target.judge(run.samples) for target in kept.GROUP.targets]
-    assert row.figure == row.high
+    figure, _, highest = kept.TARGET.judge(run.samples).found
+    assert figure == highest
     assert 100 < int(run.notes["a dedupe key takes"].removesuffix(" bytes")) < 300
     assert "reckoned, bytes" in text
 
@@ -106,4 +106,4 @@ def test_writing(measured):
     calls = {name: by[10][0] for name, by in run.samples["token_calls"].items()}
     assert calls[writing.NOTHING] == 0 < calls[writing.WRITTEN]
     assert all(by[10][0] > 0 for by in run.samples["token_cpu"].values())
-    assert figures(run.samples, writing.GROUP.tables) in text
+    assert medians(run.samples, writing.GROUP.figures, "channels") in text

@@ -42,7 +42,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.bench",
         description=__doc__,
-        epilog="ROWS:\n" + "\n".join(f"  {part:12}{about}{_asked(part)}" for part, about in PARTS.items()),
+        epilog="ROWS:\n" + "\n".join(f"  {name:12}{_about(name)}" for name in PARTS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
@@ -70,8 +70,8 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
-def _asked(part: str) -> str:
-    return "" if part in BY_DEFAULT else "; only if it is asked for"
+def _about(name: str) -> str:
+    return PARTS[name].about + ("" if name in BY_DEFAULT else "; only if it is asked for")
 
 
 def _streams(value: str) -> int:
@@ -121,16 +121,26 @@ def measure(run: Run, parts: Sequence[str]) -> None:
 
 def report(run: Run, parts: Sequence[str], facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
     """The results for people and for programs."""
-    targets = [target for group in GROUPS for target in group.targets if target.group in parts]
-    rows = [target.judge(run.samples) for target in targets]
-    tables = [each for group in GROUPS for each in group.tables]
+    rows = {
+        name: [target.judge(run.samples) for target in part.targets]
+        for name, part in PARTS.items()
+        if name in parts and part.targets
+    }
+    # Those of groups with the same title are one table.
+    figures: dict[tuple[str, str], list[table.Figure]] = {}
+    for group in GROUPS:
+        if any(figure.name in run.samples for figure in group.figures):
+            figures.setdefault((group.title, group.counted), []).extend(group.figures)
     wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
     said = {"bytes per event on the wire": wire} if wire else {}
     said |= run.notes | facts | {"command": command}
     sections = [
-        *([table.verdicts(rows)] if rows else []),
+        *([table.verdicts(list(rows.values()))] if rows else []),
         "Medians",
-        table.figures(run.samples, tables),
+        *(
+            f"{title}\n{table.medians(run.samples, shown, counted)}"
+            for (title, counted), shown in figures.items()
+        ),
         "\n".join(f"{what}: {found}" for what, found in said.items()),
     ]
     whole = {
@@ -139,10 +149,25 @@ def report(run: Run, parts: Sequence[str], facts: dict[str, str], command: str) 
         "plan": dataclasses.asdict(run.plan),
         "wire_bytes": run.wire_bytes,
         "notes": run.notes,
-        "rows": table.as_json(rows),
+        "rows": [as_json(name, row) for name, some in rows.items() for row in some],
         "samples": run.samples,
     }
     return "\n\n".join(sections), whole
+
+
+def as_json(part: str, row: table.Row) -> dict[str, Any]:
+    """A row for programs."""
+    figure, low, high = row.found or (None, None, None)
+    return {
+        "group": part,
+        "what": row.target.what,
+        "figure": figure,
+        "lowest": low,
+        "highest": high,
+        "target": row.target.bound,
+        "at_least": row.target.at_least,
+        "verdict": row.verdict,
+    }
 
 
 def main() -> int:

@@ -4,7 +4,7 @@
  *
  * Answers a GET with the head of an event stream, and writes the body of a POST, as one event in one chunk,
  * to every stream there is, or, of a POST to /one, to one of them, each in its turn.  A GET with
- * "Last-Event-ID: N" gets the last N events in the same write.  floor.py is the same in Python.
+ * "Last-Event-ID: N" gets the last N events in the same write.
  */
 
 #define _GNU_SOURCE

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,43 +52,24 @@ class Plan:
     def of(cls, streams: int, *, quick: bool) -> Plan:
         """For so many streams at most: a fifteenth of them, a third, and all."""
         sizes = tuple(sorted({max(1, streams // 15), max(1, streams // 3), streams}))
-        if quick:
-            return cls(
-                sizes[-2:],
-                rounds=4,
-                events=3,
-                bursts=1,
-                channel_streams=min(2000, streams),
-                channel_rounds=3,
-                singles=100,
-                loops=1,
-                loop_seconds=1.0,
-                admissions=1000,
-                admission_rounds=2,
-                cold_streams=min(2000, streams),
-                cold_rounds=3,
-                resumed=min(1000, streams),
-                resume_rounds=3,
-                packed_streams=min(1000, streams),
-                packed_rounds=2,
-                publish_rounds=3,
-                audience=min(1000, streams),
-                stuck=min(100, max(1, streams // 10)),
-                stuck_rounds=2,
-                weighed=min(1000, streams),
-                kept_sizes=(50, 500, 4000),
-                kept=(1, 10, 100),
-                kept_bytes=3_000_000,
-                written=200,
-                written_seconds=2.0,
-            )
-        return cls(
-            sizes,
-            channel_streams=min(10_000, streams),
-            cold_streams=min(5000, streams),
-            resumed=min(2000, streams),
-            packed_streams=min(5000, streams),
-            audience=min(5000, streams),
-            stuck=min(500, max(1, streams // 10)),
-            weighed=min(5000, streams),
-        )
+        plan = replace(cls(sizes[-2:]), **QUICK) if quick else cls(sizes)
+        held = {name: min(getattr(plan, name), streams) for name in STREAMS}
+        return replace(plan, **held, stuck=min(plan.stuck, max(1, streams // 10)))
+
+
+STREAMS = ("channel_streams", "cold_streams", "resumed", "packed_streams", "audience", "weighed")
+
+QUICK: dict[str, Any] = {
+    "rounds": 4, "events": 3, "bursts": 1, "loops": 1, "loop_seconds": 1.0,
+    "channel_streams": 2000, "channel_rounds": 3, "singles": 100,
+    "admissions": 1000, "admission_rounds": 2,
+    "cold_streams": 2000, "cold_rounds": 3,
+    "resumed": 1000, "resume_rounds": 3,
+    "packed_streams": 1000, "packed_rounds": 2,
+    "publish_rounds": 3,
+    "audience": 1000, "stuck": 100, "stuck_rounds": 2,
+    "weighed": 1000,
+    "kept_sizes": (50, 500, 4000), "kept": (1, 10, 100), "kept_bytes": 3_000_000,
+    "written": 200, "written_seconds": 2.0,
+}  # fmt: skip
+"""A first impression."""

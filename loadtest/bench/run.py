@@ -10,12 +10,13 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..client.counting import Arrival
 from .arena import OPTIONAL, Arena
-from .contenders import Contender, Floor
+from .contenders import Contender
 from .plan import Plan
-from .table import Samples, Table, Target
+from .table import Figure, Samples, Target
 
 AFTERWARDS = 0.02
 """Seconds for a server to be done with an event that all streams have."""
@@ -58,9 +59,6 @@ class Run:
                 for name in names
                 if self.has(name)
             }
-            for each in found.values():
-                if isinstance(each, Floor):
-                    self.notes["floor"] = each.language
             yield found
 
     def turns(
@@ -73,16 +71,25 @@ class Run:
                 yield name, contender
 
 
+class Part(NamedTuple):
+    """What can be asked for by itself: what it is, and its rows."""
+
+    about: str
+    targets: Sequence[Target] = ()
+
+
 @dataclass(frozen=True)
 class Group:
-    """What is measured together, with the rows and the tables that show it."""
+    """What is measured together, by ``measure``, which is given the names of the parts that are asked for.
 
-    parts: Mapping[str, str]
-    """What of it can be asked for by itself, and what that is."""
+    ``title`` is that of the table of its ``figures``, over the number of whatever is ``counted``.
+    """
+
     measure: Callable[[Run, Collection[str]], None]
-    """Adds the samples of the parts that are asked for."""
-    targets: Sequence[Target]
-    tables: Sequence[Table]
+    parts: Mapping[str, Part]
+    title: str
+    figures: Sequence[Figure]
+    counted: str = "streams"
     by_default: bool = True
 
 

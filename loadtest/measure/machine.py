@@ -67,6 +67,8 @@ def missing(contenders: set[str], *, plot: bool) -> list[str]:
     lacks = []
     if shutil.which("redis-server") is None:
         lacks.append("redis-server (Debian package redis-server)")
+    if "floor" in contenders and shutil.which("cc") is None:
+        lacks.append("cc (Debian package build-essential)")
     if "nchan" in contenders and (nginx() is None or not NCHAN.exists()):
         lacks.append("nchan (Debian package libnginx-mod-nchan), or give --without nchan")
     if "sse-starlette" in contenders and not _installed("sse-starlette"):

@@ -43,6 +43,7 @@ PACKAGES = {
     "promtool": "prometheus",
     "systemd-analyze": "systemd",
     "bwrap": "bubblewrap",
+    "cc": "build-essential",
     "tmux": "tmux",
     "sysctl": "procps",
     "unshare": "util-linux",

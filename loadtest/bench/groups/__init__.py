@@ -34,8 +34,8 @@ GROUPS: tuple[Group, ...] = tuple(
     )
 )
 
-PARTS = {part: about for group in GROUPS for part, about in group.parts.items()}
+PARTS = {name: part for group in GROUPS for name, part in group.parts.items()}
 """What can be asked for, and what it is."""
 
-BY_DEFAULT = tuple(part for group in GROUPS if group.by_default for part in group.parts)
+BY_DEFAULT = tuple(name for group in GROUPS if group.by_default for name in group.parts)
 """What is measured unless something is asked for."""

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ...site.apps import requests
-from ..run import Group, Run
-from ..table import Measured, Table
+from ..run import Group, Part, Run
+from ..table import Figure
 
 ROOMS = 100
 """Channels that the clients share."""
@@ -69,18 +69,15 @@ def measure(run: Run, parts: Collection[str]) -> None:
             run.add("admission_cpu", name, streams, (contender.cpu() - cpu) / streams)
 
 
-COST = Measured("admission", "admission_cpu", "CPU per admitted stream")
+COST = Figure("admission_cpu", "CPU per stream", "µs", "CPU per admitted stream")
 
-GROUP = Group(
-    {"admission": "to let a stream in"},
-    measure,
-    (
-        COST.ratio("sse_edge with Redis", "bare", 1.6),
-        COST.ratio("sse_edge with memory", "bare", 1.3),
-        COST.ratio("sse_edge with Redis, cookie seen before", "bare", 1.6),
-        COST.ratio("sse_edge with memory, cookie seen before", "bare", 1.3),
-        COST.ratio("sse_edge with Redis", "nchan", 2),
-        COST.ratio("sse_edge with memory", "nchan", 2),
-    ),
-    (Table("To let a stream in", (("admission_cpu", "CPU per stream", "µs"),)),),
+TARGETS = (
+    COST.ratio("sse_edge with Redis", "bare", 1.6),
+    COST.ratio("sse_edge with memory", "bare", 1.3),
+    COST.ratio("sse_edge with Redis, cookie seen before", "bare", 1.6),
+    COST.ratio("sse_edge with memory, cookie seen before", "bare", 1.3),
+    COST.ratio("sse_edge with Redis", "nchan", 2),
+    COST.ratio("sse_edge with memory", "nchan", 2),
 )
+
+GROUP = Group(measure, {"admission": Part("to let a stream in", TARGETS)}, "To let a stream in", (COST,))

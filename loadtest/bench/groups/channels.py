@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..contenders import Contender
-from ..run import SILENCE, Group, Run, one_at_a_time
-from ..table import Measured, Table
+from ..run import SILENCE, Group, Part, Run, one_at_a_time
+from ..table import Figure
 
 PACE = 0.005
 """Seconds between events to one stream each: whoever delivers one is done with it before the next."""
@@ -40,29 +40,22 @@ def one_stream_each(contender: Contender, events: int) -> tuple[float, float]:
     return waits[len(waits) // 2], waits[len(waits) * 99 // 100]
 
 
+ALL = "an event to each of as many channels as streams, warm: CPU per event"
 ALONE = "one event to one of many channels, warm"
-EACH = Measured(
-    "channels", "channels_cpu", "an event to each of as many channels as streams, warm: CPU per event"
+
+EACH = Figure("channels_cpu", "to each: CPU per event", "µs", ALL)
+P50 = Figure("alone_p50", "to one: p50", "ms", f"{ALONE}: half have it after")
+P99 = Figure("alone_p99", "to one: p99", "ms", f"{ALONE}: 99 in 100 have it after")
+
+TARGETS = (
+    EACH.ratio("sse_edge, own channels", "floor", 1.6),
+    P50.ratio("sse_edge, own channels", "nchan, own channels", 1.5),
+    P99.ratio("sse_edge, own channels", "nchan, own channels", 1.5),
 )
-P50 = Measured("channels", "alone_p50", f"{ALONE}: half have it after")
-P99 = Measured("channels", "alone_p99", f"{ALONE}: 99 in 100 have it after")
 
 GROUP = Group(
-    {"channels": "as many channels as streams"},
     measure,
-    (
-        EACH.ratio("sse_edge, own channels", "floor", 1.6),
-        P50.ratio("sse_edge, own channels", "nchan, own channels", 1.5),
-        P99.ratio("sse_edge, own channels", "nchan, own channels", 1.5),
-    ),
-    (
-        Table(
-            "As many channels as streams",
-            (
-                ("channels_cpu", "to each: CPU per event", "µs"),
-                ("alone_p50", "to one: p50", "ms"),
-                ("alone_p99", "to one: p99", "ms"),
-            ),
-        ),
-    ),
+    {"channels": Part("as many channels as streams", TARGETS)},
+    "As many channels as streams",
+    (EACH, P50, P99),
 )

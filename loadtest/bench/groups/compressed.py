@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..content import Content, card, tick
-from ..run import SILENCE, Group, Run, one_at_a_time
-from ..table import Measured, Table
+from ..run import SILENCE, Group, Part, Run, one_at_a_time
+from ..table import Figure
 
 CONTENTS: dict[str, Content] = {"cards": card, "ticks": tick}
 
@@ -35,33 +35,24 @@ def measure(run: Run, parts: Collection[str]) -> None:
 
 
 GZIP = "clients that take gzip, warm"
+CARDS = f"HTML cards, {GZIP}"
+TICKS = f"JSON ticks, {GZIP}"
+
+CARD_BYTES = Figure("cards_bytes", "HTML cards, per event", "bytes", f"{CARDS}: bytes on the wire")
+CARD_CPU = Figure("cards_cpu", "CPU per event", "µs", f"{CARDS}: CPU per delivered event")
+TICK_BYTES = Figure("ticks_bytes", "JSON ticks, per event", "bytes", f"{TICKS}: bytes on the wire")
+TICK_CPU = Figure("ticks_cpu", "CPU per event", "µs", f"{TICKS}: CPU per delivered event")
+
+TARGETS = (
+    CARD_BYTES.ratio("plain", "gzip", 10, at_least=True),
+    CARD_CPU.ratio("gzip", "plain", 1.0),
+    TICK_BYTES.ratio("plain", "gzip", 3.5, at_least=True),
+    TICK_CPU.ratio("gzip", "plain", 1.0),
+)
 
 GROUP = Group(
-    {"bytes": "what is sent to clients that take gzip"},
     measure,
-    (
-        Measured("bytes", "cards_bytes", f"HTML cards, {GZIP}: bytes on the wire").ratio(
-            "plain", "gzip", 10, at_least=True
-        ),
-        Measured("bytes", "cards_cpu", f"HTML cards, {GZIP}: CPU per delivered event").ratio(
-            "gzip", "plain", 1.0
-        ),
-        Measured("bytes", "ticks_bytes", f"JSON ticks, {GZIP}: bytes on the wire").ratio(
-            "plain", "gzip", 3.5, at_least=True
-        ),
-        Measured("bytes", "ticks_cpu", f"JSON ticks, {GZIP}: CPU per delivered event").ratio(
-            "gzip", "plain", 1.0
-        ),
-    ),
-    (
-        Table(
-            "On the wire, without and with gzip",
-            (
-                ("cards_bytes", "HTML cards, per event", "bytes"),
-                ("cards_cpu", "CPU per event", "µs"),
-                ("ticks_bytes", "JSON ticks, per event", "bytes"),
-                ("ticks_cpu", "CPU per event", "µs"),
-            ),
-        ),
-    ),
+    {"bytes": Part("what is sent to clients that take gzip", TARGETS)},
+    "On the wire, without and with gzip",
+    (CARD_BYTES, CARD_CPU, TICK_BYTES, TICK_CPU),
 )

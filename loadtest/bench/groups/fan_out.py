@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from statistics import median
 
 from ..contenders import Contender, Edge
-from ..run import AFTERWARDS, SILENCE, Group, Run, one_at_a_time
-from ..table import Flat, Measured, Table, Target
+from ..run import AFTERWARDS, SILENCE, Group, Part, Run, one_at_a_time
+from ..table import Figure, Flat, Target
 
 BURST_EVENTS = 100
 SPACING = 0.002
@@ -91,52 +91,44 @@ def _loop(run: Run, edge: Contender, size: int) -> None:
 
 
 ONE = "one event at a time, warm"
-CPU = Measured("single", "single_cpu", f"{ONE}: CPU per delivered event")
-LAST = Measured("single", "single_last", f"{ONE}: time until the last stream has it")
-RATE = Measured("burst", "burst_rate", "100 events at 2 ms spacing, warm: delivered events/s")
+CPU = Figure("single_cpu", "CPU per event", "µs", f"{ONE}: CPU per delivered event")
+LAST = Figure("single_last", "last stream after", "ms", f"{ONE}: time until the last stream has it")
+RATE = Figure(
+    "burst_rate", "burst", "thousand events/s", "100 events at 2 ms spacing, warm: delivered events/s"
+)
+FLAT = f"{CPU.what}, largest ÷ smallest over the numbers of streams"
+AWAY = "fan-out without pause: longest time the loop is away ÷ one full fan-out"
+
+SINGLE = (
+    CPU.ratio("sse_edge", "floor", 1.05),
+    CPU.ratio("TaskSink", "floor", 2.5),
+    LAST.ratio("sse_edge", "floor", 1.25),
+    CPU.ratio("sse_edge", "nchan", 1.0),
+    CPU.ratio("sse_edge", "sse-starlette", 1 / 4),
+    Flat(FLAT, ("single_cpu", "sse_edge"), bound=1.25),
+)
+BURST = (
+    RATE.ratio("sse_edge", "floor", 35, at_least=True),
+    RATE.ratio("sse_edge", "nchan", 12, at_least=True),
+)
+LOOP = (Target(AWAY, ("loop_longest", "sse_edge"), ("loop_fan_out", "sse_edge"), 1 / 8),)
 
 GROUP = Group(
-    {
-        "single": "one event at a time to many streams of one channel",
-        "burst": "100 events at 2 ms spacing to them",
-        "loop": "how long the event loop is away meanwhile",
-    },
     measure,
+    {
+        "single": Part("one event at a time to many streams of one channel", SINGLE),
+        "burst": Part("100 events at 2 ms spacing to them", BURST),
+        "loop": Part("how long the event loop is away meanwhile", LOOP),
+    },
+    "Many streams, one channel",
     (
-        CPU.ratio("sse_edge", "floor", 1.05),
-        CPU.ratio("TaskSink", "floor", 2.5),
-        LAST.ratio("sse_edge", "floor", 1.25),
-        CPU.ratio("sse_edge", "nchan", 1.0),
-        CPU.ratio("sse_edge", "sse-starlette", 1 / 4),
-        Flat(
-            "single",
-            f"{CPU.what}, largest ÷ smallest over the numbers of streams",
-            ("single_cpu", "sse_edge"),
-            bound=1.25,
-        ),
-        RATE.ratio("sse_edge", "floor", 35, at_least=True),
-        RATE.ratio("sse_edge", "nchan", 12, at_least=True),
-        Target(
-            "loop",
-            "fan-out without pause: longest time the loop is away ÷ one full fan-out",
-            ("loop_longest", "sse_edge"),
-            ("loop_fan_out", "sse_edge"),
-            1 / 8,
-        ),
-    ),
-    (
-        Table(
-            "Many streams, one channel",
-            (
-                ("single_cpu", "CPU per event", "µs"),
-                ("single_last", "last stream after", "ms"),
-                ("burst_rate", "burst", "thousand events/s"),
-                ("burst_cpu", "burst CPU per event", "µs"),
-                ("burst_p50", "burst p50", "ms"),
-                ("burst_p99", "burst p99", "ms"),
-                ("client_cpu", "client's CPU per event", "µs"),
-                ("burst_client_busy", "client's core, burst", "%"),
-            ),
-        ),
+        CPU,
+        LAST,
+        RATE,
+        Figure("burst_cpu", "burst CPU per event", "µs"),
+        Figure("burst_p50", "burst p50", "ms"),
+        Figure("burst_p99", "burst p99", "ms"),
+        Figure("client_cpu", "client's CPU per event", "µs"),
+        Figure("burst_client_busy", "client's core, burst", "%"),
     ),
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..run import SILENCE, Group, Run, one_at_a_time
-from ..table import Measured, Table, Target
+from ..run import SILENCE, Group, Part, Run, one_at_a_time
+from ..table import Figure, Target
 
 TENTH = 9
 """Events before the one that counts as any other."""
@@ -28,26 +28,20 @@ def measure(run: Run, parts: Collection[str]) -> None:
             run.add("tenth_cpu", name, size, cpu / size)
 
 
-FIRST = Measured("first", "first_cpu", "first event after connecting, cold: CPU per stream")
+FIRST = Figure(
+    "first_cpu", "CPU per stream, cold", "µs", "first event after connecting, cold: CPU per stream"
+)
+TENTH_TOO = "first event after connecting ÷ the tenth: CPU per stream, sse_edge"
+
+TARGETS = (
+    FIRST.ratio("sse_edge", "floor", 1.3),
+    FIRST.ratio("sse_edge", "nchan", 1.0),
+    Target(TENTH_TOO, ("first_cpu", "sse_edge"), ("tenth_cpu", "sse_edge"), 1.2),
+)
 
 GROUP = Group(
-    {"first": "the first event after connecting"},
     measure,
-    (
-        FIRST.ratio("sse_edge", "floor", 1.3),
-        FIRST.ratio("sse_edge", "nchan", 1.0),
-        Target(
-            "first",
-            "first event after connecting ÷ the tenth: CPU per stream, sse_edge",
-            ("first_cpu", "sse_edge"),
-            ("tenth_cpu", "sse_edge"),
-            1.2,
-        ),
-    ),
-    (
-        Table(
-            "The first event after connecting",
-            (("first_cpu", "CPU per stream, cold", "µs"), ("tenth_cpu", "the tenth, warm", "µs")),
-        ),
-    ),
+    {"first": Part("the first event after connecting", TARGETS)},
+    "The first event after connecting",
+    (FIRST, Figure("tenth_cpu", "the tenth, warm", "µs")),
 )

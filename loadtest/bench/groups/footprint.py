@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection
 
 from ..contenders import Edge
-from ..run import Group, Run
-from ..table import Table
+from ..run import Group, Part, Run
+from ..table import Figure
 
 WARM = 500
 """Streams before the first look, so that what is there once for all of them is not counted."""
@@ -81,14 +81,9 @@ def _by_part(edge: Edge) -> Counter[str]:
 
 
 GROUP = Group(
-    {"footprint": "what an idle stream's memory is for"},
     measure,
-    (),
-    (
-        Table(
-            "What an idle stream's memory is for, in bytes",
-            tuple((f"footprint: {case}", case, "") for case in CASES),
-        ),
-    ),
+    {"footprint": Part("what an idle stream's memory is for")},
+    "What an idle stream's memory is for, in bytes",
+    tuple(Figure(f"footprint: {case}", case, "") for case in CASES),
     by_default=False,
 )

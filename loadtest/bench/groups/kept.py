@@ -17,8 +17,8 @@ from sse_edge.backends.base import Outgoing
 from sse_edge.tune.history import memory
 
 from ...site import programs
-from ..run import Group, Run
-from ..table import Always, Table
+from ..run import Group, Part, Run
+from ..table import Always, Figure
 
 CHANNELS = 3, 5000
 """At least, and at most."""
@@ -75,24 +75,19 @@ async def _filled(size: int, events: int, channels: int, *, keyed: bool = False)
     return used, len(todo)
 
 
+# A hundredth is for what is no history.
+TARGET = Always("kept events, memory in Redis ÷ what is reckoned", ("kept_part", ""), bound=1.01)
+
 GROUP = Group(
-    {"kept": "what kept events take in Redis, beside what tune reckons"},
     measure,
+    {"kept": Part("what kept events take in Redis, beside what tune reckons", (TARGET,))},
+    "Kept events in Redis, for each channel",
     (
-        # A hundredth is for what is no history.
-        Always("kept", "kept events, memory in Redis ÷ what is reckoned", ("kept_part", ""), bound=1.01),
+        Figure("kept_channels", "channels", ""),
+        Figure("kept_used", "taken", "bytes"),
+        Figure("kept_reckoned", "reckoned", "bytes"),
+        Figure("kept_part", "taken of it", ""),
     ),
-    (
-        Table(
-            "Kept events in Redis, for each channel",
-            (
-                ("kept_channels", "channels", ""),
-                ("kept_used", "taken", "bytes"),
-                ("kept_reckoned", "reckoned", "bytes"),
-                ("kept_part", "taken of it", ""),
-            ),
-            "kept",
-        ),
-    ),
+    "kept",
     by_default=False,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ..run import Group, Run
-from ..table import Measured, Table, Target
+from ..run import Group, Part, Run
+from ..table import Figure, Target
 
 
 def measure(run: Run, parts: Collection[str]) -> None:
@@ -21,22 +21,16 @@ def measure(run: Run, parts: Collection[str]) -> None:
                 run.add("memory", name, size, (contender.held() - before) / size)
 
 
-MEMORY = Measured("memory", "memory", "memory per idle stream")
+MEMORY = Figure("memory", "memory per stream", "KiB", "memory per idle stream")
+OWN = "memory per idle stream with a channel of its own, sse_edge ÷ nchan's with a shared one"
+
+TARGETS = (
+    MEMORY.ratio("sse_edge", "bare", 0.38),
+    MEMORY.ratio("sse_edge", "nchan", 1 / 2.4),
+    MEMORY.ratio("sse_edge", "sse-starlette", 1 / 3),
+    Target(OWN, ("memory", "sse_edge, own channels"), ("memory", "nchan"), 0.65),
+)
 
 GROUP = Group(
-    {"memory": "what idle streams take"},
-    measure,
-    (
-        MEMORY.ratio("sse_edge", "bare", 0.38),
-        MEMORY.ratio("sse_edge", "nchan", 1 / 2.4),
-        MEMORY.ratio("sse_edge", "sse-starlette", 1 / 3),
-        Target(
-            "memory",
-            "memory per idle stream with a channel of its own, sse_edge ÷ nchan's with a shared one",
-            ("memory", "sse_edge, own channels"),
-            ("memory", "nchan"),
-            0.65,
-        ),
-    ),
-    (Table("Many streams, one channel", (("memory", "memory per stream", "KiB"),)),),
+    measure, {"memory": Part("what idle streams take", TARGETS)}, "Many streams, one channel", (MEMORY,)
 )

@@ -20,8 +20,8 @@ from sse_edge import Publisher
 from ...measure import machine
 from ...measure.process import cpu_seconds
 from ...site import programs
-from ..run import Group, Run
-from ..table import Measured, Table
+from ..run import Group, Part, Run
+from ..table import Figure
 
 AT_ONCE = 500
 """Events that are published concurrently."""
@@ -90,27 +90,20 @@ async def _at_once(publish: Callable[[], Work], bursts: int) -> None:
         await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
 
 
-ONE = Measured("publishing", "publish_one_cpu", "one publish: Redis's CPU")
-MANY = Measured("publishing", "publish_cpu", f"{AT_ONCE} at once: Redis's CPU for each")
-RATE = Measured("publishing", "publish_rate", f"{AT_ONCE} at once: publishes/s")
+ONE = Figure("publish_one_cpu", "Redis's CPU, one at a time", "µs", "one publish: Redis's CPU")
+MANY = Figure("publish_cpu", "Redis's CPU", "µs", f"{AT_ONCE} at once: Redis's CPU for each")
+RATE = Figure("publish_rate", "rate", "thousand events/s", f"{AT_ONCE} at once: publishes/s")
+
+TARGETS = (
+    ONE.ratio("sse_edge", "XADD and PUBLISH", 1.5),
+    MANY.ratio("sse_edge", "XADD and PUBLISH", 0.5),
+    RATE.ratio("sse_edge", "XADD and PUBLISH", 3, at_least=True),
+)
 
 GROUP = Group(
-    {"publishing": "what publishing costs Redis"},
     measure,
-    (
-        ONE.ratio("sse_edge", "XADD and PUBLISH", 1.5),
-        MANY.ratio("sse_edge", "XADD and PUBLISH", 0.5),
-        RATE.ratio("sse_edge", "XADD and PUBLISH", 3, at_least=True),
-    ),
-    (
-        Table(
-            "To publish",
-            (
-                ("publish_one_cpu", "Redis's CPU, one at a time", "µs"),
-                ("publish_cpu", "Redis's CPU", "µs"),
-                ("publish_rate", "rate", "thousand events/s"),
-            ),
-            "at once",
-        ),
-    ),
+    {"publishing": Part("what publishing costs Redis", TARGETS)},
+    "To publish, so many at once",
+    (ONE, MANY, RATE),
+    "at once",
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from ..run import AFTERWARDS, Group, Run
-from ..table import Measured, Table
+from ..run import AFTERWARDS, Group, Part, Run
+from ..table import Figure
 
 
 def measure(run: Run, parts: Collection[str]) -> None:
@@ -27,18 +27,12 @@ def measure(run: Run, parts: Collection[str]) -> None:
             contender.leave()
 
 
-LAST = Measured(
-    "resume", "resume_last", "all clients back at once, 50 events missed: time until the last is level"
-)
+BACK = "all clients back at once, 50 events missed: time until the last is level"
+LAST = Figure("resume_last", "last is level after", "ms", BACK)
 
 GROUP = Group(
-    {"resume": "clients that come back all at once"},
     measure,
-    (LAST.ratio("sse_edge", "nchan", 0.41),),
-    (
-        Table(
-            "All back at once, events missed",
-            (("resume_last", "last is level after", "ms"), ("resume_cpu", "CPU per stream", "µs")),
-        ),
-    ),
+    {"resume": Part("clients that come back all at once", (LAST.ratio("sse_edge", "nchan", 0.41),))},
+    "All back at once, events missed",
+    (LAST, Figure("resume_cpu", "CPU per stream", "µs")),
 )

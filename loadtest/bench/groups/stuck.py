@@ -16,8 +16,8 @@ from ...client.reader import Reader, reading
 from ...measure.process import rss
 from ...site.apps import requests
 from ..contenders import RATE, Edge
-from ..run import AFTERWARDS, Group, Run
-from ..table import Always, Measured, Table
+from ..run import AFTERWARDS, Group, Part, Run
+from ..table import Always, Figure
 
 SIZE = 8000
 """Bytes of an event's data."""
@@ -111,35 +111,23 @@ def _slow(edge: Edge) -> int:
 
 
 OTHERS = "a tenth of all clients stop reading, the others"
-MEASURED = (
-    Measured("stuck", "stuck_p50", f"{OTHERS}: half have an event after"),
-    Measured("stuck", "stuck_p99", f"{OTHERS}: 99 in 100 have it after"),
-    Measured("stuck", "stuck_cpu", f"{OTHERS}: CPU per event read"),
-    Measured("stuck", "stuck_memory", "a tenth of all clients stop reading: the worker's memory"),
+FIGURES = (
+    Figure("stuck_p50", "p50", "ms", f"{OTHERS}: half have an event after"),
+    Figure("stuck_p99", "p99", "ms", f"{OTHERS}: 99 in 100 have it after"),
+    Figure("stuck_cpu", "CPU per event read", "µs", f"{OTHERS}: CPU per event read"),
+    Figure("stuck_memory", "worker's memory", "MiB", "a tenth of all clients stop reading: worker's memory"),
+)
+WRONG = "streams that stopped reading and were not ended as slow, or were and had not"
+
+TARGETS = (
+    *(each.ratio(phase, "before") for each in FIGURES for phase in ("stuck", "after")),
+    Always(WRONG, ("stuck_wrong", "sse_edge"), bound=0),
 )
 
 GROUP = Group(
-    {"stuck": "what clients that never read cost the others"},
     measure,
-    (
-        *(each.ratio(phase, "before") for each in MEASURED for phase in ("stuck", "after")),
-        Always(
-            "stuck",
-            "streams that stopped reading and were not ended as slow, or were and had not",
-            ("stuck_wrong", "sse_edge"),
-            bound=0,
-        ),
-    ),
-    (
-        Table(
-            "A tenth of all clients stop reading",
-            (
-                ("stuck_p50", "p50", "ms"),
-                ("stuck_p99", "p99", "ms"),
-                ("stuck_cpu", "CPU per event read", "µs"),
-                ("stuck_memory", "worker's memory", "MiB"),
-            ),
-        ),
-    ),
+    {"stuck": Part("what clients that never read cost the others", TARGETS)},
+    "A tenth of all clients stop reading",
+    FIGURES,
     by_default=False,
 )

@@ -21,8 +21,8 @@ from sse_edge import Publisher, RedisBackend
 
 from ...measure import machine
 from ...site import programs
-from ..run import Group, Run
-from ..table import Measured, Table
+from ..run import Group, Part, Run
+from ..table import Figure
 
 WRITTEN, PUBLISHED, NOTHING = "write(channel, iterator)", "one publish per token", "no publishing"
 
@@ -118,27 +118,22 @@ async def _tokens(seconds: float, phase: float) -> AsyncIterator[str]:
         yield " word"
 
 
+OWN = Figure("token_own_cpu", "", "", "a token: CPU of producers, without its clock")
+REDIS = Figure("token_redis", "Redis's CPU", "µs", "a token: CPU of Redis")
+
+TARGETS = (OWN.ratio(PUBLISHED, WRITTEN), REDIS.ratio(PUBLISHED, WRITTEN))
+
 GROUP = Group(
-    {"writing": "what a token costs, through a writer and published one by one"},
     measure,
+    {"writing": Part("what a token costs, through a writer and published one by one", TARGETS)},
+    "Tokens",
     (
-        Measured("writing", "token_own_cpu", "a token: CPU of producers, without its clock").ratio(
-            PUBLISHED, WRITTEN
-        ),
-        Measured("writing", "token_redis", "a token: CPU of Redis").ratio(PUBLISHED, WRITTEN),
+        Figure("token_rate", "rate", "thousand events/s"),
+        Figure("token_events", "events per token", ""),
+        Figure("token_calls", "calls per token", ""),
+        Figure("token_cpu", "producers' CPU", "µs"),
+        REDIS,
     ),
-    (
-        Table(
-            "Tokens",
-            (
-                ("token_rate", "rate", "thousand events/s"),
-                ("token_events", "events per token", ""),
-                ("token_calls", "calls per token", ""),
-                ("token_cpu", "producers' CPU", "µs"),
-                ("token_redis", "Redis's CPU", "µs"),
-            ),
-            "channels",
-        ),
-    ),
+    "channels",
     by_default=False,
 )
