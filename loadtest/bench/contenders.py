@@ -23,6 +23,7 @@ from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
+from ..client.counting import Streams
 from ..client.reader import Reader
 from ..measure.process import cpu_seconds, open_files, rss, settled
 from ..site import nchan, programs
@@ -107,7 +108,7 @@ class Contender:
 
     def visit(self, asked: Sequence[bytes], at_once: int, rate: float) -> None:
         """A stream for each of these requests that leaves when it is live; see ``Streams.visit``."""
-        self.reader.visit(self.port, asked, self.ready, at_once, rate)
+        self.reader.ask(Streams.visit, self.port, asked, self.ready, at_once, rate)
 
     def renew(self, streams: int) -> None:
         """So many that were never sent an event; those that were are closed."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from ..report.table import aligned, number
+
 Series = dict[str, dict[int, list[float]]]
 """By contender and number of streams: one figure for each round."""
 
@@ -163,23 +165,14 @@ def medians(samples: Mapping[str, Series], figures: Sequence[Figure], counted: s
             rounds = [series(samples, figure.name, name).get(size) for figure in shown]
             if any(rounds):
                 cells = [
-                    _number(median(one) * SCALES[figure.unit]) if one else "-"
+                    number(median(one) * SCALES[figure.unit]) if one else "-"
                     for one, figure in zip(rounds, shown, strict=True)
                 ]
                 table.append([f"{size:,}", name, *cells])
     return columns(table)
 
 
-def _number(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
-
-
 def columns(table: Sequence[Sequence[str]]) -> str:
     """Lines of cells, each as wide as its column: the second to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for number, name, *rest in table:
-        cells = [f"{number:>{widths[0]}}", f"{name:<{widths[1]}}"]
-        cells += [f"{cell:>{width}}" for cell, width in zip(rest, widths[2:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    wide = max(len(name) for _, name, *_ in table)
+    return "\n".join(aligned([[size, f"{name:<{wide}}", *rest] for size, name, *rest in table]))

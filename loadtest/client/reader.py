@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..site import programs
 from .counting import Arrival, Streams
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 
 def _work(pipe: Connection, network: int) -> None:
@@ -17,9 +20,9 @@ def _work(pipe: Connection, network: int) -> None:
     streams = Streams(network)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            order, arguments, options = pipe.recv()
+            method, given, named = pipe.recv()
             try:
-                pipe.send(getattr(streams, order)(*arguments, **options))
+                pipe.send(getattr(streams, method)(*given, **named))
             except (OSError, RuntimeError, ValueError) as error:
                 pipe.send(error)
 
@@ -46,20 +49,22 @@ class Reader:
         receive_buffer: int | None = None,
     ) -> None:
         """Open more streams; return when all are.  See ``Streams.open``."""
-        self.streams = self._ask("open", port, requests, ready, rate, receive_buffer=receive_buffer)
+        self.streams = self.ask(Streams.open, port, requests, ready, rate, receive_buffer=receive_buffer)
 
-    def visit(self, port: int, requests: Sequence[bytes], ready: bytes, at_once: int, rate: float) -> None:
-        """Open streams that leave at once; see ``Streams.visit``."""
-        self._ask("visit", port, requests, ready, at_once, rate)
+    def herd(self, port: int, requests: Sequence[bytes], events: int, *, seconds: float = 60.0) -> float:
+        """Open streams, all at once, that missed events; see ``Streams.herd``."""
+        took = self.ask(Streams.herd, port, requests, events, seconds)
+        self.streams = len(requests)
+        return took
 
     def drop(self, streams: int) -> None:
         """Close so many, the newest first."""
-        self.streams = self._ask("drop", streams)
+        self.streams = self.ask(Streams.drop, streams)
 
     def expect(self, events: int, *, seconds: float = 120.0, record: bool = False) -> None:
         """Wait for so many more events on each stream, from now on; ``arrival`` tells the end."""
-        self._ask("expect", events)
-        self._tell("read", seconds, record=record)
+        self.ask(Streams.expect, events)
+        self._tell(Streams.read, seconds, record=record)
 
     def arrival(self) -> Arrival:
         """When all had all that was expected."""
@@ -68,29 +73,20 @@ class Reader:
 
     def expect_each(self, events: int, *, seconds: float = 60.0) -> None:
         """Wait for so many, one after the other on whichever stream; ``moments`` tells when they came."""
-        self._tell("each", events, seconds)
+        self._tell(Streams.each, events, seconds)
 
     def moments(self) -> list[float]:
         """When each came that was expected."""
         moments: list[float] = self._answer()
         return moments
 
-    def herd(self, port: int, requests: Sequence[bytes], events: int, *, seconds: float = 60.0) -> float:
-        """Open streams, all at once, that missed events; see ``Streams.herd``."""
-        took: float = self._ask("herd", port, requests, events, seconds)
-        self.streams = len(requests)
-        return took
-
-    @property
-    def packed(self) -> int:
-        """How many streams come compressed."""
-        count: int = self._ask("packed")
-        return count
-
-    def latencies(self, published: Sequence[float]) -> list[float]:
-        """See ``Streams.latencies``."""
-        latencies: list[float] = self._ask("latencies", published)
-        return latencies
+    def ask(
+        self, method: Callable[Concatenate[Streams, Given], Answer], *given: Given.args, **named: Given.kwargs
+    ) -> Answer:
+        """What a method says there."""
+        self._tell(method, *given, **named)
+        answer: Answer = self._answer()
+        return answer
 
     def end(self) -> None:
         """End the process and with it the streams."""
@@ -98,12 +94,10 @@ class Reader:
         self._process.terminate()
         self._process.join()
 
-    def _tell(self, order: str, *arguments: Any, **options: Any) -> None:
-        self._pipe.send((order, arguments, options))
-
-    def _ask(self, order: str, *arguments: Any, **options: Any) -> Any:
-        self._tell(order, *arguments, **options)
-        return self._answer()
+    def _tell(
+        self, method: Callable[Concatenate[Streams, Given], Any], *given: Given.args, **named: Given.kwargs
+    ) -> None:
+        self._pipe.send((method.__name__, given, named))
 
     def _answer(self) -> Any:
         answer = self._pipe.recv()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from ...client.counting import Streams
 from ..content import Content, card, tick
 from ..run import SILENCE, Group, Part, Run, one_at_a_time
 from ..table import Figure
@@ -20,7 +21,7 @@ def measure(run: Run, parts: Collection[str]) -> None:
         for name, contender in contenders.items():
             run.progress(f"opening {size:,} streams, {NAMES[name]}")
             contender.grow(size)
-        packed = contenders["gzip"].reader.packed
+        packed = contenders["gzip"].reader.ask(Streams.packed)
         run.notes["clients that take gzip are sent"] = (
             f"gzip, {packed:,} of {size:,}" if packed else "plain text"
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 from statistics import median
 
+from ...client.counting import Streams
 from ..contenders import Contender, Edge
 from ..run import AFTERWARDS, SILENCE, Group, Part, Run, one_at_a_time
 from ..table import Figure, Flat, Target
@@ -65,7 +66,7 @@ def _burst(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
         arrival = contender.reader.arrival()
         time.sleep(AFTERWARDS)
         cpu = contender.cpu() - cpu
-        p50, p99, _ = contender.reader.latencies(published)
+        p50, p99, _ = contender.reader.ask(Streams.latencies, published)
         took, delivered = arrival.at - published[0], BURST_EVENTS * size
         run.add("burst_rate", name, size, delivered / took)
         run.add("burst_cpu", name, size, cpu / delivered)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 from statistics import median
 
-from ...client.counting import MARK
+from ...client.counting import MARK, Streams
 from ...client.reader import Reader, reading
 from ...measure.process import rss
 from ...site.apps import requests
@@ -98,7 +98,7 @@ def _phase(run: Run, edge: Edge, phase: str, readers: Sequence[Reader], pace: Se
         reader.arrival()
     time.sleep(AFTERWARDS)
     cpu = edge.cpu() - cpu
-    p50, p99, _ = readers[0].latencies(published)
+    p50, p99, _ = readers[0].ask(Streams.latencies, published)
     read = len(pace) * sum(reader.streams for reader in readers)
     for what, figure in (("stuck_p50", p50), ("stuck_p99", p99), ("stuck_cpu", cpu / read)):
         run.add(what, phase, run.plan.audience, figure)
