@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ..report.picture import captioned, dress, fit, headed, picture
 from .table import SCALES, Series
 
 PANELS = (
@@ -33,35 +34,25 @@ LINE_OF_TEXT = 12.0
 
 def draw(samples: Mapping[str, Series], path: Path, note: str) -> bool:
     """Write an SVG of what was measured; False when there is nothing to draw."""
-    import matplotlib as mpl  # noqa: PLC0415 - an extra, and slow to load
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     panels = [panel for panel in PANELS if panel[0] in samples]
     if not panels:
         return False
-    # The same samples give the same bytes.
-    mpl.rcParams.update({"svg.hashsalt": "bench", "font.size": 10, "axes.titlesize": 11.5})
-    figure = Figure(figsize=(4.9 * len(panels), 4.7), facecolor="white")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    handles: dict[str, Any] = {}
-    for axis, (what, title, unit, how) in zip(axes, panels, strict=True):
-        series = samples[what]
-        for name, (label, colour, line, marker) in LOOKS.items():
-            if name in series:
-                xs = sorted(series[name])
-                ys = [median(series[name][x]) * SCALES[unit] for x in xs]
-                (handles[label],) = axis.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.8)
-        _dress(
-            axis, sorted({size for sizes in series.values() for size in sizes}), logarithmic="rate" in what
-        )
-        axis.set_title(title, loc="left", fontweight="bold", pad=22)
-        axis.text(0, 1.025, how, transform=axis.transAxes, fontsize=9, color="#666666")
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=len(handles), frameon=False)
-    figure.text(0.99, 0.985, note, ha="right", va="top", fontsize=8, color="#888888")
-    figure.tight_layout(rect=(0, 0.08, 1, 0.97))
-    for axis in axes:
-        _label_ends(axis, figure.dpi / 72)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with picture(path, 4.9 * len(panels), 4.7) as figure:
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        keys: dict[str, Any] = {}
+        for axis, (what, title, unit, how) in zip(axes, panels, strict=True):
+            series = samples[what]
+            for name, (label, colour, line, marker) in LOOKS.items():
+                if name in series:
+                    xs = sorted(series[name])
+                    ys = [median(series[name][x]) * SCALES[unit] for x in xs]
+                    (keys[label],) = axis.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.8)
+            sizes = sorted({size for each in series.values() for size in each})
+            _dress(axis, sizes, logarithmic="rate" in what)
+            headed(axis, title, how)
+        captioned(figure, keys, note)
+        for axis in axes:
+            _label_ends(axis, figure.dpi / 72)
     return True
 
 
@@ -71,15 +62,14 @@ def _dress(axis: Any, sizes: Sequence[int], *, logarithmic: bool) -> None:
     axis.set_xlabel("open streams")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.set_xlim(0, max(sizes) * 1.14)
+    dress(axis)
     if logarithmic:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axis.set_ylim(bottom=0)
-    axis.grid(axis="y", color="#dddddd", lw=0.7)
-    axis.spines[["top", "right"]].set_visible(False)
+        fit(axis)
 
 
 def _label_ends(axis: Any, pixels_per_point: float) -> None:

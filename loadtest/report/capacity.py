@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .picture import GREY, PARTS, dress, fit, picture
+from .picture import PARTS, captioned, dress, fit, headed, picture
 from .table import Rows, number
 
 Step = Mapping[str, Any]
@@ -92,13 +92,13 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
     with picture(path, 14.2, 4.7) as figure:
         memory, cpu, wait = figure.subplots(1, 3)
         _stack(memory, steps, "memory", [*parts, "kernel"], 1 / 1024)
-        _title(memory, "memory per idle stream, KiB", "clients not counted")
+        headed(memory, "memory per idle stream, KiB", "clients not counted")
         _stack(cpu, steps, "events", parts, 1e6)
-        _title(
+        headed(
             cpu, "CPU per delivered event, µs", "one event a second to every stream; system calls included"
         )
         _lines(wait, steps)
-        _title(wait, "from publishing to the client, ms", "one event a second to every stream")
+        headed(wait, "from publishing to the client, ms", "one event a second to every stream")
         for axis in (memory, cpu, wait):
             axis.set_xlabel("open streams")
             axis.set_xticks(range(len(steps)), [f"{step['streams']:,}" for step in steps])
@@ -106,11 +106,9 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
             dress(axis)
             fit(axis)
         handles, labels = memory.get_legend_handles_labels()
-        labels = [setup["proxy"] if label == "proxy" else label for label in labels]
-        figure.legend(handles, labels, loc="lower center", ncols=len(labels), frameon=False)
+        names = (setup["proxy"] if label == "proxy" else label for label in labels)
         note = f"{setup['proxy']}{', TLS' if setup['tls'] else ''}; {facts['cpu']}, Linux {facts['kernel']}"
-        figure.text(0.99, 0.985, note, ha="right", va="top", fontsize=8, color="#888888")
-        figure.tight_layout(rect=(0, 0.08, 1, 0.97))
+        captioned(figure, dict(zip(names, handles, strict=True)), note)
 
 
 def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], scale: float) -> None:
@@ -139,8 +137,3 @@ def _lines(axis: Any, steps: Sequence[Step]) -> None:
         for place in enumerate(values):
             axis.annotate(number(place[1]), place, beside, textcoords="offset points", ha="center", size=9)
     axis.legend(loc="upper left", frameon=False)
-
-
-def _title(axis: Any, title: str, how: str) -> None:
-    axis.set_title(title, loc="left", fontweight="bold", pad=22)
-    axis.text(0, 1.025, how, transform=axis.transAxes, fontsize=9, color=GREY)

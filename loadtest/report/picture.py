@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,19 @@ def dress(axis: Any) -> None:
     axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
     axis.grid(axis="y", color="#dddddd", lw=0.7)
     axis.set_axisbelow(True)
+
+
+def headed(axis: Any, title: str, how: str) -> None:
+    """A title, and below it how that was measured."""
+    axis.set_title(title, loc="left", fontweight="bold", pad=22)
+    axis.text(0, 1.025, how, transform=axis.transAxes, fontsize=9, color=GREY)
+
+
+def captioned(figure: Any, keys: Mapping[str, Any], note: str) -> None:
+    """One key below all panels, and what they were measured with above."""
+    figure.legend(keys.values(), keys.keys(), loc="lower center", ncols=len(keys), frameon=False)
+    figure.text(0.99, 0.985, note, ha="right", va="top", fontsize=8, color="#888888")
+    figure.tight_layout(rect=(0, 0.08, 1, 0.97))
 
 
 def fit(axis: Any, least: float = 0.001) -> None:
