@@ -6,12 +6,15 @@ import argparse
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..client.addresses import PER_SOURCE
 from ..scenarios import SCENARIOS
 
-MOST_STREAMS = 1_000_000
+MOST = 1_000_000
+"""Of streams, and of anything else that can be given as a number."""
+
+Number = TypeVar("Number", int, float)
 
 
 def crowd(streams: int) -> tuple[int, int]:
@@ -20,38 +23,29 @@ def crowd(streams: int) -> tuple[int, int]:
     return users, math.ceil(streams / users)
 
 
-def count(value: str) -> int:
-    """A positive whole number."""
-    if not value.isdecimal() or not 1 <= int(value) <= MOST_STREAMS:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_STREAMS}: {value!r}")
-    return int(value)
+def _number(kind: type[Number], holds: Callable[[Number], bool], must: str) -> Callable[[str], Number]:
+    """What reads a number of which this holds; who gives another is told what it must be."""
+
+    def read(value: str) -> Number:
+        try:
+            found = kind(value)
+        except ValueError:
+            found = None
+        if found is None or not holds(found):
+            raise argparse.ArgumentTypeError(f"must be {must}: {value!r}")
+        return found
+
+    return read
+
+
+count = _number(int, lambda found: 1 <= found <= MOST, f"a whole number from 1 to {MOST}")
+positive = _number(float, lambda found: 0 < found <= MOST, f"a number more than 0 and up to {MOST}")
+share = _number(float, lambda found: 0 < found < 1, "a share, more than 0 and less than 1")
 
 
 def steps(value: str) -> list[int]:
     """Numbers of streams."""
     return [count(step) for step in value.split(",")]
-
-
-def share(value: str) -> float:
-    """A part of all."""
-    try:
-        found = float(value)
-    except ValueError:
-        found = -1.0
-    if not 0 < found < 1:
-        raise argparse.ArgumentTypeError(f"must be a share, more than 0 and less than 1: {value!r}")
-    return found
-
-
-def positive(value: str) -> float:
-    """Seconds, or events per second."""
-    try:
-        found = float(value)
-    except ValueError:
-        found = 0.0
-    if not 0 < found <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"must be a number more than 0 and up to 1000000: {value!r}")
-    return found
 
 
 def scenario(value: str) -> str:
