@@ -293,6 +293,7 @@ def test_another_redis(behind, private_redis, tmp_path):
         (["steady", "--proxy", "apache"], "'apache'"),
         (["steady", "--streams", "900000"], "MiB are available: give fewer streams"),
         (["steady", "--streams", "40000", "--workers", "2"], "per_worker=15_000): --workers 3"),
+        (["steady", "--workers", "100000"], "workers: must be a whole number from 1 to 512 (got 100000)"),
     ],
 )
 def test_bad_usage(arguments, said, tmp_path):

@@ -20,57 +20,33 @@ import resource
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import gevent
-import locust
-from locust.argument_parser import get_parser
-from locust.env import Environment
-from locust.html import get_html_report
-from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
+from sse_edge.errors import ConfigError
 from sse_edge.tune.sizing import size
 
 from ..measure import machine
-from ..measure.sampler import CLIENTS, Sampler
 from ..report.files import RESULTS, keep, write
-from ..report.progress import Progress
 from ..scenarios import SCENARIOS
 from ..site import programs
 from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
-from .conductor import Conductor
-from .member import Listeners
+from .master import Master
 from .options import count, crowd, declare, scenario
-from .press import Press
 from .probe import ProbeError, examine
 from .round import ALL, play
-from .shape import Shape, listen
-
-ROOT = Path(__file__).parents[2]
-
-CONNECTED = 60.0
-"""Seconds for Locust's processes to come up."""
-
-ENDED = 10.0
-"""Seconds for Locust's processes to end."""
-
-SELDOM = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
 
 FULL = 0.9
 """Part of the cores above which all of them are said to be busy."""
 
 OTHERS = 0.3
 """Cores that others may have without a word."""
-
-HURRY = 5.0
-"""Seconds that an interrupted run waits for what is under way."""
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,7 +122,10 @@ def lay_out(given: argparse.Namespace) -> Layout:
     if workers is None:
         # As many as tune would have, and so many that the others can take a lost one's streams.
         workers = size(streams).workers
-    return arrange(streams, given.proxy, workers, here, tls=given.tls)
+    try:
+        return arrange(streams, given.proxy, workers, here, tls=given.tls)
+    except ConfigError as error:
+        raise RuntimeError(str(error)) from error
 
 
 def clients(given: argparse.Namespace) -> int:
@@ -180,122 +159,6 @@ def _is_here(url: str) -> bool:
     return "://localhost" in url or "://127." in url
 
 
-# The run
-
-
-class Run:
-    """Locust's processes, the conductor, and what is measured besides."""
-
-    def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, processes: int) -> None:
-        self.given = given
-        self._site = deployment if isinstance(deployment, Site) else None
-        self._progress = Progress()
-        self._said = (0.0, "")
-        self.press = Press(given.redis)
-        self.children: list[programs.Program] = []
-        listen()
-        options = get_parser(default_config_files=[]).parse_args(["--headless"])
-        known = {name: getattr(given, name) for name in vars(given) if name in vars(options)}
-        vars(options).update({**known, "expect_workers": processes})
-        script = Shape()
-        self.environment = Environment(
-            user_classes=[Listeners], shape_class=script, events=locust.events, parsed_options=options
-        )
-        port = programs.free_port()
-        self.runner = self.environment.create_master_runner("127.0.0.1", port)
-        self.environment.events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
-        self.conductor = Conductor(self.environment, SCENARIOS[given.scenario](given), deployment, self.press)
-        self.conductor.progress = self.say
-        script.make = lambda environment: self.conductor
-        script.finish = lambda conductor, environment: None
-        self._start(port, processes)
-        self.sampler = Sampler(self._parts)
-        self.conductor.parts = self._parts
-        self.conductor.at_full = self.sampler.at_full
-        self.conductor.growth = lambda first: self.sampler.growth("worker", first)
-
-    def say(self, what: str) -> None:
-        """One line of progress, or one now and then where there is no terminal."""
-        at, before = self._said
-        words = what.partition(":")[0].partition(",")[0]
-        if sys.stderr.isatty() or words != before or time.monotonic() > at + SELDOM:
-            self._said = (time.monotonic(), words)
-            self._progress(what)
-
-    def clear(self) -> None:
-        """No more of it."""
-        self._progress.clear()
-
-    def _start(self, port: int, processes: int) -> None:
-        self.say(f"starting {processes} processes of Locust")
-        arguments = [
-            sys.executable,
-            "-m",
-            "locust",
-            "-f",
-            str(ROOT / "loadtest" / "locustfile.py"),
-            "--worker",
-        ]
-        arguments += ["--master-host", "127.0.0.1", "--master-port", str(port), "--loglevel", "WARNING"]
-        for _ in range(processes):
-            self.children.append(programs.Program(arguments, None, {"PYTHONPATH": str(ROOT)}))
-        deadline = time.monotonic() + CONNECTED
-        while len(self.runner.clients.ready) < processes:
-            self.check()
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{processes} processes of Locust have not come up in {CONNECTED:g} s")
-            gevent.sleep(0.05)
-
-    def _parts(self) -> dict[str, list[int]]:
-        pids = [child.pid for child in self.children if child.exit_code is None]
-        return {**(self._site.parts if self._site else {}), CLIENTS: pids}
-
-    def check(self) -> None:
-        """RuntimeError when a process of Locust has ended."""
-        for child in self.children:
-            if child.exit_code is not None:
-                raise RuntimeError(
-                    f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}"
-                )
-
-    def conduct(self, out: Path) -> None:
-        """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
-        gevent.spawn(stats_history, self.runner)
-        csv = StatsCSVFileWriter(
-            self.environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True
-        )
-        writing = gevent.spawn(csv.stats_writer)
-        conductor = self.conductor
-        self.runner.start_shape()
-        try:
-            while not conductor.over:
-                self.check()
-                gevent.sleep(0.2)
-        except KeyboardInterrupt:
-            self.clear()
-            print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
-            conductor.interrupt(HURRY)
-        except RuntimeError as error:
-            conductor.failure = str(error)
-        if conductor.failure:
-            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self.children if child.log)
-        # Locust ends with its load shape, when every process has sent its last figures.
-        with gevent.Timeout(ENDED, False):
-            gevent.joinall([self.runner.shape_greenlet])
-        gevent.sleep(1.2)  # they are on their way to Locust's files
-        writing.kill()
-        csv.close_files()
-        (out / "locust.html").write_text(get_html_report(self.environment, show_download_link=False))
-        self.sampler.end()
-
-    def end(self) -> None:
-        """Stop what this has started."""
-        for child in self.children:
-            child.end()
-        self.press.end()
-        self.runner.greenlet.kill(block=False)
-
-
 @contextlib.contextmanager
 def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site | Theirs, Layout | None]]:
     """What is under load, until the end of the block; ``given`` then says where it is."""
@@ -316,7 +179,7 @@ def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site 
 
 
 def summarise(
-    run: Run, layout: Layout | None, began: datetime, command: str, processes: int
+    run: Master, layout: Layout | None, began: datetime, command: str, processes: int
 ) -> dict[str, Any]:
     """Everything that the report says."""
     given, conductor = run.given, run.conductor
@@ -352,7 +215,7 @@ def summarise(
     }
 
 
-def _bounds(run: Run) -> list[str]:
+def _bounds(run: Master) -> list[str]:
     """Where this machine bounds a figure."""
     said, cores, busy = [], len(os.sched_getaffinity(0)), run.sampler.busy
     if not busy:
@@ -391,7 +254,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
             deployment, layout = stack.enter_context(deployed(given, Path(directory)))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
-            run = Run(given, deployment, processes)
+            run = Master(given, deployment, processes)
             stack.callback(run.end)
             run.conduct(given.out)
             summary = summarise(run, layout, began, command, processes)
