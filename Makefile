@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs beside release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ lint: $(VENV)/.dev  ## ruff
 types: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## mypy, and pyright on the examples
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy examples
+	$(VENV)/bin/mypy -p docs.site
 	examples/node_modules/.bin/pyright --pythonpath $(VENV)/bin/python
 
 # What ends streams, resumes them and passes them on, on the sink that most servers other than uvicorn get.
@@ -125,6 +126,9 @@ client: packages tests/clients/node_modules/.package-lock.json  ## sse_edge/clie
 clients: $(VENV)/.dev packages tests/clients/node_modules/.package-lock.json  ## try every client, and write deploy/CLIENTS.md; wants Go and Java too
 	$(VENV)/bin/pytest --tables tests/test_clients.py $(ARGS)
 
+docs: $(VENV)/.docs  ## the pages as a site, build/docs/site: strictly, with the API reference, seconds
+	$(VENV)/bin/python -m docs.site
+
 beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and others can be installed beside, seconds
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -
 	@$(RESOLVE) $(EXTRAS) pyproject.toml $(VENV)/beside.txt
@@ -141,7 +145,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest dist examples/node_modules tests/clients/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lowest build dist examples/node_modules tests/clients/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -159,7 +163,7 @@ $(VENV)/.server: $(VENV)/.made pyproject.toml
 $(VENV)/.dev: $(VENV)/.made $(if $(LOWEST),$(VENV)/lowest.txt) pyproject.toml
 	@echo "Installing sse_edge and its development tools into $(VENV)"
 	@$(PIP) $(if $(LOWEST),--constraint $(VENV)/lowest.txt) -e '.[dev]'
-	@touch $@ $(VENV)/.server
+	@touch $@ $(VENV)/.server $(VENV)/.docs
 
 $(VENV)/lowest.txt: $(VENV)/.made pyproject.toml
 	@$(PIP) uv
@@ -174,6 +178,11 @@ $(VENV)/.load: $(VENV)/.made pyproject.toml
 	@echo "Installing sse_edge and Locust into $(VENV)"
 	@$(PIP) -e '.[loadtest]'
 	@touch $@ $(VENV)/.server
+
+$(VENV)/.docs: $(VENV)/.made pyproject.toml
+	@echo "Installing sse_edge and what makes the site into $(VENV)"
+	@$(PIP) -e '.[docs]'
+	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev
 	@echo "Installing atheris into $(VENV)"

@@ -63,6 +63,7 @@ TOGETHER = {
     "tests/test_spellings.py": "spellings",
     "tests/test_supply.py": "supply",
     "tests/test_shown_python.py": "shown",
+    "tests/test_site.py": "site",
 }
 """Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
 

@@ -1,24 +1,13 @@
 """Pages, and what they show: programs, commands, configurations."""
 
-import os
 import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import TESTS
+from docs.site.pages import ROOT, find
 
-ROOT = TESTS.parent
-_LEFT_OUT = {"node_modules", "build", "dist", "loadtest-runs"}
-
-
-def _pages():
-    for directory, folders, files in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in _LEFT_OUT and not name.startswith(".")]
-        yield from (Path(directory, name) for name in files if name.endswith(".md"))
-
-
-PAGES = sorted(_pages())
+PAGES = [ROOT / page for page in find()]
 """Every page of the tree."""
 
 

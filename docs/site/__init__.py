@@ -1,0 +1,1 @@
+"""The pages of the tree as a site: ``python -m docs.site``."""

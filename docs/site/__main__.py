@@ -1,0 +1,75 @@
+"""Build the site: lay out the pages, have them made into HTML strictly, and look at what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import links, nav, pages, reference
+
+HERE = Path(__file__).parent
+
+COMING = {
+    *(f"docs/{name}.md" for name in ("START", "CHANNELS", "SETTINGS", "EVENTS", "WRITING", "REDIS", "HOW")),
+    *(f"docs/{name}.md" for name in ("COMMANDS", "REFUSALS", "COMPARISON", "FROM-SSE-STARLETTE")),
+    "docs/FROM-DJANGO-EVENTSTREAM.md",
+    *(f"docs/frameworks/{name}.md" for name in ("FASTAPI", "STARLETTE", "DJANGO", "LITESTAR")),
+    *(f"docs/frameworks/{name}.md" for name in ("QUART", "FLASK")),
+}
+"""Pages of the menu that are being written."""
+
+
+def misplaced() -> list[str]:
+    """What is in the tree and not in the menu, or the other way round."""
+    there = {page.as_posix() for page in pages.find()} | set(reference.MODULES)
+    listed = set(nav.pages(nav.NAV))
+    return [
+        *(f"{page} is not in the menu: docs/site/nav.py" for page in sorted(there - listed)),
+        *(f"docs/site/nav.py: {page} is not there" for page in sorted(listed - there - COMING)),
+    ]
+
+
+def build(folder: Path) -> list[str]:
+    """Make the site as ``folder/site``; what is wrong with it."""
+    for name in ("pages", "site"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    layout = pages.Layout(folder / "pages")
+    for page in pages.find():
+        layout.add(page)
+    layout.add_lists()
+    for path, module in reference.MODULES.items():
+        layout.write(Path(path), reference.page(module))
+    shutil.copy(HERE / "site.css", folder / "pages")
+    there = {page.relative_to(folder / "pages").as_posix() for page in (folder / "pages").rglob("*.md")}
+    menu = json.dumps(nav.only(nav.NAV, there))
+    (folder / "mkdocs.yml").write_text(f"{(HERE / 'mkdocs.yml').read_text()}nav: {menu}\n")
+    made = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", folder / "mkdocs.yml"],
+        env={**os.environ, "PYTHONPATH": str(pages.ROOT), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode != 0:
+        return [made.stdout + made.stderr]
+    return [*misplaced(), *links.wrong(folder / "site")]
+
+
+def main() -> int:
+    """Into the folder that is named, or build/docs."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else pages.ROOT / "build" / "docs").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    complaints = build(folder)
+    for each in complaints:
+        print(each, file=sys.stderr)
+    if not complaints:
+        print(f"{folder / 'site'}: python3 -m http.server --directory {folder / 'site'}")
+    return bool(complaints)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
