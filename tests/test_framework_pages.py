@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-from servers.processes import TESTS, free_port
-from servers.reader import DOCS, Reader, files, steps
+from servers.pages import FOLLOWED, ROOT
+from servers.processes import free_port
+from servers.reader import Reader, files, steps
 
-PAGES = sorted((DOCS / "frameworks").glob("*.md"))
+PAGES = FOLLOWED[1:]
 WAYS = [
     (page, file)
     for page in PAGES
@@ -66,7 +67,7 @@ def test_the_edge_inside(tmp_path, page, file):
     for name, text in files(page).items():
         (tmp_path / name).write_text(text)
     (tmp_path / "hears.py").write_text(HEARS.format(module=file.removesuffix(".py")))
-    env = {**os.environ, "SECRET": "a secret of the tests", "PYTHONPATH": f"{TESTS.parent}"}
+    env = {**os.environ, "SECRET": "a secret of the tests", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "hears.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
@@ -75,7 +76,7 @@ def test_the_edge_inside(tmp_path, page, file):
 
 def test_each_framework_has_its_page():
     """All that the overview's table has, and it links them."""
-    overview = (DOCS / "FRAMEWORKS.md").read_text()
+    overview = (ROOT / "docs" / "FRAMEWORKS.md").read_text()
     table = overview.partition("<!-- works -->")[2].partition("<!-- /works -->")[0]
     named = {line.split("|")[1].strip() for line in table.splitlines()[3:] if line}
     assert {page.stem for page in PAGES} == {name.upper() for name in named}

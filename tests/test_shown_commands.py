@@ -13,7 +13,7 @@ import tomllib
 import click
 import pytest
 
-from servers.pages import PAGES, ROOT, blocks, name
+from servers.pages import FOLLOWED, PAGES, ROOT, blocks, name
 from servers.processes import BIN
 from sse_edge.cli import main
 
@@ -82,7 +82,9 @@ def commands(page):
     return found
 
 
-SHOWN = {where: command for page in PAGES for where, command in commands(page).items()}
+SHOWN = {
+    where: command for page in PAGES if page not in FOLLOWED for where, command in commands(page).items()
+}
 
 
 def made(command):

@@ -18,7 +18,7 @@ import pytest
 import sse_edge
 from clients.lines import lines
 from clients.lines import shown as drivers
-from servers.pages import PAGES, ROOT, Block, blocks, name, programs
+from servers.pages import FOLLOWED, PAGES, ROOT, Block, blocks, name, programs
 
 PREAMBLES = Path(__file__).with_name("shown")
 RUN_BY = {
@@ -123,6 +123,8 @@ class Shown:
 
 def run_elsewhere(page):
     """The texts of the blocks that a module of the tests runs."""
+    if page in FOLLOWED:
+        return [block.text for block in blocks(page, "python")]
     module = RUN_BY.get(name(page))
     if module is None:
         return []

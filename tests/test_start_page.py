@@ -3,10 +3,11 @@
 import pytest
 
 from servers.browser import wait_for
+from servers.pages import FOLLOWED
 from servers.processes import free_port
-from servers.reader import DOCS, Reader, steps
+from servers.reader import Reader, steps
 
-PAGE = DOCS / "START.md"
+PAGE = FOLLOWED[0]
 
 SHOWN = "[...document.querySelectorAll('li')].map(each => each.textContent).join()"
 

@@ -10,6 +10,9 @@ from docs.site.pages import ROOT, find
 PAGES = [ROOT / page for page in find()]
 """Every page of the tree."""
 
+FOLLOWED = [ROOT / "docs" / "START.md", *sorted((ROOT / "docs" / "frameworks").glob("*.md"))]
+"""Pages that tests follow to the letter (``reader.py``): every file that they show, and every command."""
+
 
 def name(page):
     """What a page is called: its path from the top."""

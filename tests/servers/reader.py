@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+from .pages import blocks
+
 _NAMED = re.compile(r"# ([\w/]+\.py)\n")
 _SERVES = re.compile(r"^(?!.*&$).*\b(?:sse-edge serve|gunicorn|uvicorn|manage\.py runserver)\b", re.MULTILINE)
 _INSTALLS = re.compile(r"\b(?:pip install|apt-get install|-m venv)\b")
@@ -46,11 +46,11 @@ class Step(NamedTuple):
 def steps(page):
     """What a page asks for, in order."""
     found = []
-    for language, text in _FENCED.findall(page.read_text()):
-        if language == "text" and found and found[-1].language == "sh":
-            found[-1] = found[-1]._replace(prints=text)
+    for block in blocks(page):
+        if block.language == "text" and found and found[-1].language == "sh":
+            found[-1] = found[-1]._replace(prints=block.text)
         else:
-            found.append(Step(language, text))
+            found.append(Step(block.language, block.text))
     return found
 
 
@@ -142,6 +142,3 @@ class Reader:
             parts = self.put(step.prints).strip().split("…")
             expected = r".*?".join(re.escape(part) for part in parts)
             assert re.fullmatch(expected, done.stdout.strip(), re.DOTALL), f"{said}\nexpected:\n{step.prints}"
-
-
-DOCS = Path(__file__).parents[2] / "docs"
