@@ -49,6 +49,15 @@ def test_nothing_is_said_twice(page):
     assert twice + again == []
 
 
+GUIDES = [page for page in PAGES if page.parts[-2] in ("docs", "frameworks", "deploy")]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_says_where_to_go_next(page):
+    """Its last line does, with a link at least."""
+    assert re.fullmatch(r"Next: .*\]\([^)]+\).*\.", page.read_text().splitlines()[-1])
+
+
 def test_a_target_is_made_in_one_way():
     """The Makefile has each target once, and says once which are no files: all that ``make help`` lists."""
     text = (ROOT / "Makefile").read_text()
