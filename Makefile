@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs beside release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs beside matrix release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -133,9 +133,13 @@ beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and othe
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -
 	@$(RESOLVE) $(EXTRAS) pyproject.toml $(VENV)/beside.txt
 
-release: $(VENV)/.dev  ## dist/: wheel and sdist of the last commit, their SBOM, and the checksums
+matrix:  ## the tests that start no server, on each Python that is found (PYTHONS="3.12 3.14"; ALL=1 for all tests)
+	@MAKE='$(MAKE)' tests/matrix $(if $(ALL),unit,fast) $(PYTHONS)
+
+release: $(VENV)/.dev  ## dist/: wheel, sdist, notes, SBOM and checksums of the last commit, tried in empty environments, 2 minutes
 	rm -rf dist
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/release dist
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/smoke dist
 
 format: $(VENV)/.dev  ## let ruff format and fix what it can
 	$(VENV)/bin/ruff format .
@@ -145,7 +149,7 @@ packages:  ## install the Debian packages that the tests need, where they are mi
 	@tests/debian-packages
 
 clean:  ## remove what the targets made
-	rm -rf .venv .venv-lowest build dist examples/node_modules tests/clients/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist examples/node_modules tests/clients/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def serve_example(serve):
 
 def test_help_and_version():
     """Every command explains itself, with examples and its environment variables."""
-    assert invoke("--version").stdout == "sse-edge, version 0.1.0\n"
+    assert invoke("--version").stdout == f"sse-edge, version {version('sse_edge')}\n"
     assert "sse-edge demo" in invoke("--help").stdout
     for name, command in main.commands.items():
         text = invoke(name, "--help").stdout

@@ -13,19 +13,25 @@ import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Thread
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 
 from servers.processes import TESTS, command
+from sse_edge.report import Reporter
 
 ROOT = TESTS.parent
 WORKFLOWS = ROOT / ".github/workflows"
 BIN = Path(sys.executable).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+pytestmark = pytest.mark.timeout(300)  # a release is built twice
+
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 EXTRAS = ("server", "metrics", "doctor")
 """What a deployment installs."""
 
@@ -37,10 +43,10 @@ def requirements(*extras):
     return [each for each in every if each.name != "sse_edge"]
 
 
-def run(*arguments, **options):
+def run(*arguments, timeout=50, **options):
     """A program's exit code and everything it said."""
     done = subprocess.run(
-        list(map(str, arguments)), capture_output=True, text=True, timeout=50, check=False, **options
+        list(map(str, arguments)), capture_output=True, text=True, timeout=timeout, check=False, **options
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -123,12 +129,45 @@ def test_workflows_are_audited(tmp_path, old, new, why):
     assert why in said
 
 
+RIGHTS = {
+    ("release.yml", "attest"): {"id-token": "write", "attestations": "write"},
+    ("release.yml", "draft"): {"contents": "write"},
+    ("release.yml", "pypi"): {"id-token": "write"},
+}
+"""The only jobs that may do more than read, and what."""
+
+
 def test_workflows_have_no_secrets():
-    """No workflow asks for a secret, and all may but read."""
+    """No workflow asks for a secret, and but for these jobs all may but read."""
+    found = {}
     for path in WORKFLOWS.iterdir():
         assert "secrets" not in path.read_text()
         assert workflow(path.name)["permissions"] == {"contents": "read"}
-        assert not any("permissions" in job for job in workflow(path.name)["jobs"].values())
+        jobs = workflow(path.name)["jobs"].items()
+        found |= {(path.name, name): job["permissions"] for name, job in jobs if "permissions" in job}
+    assert found == RIGHTS
+
+
+def test_who_may_write_runs_nothing_of_ours():
+    """A job with more rights checks nothing out and makes nothing: another has made the files."""
+    jobs = workflow("release.yml")["jobs"]
+    for _, name in RIGHTS:
+        assert jobs[name]["needs"] == "files"
+        first, *others = jobs[name]["steps"]
+        assert first["uses"].startswith("actions/download-artifact@")
+        assert not any(step.get("uses", "").startswith("actions/checkout@") for step in others)
+        assert not any("make" in step.get("run", "").split() for step in others)
+
+
+def test_publishing_is_by_hand():
+    """PyPI gets files only where somebody starts the workflow on a tag, in an environment with reviewers."""
+    text = (WORKFLOWS / "release.yml").read_text()
+    jobs = workflow("release.yml")["jobs"]
+    assert text.count("gh-action-pypi-publish@") == 1
+    assert jobs["pypi"]["if"] == "github.event_name == 'workflow_dispatch' && github.ref_type == 'tag'"
+    assert jobs["pypi"]["environment"] == "pypi"
+    assert "--draft" in jobs["draft"]["steps"][1]["run"].split()
+    assert workflow("release.yml")[True] == {"push": {"tags": ["v*"]}, "workflow_dispatch": None}
 
 
 def test_every_python_is_tested():
@@ -146,9 +185,48 @@ def test_every_python_is_tested():
 def test_workflows_run_what_there_is():
     """What the workflows run are targets of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    lines = re.findall(r"run: (.+)$", "".join(path.read_text() for path in WORKFLOWS.iterdir()), re.MULTILINE)
+    text = "".join(path.read_text() for path in WORKFLOWS.iterdir())
+    lines = re.findall(r"run: (make .+)$", text, re.MULTILINE)
     assert {"make test", "make test DEPS=lowest", "make beside", "make release"} == set(lines)
     assert {line.split()[1] for line in lines} <= targets
+
+
+def test_a_python_is_found(tmp_path):
+    """`make matrix` finds a Python by what it says it is: no shim of that name, none of another version."""
+    ours = "{}.{}".format(*sys.version_info)
+    for name, program in {"python3.98": "exit 127", f"python{ours}": "echo 3.98"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / name).chmod(0o755)
+    real = tmp_path / "pyenv/versions" / f"{ours}.0/bin/python"
+    real.parent.mkdir(parents=True)
+    real.symlink_to(sys.executable)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PYENV_ROOT": str(tmp_path / "pyenv")}
+    code, found = run(ROOT / "tests/find-python", ours, env=env)
+    assert code == 0
+    assert run(found.strip(), "-c", "import sys; print(*sys.version_info[:2], sep='.')")[1].strip() == ours
+    assert run(ROOT / "tests/find-python", "3.98", env=env) == (1, "")
+
+
+def test_a_matrix(tmp_path):
+    """It fails for a Python that is named and not there, or whose tests fail; and says what is not found."""
+    ours = "{}.{}".format(*sys.version_info)
+    env = os.environ | {"MAKE": "true"}
+    code, said = run(ROOT / "tests/matrix", "fast", ours, env=env)
+    assert code == 0
+    assert f"{ours}  passed: Python {ours}" in said
+    code, said = run(ROOT / "tests/matrix", "fast", ours, "3.98", env=env)
+    assert code == 1
+    assert f"{ours}  passed" in said
+    assert "3.98  not found" in said
+    code, said = run(ROOT / "tests/matrix", "fast", ours, env=env | {"MAKE": "false"})
+    assert code == 1
+    assert f"{ours}  FAILED" in said
+    code, said = run(ROOT / "tests/matrix", "fast", env=env)
+    assert code == 0
+    names = [line.split()[0] for line in said.splitlines() if line]
+    assert [f"Programming Language :: Python :: {name}" in PROJECT["classifiers"] for name in names] == [
+        True
+    ] * 4
 
 
 # ---- the files of a release
@@ -171,24 +249,36 @@ def committed(directory):
         "node_modules",
     )
     shutil.copytree(ROOT, directory, ignore=shutil.ignore_patterns(*away), copy_function=shutil.copyfile)
-    for script in (".ci/release", "tests/debian-packages", ".ci/run"):
-        (directory / script).chmod(0o755)
+    for path in (*(directory / ".ci").iterdir(), *(directory / "tests").iterdir()):
+        if path.is_file() and path.read_bytes().startswith(b"#!"):
+            path.chmod(0o755)
     for arguments in (["init", "--quiet"], ["add", "--all"], [*GIT, "commit", "--quiet", "--message", "all"]):
         subprocess.run([command("git"), *arguments], cwd=directory, env=os.environ | DATES, check=True)
     return directory
 
 
-def released(directory, index, *, umask):
-    """The files that .ci/release makes, by name; the package index is ``index``."""
+def build(directory, index, *, umask=0o022, zone="UTC"):
+    """The exit code of .ci/release and what it said; the package index is ``index``."""
     env = {
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "HOME": str(directory),
+        "TZ": zone,
         "UV_NO_CACHE": "1",
         "UV_DEFAULT_INDEX": index.url,
+        "PIP_INDEX_URL": index.url,
+        "PIP_NO_CACHE_DIR": "1",
     }
-    code, said = run(directory / ".ci/release", "dist", env=env, cwd=directory, umask=umask)
+    return run(directory / ".ci/release", "dist", timeout=140, env=env, cwd=directory, umask=umask)
+
+
+def released(directory, index, **differently):
+    """The files that .ci/release makes, by name."""
+    code, said = build(directory, index, **differently)
     assert code == 0, said
     return {path.name: path for path in (directory / "dist").iterdir()}
+
+
+LICENCE = {"License-Expression": "MIT OR Apache-2.0"}
 
 
 class Index(ThreadingHTTPServer):
@@ -204,7 +294,7 @@ class Index(ThreadingHTTPServer):
             page = directory / each.name
             page.mkdir(exist_ok=True)
             with zipfile.ZipFile(wheel := page / f"{stem}-py3-none-any.whl", "w") as archive:
-                about = {"Metadata-Version": "2.1", "Name": each.name, "Version": lowest}
+                about = {"Metadata-Version": "2.4", "Name": each.name, "Version": lowest} | LICENCE
                 fields = [*about.items(), *(("Provides-Extra", extra) for extra in each.extras)]
                 archive.writestr(f"{stem}.dist-info/METADATA", "".join(f"{k}: {v}\n" for k, v in fields))
                 archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
@@ -233,13 +323,13 @@ def index(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def release(index, tmp_path_factory):
-    """Two releases of one commit, made in different places, with other times and another umask."""
+    """Two releases of one commit, made in different places, with other times, another umask and time zone."""
     first = committed(tmp_path_factory.mktemp("release") / "a")
     (first / "notes.txt").write_text("not committed")
     second = committed(tmp_path_factory.mktemp("release") / "a longer name")
     for path in second.rglob("*.py"):
         os.utime(path, (1, 1_600_000_000))
-    return released(first, index, umask=0o022), released(second, index, umask=0o077)
+    return released(first, index), released(second, index, umask=0o077, zone="Pacific/Kiritimati")
 
 
 def test_a_commit_makes_the_same_files(release):
@@ -251,17 +341,129 @@ def test_a_commit_makes_the_same_files(release):
         assert first[name].read_bytes() == second[name].read_bytes()
 
 
-def test_what_is_not_committed_is_not_given_out(release):
-    """The sdist has what the commit has, and the wheel the package and its pytest plugin."""
+STEM = f"sse_edge-{PROJECT['version']}"
+
+KINDS = {
+    "page/*.*": "sse_edge/demo",
+    "*.py": "",
+    "py.typed": "sse_edge",
+    "*.lua": "sse_edge/backends/redis",
+    "*.js": "sse_edge/client",
+    "*.d.ts": "sse_edge/client",
+}
+"""What files the package is made of, and the only folder for each kind."""
+
+CONFIGURATION = {
+    "nginx.conf",
+    "Caddyfile",
+    "deploy/systemd/proxy-limits.conf",
+    "deploy/systemd/sse-edge.target",
+    "deploy/systemd/sse-edge@.service",
+    "deploy/sysctl.conf",
+    "deploy/redis.conf",
+}
+"""What `sse-edge tune` writes: in a wheel below sse_edge/tune."""
+
+
+def tracked(release):
+    """All files of the commit that was released."""
+    tree = next(iter(release[0].values())).parent.parent
+    listed = subprocess.run(
+        [command("git"), "ls-files"], cwd=tree, capture_output=True, text=True, check=True
+    )
+    return set(listed.stdout.splitlines())
+
+
+def test_the_sdist(release):
+    """It has every file that the commit has, what a builder adds, and nothing that only lies about."""
     first, _ = release
-    stem = f"sse_edge-{PROJECT['version']}"
-    with tarfile.open(first[f"{stem}.tar.gz"]) as sdist:
-        names = {name.partition("/")[2] for name in sdist.getnames()}
-    assert "notes.txt" not in names
-    assert {"pyproject.toml", "LICENSE", "sse_edge/py.typed", "tests/test_supply.py", "PKG-INFO"} <= names
-    with zipfile.ZipFile(first[f"{stem}-py3-none-any.whl"]) as wheel:
-        roots = {name.split("/")[0] for name in wheel.namelist()}
-        assert roots == {"sse_edge", f"{stem}.dist-info"}
+    with tarfile.open(first[f"{STEM}.tar.gz"]) as sdist:
+        names = sdist.getnames()
+    assert len(names) == len(set(names))
+    assert {name.removeprefix(f"{STEM}/") for name in names} == tracked(release) | {"PKG-INFO"}
+
+
+def test_the_wheel(release):
+    """It has the package, the configuration that `sse-edge tune` writes, and what describes it: no tests, no
+    figures, and no kind of file that has no place here."""
+    first, _ = release
+    with zipfile.ZipFile(first[f"{STEM}-py3-none-any.whl"]) as wheel:
+        names = wheel.namelist()
+    package = {name for name in tracked(release) if name.startswith("sse_edge/")}
+    configuration = {f"sse_edge/tune/{name}" for name in CONFIGURATION}
+    about = {
+        f"{STEM}.dist-info/{name}"
+        for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    }
+    assert sorted(names) == sorted(package | configuration | about)
+    for name in package:
+        kinds = [folder for kind, folder in KINDS.items() if PurePath(name).match(kind)]
+        assert kinds, f"{name}: what kind of file is this?"
+        assert name.startswith(kinds[0]), name
+        assert not PurePath(name).match("test_*.py"), name
+    for kind in KINDS:
+        assert any(PurePath(name).match(kind) for name in package), kind
+
+
+def test_the_wheel_works(release, tmp_path):
+    """Unpacked beside the dependencies it does what `make release` tries in empty environments: every module
+    is there, an event is heard, files are written, and the demo has a page and a stream."""
+    first, _ = release
+    with zipfile.ZipFile(first[f"{STEM}-py3-none-any.whl"]) as wheel:
+        wheel.extractall(tmp_path / "wheel")
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "wheel")}
+    for check in ("bare", "server", "metrics", "orjson", "jwt", "otel"):
+        code, said = run(sys.executable, "-P", ROOT / ".ci/smoke.py", check, cwd=tmp_path, env=env)
+        assert code == 0, said
+
+
+def test_the_smoke_has_every_extra():
+    """.ci/smoke tries each extra alone, and sees that those for the source tree can be installed."""
+    said = (ROOT / ".ci/smoke").read_text()
+    names = " ".join(re.findall(r"^for extra in (.+); do$", said, re.MULTILINE)).split()
+    assert sorted([*names, "doctor"]) == sorted(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (f"## {PROJECT['version']} (", "## 9.9.9 (", f"no sections of {PROJECT['version']}"),
+        (r"(?m)^## [\d.]+ \(.*\)$", f"## {PROJECT['version']} (unreleased)", "and not"),
+        (r"(?m)^## [\d.]+ \(.*\)$", f"## {PROJECT['version']}", "and not"),
+        (r"(?m)^(## [\d.]+) \(.*\)$", r"\1 (2026-02-30)", "day is out of range"),
+        (r"(?m)^(## [\d.]+ .*)$", r"\1\n\nUnreleased.", "says “unreleased”"),
+        (r"(?ms)^(## [\d.]+ .*?)$.*", r"\1\n", "empty"),
+        (r"\Z", f"\n## {PROJECT['version']} (2026-01-01)\n\nAgain.\n", "2 sections"),
+    ],
+)
+def test_no_release_without_its_notes(tmp_path, old, new, why):
+    """Nothing is built where CHANGELOG.md has not the version once, with a date and something to say."""
+    text, count = re.subn(old.replace("(", r"\(") if old.startswith("## ") else old, new, CHANGELOG, count=1)
+    assert count == 1
+    (tmp_path / "CHANGELOG.md").write_text(text)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    code, said = run(sys.executable, ROOT / ".ci/notes.py", cwd=tmp_path)
+    assert code == 1
+    assert why in said
+
+
+def test_the_notes(release):
+    """They are what CHANGELOG.md says of this version, to its end and without what is said of others."""
+    first, _ = release
+    notes = first["NOTES.md"].read_text()
+    assert notes in CHANGELOG
+    assert "\n## " not in notes
+    assert len(notes) > 1000
+
+
+def test_no_release_under_another_name(index, tmp_path):
+    """A commit that is tagged as another version is not built."""
+    tree = committed(tmp_path / "tree")
+    subprocess.run([command("git"), "tag", "v9.9.9"], cwd=tree, check=True)
+    code, said = build(tree, index)
+    assert code == 1
+    assert "v9.9.9" in said
+    assert not (tree / "dist").exists()
 
 
 def test_the_checksums(release):
@@ -273,11 +475,16 @@ def test_the_checksums(release):
 
 
 def test_the_sbom(release, index):
-    """The SBOM has every dependency of a deployment, with the hash of each of its files."""
+    """The SBOM is CycloneDX, and has every dependency of a deployment with its version, its licence, and the
+    hash of each of its files."""
     first, _ = release
-    bom = json.loads(first[f"sse_edge-{PROJECT['version']}.cdx.json"].read_text())
-    assert bom["bomFormat"] == "CycloneDX"
-    assert bom["metadata"]["component"]["version"] == PROJECT["version"]
+    text = first[f"{STEM}.cdx.json"].read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
+    bom = json.loads(text)
+    broken = json.dumps(bom | {"components": [{"name": "a"}]})
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(broken) is not None
+    itself = bom["metadata"]["component"]
+    assert (itself["version"], itself["licenses"]) == (PROJECT["version"], [{"expression": "MIT"}])
     hashes = {
         component["name"]: one["content"]
         for component in bom["components"]
@@ -285,3 +492,59 @@ def test_the_sbom(release, index):
         for one in file["hashes"]
     }
     assert hashes == {each.name: index.hashes[each.name] for each in requirements(*EXTRAS)}
+    for component in bom["components"]:
+        assert component["version"], component["name"]
+        assert component["licenses"] == [{"expression": LICENCE["License-Expression"]}], component["name"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        (
+            "License-Expression: MIT\nClassifier: License :: OSI Approved :: BSD License",
+            [{"expression": "MIT"}],
+        ),
+        (
+            "Classifier: License :: OSI Approved :: MIT License\nLicense: see COPYING",
+            [{"license": {"name": "MIT License"}}],
+        ),
+        ("License: Apache 2\n        All of the text", [{"license": {"name": "Apache 2"}}]),
+        ("Classifier: Programming Language :: Python", None),
+    ],
+)
+def test_a_licence(tmp_path, metadata, said):
+    """It is taken as the package says it, by an expression, classifiers or words; none is an error."""
+    with zipfile.ZipFile(wheel := tmp_path / "Some_thing-1-py3-none-any.whl", "w") as archive:
+        about = f"Metadata-Version: 2.4\nName: Some.thing\nVersion: 1\n{metadata}\n"
+        archive.writestr("Some_thing-1.dist-info/METADATA", about)
+    component = {"name": "some-thing", "version": "1"}
+    bom = tmp_path / "bom.json"
+    bom.write_text(json.dumps({"metadata": {"component": component}, "components": [component]}))
+    code, why = run(sys.executable, ROOT / ".ci/licences.py", bom, "add", wheel)
+    if said is None:
+        assert code == 1
+        assert "some-thing 1" in why
+    else:
+        assert code == 0, why
+        assert json.loads(bom.read_text())["components"][0]["licenses"] == said
+
+
+# ---- the version
+
+
+def test_everything_says_the_same_version():
+    """What is installed, the command, a worker's report, the description of the API and the changelog."""
+    said = {
+        "installed": version("sse_edge"),
+        "command": run(BIN / "sse-edge", "--version")[1].split()[-1],
+        "report": Reporter("/events", {}, dict)._worker["version"],
+        "openapi": yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())["info"]["version"],
+        "changelog": re.search(r"^## (\S+)", CHANGELOG, re.MULTILINE)[1],
+    }
+    assert said == dict.fromkeys(said, PROJECT["version"])
+
+
+def test_the_version_is_in_one_place():
+    """The package itself has it nowhere."""
+    for path in (ROOT / "sse_edge").rglob("*.py"):
+        assert f'"{PROJECT["version"]}"' not in path.read_text(), path
