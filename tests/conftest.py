@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import os
+import signal
 import uuid
 from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("servers", "door")
+pytest.register_assert_rewrite("servers", "door", "sinks", "strands")
 
 from delivery import ScriptedBackend, make_hub  # noqa: E402
 from door import AUTH, CHANNELS, cookie  # noqa: E402
@@ -320,6 +321,22 @@ def listen(asgi):
         return client
 
     return listen
+
+
+@pytest.fixture
+async def terminated():
+    """``await terminated(edge)`` starts an edge and sends this process a SIGTERM that only it minds."""
+    heard = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: loop.call_soon_threadsafe(heard.set))
+
+    async def terminate(middleware):
+        await middleware.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(heard.wait(), 5)
+
+    yield terminate
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

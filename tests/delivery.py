@@ -151,3 +151,7 @@ async def join(
     if live:
         await hub.catch_up(stream, after, first)
     return stream
+
+
+BIG = b"data: " + b"x" * 100_000 + b"\n\n"
+"""An event; a piece has room for two."""

@@ -16,6 +16,8 @@ CHANNELS = {
 }
 """What the fixture ``edge`` has, unless a module's SETTINGS say otherwise."""
 
+TWO = "/events/two/a/b"
+
 NOTHING = {"streams": 0, "leases": [0, 0], "listeners": {}, "timed": {}, "named": 0, "subscribed": []}
 
 
@@ -158,3 +160,13 @@ async def answer(asgi, middleware, user="u42", path="/events/me", **headers):
         await client.ended()
         return 200
     return json.loads(await client.whole())["error"]
+
+
+class Recorder:
+    """An inner app that notes what it was called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    async def __call__(self, scope, receive, send):
+        self.calls.append((scope, receive, send))
