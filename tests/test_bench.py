@@ -501,6 +501,7 @@ def test_what_is_missing_is_said_first(monkeypatch):
     monkeypatch.setattr(machine, "NCHAN", Path("/nonexistent"))
     with pytest.raises(RuntimeError, match="libnginx-mod-nchan"):
         command.check(command.arguments([]))
+    command.check(command.arguments(["--only", "kept,stuck", "--save"]))  # which take neither
     with monkeypatch.context() as nothing:
         nothing.setenv("PATH", "/nonexistent")
         with pytest.raises(RuntimeError, match="redis-server.*; cc .Debian package build-essential"):

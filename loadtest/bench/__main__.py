@@ -19,10 +19,10 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..measure import machine
+from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
@@ -30,8 +30,6 @@ from .arena import CONTENDERS, OPTIONAL, Arena
 from .groups import BY_DEFAULT, GROUPS, PARTS
 from .plan import Plan
 from .run import Run
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 MEMORY = 60_000
 """Bytes that a stream takes on all sides, the kernel's included."""
@@ -88,10 +86,18 @@ def _parts(value: str) -> list[str]:
     return parts
 
 
+def contenders(given: argparse.Namespace) -> list[str]:
+    """Who takes part: of what is measured only if it is asked for, the edge alone."""
+    if not set(BY_DEFAULT) & set(given.only):
+        return ["sse_edge"]
+    return [name for name in CONTENDERS if name not in given.without]
+
+
 def check(given: argparse.Namespace) -> None:
     """RuntimeError when the run could not be finished on this machine."""
-    names = set(CONTENDERS) - set(given.without)
-    lacks = machine.missing(names, plot=given.save is not None and not given.no_plot)
+    names = contenders(given)
+    drawn = given.save is not None and not given.no_plot and bool(plot.PARTS & set(given.only))
+    lacks = machine.missing(set(names), plot=drawn)
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
     machine.raise_descriptors(given.streams)
@@ -178,14 +184,13 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2
-    names = [name for name in CONTENDERS if name not in given.without]
     facts = machine.facts()
     command = shlex.join(["python", "-m", "loadtest.bench", *sys.argv[1:]])
     progress = Progress()
     began = time.monotonic()
     failure = None
     try:
-        with prepared(Plan.of(given.streams, quick=given.quick), names, progress) as run:
+        with prepared(Plan.of(given.streams, quick=given.quick), contenders(given), progress) as run:
             try:
                 measure(run, given.only)
             except (RuntimeError, OSError) as error:

@@ -17,6 +17,9 @@ PANELS = (
 )
 """What is drawn: a measurement, its title, the unit of its figures, and how it was made."""
 
+PARTS = {"single", "burst", "memory"}
+"""Of the benchmark: those that measure it."""
+
 LOOKS = {
     "sse_edge": ("sse_edge", "#0b6e4f", "-", "o"),
     "TaskSink": ("sse_edge, SSE_EDGE_SINK=task", "#62b58f", "-", "s"),
