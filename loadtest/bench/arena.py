@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..client.reader import reading
 from ..measure import machine
@@ -50,9 +50,17 @@ class Arena:
     """Starts contenders: each server on the cores ``server``.
 
     This process, readers and Redis, at ``url``, are to run on the others, which whoever makes it sees to.
+    ``kinds`` are those that can be started, by name.
     """
 
-    def __init__(self, url: str, runner: asyncio.Runner, server: set[int]) -> None:
+    def __init__(
+        self,
+        url: str,
+        runner: asyncio.Runner,
+        server: set[int],
+        kinds: Mapping[str, type[Contender]] = KINDS,
+    ) -> None:
+        self._kinds = kinds
         self.url = url
         self.runner = runner
         self.server = server
@@ -70,7 +78,7 @@ class Arena:
     @contextlib.contextmanager
     def contender(self, name: str, **settings: str) -> Iterator[Contender]:
         """A server with a reader of its own, until the end of the block; see ``Contender.serve``."""
-        kind, port = KINDS[name], programs.free_port()
+        kind, port = self._kinds[name], programs.free_port()
         settings = {"BACKEND": self.url, "SSE_EDGE_SINK": "auto", **settings}
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(reading(self.network()))

@@ -173,8 +173,8 @@ class Poster(Contender):
 
     def connect(self, port: int) -> None:
         """Publish there."""
-        self._connection = socket.create_connection(("127.0.0.1", port))
-        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection = socket.create_connection(("127.0.0.1", port))
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def publish(self, pace: Sequence[float]) -> list[float]:
         """See ``Contender.publish``; does not wait for one answer before the next request."""
@@ -192,9 +192,19 @@ class Poster(Contender):
             request = self.request(path, self.data())
             time.sleep(max(0.0, began + due - time.monotonic()))
             moments.append(time.monotonic())
-            self._connection.sendall(request)
-        answers = self._connection.makefile("rb")
-        for _ in pace:
+            self.connection.sendall(request)
+        confirmed(self.connection, len(moments))
+        return moments
+
+    def end(self) -> None:
+        """See ``Contender.end``."""
+        self.connection.close()
+
+
+def confirmed(connection: socket.socket, requests: int) -> None:
+    """Read the answers to so many requests; RuntimeError if one says no."""
+    with connection.makefile("rb") as answers:
+        for _ in range(requests):
             status = answers.readline().split()[1]
             length = 0
             while (line := answers.readline().strip()) != b"":
@@ -203,12 +213,6 @@ class Poster(Contender):
             answers.read(length)
             if not status.startswith(b"2"):
                 raise RuntimeError(f"publishing was answered with {status!r}")
-        answers.close()
-        return moments
-
-    def end(self) -> None:
-        """See ``Contender.end``."""
-        self._connection.close()
 
 
 class Floor(Poster):

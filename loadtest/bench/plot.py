@@ -27,6 +27,10 @@ LOOKS = {
     "bare": ("bare uvicorn stream", "#222222", ":", "D"),
     "nchan": ("nginx with nchan", "#c8641b", "-", "^"),
     "sse-starlette": ("sse-starlette + Redis", "#7a5195", "-", "v"),
+    "mercure": ("Mercure", "#2f6fb0", "-", "<"),
+    "centrifugo": ("Centrifugo", "#b03a5b", "-", ">"),
+    "pushpin": ("Pushpin", "#8a6d3b", "-", "P"),
+    "django-eventstream": ("django-eventstream", "#3b8f8a", "-", "X"),
 }
 """Name, colour, line and marker of each contender."""
 

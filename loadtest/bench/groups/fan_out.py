@@ -18,8 +18,8 @@ SPACING = 0.002
 OVERLAP = 4
 """Events published in the time that one fan-out takes: there is no pause, and no more than it can take."""
 
-SLOW = {"sse-starlette"}
-"""They have one burst, and not one for each round: it takes a minute and no target needs it."""
+SLOW = {"sse-starlette", "django-eventstream"}
+"""They have one burst, and not one for each round: it takes minutes and no target needs it."""
 
 
 def measure(run: Run, parts: Collection[str]) -> None:

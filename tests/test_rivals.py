@@ -1,0 +1,70 @@
+"""The comparison with other servers: who takes part, how they are asked, and what is said of the figures."""
+
+import asyncio
+import json
+from urllib.parse import parse_qs
+
+import pytest
+
+from loadtest.bench import rivals
+from loadtest.bench.arena import KINDS, Arena
+from loadtest.bench.run import one_at_a_time
+from loadtest.measure import machine
+
+
+def test_who_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
+    """With what it takes; who is left out on purpose is not named."""
+    monkeypatch.setattr(rivals.Pushpin, "version", classmethod(lambda cls: None))
+    for kind in (rivals.Mercure, rivals.Centrifugo, rivals.Eventstream):
+        monkeypatch.setattr(kind, "version", classmethod(lambda cls: "1.0"))
+    names = rivals.present(["mercure"])
+    assert "pushpin" not in names
+    assert "mercure" not in names
+    assert {"floor", "sse_edge", "centrifugo", "django-eventstream"} <= set(names)
+    assert capsys.readouterr().err == "without pushpin: it takes pushpin (Debian package pushpin)\n"
+
+
+def test_everybody_is_measured_once():
+    """Together with all, or with the edge alone."""
+    assert set(rivals.RIVALS) <= set(rivals.TOGETHER) ^ set(rivals.APART)
+    assert set(rivals.TOGETHER) | set(rivals.APART) <= set(KINDS | rivals.RIVALS)
+
+
+def data(body):
+    """What is published, out of each one's way of saying it."""
+    if body.startswith(b"{"):
+        found = json.loads(body)
+        return found["data"] if "data" in found else found["items"][0]["formats"]["http-stream"]["content"]
+    return parse_qs(body.decode()).get("data", [body.decode()])[0]
+
+
+@pytest.mark.parametrize("kind", rivals.RIVALS.values())
+def test_what_publishes(kind):
+    """A request with exactly as many bytes as it says, which has the event's data."""
+    head, _, body = kind.request(object.__new__(kind), "/publish", "event 7 xx~").partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert data(body).removeprefix("data: ").strip() == "event 7 xx~"
+
+
+def test_a_figure_beside_the_edge_s_is_the_median_over_rounds():
+    """And who was not measured with so many streams, or never, has none."""
+    samples = {
+        "cpu": {"sse_edge": {5: [1.0, 2.0, 4.0]}, "nchan": {5: [3.0, 4.0, 8.0]}, "mercure": {9: [1.0]}}
+    }
+    assert rivals.beside(samples, "cpu", 5) == {"nchan": 2.0}
+    assert rivals.beside(samples, "cpu", 9) == {}
+    assert rivals.beside(samples, "memory", 5) == {}
+
+
+@pytest.mark.live
+def test_django_eventstream_takes_part(redis_url):
+    """Its streams open, and have each event once."""
+    server, rest = machine.cores()
+    with machine.on(rest), asyncio.Runner() as runner:
+        arena = Arena(redis_url, runner, server, KINDS | rivals.RIVALS)
+        with arena.contender("django-eventstream") as contender:
+            contender.grow(5)
+            _, lasts, arrivals = one_at_a_time(contender, 3)
+            assert len(lasts) == 3
+            assert 100 < arrivals[-1].size / 5 < 200
