@@ -7,18 +7,28 @@ import time
 
 
 class Progress:
-    """Says on one line how far the run is; on lines of their own where there is no terminal."""
+    """Says on one line how far the run is; on lines of their own where there is no terminal, and then those
+    that begin with the same words not before ``seldom`` seconds have passed.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, seldom: float = 0.0) -> None:
         self._began = time.monotonic()
+        self._seldom = seldom
+        self._said = (0.0, "")
         self.last = "before anything was measured"
 
     def __call__(self, what: str) -> None:
         """Now this is done."""
         self.last = what
-        seconds = int(time.monotonic() - self._began)
+        at, before = self._said
+        now, words = time.monotonic(), what.partition(":")[0].partition(",")[0]
+        terminal = sys.stderr.isatty()
+        if not terminal and words == before and now < at + self._seldom:
+            return
+        self._said = now, words
+        seconds = int(now - self._began)
         text = f"{seconds // 60}:{seconds % 60:02d}  {what}"
-        if sys.stderr.isatty():
+        if terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         else:
             print(text, file=sys.stderr, flush=True)

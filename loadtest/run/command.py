@@ -32,6 +32,7 @@ from sse_edge.tune.sizing import size
 
 from ..measure import machine
 from ..report.files import RESULTS, keep, write
+from ..report.progress import Progress
 from ..scenarios import SCENARIOS
 from ..site import programs
 from ..site.deployment import Site, Theirs
@@ -41,6 +42,9 @@ from .master import Master
 from .options import count, crowd, declare, scenario
 from .probe import ProbeError, examine
 from .round import ALL, play
+
+SELDOM = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 FULL = 0.9
 """Part of the cores above which all of them are said to be busy."""
@@ -246,31 +250,28 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "loadtest", *(given_arguments or sys.argv[1:])])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    began = datetime.now(UTC)
-    run = None
+    began, progress = datetime.now(UTC), Progress(SELDOM)
     try:
         processes = clients(given)
         with tempfile.TemporaryDirectory(prefix="loadtest-") as directory, contextlib.ExitStack() as stack:
             deployment, layout = stack.enter_context(deployed(given, Path(directory)))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
-            run = Master(given, deployment, processes)
+            run = Master(given, deployment, processes, progress)
             stack.callback(run.end)
             run.conduct(given.out)
             summary = summarise(run, layout, began, command, processes)
             if run.conductor.failure and isinstance(deployment, Site):
                 summary["failure"] += "\n" + deployment.said()
     except KeyboardInterrupt:
-        if run is not None:
-            run.clear()
+        progress.clear()
         print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
         return programs.INTERRUPTED
     except (ProbeError, RuntimeError, OSError) as error:
-        if run is not None:
-            run.clear()
+        progress.clear()
         print(error, file=sys.stderr)
         return 2
-    run.clear()
+    progress.clear()
     print(write(given.out, summary))
     print(f"\nreport: {given.out / 'index.html'}")
     if summary["interrupted"]:

@@ -32,9 +32,6 @@ CONNECTED = 60.0
 ENDED = 10.0
 """Seconds for Locust's processes to end."""
 
-SELDOM = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
-
 HURRY = 5.0
 """Seconds that an interrupted run waits for what is under way."""
 
@@ -42,11 +39,12 @@ HURRY = 5.0
 class Master:
     """Locust's master, with the conductor in it, its other processes, and what is measured besides."""
 
-    def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, processes: int) -> None:
+    def __init__(
+        self, given: argparse.Namespace, deployment: Site | Theirs, processes: int, progress: Progress
+    ) -> None:
         self.given = given
         self._site = deployment if isinstance(deployment, Site) else None
-        self._progress = Progress()
-        self._said = (0.0, "")
+        self.progress = progress
         self.press = Press(given.redis)
         self.children: list[programs.Program] = []
         listen()
@@ -61,7 +59,7 @@ class Master:
         self.runner = self.environment.create_master_runner("127.0.0.1", port)
         self.environment.events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
         self.conductor = Conductor(self.environment, SCENARIOS[given.scenario](given), deployment, self.press)
-        self.conductor.progress = self.say
+        self.conductor.progress = progress
         script.make = lambda environment: self.conductor
         script.finish = lambda conductor, environment: None
         self._start(port, processes)
@@ -70,20 +68,8 @@ class Master:
         self.conductor.at_full = self.sampler.at_full
         self.conductor.growth = lambda first: self.sampler.growth("worker", first)
 
-    def say(self, what: str) -> None:
-        """One line of progress, or one now and then where there is no terminal."""
-        at, before = self._said
-        words = what.partition(":")[0].partition(",")[0]
-        if sys.stderr.isatty() or words != before or time.monotonic() > at + SELDOM:
-            self._said = (time.monotonic(), words)
-            self._progress(what)
-
-    def clear(self) -> None:
-        """No more of it."""
-        self._progress.clear()
-
     def _start(self, port: int, processes: int) -> None:
-        self.say(f"starting {processes} processes of Locust")
+        self.progress(f"starting {processes} processes of Locust")
         arguments = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py")]
         arguments += ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
         arguments += ["--loglevel", "WARNING"]
@@ -122,7 +108,7 @@ class Master:
                 self.check()
                 gevent.sleep(0.2)
         except KeyboardInterrupt:
-            self.clear()
+            self.progress.clear()
             print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
             conductor.interrupt(HURRY)
         except RuntimeError as error:
