@@ -460,17 +460,8 @@ def report(samples: table.Samples, wire: Mapping[str, float]) -> str:
             rows.append([f"{size:,}", name, *cells])
     heading = "Divided by sse_edge's, round by round: medians"
     sizes = ", ".join(f"{name} {size:.0f}" for name, size in wire.items())
-    tables = [*fan_out.GROUP.tables, *memory.GROUP.tables]
-    parts = (
-        table.figures(samples, tables),
-        "",
-        heading,
-        table.aligned(rows),
-        "",
-        f"bytes per event: {sizes}",
-        "",
-    )
-    return "\n".join(parts)
+    figures = table.medians(samples, [*fan_out.GROUP.figures, *memory.GROUP.figures])
+    return f"{figures}\n\n{heading}\n{table.columns(rows)}\n\nbytes per event: {sizes}\n"
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
