@@ -25,7 +25,7 @@ PLAN = Plan(
     kept_sizes=(50, 1000),
     kept=(1, 20),
     kept_bytes=100_000,
-    written=10,
+    written=40,
     written_seconds=0.5,
 )
 
@@ -100,10 +100,11 @@ def test_kept(measured):
 def test_writing(measured):
     """A writer makes fewer events of the same tokens; what nobody publishes costs Redis nothing."""
     run, text = measured(writing)
-    found = {name: by[10][0] for name, by in run.samples["token_events"].items()}
+    found = {name: by[40][0] for name, by in run.samples["token_events"].items()}
     assert found[writing.NOTHING] == 0
-    assert 0 < found[writing.WRITTEN] < found[writing.PUBLISHED] == 1
-    calls = {name: by[10][0] for name, by in run.samples["token_calls"].items()}
+    # All channels' events count, not those of the last to end.
+    assert 0.03 < found[writing.WRITTEN] < found[writing.PUBLISHED] == 1
+    calls = {name: by[40][0] for name, by in run.samples["token_calls"].items()}
     assert calls[writing.NOTHING] == 0 < calls[writing.WRITTEN]
-    assert all(by[10][0] > 0 for by in run.samples["token_cpu"].values())
+    assert all(by[40][0] > 0 for by in run.samples["token_cpu"].values())
     assert medians(run.samples, writing.GROUP.figures, "channels") in text

@@ -94,7 +94,8 @@ async def _produce(url: str, way: str, channels: int, seconds: float, name: str)
         nonlocal made
         channel, source = f"{name}:{number}", _tokens(seconds, number / channels)
         if way == WRITTEN:
-            made += (await events.write(channel, source)).events
+            written = await events.write(channel, source)
+            made += written.events  # not in one: others add to it while this one waits
             return
         async for token in source:
             if way == PUBLISHED:
