@@ -40,12 +40,12 @@ def draw(recorded: Mapping[str, Any], path: Path, some: Sequence[Panel] = ()) ->
     from matplotlib.figure import Figure  # noqa: PLC0415
     from PIL import Image  # noqa: PLC0415 - what matplotlib writes PNGs with
 
-    mpl.rcParams.update({"font.size": 8, "axes.linewidth": 0.6})
     shown = some or list(panels())
     rows = max(panel.y + panel.h for panel in shown)
-    figure = Figure(figsize=(24 * COLUMN, rows * ROW + HEAD), facecolor=PAGE)
-    _Page(figure, rows, recorded).draw(shown)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    with mpl.rc_context({"font.size": 8, "axes.linewidth": 0.6}):
+        figure = Figure(figsize=(24 * COLUMN, rows * ROW + HEAD), facecolor=PAGE)
+        _Page(figure, rows, recorded).draw(shown)
+        figure.savefig(path, dpi=100, metadata={"Software": None})
     # A few hundred colours are a third of the bytes, and look the same.
     Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
