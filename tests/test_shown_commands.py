@@ -63,6 +63,8 @@ ELSEWHERE = {
     "curl --fail-with-body https://app.example.com/publish": "test_publishing_live.py runs it",
     "curl -sN --max-time 5 --cacert /etc/nginx/tls/fullchain.pem": "on port 443, as test_nginx.py does",
     "curl -s http://127.0.0.1:8081/nginx_status": "test_nginx.py asks for it",
+    "go install": "builds a server from the network; test_rivals.py runs what takes no building",
+    "python -m loadtest.bench.rivals": "takes a quarter of an hour; test_rivals.py runs a part of it",
     "export SSE_EDGE_SECRET=$(sed": "reads a file below /etc",
 }
 """What is not run here, by how it begins, and why."""
