@@ -34,6 +34,16 @@ MADE_ALONE = {"sse_edge.MemoryBackend", "sse_edge.RedisBackend"}
 """Classes that applications only make: what the edge asks of a backend is between these two."""
 
 
+INNER = {
+    "sse_edge.EventError.tell",
+    "sse_edge.Identity.mark",
+    "sse_edge.Limits.of",
+    "sse_edge.Retention.has_expired",
+    "sse_edge.Retention.ms",
+}
+"""Members without an underscore that only the edge itself asks for."""
+
+
 def public():
     """The names of the public modules: dotted name → what it is."""
     return {
@@ -70,6 +80,8 @@ def _described(name, value):
     made = any(_is_ours(value, each) for each in ("__init__", "__new__"))  # that of a tuple is __new__
     found = _call(name, value) if made else [name]
     for member in filter(partial(_is_ours, value), members):
+        if f"{name}.{member}" in INNER:
+            continue
         it = inspect.getattr_static(value, member)
         if isinstance(it, property):
             found.append(f"{name}.{member}{_returned(it.fget)}")
