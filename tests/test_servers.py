@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from servers.processes import TESTS
-from sse_edge import streams
+from sse_edge import outlet
 from survey.page import DEPLOY, END, FIRST, PAGE, RESULTS, results, said, tables
 from survey.promises import NAMES, survey
 from survey.rows import OTHERS, ROWS
@@ -33,7 +33,7 @@ AROUND = ["uvicorn, by `add_middleware`", "uvicorn, under an http middleware"]
 SEND = ["gunicorn `-k asgi`", "granian", "hypercorn, HTTP/1.1", "hypercorn, HTTP/2", "daphne"]
 
 
-@pytest.mark.parametrize(("text", "names"), [(streams.WRAPPED, AROUND), (streams.SENT, [*AROUND[:1], *SEND])])
+@pytest.mark.parametrize(("text", "names"), [(outlet.WRAPPED, AROUND), (outlet.SENT, [*AROUND[:1], *SEND])])
 def test_what_the_log_says_of_costs(text, names):
     """What a worker says at its first stream is what was measured, roughly."""
     sizes = {name: row["footprint"] for name, row in results().items() if "footprint" in row}
@@ -42,7 +42,7 @@ def test_what_the_log_says_of_costs(text, names):
         ratios = [sizes[name][what] / sizes[FIRST][what] for name in names]
         measured += [min(ratios), max(ratios)]
     assert [float(number) for number in re.findall(r"[\d.]+", text)] == pytest.approx(measured, rel=0.3)
-    assert f"{sizes[FIRST]['memory']:.0f} KiB" in streams.TAKEN_OVER
+    assert f"{sizes[FIRST]['memory']:.0f} KiB" in outlet.TAKEN_OVER
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
