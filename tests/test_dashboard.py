@@ -215,9 +215,11 @@ def recorded(tmp_path_factory):
 async def happen(site, ours):
     """A quiet moment, and then all of it."""
     crowd = Crowd(site.ports, events.path)
-    crowd.join(24)
+    crowd.join(12)
     publishing = asyncio.ensure_future(events.publish(site, crowd, 0.02))
     await until(ours, "up == 1")  # it looks for targets every five seconds
+    await until(ours, "sum(sse_edge_streams) >= 12")
+    crowd.join(12)  # so that a rate sees who is let in: of the first ones it knows no before
     await until(ours, "sum(sse_edge_streams) >= 24")
     await until(ours, QUIET)
     crowd.cut()
