@@ -30,33 +30,27 @@ CHANNEL = "bench"
 
 
 class Probe:
-    """Asks for a turn of the event loop again and again; ``longest`` is the longest wait, in seconds."""
+    """Asks for a turn of the event loop again and again, and tells the longest wait, in seconds."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
-        self.turns = 0
-        self._last = 0.0
         self._on = False
+        self._last = self._longest = 0.0
 
     def start(self) -> None:
         """From now on."""
-        self.longest, self.turns, self._on = 0.0, 0, True
-        self._last = time.monotonic()
+        self._on, self._last, self._longest = True, time.monotonic(), 0.0
         asyncio.get_running_loop().call_soon(self._turn)
 
     def stop(self) -> dict[str, float]:
-        """Until now; what was measured."""
+        """Until now."""
         self._on = False
-        return {"longest": self.longest, "turns": self.turns}
+        return {"longest": self._longest}
 
     def _turn(self) -> None:
-        if not self._on:
-            return
-        now = time.monotonic()
-        self.longest = max(self.longest, now - self._last)
-        self._last = now
-        self.turns += 1
-        asyncio.get_running_loop().call_soon(self._turn)
+        if self._on:
+            now = time.monotonic()
+            self._longest, self._last = max(self._longest, now - self._last), now
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 class Measured:
