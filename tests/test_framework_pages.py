@@ -49,7 +49,7 @@ def reader(tmp_path, serve, redis_url):
         each.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_whoever_follows_the_page_gets_what_it_says(reader, page):
     """Each file and command as it is written, with what it prints, and the page's tests pass."""

@@ -21,7 +21,7 @@ def reader(tmp_path, serve, redis_url):
     with_hands.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_whoever_follows_the_page_gets_what_it_says(reader, page):
     """Each file and command as it is written; and a browser shows each event, also after a restart."""
     port = reader.put("8000")
