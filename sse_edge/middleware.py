@@ -53,44 +53,49 @@ NOTHING = {"connected": False, "streams": 0, "opened": 0, "delivered": 0, "endin
 class SSEMiddleware:
     """Wraps an ASGI app and answers everything under ``path`` with event streams.
 
-    ``app``: any ASGI 3 app, or None to stand alone, or mounted in one: at ``path`` (or where it does not
-    matter, with the path ``/``), so that paths are the same as outside.
-    ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
-    ``auth``: ``SignedCookie(…)``, ``Anonymous()``, ``AnyOf(…)``, or any other ``Authenticator``; revocations
-    last for the ``max_age`` seconds that it says its sessions live.
-    ``channels``: path template → channel template(s), or a callable taking the Request; see docs/CHANNELS.md.
-    ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every
-    channel that neither the template nor the cookie's patterns already allow; or ``(identity, channel,
-    values)``, to be told what the channel's template was filled with, by placeholder.
-    ``origins``: origins that may connect besides the request's own; ``hosts``: if given, the only
-    Host values answered, and if not, then any, but that with ``Anonymous()`` a request over loopback
-    which names another host and this server's own port is refused, unless a trusted proxy passed it on:
-    it may be a rebound page's; ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither
-    Origin nor Sec-Fetch-Site, as curl and plain-http pages send them; ``allow_headers``: request headers that
-    pages of ``origins`` may add, such as ``authorization`` for ``BearerJWT``.
-    ``limits``: caps; ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed;
-    ``ipv6_prefix``: how many bits of an IPv6 address make one client.
-    ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
-    ``drain_window``: seconds over which SIGTERM ends the open streams.
-    ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
-    ``status_allow``, or for whoever has the ``status_token``, a secret or a list of several, as
-    ``Authorization: Bearer …``, through proxies too; see ``Status``.
-    ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused``
-    event, which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
-    ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
-    silent until it is back.
-    ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
-    before its stream ends as ``slow``; see ``Bounds``.
-    ``max_event_bytes``: of an encoded event, 1,024 to 262,144, wherever one is taken here: from a request to
-    publish, a ``Source``, a greeting, and whoever may only PUBLISH; a ``Publisher`` has a setting of its own.
-    ``query_cursor``: also take the last event's id from the query, as ``last_event_id``, ``lastEventId`` or
-    ``lastEventID``; without it a stream that has one there begins with a reset.
-    ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
-    ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
-    ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
-    ``joins``: whether a request may ask for other URLs under ``path`` besides, on the same response.
-    ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
-    a ``PublishToken(…)`` or any other ``Verifier``, says which channels their tokens are good for.
+    - ``app``: any ASGI 3 app, or None to stand alone, or mounted in one: at ``path`` (or where it does not
+      matter, with the path ``/``), so that paths are the same as outside.
+    - ``backend``: where events come from, as a URL (``memory://``, ``redis://…``) or a backend object.
+    - ``auth``: ``SignedCookie(…)``, ``Anonymous()``, ``AnyOf(…)``, or any other ``Authenticator``;
+      revocations last for the ``max_age`` seconds that it says its sessions live.
+    - ``channels``: path template → channel template(s), or a callable taking the Request; see
+      docs/CHANNELS.md.
+    - ``authorize``: ``(identity, channel) -> bool``, sync (run in a thread) or async, asked for every channel
+      that neither the template nor the cookie's patterns already allow; or ``(identity, channel, values)``,
+      to be told what the channel's template was filled with, by placeholder.
+    - ``origins``: origins that may connect besides the request's own.
+    - ``hosts``: if given, the only Host values answered, and if not, then any, but that with ``Anonymous()``
+      a request over loopback which names another host and this server's own port is refused, unless a trusted
+      proxy passed it on: it may be a rebound page's.
+    - ``missing_origin``: ``"allow"`` or ``"refuse"`` requests that have neither Origin nor Sec-Fetch-Site, as
+      curl and plain-http pages send them.
+    - ``allow_headers``: request headers that pages of ``origins`` may add, such as ``authorization`` for
+      ``BearerJWT``.
+    - ``limits``: caps.
+    - ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
+    - ``ipv6_prefix``: how many bits of an IPv6 address make one client.
+    - ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
+    - ``drain_window``: seconds over which SIGTERM ends the open streams.
+    - ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
+      ``status_allow``, or for whoever has the ``status_token``, a secret or a list of several, as
+      ``Authorization: Bearer …``, through proxies too; see ``Status``.
+    - ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused`` event,
+      which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
+    - ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
+      silent until it is back.
+    - ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
+      before its stream ends as ``slow``; see ``Bounds``.
+    - ``max_event_bytes``: of an encoded event, 1,024 to 262,144, wherever one is taken here: from a request
+      to publish, a ``Source``, a greeting, and whoever may only PUBLISH; a ``Publisher`` has a setting of its
+      own.
+    - ``query_cursor``: also take the last event's id from the query, as ``last_event_id``, ``lastEventId`` or
+      ``lastEventID``; without it a stream that has one there begins with a reset.
+    - ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
+      ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
+    - ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
+    - ``joins``: whether a request may ask for other URLs under ``path`` besides, on the same response.
+    - ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
+      a ``PublishToken(…)`` or any other ``Verifier``, says which channels their tokens are good for.
 
     Raises ConfigError, naming field and value, for any setting it cannot work with.
     """

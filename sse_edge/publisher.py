@@ -27,10 +27,10 @@ class Publisher:
 
     ``async with Publisher(url) as events`` closes the connections it opened; so does ``aclose()``.
 
-    ``default``: a function of a value that says what stands for it in ``json=``, where that holds something
-    of the application's own; see ``Event``, which has its own for those that are made elsewhere.
-    ``max_event_bytes``: of an encoded event, 1,024 to 262,144; more is an EventError.  More than that belongs
-    behind a link.
+    - ``default``: a function of a value that says what stands for it in ``json=``, where that holds something
+      of the application's own; see ``Event``, which has its own for those that are made elsewhere.
+    - ``max_event_bytes``: of an encoded event, 1,024 to 262,144; more is an EventError.  More than that
+      belongs behind a link.
     """
 
     def __init__(

@@ -21,12 +21,15 @@ MOST = 1_000_000
 class Channel:
     """A channel's template, with more to say about it than its name.
 
-    ``compress``: to be sent as gzip to clients that take it, if all channels of the stream are; see
-    SECURITY.md for what must not be compressed together.  ``first``: how many of the channel's last events
-    a client without a place is given before it goes live, or ``"all"`` that history has.  ``greeting``:
-    ``(request, identity)``, sync (run in a thread) or async, makes each stream's very first event, or None;
-    it is asked when the stream hears its channels already, so that nothing which changes after the state
-    that it reads is missed.  Raises ConfigError.
+    - ``compress``: to be sent as gzip to clients that take it, if all channels of the stream are; see
+      SECURITY.md for what must not be compressed together.
+    - ``first``: how many of the channel's last events a client without a place is given before it goes live,
+      or ``"all"`` that history has.
+    - ``greeting``: ``(request, identity)``, sync (run in a thread) or async, makes each stream's very first
+      event, or None; it is asked when the stream hears its channels already, so that nothing which changes
+      after the state that it reads is missed.
+
+    Raises ConfigError.
     """
 
     template: str

@@ -30,16 +30,17 @@ Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
 class Client:
     """Asks an ASGI app as a browser would ask its server: ``async with client(app) as c``.
 
-    ``app``: any ASGI app that holds an ``SSEMiddleware``, or is one.  Its lifespan runs from the beginning
-    to the end of the block, unless ``lifespan`` is False, and then every edge in it has stopped; so each
-    test may have an event loop of its own.
-    ``cookies``, ``headers``: what each request says.  Cookies that answers set are kept.
-    ``user``: who each request is signed in as, by the app's own authenticator, to read ``channels``
-    (patterns) besides; in one session, which begins with the first of them.
-    ``base_url``: scheme and Host, ``peer`` the client's address.  ``timeout``: seconds for whatever says
-    none itself, the app's start-up and its shutdown too; longer than Redis is waited for by default, so that
-    what the app makes of that is heard.  ``raise_app_exceptions``: whether what the app raises is raised in
-    the test.
+    - ``app``: any ASGI app that holds an ``SSEMiddleware``, or is one.  Its lifespan runs from the beginning
+      to the end of the block, unless ``lifespan`` is False, and then every edge in it has stopped; so each
+      test may have an event loop of its own.
+    - ``cookies``, ``headers``: what each request says.  Cookies that answers set are kept.
+    - ``user``: who each request is signed in as, by the app's own authenticator, to read ``channels``
+      (patterns) besides; in one session, which begins with the first of them.
+    - ``base_url``: scheme and Host.
+    - ``peer``: the client's address.
+    - ``timeout``: seconds for whatever says none itself, the app's start-up and its shutdown too; longer than
+      Redis is waited for by default, so that what the app makes of that is heard.
+    - ``raise_app_exceptions``: whether what the app raises is raised in the test.
 
     Raises ConfigError for a ``user`` whom nobody can sign in: the app has no edge, or its authenticator no
     ``headers_for``.  The block raises TimeoutError where a step of the lifespan takes longer.

@@ -39,21 +39,22 @@ _UNUSABLE = re.compile("[\x00-\x1f\x7f{}\ud800-\udfff]")
 class RedisBackend:
     """Events between processes and machines, through Redis 7 or Valkey.
 
-    ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,…/service`` or
-    ``redis+cluster://host:port,…``.  ``prefix`` begins every key and pub/sub channel; two applications
-    on one Redis need two.  ``history`` events per channel (100) are kept for ``history_ttl`` seconds
-    (300) after the channel's latest, and up to a sixteenth longer; with ``history=0`` it is plain pub/sub
-    without ids.  ``retention`` keeps more or less of some channels:
-    ``{"task:*": Retention(10_000, 3600)}``, the first pattern that fits.  What a worker says of these three
-    holds for all publishers and workers of the data set; who says nothing uses what is there.
-    ``partitions``: how many independent orders of
-    events the channels fall into; more than one spreads them over the primaries of a Cluster, and
-    makes a resume repeat some events.  ``durable``: Redis loses nothing that it confirmed when it
-    restarts (``appendfsync always``, no failover), so that a restart is no reason for a reset.
-    ``timeout``: seconds that a call may take, with all its waiting for a connection and an answer.
-    ``credentials``: instead of a user and password in the URL, redis-py's CredentialProvider or any object
-    with its ``get_credentials`` or ``get_credentials_async``; asked for every new connection, so that
-    tokens may change.
+    - ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,…/service`` or
+      ``redis+cluster://host:port,…``.
+    - ``prefix``: begins every key and pub/sub channel; two applications on one Redis need two.
+    - ``history``, ``history_ttl``: so many events per channel (100) are kept for so many seconds (300) after
+      the channel's latest, and up to a sixteenth longer; with ``history=0`` it is plain pub/sub without ids.
+    - ``retention``: more or less of some channels, ``{"task:*": Retention(10_000, 3600)}``, the first pattern
+      that fits.  What a worker says of these three holds for all publishers and workers of the data set; who
+      says nothing uses what is there.
+    - ``partitions``: how many independent orders of events the channels fall into; more than one spreads them
+      over the primaries of a Cluster, and makes a resume repeat some events.
+    - ``durable``: Redis loses nothing that it confirmed when it restarts (``appendfsync always``, no
+      failover), so that a restart is no reason for a reset.
+    - ``timeout``: seconds that a call may take, with all its waiting for a connection and an answer.
+    - ``credentials``: instead of a user and password in the URL, redis-py's CredentialProvider or any object
+      with its ``get_credentials`` or ``get_credentials_async``; asked for every new connection, so that
+      tokens may change.
 
     Raises ConfigError for a setting it cannot work with; does not connect before it is used.
     """
