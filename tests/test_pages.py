@@ -58,6 +58,14 @@ def test_a_page_says_where_to_go_next(page):
     assert re.fullmatch(r"Next: .*\]\([^)]+\).*\.", page.read_text().splitlines()[-1])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lists_are_the_same_everywhere(page):
+    """What belongs to an item of a list is four spaces in: forges take two, the site four."""
+    assert re.findall(r"^\n {1,3}\S.*", prose(page), re.MULTILINE) == []
+    fences = re.findall(r"^ +(?=```)", page.read_text(), re.MULTILINE)
+    assert [each for each in fences if len(each) % 4] == []
+
+
 def test_a_target_is_made_in_one_way():
     """The Makefile has each target once, and says once which are no files: all that ``make help`` lists."""
     text = (ROOT / "Makefile").read_text()

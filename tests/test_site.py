@@ -14,6 +14,8 @@ from docs.site import links, nav, pages, reference
 from servers.browser import wait_for
 from servers.processes import free_port
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
@@ -145,7 +147,6 @@ def narrow(page, width):
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
-@pytest.mark.timeout(240)
 def test_every_page_on_a_telephone(built, served, page):
     """None is wider than its 390 pixels: tables and code scroll in their own box.  All it loads is here."""
     narrow(page, 390)

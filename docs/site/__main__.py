@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,6 @@ from . import links, nav, pages, reference
 
 HERE = Path(__file__).parent
 
-COMING = {
-    *(f"docs/{name}.md" for name in ("START", "CHANNELS", "SETTINGS", "EVENTS", "WRITING", "REDIS", "HOW")),
-    *(f"docs/{name}.md" for name in ("COMMANDS", "REFUSALS", "COMPARISON", "FROM-SSE-STARLETTE")),
-    "docs/FROM-DJANGO-EVENTSTREAM.md",
-    *(f"docs/frameworks/{name}.md" for name in ("FASTAPI", "STARLETTE", "DJANGO", "LITESTAR")),
-    *(f"docs/frameworks/{name}.md" for name in ("QUART", "FLASK")),
-}
-"""Pages of the menu that are being written."""
-
 
 def misplaced() -> list[str]:
     """What is in the tree and not in the menu, or the other way round."""
@@ -29,7 +21,7 @@ def misplaced() -> list[str]:
     listed = set(nav.pages(nav.NAV))
     return [
         *(f"{page} is not in the menu: docs/site/nav.py" for page in sorted(there - listed)),
-        *(f"docs/site/nav.py: {page} is not there" for page in sorted(listed - there - COMING)),
+        *(f"docs/site/nav.py: {page} is not there" for page in sorted(listed - there)),
     ]
 
 
@@ -55,7 +47,8 @@ def build(folder: Path) -> list[str]:
         check=False,
     )
     if made.returncode != 0:
-        return [made.stdout + made.stderr]
+        said = made.stdout + made.stderr.partition("Traceback")[0]
+        return [re.sub(r"\x1b\[[\d;]*m", "", said)]
     return [*misplaced(), *links.wrong(folder / "site")]
 
 

@@ -47,9 +47,8 @@ NAV: list[Entry] = [
         "Operating",
         [
             ("The files", "deploy/README.md"),
-            ("Settings", "docs/SETTINGS.md"),
+            ("Settings, refusals, endings", "docs/SETTINGS.md"),
             ("Commands", "docs/COMMANDS.md"),
-            ("Refusals and endings", "docs/REFUSALS.md"),
             ("Tuning", "deploy/TUNING.md"),
             ("Drain", "deploy/DRAIN.md"),
             ("Doctor", "deploy/DOCTOR.md"),

@@ -88,5 +88,6 @@ class Layout:
         text = (ROOT / file).read_text()
         fence = max(["``", *re.findall("`+", text)], key=len) + "`"
         language = _LANGUAGES.get(file.suffix, "text")
-        head = f"---\ntitle: {file.name}\nsearch: {{exclude: true}}\n---\n\n# {file.as_posix()}\n\n"
-        self.write(Path(f"{file}.md"), f"{head}{fence}{language}\n{text.rstrip()}\n{fence}\n")
+        head = f"---\ntitle: {file.name}\nsearch: {{exclude: true}}\nhide: [toc]\n---\n"
+        body = f"{fence}{language}\n{text.rstrip()}\n{fence}"
+        self.write(Path(f"{file}.md"), f"{head}\n# {file.as_posix()}\n\n{body}\n")

@@ -1,0 +1,3 @@
+"""What CONTRIBUTING.md does not show."""
+
+import warnings
