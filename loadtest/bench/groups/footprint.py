@@ -22,6 +22,7 @@ PARTS = {
     "its two addresses, which uvicorn asks for": ("protocols/utils.py",),
     "the stream": (
         "delivery/hub.py",
+        "delivery/clock.py",
         "delivery/audience.py",
         "delivery/stream.py",
         "delivery/lifetime.py",
