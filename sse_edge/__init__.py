@@ -15,11 +15,11 @@ from .identity import Identity
 from .jsonlines import JSONLines
 from .middleware import SSEMiddleware
 from .pattern import literal
-from .publisher import Publisher
+from .publishing.publisher import Publisher
+from .publishing.sync_publisher import SyncPublisher
+from .publishing.writer import Written
 from .refusals import LogSample
 from .stored import StoredEvent
-from .sync_publisher import SyncPublisher
-from .writer import Written
 
 __all__ = [
     "Anonymous",

@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Coroutine
 from itertools import islice
 
-from . import orders
 from .admission.gate import Gate
 from .backends.base import CONTROL, Backend
 from .delivery.hub import Hub
 from .errors import BackendError
 from .logline import about, reason, sentence, why
 from .outcome import REVOKED
+from .publishing import orders
 
 logger = logging.getLogger("sse_edge")
 

@@ -8,7 +8,7 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, cast
 
 from .errors import ConfigError
-from .sync_publisher import PREPARED, SyncPublisher, prepared
+from .publishing.sync_publisher import PREPARED, SyncPublisher, prepared
 
 try:
     from django.db import transaction

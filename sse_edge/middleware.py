@@ -34,17 +34,17 @@ from .errors import ConfigError
 from .event import MAX_EVENT_BYTES, check_most
 from .figures import Figures, accumulated
 from .lifespan import NEEDS_ASYNCIO, Lifespan, has_loop
-from .opening import hold
-from .orders import check_one_of
 from .outcome import NOT_FOUND
 from .paths import Paths
-from .publishing import Publishing
-from .report import Reporter, application, kept
-from .status import Status
-from .streams import Streams
+from .posting.posting import Publishing
+from .publishing.orders import check_one_of
+from .publishing.writer import give_up
+from .status.report import Reporter, application, kept
+from .status.status import Status
+from .streams.opening import hold
+from .streams.streams import Streams
 from .terms import Terms
 from .worker import Worker, check_seconds
-from .writer import give_up
 
 NOTHING = {"connected": False, "streams": 0, "opened": 0, "delivered": 0, "endings": {}, "dropped": {}}
 """What is counted before there is a worker."""

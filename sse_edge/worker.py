@@ -23,11 +23,11 @@ from .delivery.stream import Stream
 from .errors import BackendError, ConfigError
 from .logline import about, value
 from .outcome import BACKEND_DOWN
+from .publishing.writer import end_abandoned
 from .refusals import Failures, RefusalLog
-from .report import Reporter
 from .server import Server, find
 from .signals import SignalChain
-from .writer import end_abandoned
+from .status.report import Reporter
 
 logger = logging.getLogger("sse_edge")
 access_log = logging.getLogger("sse_edge.access")

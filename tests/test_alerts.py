@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from servers.processes import TESTS, command
-from sse_edge import exposition, outcome
+from sse_edge import outcome
 from sse_edge.figures import FIGURES, complete
+from sse_edge.status import exposition
 
 RULES = TESTS.parent / "deploy/alerts.yaml"
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import sse_edge.streams
+import sse_edge.streams.streams
 from door import answer, at_cap, cookie, decoded, fails, said, says_no
 from sse_edge import Limits, MemoryBackend, RedisBackend, SyncPublisher
 from sse_edge.outcome import MEDIA_TYPE, REFUSALS, TOO_LARGE, TOO_SLOW
@@ -137,8 +137,8 @@ def clock(monkeypatch):
     """The clock and the chance that the middleware waits by; chance gives the mean."""
     clock = SimpleNamespace(now=1000.0)
     stopped = SimpleNamespace(time=time.time, monotonic=lambda: clock.now)
-    monkeypatch.setattr(sse_edge.streams, "time", stopped)
-    monkeypatch.setattr(sse_edge.streams, "random", SimpleNamespace(random=lambda: 0.5))
+    monkeypatch.setattr(sse_edge.streams.streams, "time", stopped)
+    monkeypatch.setattr(sse_edge.streams.streams, "random", SimpleNamespace(random=lambda: 0.5))
     return clock
 
 

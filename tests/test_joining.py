@@ -6,7 +6,7 @@ import pytest
 
 from sse_edge.errors import EventError
 from sse_edge.event import MAX_EVENT_BYTES, Event, encode
-from sse_edge.writer.joining import JOIN, Joining, beat
+from sse_edge.publishing.writer.joining import JOIN, Joining, beat
 
 ALL = 1 << 30
 OTHER = Event("whole", event="other")

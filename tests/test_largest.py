@@ -22,7 +22,7 @@ from sse_edge import (
     SyncPublisher,
 )
 from sse_edge.event import MAX_EVENT_BYTES
-from sse_edge.sync_publisher import prepared
+from sse_edge.publishing.sync_publisher import prepared
 
 MOST = 2000
 FITS = "x" * (MOST - len("data: \n\n"))

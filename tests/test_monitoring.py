@@ -26,7 +26,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from servers.processes import TESTS
 from sse_edge import Anonymous, SSEMiddleware
 from sse_edge.measurers import measurers
-from sse_edge.outlet import MEASURED
+from sse_edge.streams.outlet import MEASURED
 
 LIFE = 0.2
 """Seconds of each stream at least."""

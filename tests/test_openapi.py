@@ -13,9 +13,11 @@ from jsonschema import Draft202012Validator
 from apps.publishing import TOKENS
 from hostile import looking_at
 from servers.processes import TESTS, packaged
-from sse_edge import outcome, publishing, submission
+from sse_edge import outcome
 from sse_edge.event import MAX_EVENT_BYTES
 from sse_edge.outcome import Refusal
+from sse_edge.posting import posting as publishing
+from sse_edge.posting import submission
 
 FILE = TESTS.parent / "docs" / "openapi.yaml"
 API = yaml.safe_load(FILE.read_text())

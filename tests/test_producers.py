@@ -17,8 +17,8 @@ from servers.processes import TESTS, ServerProcess, free_port
 from sse_edge import Publisher, RedisBackend, SyncPublisher
 from sse_edge.backends.writers import IS_FINISHED, LOOK, WRITES
 from sse_edge.errors import BackendError
+from sse_edge.publishing.writer import end_abandoned
 from sse_edge.stored import stored
-from sse_edge.writer import end_abandoned
 
 ENDLESS = 1_000_000
 

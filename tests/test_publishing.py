@@ -6,11 +6,9 @@ import json
 import pytest
 
 from posting import AUTH, COOKIE, EVERYTHING, HI, KIND, ORDERS, make, posting, recent
-from sse_edge import (
-    publishing,
-)
 from sse_edge.event import MAX_EVENT_BYTES
-from sse_edge.submission import MAX_BODY, MAX_EVENTS
+from sse_edge.posting import posting as publishing
+from sse_edge.posting.submission import MAX_BODY, MAX_EVENTS
 
 
 @pytest.fixture

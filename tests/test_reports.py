@@ -16,8 +16,8 @@ from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.backends.reports import parse
 from sse_edge.delivery.ranking import busiest, slowest
 from sse_edge.figures import complete
-from sse_edge.report import Reporter, application
 from sse_edge.server import Server
+from sse_edge.status.report import Reporter, application
 
 BEAT = 0.1
 HERE = "sse:{leases}:here"

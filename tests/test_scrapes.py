@@ -19,8 +19,8 @@ from servers.sse import StreamClient, StreamEndedError, get
 from sse_edge import MemoryBackend, Publisher, SSEMiddleware
 from sse_edge.cli.serving import figures
 from sse_edge.figures import FIGURES
-from sse_edge.scrapes import EVERY, SHARE
-from sse_edge.slots import VARIABLE, Slots
+from sse_edge.status.scrapes import EVERY, SHARE
+from sse_edge.status.slots import VARIABLE, Slots
 
 CHANNELS = {"/events/me": ["user:{user}", "news"]}
 COOKIES = {"session": AUTH.issue("u42")}
@@ -320,7 +320,7 @@ async def test_scrapes_have_a_share_of_the_time(edge, monkeypatch):
 
 async def test_figures_are_written_without_being_asked_for(edge, asgi, directory, monkeypatch):
     """Once a second, also after a failure, until the worker stops."""
-    monkeypatch.setattr("sse_edge.scrapes.EVERY", 0.01)
+    monkeypatch.setattr("sse_edge.status.scrapes.EVERY", 0.01)
     middleware = edge()
     await middleware.start()
     slots = Slots(str(directory), "/events /status")

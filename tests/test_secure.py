@@ -21,7 +21,7 @@ from sse_edge import (
 from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.errors import BackendError, EdgeError
 from sse_edge.event import Place
-from sse_edge.writer import end_abandoned
+from sse_edge.publishing.writer import end_abandoned
 
 MINIMAL_ACL = (
     "+evalsha +eval +subscribe +unsubscribe +publish +time +info +get +set +hget +hset +pexpire "

@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from servers.processes import TESTS
-from sse_edge import outlet
+from sse_edge.streams import outlet
 from survey.page import DEPLOY, END, FIRST, PAGE, RESULTS, results, said, tables
 from survey.promises import NAMES, survey
 from survey.rows import OTHERS, ROWS

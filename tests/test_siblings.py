@@ -4,7 +4,7 @@ is said at the start."""
 import pytest
 
 from ears import until
-from sse_edge.slots import VARIABLE
+from sse_edge.status.slots import VARIABLE
 
 SAID = "memory:// reaches one process, and this server runs several"
 EACH = f"several workers, and a scrape of their metrics tells of one: name a directory in {VARIABLE}"

@@ -14,7 +14,7 @@ import pytest
 
 from sse_edge import ConfigError
 from sse_edge.figures import together
-from sse_edge.slots import MOST, Slots, is_held
+from sse_edge.status.slots import MOST, Slots, is_held
 
 EDGE = "/events /status"
 
@@ -104,7 +104,7 @@ def test_edges_do_not_mix(slots, tmp_path):
 
 CHILD = """
 import sys, time
-from sse_edge.slots import Slots
+from sse_edge.status.slots import Slots
 slot = Slots(sys.argv[1], sys.argv[2]).take()
 slot.tell({"opened": 7, "streams": 3})
 print(slot.number, flush=True)
@@ -326,7 +326,7 @@ def test_files_of_slots_that_nobody_has_are_kept_new(slots, tmp_path):
 
 def test_no_slot_is_left(slots, monkeypatch):
     """More workers than there are slots for are told so."""
-    monkeypatch.setattr("sse_edge.slots.MOST", 3)
+    monkeypatch.setattr("sse_edge.status.slots.MOST", 3)
     held = [slots.take() for _ in range(3)]
     files = len(os.listdir("/proc/self/fd"))
     with pytest.raises(ConfigError, match="has room for 3 workers"):

@@ -23,7 +23,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 
 from servers.processes import TESTS, command
-from sse_edge.report import Reporter
+from sse_edge.status.report import Reporter
 
 ROOT = TESTS.parent
 WORKFLOWS = ROOT / ".github/workflows"

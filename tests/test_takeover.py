@@ -238,7 +238,7 @@ async def test_environment_decides(monkeypatch, said, kind):
     monkeypatch.setenv("SSE_EDGE_SINK", said)
     opened = []
     monkeypatch.setattr(
-        "sse_edge.outlet.open_sink",
+        "sse_edge.streams.outlet.open_sink",
         lambda *given, **options: opened.append(open_sink(*given, **options)) or opened[-1],
     )
     edge = SSEMiddleware(auth=Anonymous(), channels={"/events/news": "news"})

@@ -7,7 +7,7 @@ import pytest
 
 from sse_edge.backends.reports import Reports
 from sse_edge.figures import complete
-from sse_edge.report import MOST
+from sse_edge.status.report import MOST
 from sse_edge.top.cells import fitted, shown, width
 from sse_edge.top.model import FULL, Note, Picture, Server, filtered, picture, ranked
 from sse_edge.top.rates import Pace, between

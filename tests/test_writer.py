@@ -9,7 +9,7 @@ import pytest
 from sse_edge import Event, Publisher, PublishError
 from sse_edge.backends.writers import WRITES
 from sse_edge.errors import EventError
-from sse_edge.writer import thread, writer
+from sse_edge.publishing.writer import thread, writer
 from written import PATIENCE, forever, pieces, text, told, until
 
 pytestmark = pytest.mark.usefixtures("quiet")

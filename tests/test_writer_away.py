@@ -9,8 +9,8 @@ from sse_edge import Event, MemoryBackend, Publisher, PublishError
 from sse_edge.backends.base import Outgoing
 from sse_edge.backends.writers import HOLDS, IS_FINISHED, Writing
 from sse_edge.errors import BackendError
-from sse_edge.writer import end_abandoned, keeper, output, writer
-from sse_edge.writer.output import Output
+from sse_edge.publishing.writer import end_abandoned, keeper, output, writer
+from sse_edge.publishing.writer.output import Output
 from written import PATIENCE, forever, pieces, told, until, until_told
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -8,7 +8,7 @@ import pytest
 
 from sse_edge import Publisher
 from sse_edge.backends.writers import IS_FINISHED, WRITES
-from sse_edge.writer import give_up, thread, writer
+from sse_edge.publishing.writer import give_up, thread, writer
 from written import PATIENCE, Closable, forever, pieces, told, until
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -9,8 +9,8 @@ import click
 
 from ..admission.address import is_loopback
 from ..errors import BackendError
+from ..publishing.sync_publisher import SyncPublisher
 from ..redaction import redacted
-from ..sync_publisher import SyncPublisher
 from .failure import Failure
 from .options import DEFAULT_REDIS, host_option, port_option, redis_option
 from .serving.listen import bind, url_of

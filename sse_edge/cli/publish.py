@@ -10,8 +10,8 @@ import click
 
 from ..backends.redis import RedisBackend
 from ..errors import PublishError
+from ..publishing.sync_publisher import SyncPublisher
 from ..redaction import redacted
-from ..sync_publisher import SyncPublisher
 from .failure import Failure, Misuse
 from .options import partitions_option, prefix_option, redis_option
 

@@ -12,7 +12,7 @@ from ..asgi import Receive, Request, Scope, Send
 from ..errors import BackendError, PublishError
 from ..identity import Identity
 from ..middleware import SSEMiddleware
-from ..publisher import Publisher
+from ..publishing.publisher import Publisher
 from .attempts import Attempts, send
 from .http import File, answer, form, go_to
 from .people import PEOPLE, Person

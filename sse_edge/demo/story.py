@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import PublishError
 from ..logline import about, sentence
-from ..publisher import Publisher
+from ..publishing.publisher import Publisher
 from .people import PEOPLE, Person
 
 logger = logging.getLogger("sse_edge.demo")

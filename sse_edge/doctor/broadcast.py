@@ -8,7 +8,7 @@ from secrets import token_hex
 
 from ..backends.redis import RedisBackend
 from ..errors import BackendError, PublishError
-from ..publisher import Publisher
+from ..publishing.publisher import Publisher
 from .finding import Finding, unknown
 from .judgement import delivery, opening, redis
 from .visitor import Visitor

@@ -16,9 +16,9 @@ from ..backends.memory import MemoryBackend
 from ..backends.redis import RedisBackend
 from ..errors import ConfigError, PublishError
 from ..event import FINISHED, REOPENED
-from ..publisher import Publisher
+from ..publishing.publisher import Publisher
+from ..publishing.sync_publisher import SyncPublisher
 from ..stored import stored
-from ..sync_publisher import SyncPublisher
 from .edges import edges
 
 

@@ -8,7 +8,8 @@ import json
 import logging
 import os
 
-from sse_edge import Identity, Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware, publishing
+from sse_edge import Identity, Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge.posting import posting as publishing
 
 logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s %(message)s")
 publishing.BODY_TIME = 0.5  # seconds; nobody has to wait for what does not come

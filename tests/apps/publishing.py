@@ -7,7 +7,8 @@ other path.
 import logging
 import os
 
-from sse_edge import Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware, publishing
+from sse_edge import Limits, PublishToken, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge.posting import posting as publishing
 
 SECRET = "a secret of the tests"
 AUTH, TOKENS = SignedCookie(SECRET, secure=False), PublishToken(SECRET)

@@ -16,7 +16,7 @@ from servers.sse import Decoder
 from sse_edge import Event, Identity, Limits, Publisher, Retention, SSEMiddleware
 from sse_edge.asgi import respond
 from sse_edge.backends.memory import MemoryBackend
-from sse_edge.outlet import STREAM_HEADERS
+from sse_edge.streams.outlet import STREAM_HEADERS
 
 HERE = Path(__file__).parent
 KEEP_ALIVE = 0.3

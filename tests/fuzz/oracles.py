@@ -12,7 +12,6 @@ import jwt
 
 from hostile import lines, pieces
 from servers.sse import Decoder, Received
-from sse_edge import submission
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.claims import Claims
 from sse_edge.admission.cookies import Anonymous, SignedCookie
@@ -30,6 +29,7 @@ from sse_edge.errors import EventError, FieldError
 from sse_edge.event import MAX_EVENT_BYTES, NOWHERE, Event, EventId, Place
 from sse_edge.identity import Identity
 from sse_edge.outcome import Refusal
+from sse_edge.posting import submission
 from sse_edge.tokens import BearerJWT
 
 ALL_AT_ONCE = (1 << 30,)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...logline import about, sentence
-from ...slots import VARIABLE, is_held
+from ...status.slots import VARIABLE, is_held
 
 logger = logging.getLogger("sse_edge")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .admission.address import TrustedProxies
-from .admission.status_token import StatusToken
-from .asgi import Headers, Request, Send, refuse, respond
-from .errors import ConfigError
+from ..admission.address import TrustedProxies
+from ..admission.status_token import StatusToken
+from ..asgi import Headers, Request, Send, refuse, respond
+from ..errors import ConfigError
+from ..figures import Figures
+from ..outcome import METHOD
 from .exposition import content_type
-from .figures import Figures
-from .outcome import METHOD
 from .scrapes import Scrapes
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]

@@ -7,11 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 
-from .backends.siblings import is_second
-from .errors import ConfigError
+from ..backends.siblings import is_second
+from ..errors import ConfigError
+from ..figures import Figures, accumulated, complete, together
+from ..logline import about, sentence
 from .exposition import Row, text
-from .figures import Figures, accumulated, complete, together
-from .logline import about, sentence
 from .slots import VARIABLE, Slot, Slots
 
 logger = logging.getLogger("sse_edge")

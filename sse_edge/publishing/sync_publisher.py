@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from ..backends import open_backend
+from ..backends.base import Backend
+from ..event import MAX_EVENT_BYTES, Event, check_channel
+from ..jsontext import Default
+from ..stored import StoredEvent
 from . import orders
-from .backends import open_backend
-from .backends.base import Backend
 from .composer import UNSET, composed, composed_many, reopening
-from .event import MAX_EVENT_BYTES, Event, check_channel
-from .jsontext import Default
 from .publisher import Publisher
-from .stored import StoredEvent
 
 
 class SyncPublisher:

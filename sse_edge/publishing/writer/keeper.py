@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Protocol
 
-from ..backends.writers import HOLDS, LIFE, Writers, Writing
-from ..errors import BackendError
-from ..logline import about
+from ...backends.writers import HOLDS, LIFE, Writers, Writing
+from ...errors import BackendError
+from ...logline import about
 
 logger = logging.getLogger("sse_edge")
 

@@ -7,18 +7,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from .admission.gate import Admission, Gate
-from .admission.greeting import greet
-from .admission.source import Source
-from .asgi import Request
-from .backends.base import Leases
-from .delivery.hub import Hub
-from .delivery.stream import Stream
+from ..admission.gate import Admission, Gate
+from ..admission.greeting import greet
+from ..admission.source import Source
+from ..asgi import Request
+from ..backends.base import Leases
+from ..delivery.hub import Hub
+from ..delivery.stream import Stream
+from ..errors import BackendError
+from ..event import Place
+from ..figures import Histogram
+from ..outcome import BACKEND_DOWN, ERROR, OVER, Refusal
 from .entrant import Entrant
-from .errors import BackendError
-from .event import Place
-from .figures import Histogram
-from .outcome import BACKEND_DOWN, ERROR, OVER, Refusal
 
 
 class Opened(NamedTuple):

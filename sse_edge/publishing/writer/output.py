@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..backends.base import Backend, Outgoing
-from ..errors import BackendError, PublishError
-from ..event import MAX_EVENT_BYTES, ZERO, EventId, Place, without_id
+from ...backends.base import Backend, Outgoing
+from ...errors import BackendError, PublishError
+from ...event import MAX_EVENT_BYTES, ZERO, EventId, Place, without_id
 
 SIZE = MAX_EVENT_BYTES
 """Bytes that are published in one call, or one event that is larger; Redis serves nobody else meanwhile."""

@@ -7,12 +7,12 @@ import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
-from .backends.base import Outgoing
-from .composer import UNSET, composed
-from .errors import EventError
-from .event import MAX_EVENT_BYTES
-from .outcome import BAD_REQUEST, FORBIDDEN, Refusal
-from .pattern import matches
+from ..backends.base import Outgoing
+from ..errors import EventError
+from ..event import MAX_EVENT_BYTES
+from ..outcome import BAD_REQUEST, FORBIDDEN, Refusal
+from ..pattern import matches
+from ..publishing.composer import UNSET, composed
 
 MAX_BODY = 1_048_576
 """Bytes of a body at most: what nginx takes unless it is told otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from ..event import MAX_EVENT_BYTES, Event, fitting
+from ...event import MAX_EVENT_BYTES, Event, fitting
 
 JOIN = 0.02
 """Seconds within which texts are one event: 200 tokens a second make 40 events, and nobody sees the wait."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 
-from .backends.base import CONTROL, Outgoing
-from .errors import EventError
-from .event import Event
+from ..backends.base import CONTROL, Outgoing
+from ..errors import EventError
+from ..event import Event
 
 _NAMELESS = (
     'has no name: put session["sid"] = token_urlsafe(16) into it at sign-in; '

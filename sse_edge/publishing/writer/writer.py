@@ -10,11 +10,11 @@ from collections.abc import AsyncIterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
-from ..backends.base import Backend, Outgoing
-from ..backends.writers import IS_FINISHED, LOST, WRITES, Writing
-from ..errors import BackendError, EventError, PublishError
-from ..event import REOPENED, Event, check_channel
-from ..logline import about, reason, value, why
+from ...backends.base import Backend, Outgoing
+from ...backends.writers import IS_FINISHED, LOST, WRITES, Writing
+from ...errors import BackendError, EventError, PublishError
+from ...event import REOPENED, Event, check_channel
+from ...logline import about, reason, value, why
 from .ending import ABANDONED, COMPLETE, FAILED, STOPPED, Endings, how_it_ended
 from .joining import Joining, beat
 from .keeper import Keeper

@@ -9,15 +9,15 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from .admission.publish_gate import PublishGate
-from .asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
-from .backends.base import Backend
-from .errors import ConfigError, EventError, PublishError
-from .event import MAX_EVENT_BYTES
-from .outcome import BACKEND_DOWN, OVER, TOO_LARGE, TOO_SLOW, Refusal
+from ..admission.publish_gate import PublishGate
+from ..asgi import JSON, NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond
+from ..backends.base import Backend
+from ..errors import ConfigError, EventError, PublishError
+from ..event import MAX_EVENT_BYTES
+from ..outcome import BACKEND_DOWN, OVER, TOO_LARGE, TOO_SLOW, Refusal
+from ..tracing import publishing
+from ..worker import Worker
 from .submission import MAX_BODY, read, refused
-from .tracing import publishing
-from .worker import Worker
 
 BODY_TIME = 10.0
 """Seconds in which a body has to come."""

@@ -7,9 +7,9 @@ import logging
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
-from ..errors import EventError, is_end
-from ..event import Event
-from ..logline import about
+from ...errors import EventError, is_end
+from ...event import Event
+from ...logline import about
 from .thread import Threaded
 
 logger = logging.getLogger("sse_edge")

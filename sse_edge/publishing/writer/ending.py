@@ -7,13 +7,13 @@ import contextlib
 import logging
 import math
 
-from ..admission.callback import generates, is_async
-from ..backends.base import Backend, Outgoing
-from ..backends.writers import IS_FINISHED, LIFE, WRITES
-from ..errors import BackendError, EventError, PublishError
-from ..event import MAX_EVENT_BYTES, Event, finishing, fitting
-from ..logline import about, value
-from ..stored import stored
+from ...admission.callback import generates, is_async
+from ...backends.base import Backend, Outgoing
+from ...backends.writers import IS_FINISHED, LIFE, WRITES
+from ...errors import BackendError, EventError, PublishError
+from ...event import MAX_EVENT_BYTES, Event, finishing, fitting
+from ...logline import about, value
+from ...stored import stored
 from .output import patiently
 
 logger = logging.getLogger("sse_edge")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from .admission.gate import Admission
-from .asgi import JSON, NO_STORE, Headers, Receive, Scope, Send
-from .delivery.answer import Answer
-from .delivery.backlog import Bounds
-from .delivery.framing import unframed
-from .delivery.sink import Sink, TaskSink
-from .delivery.transport import is_own, open_sink
-from .logline import about
-from .measurers import measurers
+from ..admission.gate import Admission
+from ..asgi import JSON, NO_STORE, Headers, Receive, Scope, Send
+from ..delivery.answer import Answer
+from ..delivery.backlog import Bounds
+from ..delivery.framing import unframed
+from ..delivery.sink import Sink, TaskSink
+from ..delivery.transport import is_own, open_sink
+from ..logline import about
+from ..measurers import measurers
 
 logger = logging.getLogger("sse_edge")
 

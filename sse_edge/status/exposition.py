@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from .figures import FIGURES, Figure, Figures
+from ..figures import FIGURES, Figure, Figures
 
 
 class Row(NamedTuple):

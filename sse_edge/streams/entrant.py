@@ -8,10 +8,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from .admission.gate import Admission
-from .asgi import Request
-from .delivery.sink import Sink
-from .worker import Worker
+from ..admission.gate import Admission
+from ..asgi import Request
+from ..delivery.sink import Sink
+from ..worker import Worker
 
 
 class Entrant:

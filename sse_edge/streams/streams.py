@@ -11,28 +11,28 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote
 
-from .admission.also import alone, asks_others, others, unjoinable
-from .admission.arrival import is_told
-from .admission.backoff import Backoff
-from .admission.gate import Admission, Gate
-from .admission.labels import Labels
-from .admission.polling import Polling, is_poll, malformed, tells_identity
-from .admission.routes import Routes
-from .admission.size import legible, oversized
-from .asgi import NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond, respond_head
-from .backends.base import Leases
-from .delivery import frames
-from .delivery.backlog import Bounds
-from .delivery.joint import STRAND, Joint
-from .delivery.sink import Sink
+from ..admission.also import alone, asks_others, others, unjoinable
+from ..admission.arrival import is_told
+from ..admission.backoff import Backoff
+from ..admission.gate import Admission, Gate
+from ..admission.labels import Labels
+from ..admission.polling import Polling, is_poll, malformed, tells_identity
+from ..admission.routes import Routes
+from ..admission.size import legible, oversized
+from ..asgi import NO_STORE, Headers, Receive, Request, Scope, Send, answering, refuse, respond, respond_head
+from ..backends.base import Leases
+from ..delivery import frames
+from ..delivery.backlog import Bounds
+from ..delivery.joint import STRAND, Joint
+from ..delivery.sink import Sink
+from ..figures import SECONDS, Histogram
+from ..outcome import DRAINING, FINISHED, NOT_FOUND, OVER, Refusal
+from ..terms import Terms
+from ..tracing import Traced, admission
+from ..worker import Worker
 from .entrant import Entrant
-from .figures import SECONDS, Histogram
 from .opening import Opened, Opening, hold
-from .outcome import DRAINING, FINISHED, NOT_FOUND, OVER, Refusal
 from .outlet import BY_ACCEPT, STREAM_HEADERS, Outlet, head_of
-from .terms import Terms
-from .tracing import Traced, admission
-from .worker import Worker
 
 
 class Streams:

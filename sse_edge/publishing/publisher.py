@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
+from ..backends import open_backend
+from ..backends.base import Backend
+from ..errors import ConfigError, EventError
+from ..event import MAX_EVENT_BYTES, Event, check_channel, check_most
+from ..jsontext import Default
+from ..stored import StoredEvent, stored
+from ..tracing import publishing
 from . import orders
-from .backends import open_backend
-from .backends.base import Backend
 from .composer import UNSET, composed, composed_many, reopening
-from .errors import ConfigError, EventError
-from .event import MAX_EVENT_BYTES, Event, check_channel, check_most
-from .jsontext import Default
-from .stored import StoredEvent, stored
-from .tracing import publishing
 from .writer import PATIENCE, Endings, Keeper, Pieces, Written, give_up, write
 
 _MOST = 2_147_483_647  # more than any history has

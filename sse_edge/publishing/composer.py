@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .backends.base import Outgoing
-from .errors import EventError
-from .event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, finishing, fitting
-from .jsontext import Default
+from ..backends.base import Outgoing
+from ..errors import EventError
+from ..event import MAX_EVENT_BYTES, REOPENED, Event, check_channel, finishing, fitting
+from ..jsontext import Default
 
 UNSET: Any = object()
 

@@ -22,8 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
-from .figures import FIGURES, Figures, accumulated, complete, fits, negated, together
+from ..errors import ConfigError
+from ..figures import FIGURES, Figures, accumulated, complete, fits, negated, together
 
 VARIABLE = "SSE_EDGE_FIGURES"
 """Of the environment: the directory."""

@@ -1,0 +1,1 @@
+"""What is published, by whatever code and from iterators; and orders to all workers."""

@@ -1,0 +1,1 @@
+"""Answering a request for a stream: from ASGI to gate and hub, and back."""
