@@ -94,7 +94,7 @@ openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml 
 	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
 
 logs: $(VENV)/.dev packages  ## logs and middlewares of others, with the other servers and Sentry too, half a minute
-	$(VENV)/bin/pytest --heavy tests/test_jsonlines.py tests/test_monitoring.py $(ARGS)
+	$(VENV)/bin/pytest --heavy $(addprefix tests/test_,jsonlines.py jsonlines_schema.py jsonlines_servers.py monitoring.py) $(ARGS)
 
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)

@@ -1,6 +1,7 @@
 """Fixtures: real servers and a real browser, each ended for certain; scripted clients."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("servers", "door", "sinks", "strands")
+pytest.register_assert_rewrite("servers", "commands", "door", "logged", "sinks", "strands")
 
 from delivery import ScriptedBackend, make_hub  # noqa: E402
 from door import AUTH, CHANNELS, cookie  # noqa: E402
 from ears import listening  # noqa: E402
-from faulty import Fleet, Proxy  # noqa: E402
+from faulty import Proxy  # noqa: E402
+from fleet import Fleet  # noqa: E402
+from servers import examples  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
@@ -25,6 +28,7 @@ from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
 from shipped import DEPLOY  # noqa: E402
+from sinks import Loops, complaints  # noqa: E402
 from sse_edge import MemoryBackend, Publisher, RedisBackend, SSEMiddleware, SyncPublisher  # noqa: E402
 from sse_edge.backends.redis import connection, inlet, pool  # noqa: E402
 from sse_edge.backends.redis.subscriber import RedisSubscriber  # noqa: E402
@@ -408,6 +412,12 @@ def serve_app(_processes):
     return _processes.serve_app
 
 
+@pytest.fixture
+def serve_example(serve):
+    """``serve_example("plain_asgi:app", …)`` runs an example with ``sse-edge serve``."""
+    return lambda app="plain_asgi:app", *options, **more: examples.serve_example(serve, app, *options, **more)
+
+
 @pytest.fixture(scope="session")
 def scripted_server():
     """One apps.scripted for the whole session; ``scripted`` gives it to a test fresh."""
@@ -495,6 +505,26 @@ async def stream(connect):
         return client
 
     return open_stream
+
+
+@pytest.fixture(scope="module")
+def loops():
+    """The event loops that servers of a module's tests run on; see ``sinks``."""
+    with contextlib.closing(Loops()) as loops:
+        yield loops
+
+
+@pytest.fixture(scope="module")
+def unix(tmp_path_factory):
+    """Where those servers have their unix sockets."""
+    return tmp_path_factory.mktemp("unix")
+
+
+@pytest.fixture
+def uncomplaining(caplog):
+    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
+    yield
+    assert complaints(caplog) == []
 
 
 @pytest.fixture

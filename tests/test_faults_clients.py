@@ -7,7 +7,7 @@ import time
 import pytest
 
 from crowds import CHANNELS, crowd, stayed_open
-from faulty import RemoteWorker
+from fleet import RemoteWorker
 from sse_edge import MemoryBackend
 
 pytestmark = pytest.mark.usefixtures("hurried")

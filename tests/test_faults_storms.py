@@ -6,7 +6,7 @@ import time
 import pytest
 
 from crowds import CHANNELS, crowd
-from faulty import Listener
+from fleet import Listener
 from loadtest.checker import Checker
 
 pytestmark = pytest.mark.usefixtures("hurried")

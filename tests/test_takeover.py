@@ -1,7 +1,6 @@
 """Which connections are taken over from uvicorn, and how it is said that one is not."""
 
 import asyncio
-import contextlib
 import logging
 import logging.handlers
 import socket
@@ -10,29 +9,13 @@ from types import SimpleNamespace
 import pytest
 import uvicorn
 
-from sinks import HEADERS, PATIENCE, Loops, complaints, eventually, get
+from sinks import HEADERS, PATIENCE, eventually, get
 from sse_edge import Anonymous, ConfigError, SSEMiddleware
 from sse_edge.delivery import transport
 from sse_edge.delivery.sink import TaskSink
 from sse_edge.delivery.transport import HandoverSink, open_sink, takes_over
 
-
-@pytest.fixture(scope="module")
-def loops():
-    with contextlib.closing(Loops()) as loops:
-        yield loops
-
-
-@pytest.fixture(scope="module")
-def unix(tmp_path_factory):
-    return tmp_path_factory.mktemp("unix")
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog):
-    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
-    yield
-    assert complaints(caplog) == []
+pytestmark = pytest.mark.usefixtures("uncomplaining")
 
 
 # Which sink

@@ -1,55 +1,42 @@
-"""Bearer tokens: JSON Web Tokens of PyJWT's own making, key servers on loopback, and a browser."""
+"""Bearer tokens: which are good, whom they name, and settings that are none."""
 
-import asyncio
 import base64
-import http.server
-import json
-import socket
 import string
 import sys
-import threading
 import time
-from contextlib import suppress
-from http.client import HTTPException
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
 )
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from servers.sse import get
-from sse_edge import AnyOf, ConfigError, Identity, MemoryBackend, SignedCookie, SSEMiddleware, SyncPublisher
-from sse_edge.admission.authenticator import blocks, is_quick
-from sse_edge.admission.bearer.keys import (
-    COOLDOWN,
-    FRESH,
-    MOST_BYTES,
-    STALE,
-    KeyServer,
-    NoKeysError,
-    fetched,
-    of_set,
+from bearers import (
+    CLAIMS,
+    CURVE,
+    EDWARDS,
+    HMAC,
+    NOW,
+    OTHER,
+    RSA,
+    SECRET,
+    SETTINGS,
+    asking,
+    key_set,
+    signed,
+    unsigned,
 )
+from sse_edge import AnyOf, ConfigError, Identity, SignedCookie
+from sse_edge.admission.authenticator import is_quick
 from sse_edge.admission.revocations import session_life
 from sse_edge.asgi import Request
 from sse_edge.backends.base import LONGEST_LIFE
-from sse_edge.testing import client
 from sse_edge.tokens import BearerJWT
 
-NOW = 1_800_000_000
-SECRET = "9c1f0e7d5b3a8642" * 4
-RSA = rsa.generate_private_key(65537, 2048)
-CURVE = ec.generate_private_key(ec.SECP256R1())
-EDWARDS = ed25519.Ed25519PrivateKey.generate()
 BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
-CLAIMS = {"sub": "u42", "aud": "streams", "iss": "https://id.example", "exp": NOW + 600, "sid": "s1"}
-SETTINGS = {"audience": "streams", "issuer": "https://id.example"}
 
 
 def pem(key):
@@ -61,16 +48,6 @@ def private_pem(key):
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def key_set(**keys):
-    """A key set with the public keys of these pairs, each by its name."""
-    kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
-    listed = []
-    for name, key in keys.items():
-        kind = next((kind for cls, kind in kinds.items() if isinstance(key, cls)), OKPAlgorithm)
-        listed.append({**kind.to_jwk(key.public_key(), as_dict=True), "kid": name, "use": "sig"})
-    return {"keys": listed}
-
-
 PAIRS = {
     "HS256": (SECRET, SECRET),
     "HS512": (SECRET, SECRET),
@@ -79,20 +56,6 @@ PAIRS = {
     "ES256": (CURVE, pem(CURVE)),
     "EdDSA": (EDWARDS, pem(EDWARDS)),
 }
-HMAC = BearerJWT(SECRET, algorithms=["HS256"], **SETTINGS)
-
-
-def signed(claims=None, key=SECRET, algorithm="HS256", **headers):
-    """A token with a good signature over any claims, or any payload at all."""
-    payload = (
-        claims if isinstance(claims, bytes) else json.dumps(CLAIMS if claims is None else claims).encode()
-    )
-    return jwt.PyJWS().encode(payload, key, algorithm, headers or None)
-
-
-def asking(*tokens, scheme="Bearer "):
-    """A request with these tokens."""
-    return Request("GET", "/", tuple((b"authorization", f"{scheme}{token}".encode()) for token in tokens))
 
 
 @pytest.mark.parametrize("algorithm", PAIRS)
@@ -162,13 +125,7 @@ def test_what_it_says(claims, user):
     assert (identity and identity.user) == user
 
 
-def unsigned(header, claims=CLAIMS):
-    parts = [json.dumps(part).encode() for part in (header, claims)]
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
-
-
 PUBLIC = BearerJWT([pem(RSA), pem(CURVE)], algorithms=["RS256", "ES256"], **SETTINGS)
-OTHER = ec.generate_private_key(ec.SECP256R1())
 
 
 @pytest.mark.parametrize(
@@ -448,378 +405,3 @@ def test_it_is_not_asked_before_the_rate_is():
     """Verifying takes its time, so that forged tokens are counted before they are looked at."""
     assert not is_quick(HMAC)
     assert not is_quick(AnyOf(SignedCookie("a secret of the tests"), HMAC))
-
-
-# ---- key servers
-
-
-class Source:
-    """What a key server would say, and how often it was asked."""
-
-    def __init__(self, **keys):
-        self.says = key_set(**keys)
-        self.asked = 0
-
-    def __call__(self):
-        self.asked += 1
-        if isinstance(self.says, Exception):
-            raise self.says
-        return self.says
-
-
-async def answered(server):
-    """Wait until what a server is asked is answered."""
-    async with asyncio.timeout(10):
-        while server._asking is not None:
-            await asyncio.sleep(0.002)
-
-
-async def test_keys_are_asked_for_when_they_are_needed():
-    """At first, when they are old, and when one is missing; but not for every stranger's token."""
-    source = Source(a=CURVE)
-    server = KeyServer("https://id.example/keys", ["ES256"], source)
-    assert await server.keys("RS256", "a", NOW) == []
-    assert source.asked == 0
-    for _ in range(3):
-        assert [key.id for key in await server.keys("ES256", "a", NOW)] == ["a"]
-    assert source.asked == 1
-    for n in range(100):
-        assert await server.keys("ES256", f"unknown{n}", NOW + n / 100) == []
-    assert source.asked == 1
-    source.says = key_set(a=CURVE, b=OTHER)
-    assert await server.keys("ES256", "b", NOW + COOLDOWN - 1) == []
-    assert [key.id for key in await server.keys("ES256", "b", NOW + COOLDOWN)] == ["b"]
-    assert source.asked == 2
-    source.says = key_set(b=OTHER)
-    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH - 1) != []
-    assert source.asked == 2
-    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH) != []  # and asks
-    await answered(server)
-    assert await server.keys("ES256", "a", NOW + COOLDOWN + FRESH) == []
-    assert source.asked == 3
-
-
-async def test_keys_that_are_old_before_anybody_comes():
-    """Where nobody came for long the first to come waits: a key may have been taken back meanwhile."""
-    source = Source(a=CURVE)
-    server = KeyServer("https://id.example/keys", ["ES256"], source)
-    await server.keys("ES256", "a", NOW)
-    source.says = key_set(b=OTHER)
-    assert await server.keys("ES256", "a", NOW + 2 * FRESH) == []
-
-
-@pytest.mark.parametrize(
-    "says",
-    [
-        ConnectionError("away"),
-        ValueError("no JSON"),
-        RecursionError("too deep"),
-        {},
-        {"keys": []},
-        {"keys": {}},
-        {"keys": [{**key_set(x=CURVE)["keys"][0], "alg": ["ES256"]}]},
-        [],
-        key_set(x=RSA),
-    ],
-    ids=range(9),
-)
-async def test_a_key_server_that_says_nothing_useful(says, caplog):
-    """Its last keys are used for an hour, and asking it again waits; that is in the log."""
-    source = Source(a=CURVE)
-    server = KeyServer("https://id.example/keys", ["ES256"], source)
-    await server.keys("ES256", "a", NOW)
-    source.says = says
-    assert await server.keys("ES256", "a", NOW + FRESH) != []
-    assert await server.keys("ES256", "a", NOW + FRESH + COOLDOWN - 1) != []
-    await answered(server)
-    assert source.asked == 2
-    assert [line[:20] for line in caplog.messages if "jwks" in line] == ["jwks_url tells no ke"]
-    assert await server.keys("ES256", "a", NOW + STALE - 1) != []
-    await answered(server)
-    with pytest.raises(NoKeysError, match="has told none"):
-        await server.keys("ES256", "a", NOW + STALE)
-    source.says = key_set(a=CURVE)
-    assert await server.keys("ES256", "a", NOW + STALE + COOLDOWN) != []
-
-
-async def test_a_clock_that_goes_back():
-    """Keys are asked for again, and not never; a request that overtakes another is no clock."""
-    source = Source(a=CURVE)
-    server = KeyServer("https://id.example/keys", ["ES256"], source)
-    await server.keys("ES256", "a", NOW)
-    assert await server.keys("ES256", "a", NOW - 0.01) != []
-    assert source.asked == 1
-    source.says = key_set(b=OTHER)
-    assert [key.id for key in await server.keys("ES256", "b", NOW - 86_400)] == ["b"]
-
-
-class Slow(Source):
-    """A key server that answers when it may."""
-
-    def __init__(self, **keys):
-        super().__init__(**keys)
-        self.may = threading.Event()
-        self.may.set()
-
-    def __call__(self):
-        said = super().__call__()
-        assert self.may.wait(30)
-        return said
-
-
-async def test_a_slow_key_server_keeps_out_nobody_whose_key_is_known(monkeypatch):
-    """While it is asked for a forged token's key all others have their answers, and that one waits."""
-    slow = Slow(a=CURVE)
-    auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["ES256"], audience="streams")
-    monkeypatch.setattr(auth._server, "_fetch", slow)
-    cookie = SignedCookie("a secret of the tests")
-    mine = {name.decode(): value.decode() for name, value in cookie.headers_for("ann")}
-    edge = SSEMiddleware(
-        backend=MemoryBackend(), auth=AnyOf(auth, cookie), channels={"/events/me": "user:{user}"}
-    )
-    path = "/events/me?poll=0"
-    async with client(edge) as c:
-        assert (await c.get(path, headers=token(CURVE, "a"))).status == 200
-        monkeypatch.setattr(auth._server, "_asked", float("-inf"))
-        slow.may.clear()
-        forged = asyncio.create_task(c.get(path, headers=token(OTHER, "b")))
-        while slow.asked < 2:
-            await asyncio.sleep(0.002)
-        assert (await c.get(path, headers=token(CURVE, "a"))).status == 200
-        assert (await c.get(path, headers=mine)).status == 200
-        answer = await c.get(path)
-        assert (answer.status, answer.json()["detail"]) == (401, "no valid session cookie or token")
-        assert not forged.done()
-        slow.may.set()
-        assert (await forged).status == 401
-    assert slow.asked == 2
-
-
-async def test_a_key_server_that_never_answers(monkeypatch, caplog):
-    """Who needs it waits for some seconds, and it is asked by a few threads at most; that is a line."""
-    monkeypatch.setattr("sse_edge.admission.bearer.keys.PATIENCE", 0.05)
-    slow = Slow(a=CURVE)
-    slow.may.clear()
-    auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["ES256"], audience="streams")
-    monkeypatch.setattr(auth._server, "_fetch", slow)
-    edge = SSEMiddleware(backend=MemoryBackend(), auth=auth, channels={"/events/me": "user:{user}"})
-    async with client(edge) as c:
-        for _ in range(6):
-            assert (await c.get("/events/me?poll=0", headers=token(CURVE, "a"))).status == 503
-            monkeypatch.setattr(auth._server, "_asked", float("-inf"))
-    assert slow.asked == 3
-    assert not any(record.exc_info for record in caplog.records)
-    told = (
-        "auth failed to identify a request for /events/me: NoKeysError: the server of the keys has told none"
-    )
-    assert told in caplog.messages
-    slow.may.set()
-    await answered(auth._server)
-
-
-@pytest.mark.parametrize(
-    ("says", "error"),
-    [
-        (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 200_000, RecursionError),
-        (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * (MOST_BYTES + 1), ValueError),
-        (b"HTTP/1.0 200 OK\r\n\r\n" + b"\xff", ValueError),
-        (b"HTTP/1.0 200 OK\r\n\r\n", ValueError),
-        (b"HTTP/1.0 302 Found\r\nLocation: {url}\r\n\r\n{}", OSError),
-        (b"HTTP/1.0 503 Away\r\n\r\n{}", OSError),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{", ValueError),
-        (b"nothing of HTTP\r\n\r\n", HTTPException),
-        (b"", OSError),
-    ],
-    ids=range(9),
-)
-def test_what_is_no_key_set(says, error):
-    """What a server sends that is none raises, before it takes memory; and nobody is sent elsewhere."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-
-        def serve():
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                connection.recv(65536)
-                connection.sendall(says.replace(b"{url}", url.encode()))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(error):
-            fetched(url)
-        thread.join()
-
-
-def test_a_key_set_that_trickles(monkeypatch):
-    """There is a time for all of it."""
-    monkeypatch.setattr("sse_edge.admission.bearer.keys.PATIENCE", 0.3)
-    left = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
-                while not left.wait(0.02):
-                    connection.sendall(b" ")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        with pytest.raises(TimeoutError, match=r"not all of it within 0\.3 s"):
-            fetched(f"http://127.0.0.1:{server.getsockname()[1]}/")
-        left.set()
-        thread.join()
-
-
-ODD = [
-    None,
-    True,
-    0,
-    -1,
-    10**400,
-    1.5,
-    float("nan"),
-    "",
-    "x",
-    "\x00",
-    "\ud800",
-    "A" * 5000,
-    [],
-    [[]],
-    {},
-    [None],
-]
-
-
-@pytest.mark.parametrize("pair", [RSA, CURVE, EDWARDS], ids=["RSA", "EC", "OKP"])
-def test_odd_keys_of_a_set(pair):
-    """Whatever is in a set, the good ones of it are found."""
-    (good,) = key_set(a=pair)["keys"]
-    names = ["RS256", "ES256", "EdDSA"]
-    for field in {*good, "alg", "key_ops", "d", "p", "oth"}:
-        keys = [{**good, field: odd} for odd in ODD]
-        assert any(key.id == "a" for key in of_set({"keys": [*ODD, *keys, good]}, names)), field
-
-
-@pytest.mark.parametrize("claim", ["sub", "aud", "iss", "exp", "nbf", "iat", "sid", "jti", "may", "n"])
-def test_odd_claims(claim):
-    """Whatever is signed, it is a token of somebody or of nobody."""
-    for user in ("sub", "n"):
-        auth = BearerJWT(SECRET, algorithms=["HS256"], user=user, channels="may", max_age=600, **SETTINGS)
-        for odd in ODD:
-            claims = json.dumps({**CLAIMS, "n": "x", claim: odd}).encode()
-            identity = auth.identify(asking(signed(claims)), NOW)
-            assert identity is None or identity.expires <= NOW + 600
-
-
-@pytest.mark.parametrize("field", ["alg", "kid", "typ", "crit", "b64", "jwk", "jku", "x5u", "cty", "zip"])
-def test_odd_heads(field):
-    """Whatever the head of a token says that nobody signed, it is nobody's."""
-    for odd in ODD:
-        forged = unsigned({"alg": "HS256", field: odd}) + ".x"
-        assert HMAC.identify(asking(forged), NOW) is None
-
-
-@pytest.fixture
-def key_server():
-    """A real one on loopback: ``says`` is its key set, ``asked`` the paths that were asked for."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            server.asked.append(self.path)
-            body = json.dumps(server.says).encode()
-            self.send_response(200 if server.says else 503)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.says = [], key_set(a=CURVE)
-    server.url = f"http://127.0.0.1:{server.server_port}/keys"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def token(key, name, **claims):
-    claims = {"sub": "ann", "aud": "streams", "exp": time.time() + 600, **claims}
-    return {"Authorization": f"Bearer {jwt.encode(claims, key, 'ES256', {'kid': name})}"}
-
-
-async def test_a_real_key_server(serve_app, connect, key_server, redis_url):
-    """Who brings a token by its key is let in; a stranger's makes nobody ask it again; revoked is revoked."""
-    env = {"BACKEND": redis_url, "JWKS": key_server.url}
-    url = serve_app("apps.bearer:edge", env=env).url + "/events/me"
-    answer = await get(url)
-    assert answer.status == 401
-    assert answer.header("www-authenticate") is None
-    assert key_server.asked == []
-    mine = token(CURVE, "a", sid="s1")
-    streams = [await connect(url, headers=mine) for _ in range(3)]
-    assert [stream.status for stream in streams] == [200] * 3
-    for n in range(20):
-        assert (await get(url, headers=token(OTHER, f"b{n}"))).status == 401
-    assert (await get(url, headers=token(OTHER, "a"))).status == 401
-    assert key_server.asked == ["/keys"]
-    with SyncPublisher(redis_url) as events:
-        events.publish("user:ann", "hello")
-        assert [(await stream.next()).data for stream in streams] == ["hello"] * 3
-        events.revoke("s1")
-        began = time.monotonic()
-        for stream in streams:
-            assert await stream.ended(5)
-        assert time.monotonic() - began < 1
-    assert (await get(url, headers=mine)).status == 401
-    assert (await connect(url, headers=token(CURVE, "a", sid="s2"))).status == 200
-
-
-async def test_a_key_server_that_is_away(serve_app, key_server):
-    """Without any keys it cannot be said who asks: an answer that asks to come back, and no 401."""
-    key_server.says = {}
-    url = serve_app("apps.bearer:edge", env={"BACKEND": "memory://", "JWKS": key_server.url}).url
-    answer = await get(url + "/events/me", headers={**token(CURVE, "a"), "Accept": "*/*"})
-    assert (answer.status, answer.header("retry-after") is None) == (503, False)
-
-
-async def test_keys_by_a_url_are_awaited():
-    """So is identify, by itself and among several, and it blocks nobody."""
-    auth = BearerJWT(jwks_url="https://id.example/keys", algorithms=["RS256"])
-    assert not blocks(auth)
-    for one in (auth, AnyOf(SignedCookie("a secret of the tests"), auth)):
-        assert not is_quick(one)
-        assert await one.identify(asking(), NOW) is None
-
-
-FETCH = """
-const [url, token, done] = arguments
-fetch(url, {headers: {authorization: `Bearer ${token}`}}).then(
-    async response => {
-        const {value} = await response.body.getReader().read()
-        done([response.status, new TextDecoder().decode(value).slice(0, 8)])
-    },
-    error => done([0, error.name]),
-)
-"""
-
-
-def test_a_page_of_another_origin_sends_a_token(serve_app, page):
-    """With allow_headers the browser lets fetch() send it, from an allowed origin; without it does not."""
-    origin = serve_app("apps.edge:edge").url
-    bearer = jwt.encode({"sub": "ann", "aud": "streams", "exp": time.time() + 600}, SECRET, "HS256")
-    env = {"BACKEND": "memory://", "KEY": SECRET, "ORIGINS": origin}
-    allows = serve_app("apps.bearer:edge", env={**env, "HEADERS": "Authorization"})
-    refuses = serve_app("apps.bearer:edge", env=env)
-    other = serve_app("apps.bearer:edge", env={**env, "ORIGINS": "", "HEADERS": "authorization"})
-    page.get(origin)
-    for server, expected in (
-        (allows, [200, ": stream"]),
-        (refuses, [0, "TypeError"]),
-        (other, [0, "TypeError"]),
-    ):
-        assert page.execute_async_script(FETCH, f"{server.url}/events/me", bearer) == expected

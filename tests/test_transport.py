@@ -21,7 +21,6 @@ from sinks import (
     PATIENCE,
     SINKS,
     Client,
-    Loops,
     Tap,
     chunk,
     complaints,
@@ -33,23 +32,7 @@ from sinks import (
 from sse_edge.delivery.sink import TaskSink
 from sse_edge.delivery.transport import HandoverSink
 
-
-@pytest.fixture(scope="module")
-def loops():
-    with contextlib.closing(Loops()) as loops:
-        yield loops
-
-
-@pytest.fixture(scope="module")
-def unix(tmp_path_factory):
-    return tmp_path_factory.mktemp("unix")
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog):
-    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
-    yield
-    assert complaints(caplog) == []
+pytestmark = pytest.mark.usefixtures("uncomplaining")
 
 
 # What leaves, and in which pieces

@@ -10,26 +10,10 @@ import time
 
 import pytest
 
-from sinks import END, FIRST, LARGE, PATIENCE, Loops, chunk, complaints, dechunked, eventually, get, served
+from sinks import END, FIRST, LARGE, PATIENCE, chunk, complaints, dechunked, eventually, get, served
 from sse_edge.delivery.sink import TaskSink
 
-
-@pytest.fixture(scope="module")
-def loops():
-    with contextlib.closing(Loops()) as loops:
-        yield loops
-
-
-@pytest.fixture(scope="module")
-def unix(tmp_path_factory):
-    return tmp_path_factory.mktemp("unix")
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog):
-    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
-    yield
-    assert complaints(caplog) == []
+pytestmark = pytest.mark.usefixtures("uncomplaining")
 
 
 # What the server makes of requests

@@ -4,30 +4,13 @@ On each sink, event loop and parser; see ``sinks``.
 """
 
 import asyncio
-import contextlib
 import socket
 
 import pytest
 
-from sinks import END, FIRST, LARGE, Loops, chunk, complaints, dechunked, eventually, get, served
+from sinks import END, FIRST, LARGE, chunk, dechunked, eventually, get, served
 
-
-@pytest.fixture(scope="module")
-def loops():
-    with contextlib.closing(Loops()) as loops:
-        yield loops
-
-
-@pytest.fixture(scope="module")
-def unix(tmp_path_factory):
-    return tmp_path_factory.mktemp("unix")
-
-
-@pytest.fixture(autouse=True)
-def _quiet(caplog):
-    """No sink makes uvicorn complain, unless a test says so by taking its complaints."""
-    yield
-    assert complaints(caplog) == []
+pytestmark = pytest.mark.usefixtures("uncomplaining")
 
 
 # What waits

@@ -11,12 +11,14 @@ EXAMPLES = TESTS.parent / "examples"
 SSE_EDGE = Path(sys.executable).with_name("sse-edge")
 
 
-def serve_example(serve, name, *options, env=None):
-    """Serve a module of examples/ with the fixture ``serve``; the process has ``.url``."""
-    port = free_port()
-    run = [SSE_EDGE, "serve", f"{name}:app", "--app-dir", EXAMPLES, "--port", port, *options]
-    process = serve(run, port=port, env=env)
-    process.url = f"http://127.0.0.1:{port}"
+def serve_example(serve, app, *options, app_dir=EXAMPLES, unix=None, env=None):
+    """Serve ``module`` or ``module:name`` of examples/ with the fixture ``serve``; it has ``.url``."""
+    port = None if unix else free_port()
+    named = app if ":" in app else f"{app}:app"
+    where = ["--uds", unix] if unix else ["--port", port]
+    run = [SSE_EDGE, "serve", named, "--app-dir", app_dir, *where, *options]
+    process = serve(run, port=port, unix=unix, env=env)
+    process.url = "http://localhost" if unix else f"http://127.0.0.1:{port}"
     return process
 
 
