@@ -9,10 +9,10 @@ import time
 
 import pytest
 
+import publishers
 from loadtest.checker import read_payload
 from loadtest.run.newsroom import Newsroom
 from loadtest.run.press import Press
-from servers.sse import Decoder
 from sse_edge import Publisher, PublishError, RedisBackend
 from sse_edge.errors import EventError
 
@@ -20,31 +20,18 @@ NOWHERE = "redis://127.0.0.1:1/0"
 """Nobody listens there."""
 
 
-class Listener:
-    """A receiver that keeps (channel, data) of what it hears."""
+class Listener(publishers.Listener):
+    """A receiver of numbered events."""
 
-    def __init__(self):
-        self.heard = []
-        self._changed = asyncio.Event()
+    @property
+    def texts(self):
+        """Of each the channel and the data."""
+        return [(channel, data) for channel, _, data, _ in super().events]
 
-    def deliver(self, channel, id, frame, except_user=None):
-        (event,) = Decoder().feed(frame)
-        self.heard.append((channel, event.data))
-        self._changed.set()
-
-    def flush(self):
-        pass
-
-    def reset(self, reset):
-        raise AssertionError(f"nothing was lost, but {reset}")
-
-    async def wait(self, count):
-        """Wait for ``count`` events in all; (channel, number) of each."""
-        async with asyncio.timeout(10):
-            while len(self.heard) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        said = [(channel, *read_payload(data)) for channel, data in self.heard]
+    @property
+    def events(self):
+        """Of each the channel and the number; it was meant for that channel."""
+        said = [(channel, *read_payload(data)) for channel, data in self.texts]
         assert all(channel == named for channel, named, _, _ in said)
         return [(channel, number) for channel, _, number, _ in said]
 
@@ -108,8 +95,8 @@ async def test_every_channel_is_numbered_from_one(newsroom, listen):
     for channel in "aabab":
         await newsroom.publish(channel, 200)
     assert await listener.wait(5) == [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2)]
-    assert all(190 <= len(data) <= 200 for _, data in listener.heard)
-    times = [read_payload(data)[2] for _, data in listener.heard]
+    assert all(190 <= len(data) <= 200 for _, data in listener.texts)
+    times = [read_payload(data)[2] for _, data in listener.texts]
     assert began <= times[0] <= times[-1] <= time.time()
     numbers = json.loads(json.dumps(newsroom.numbers()))
     assert {name: len(each["times"]) for name, each in numbers["numberings"].items()} == {"a": 3, "b": 2}

@@ -88,35 +88,24 @@ def _leave_soon(monkeypatch):
     monkeypatch.setattr("sse_edge.backends.redis.subscriptions.LINGER", 0.05)
 
 
-async def test_tls(private_redis, certificate):
-    """rediss:// talks TLS and checks the certificate against the given authority."""
+def over_tls(private_redis, certificate):
+    """Start a Redis that talks TLS too; the port for that."""
     cert, key = certificate
     port = free_port()
-    private_redis(
-        config=[
-            f"tls-port {port}",
-            f"tls-cert-file {cert}",
-            f"tls-key-file {key}",
-            f"tls-ca-cert-file {cert}",
-            "tls-auth-clients no",
-        ]
-    )
-    await round_trip(RedisBackend(f"rediss://localhost:{port}/0?ssl_ca_certs={cert}"))
+    files = [f"tls-cert-file {cert}", f"tls-key-file {key}", f"tls-ca-cert-file {cert}"]
+    private_redis(config=[f"tls-port {port}", *files, "tls-auth-clients no"])
+    return port
+
+
+async def test_tls(private_redis, certificate):
+    """rediss:// talks TLS and checks the certificate against the given authority."""
+    port = over_tls(private_redis, certificate)
+    await round_trip(RedisBackend(f"rediss://localhost:{port}/0?ssl_ca_certs={certificate[0]}"))
 
 
 async def test_tls_with_an_unknown_authority_is_refused(private_redis, certificate):
     """A certificate that nobody vouches for is an error, and nothing was published."""
-    cert, key = certificate
-    port = free_port()
-    private_redis(
-        config=[
-            f"tls-port {port}",
-            f"tls-cert-file {cert}",
-            f"tls-key-file {key}",
-            f"tls-ca-cert-file {cert}",
-            "tls-auth-clients no",
-        ]
-    )
+    port = over_tls(private_redis, certificate)
     backend = RedisBackend(f"rediss://localhost:{port}/0")
     with pytest.raises(PublishError, match="certificate") as caught:
         await Publisher(backend).publish("news", "x")

@@ -14,6 +14,15 @@ from written import PATIENCE, Closable, forever, pieces, told, until
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
+async def lingering(go_on):
+    """An iterator with one piece that, once closed, takes until ``go_on`` to clean up."""
+    try:
+        yield "x"
+        await asyncio.sleep(3600)
+    finally:
+        await go_on.wait()
+
+
 async def test_stopped(events):
     """``stop`` ends an iterator that never yields again, within a second; its ``finally`` has run."""
     closed = []
@@ -260,15 +269,7 @@ async def test_the_application_stops_while_one_cleans_up(remembered, monkeypatch
     """It is not waited for without end; the channel has its end before."""
     monkeypatch.setattr(writer, "GRACE", 0.2)
     go_on = asyncio.Event()
-
-    async def produce():
-        try:
-            yield "x"
-            await asyncio.sleep(3600)
-        finally:
-            await go_on.wait()
-
-    task = asyncio.create_task(remembered.write("a", produce()))
+    task = asyncio.create_task(remembered.write("a", lingering(go_on)))
     async with asyncio.timeout(PATIENCE):
         while not await told(remembered):
             await asyncio.sleep(0.01)
@@ -353,15 +354,7 @@ async def test_cancelled_while_it_cleans_up(remembered, monkeypatch):
 async def test_cancelled_after_the_end(remembered):
     """A task that is cancelled when its channel has its end, and its iterator is waited for, adds none."""
     go_on = asyncio.Event()
-
-    async def produce():
-        try:
-            yield "x"
-            await asyncio.sleep(3600)
-        finally:
-            await go_on.wait()
-
-    task = asyncio.create_task(remembered.write("a", produce()))
+    task = asyncio.create_task(remembered.write("a", lingering(go_on)))
     async with asyncio.timeout(PATIENCE):
         while not await told(remembered):
             await asyncio.sleep(0.01)
