@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs beside matrix release format packages clean
+.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs pages beside matrix release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -128,6 +128,13 @@ clients: $(VENV)/.dev packages tests/clients/node_modules/.package-lock.json  ##
 
 docs: $(VENV)/.docs  ## the pages as a site, build/docs/site: strictly, with the API reference, seconds
 	$(VENV)/bin/python -m docs.site
+
+# What is followed to the letter, and how all of it looks; make test has a part.
+PAGES = $(addprefix tests/test_,site.py start_page.py framework_pages.py \
+	from_sse_starlette.py from_django_eventstream.py)
+
+pages: $(VENV)/.dev packages  ## each page on a telephone, and those with steps followed to the letter, 3 minutes
+	$(VENV)/bin/pytest --heavy $(PROCESSES) $(PAGES) $(ARGS)
 
 beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and others can be installed beside, seconds
 	@printf '%s\n' $(BESIDE) | $(RESOLVE) --no-deps --no-strip-extras --output-file $(VENV)/beside.txt -

@@ -78,7 +78,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--heavy",
         action="store_true",
-        help="much more of what make test has a part of: make abuse, make openapi, make proxies",
+        help="much more of what make test has a part of: make abuse, make openapi, make pages, make proxies",
     )
     parser.addoption(
         "--sink",

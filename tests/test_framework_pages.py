@@ -17,6 +17,12 @@ WAYS = [
     for file in files(page)
     if file.rpartition("/")[2] in ("inside.py", "mounted.py")
 ]
+FOLLOWERS = [
+    page if page.stem in ("FASTAPI", "FLASK") else pytest.param(page, marks=pytest.mark.heavy)
+    for page in PAGES
+]
+"""An app of ASGI and one of WSGI; of the others only the apps in which the edge is, without --heavy."""
+
 HEARS = """
 from {module} import app
 from sse_edge import Publisher
@@ -50,7 +56,7 @@ def reader(tmp_path, serve, redis_url):
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", FOLLOWERS, ids=lambda page: page.stem)
 def test_whoever_follows_the_page_gets_what_it_says(reader, page):
     """Each file and command as it is written, with what it prints, and the page's tests pass."""
     follower = reader(page)

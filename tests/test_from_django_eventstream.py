@@ -32,9 +32,9 @@ async def told(stream):
     ("server", "app", "me"),
     [
         ("uvicorn", "before:app", "/stream/"),
-        ("daphne", "before:app", "/stream/"),
+        pytest.param("daphne", "before:app", "/stream/", marks=pytest.mark.heavy),
         ("sse-edge", "after:app", "/events/me"),
-        ("daphne", "after:app", "/events/me"),
+        pytest.param("daphne", "after:app", "/events/me", marks=pytest.mark.heavy),
     ],
 )
 async def test_both_do_the_same(apps, server, app, me):

@@ -29,7 +29,7 @@ async def told(stream):
     [
         ("uvicorn", "before:app", "/me/stream", "/clock/stream"),
         ("sse-edge", "after:app", "/events/me", "/events/clock"),
-        ("uvicorn", "after:app", "/events/me", "/events/clock"),
+        pytest.param("uvicorn", "after:app", "/events/me", "/events/clock", marks=pytest.mark.heavy),
     ],
 )
 async def test_both_do_the_same(apps, server, app, me, clock):

@@ -4,6 +4,7 @@ A block without a language, or of ``sh``, is commands; of one of ``console``, th
 neither is ``text``.
 """
 
+import functools
 import re
 import shlex
 import subprocess
@@ -106,11 +107,17 @@ def parsed(command):
         main.commands[words[1]].make_context(words[1], words[2:], parent=context)
 
 
-def loads(command):
-    """Whether ``python -m loadtest`` says that it has such a scenario and such options."""
-    _, *words = shlex.split(command.partition(" -m ")[2])
+@functools.cache
+def told_of_loads():
+    """What ``python -m loadtest`` says of itself."""
     asked = [sys.executable, "-m", "loadtest", "--help"]
-    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def loads(command):
+    """Whether it says that it has such a scenario and such options."""
+    _, *words = shlex.split(command.partition(" -m ")[2])
+    told = told_of_loads()
     assert words[0] in told
     for word in words:
         assert not word.startswith("--") or re.search(rf"{word}\b", told), word
