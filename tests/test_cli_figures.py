@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sse_edge.cli.serving import figures
-from sse_edge.slots import VARIABLE, Slots
+from sse_edge.status.slots import VARIABLE, Slots
 
 
 def _full(*_, **__):

@@ -15,7 +15,7 @@ from servers.processes import descendants, still_there
 from servers.sse import StreamClient, StreamEndedError, get
 from sse_edge import Publisher
 from sse_edge.cli.serving import figures
-from sse_edge.slots import VARIABLE
+from sse_edge.status.slots import VARIABLE
 
 COOKIES = {"session": AUTH.issue("u42")}
 
