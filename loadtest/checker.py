@@ -7,8 +7,7 @@ was reset before the hole.
 
 Nothing here waits, sends or reads a clock.  Times are seconds of any clock that is the same for
 publishers and clients.  What is kept does not grow with the events a client gets, only with what is
-wrong with them; a publisher keeps eight bytes per event.  ``to_dict`` and ``merge`` bring the parts
-of several processes together.
+wrong with them; a publisher keeps eight bytes per event.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import json
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 SHOWN = 20
 """Findings that a report's text names at most."""
@@ -71,9 +70,9 @@ class Numbering:
 
     __slots__ = ("times", "unconfirmed")
 
-    def __init__(self) -> None:
-        self.times = array("d")
-        self.unconfirmed: set[int] = set()
+    def __init__(self, times: Iterable[float] = (), unconfirmed: Iterable[int] = ()) -> None:
+        self.times = array("d", times)
+        self.unconfirmed = set(unconfirmed)
 
     @property
     def last(self) -> int:
@@ -193,31 +192,6 @@ class Ear:
             if gap.first <= first and last <= gap.last:
                 return Place(first, last, gap.connection, gap.id)
         return Place(first, last, 0, "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers."""
-        return {
-            "after": self.after,
-            "since": self.since,
-            "until": self.until,
-            "have": self._have,
-            "gaps": self._gaps,
-            "repeated": self.repeated,
-            "disordered": self.disordered,
-            "resets": self.resets,
-        }
-
-    @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> Ear:
-        """The reverse of ``to_dict``, also after JSON."""
-        ear = cls(given["after"], given["since"])
-        ear.until = given["until"]
-        ear._have = [(first, last) for first, last in given["have"]]
-        ear._gaps = [Place(*place) for place in given["gaps"]]
-        ear.repeated = [Place(*place) for place in given["repeated"]]
-        ear.disordered = [Place(*place) for place in given["disordered"]]
-        ear.resets = [ResetSeen(*reset) for reset in given["resets"]]
-        return ear
 
 
 class Client:
@@ -355,38 +329,6 @@ class Checker:
                 if lost or repeated or disordered or ear.resets:
                     findings.append(Finding(name, channel, lost, repeated, disordered, ear.resets))
         return Report(len(self.clients), received, findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts and numbers, for JSON or a pipe."""
-        return {
-            "numberings": {
-                channel: {"times": list(numbering.times), "unconfirmed": sorted(numbering.unconfirmed)}
-                for channel, numbering in self.numberings.items()
-            },
-            "clients": {
-                name: {channel: ear.to_dict() for channel, ear in client.ears.items()}
-                for name, client in self.clients.items()
-            },
-        }
-
-    def merge(self, given: dict[str, Any]) -> None:
-        """Take in what ``to_dict`` of another process says.
-
-        Raises ValueError when both have numbered the same channel, or know the same client.
-        """
-        for channel, numbers in given["numberings"].items():
-            if not numbers["times"]:
-                continue
-            numbering = self.numbering(channel)
-            if numbering.last:
-                raise ValueError(f"channel {channel} was numbered twice")
-            numbering.times.extend(numbers["times"])
-            numbering.unconfirmed.update(numbers["unconfirmed"])
-        for name, ears in given["clients"].items():
-            if name in self.clients:
-                raise ValueError(f"client {name} is there twice")
-            client = self.client(name)
-            client.ears = {channel: Ear.from_dict(ear) for channel, ear in ears.items()}
 
 
 def _extend(places: list[Place], place: Place) -> None:

@@ -396,8 +396,9 @@ class Runner:
             conductor.answered({"number": told["number"], "index": index, "answer": answer})
 
 class Press:
-    def ask(self, order, **given):
-        return {"numbers": {"numberings": {}}}.get(order)
+    numberings = {}
+    def newest(self, fresh):
+        return {}
 
 module.MasterRunner = Runner
 scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])

@@ -55,7 +55,7 @@ class Run:
         self.happened = {"endings": Counter(), "refusals": Counter(), "errors": Counter()}
         self.happened["refusals"]["abuse: ip-limit"] = 1
         self.herd = {"count": 100, "mean": 10.0, "peak": 20, "seconds": 10}
-        self.press = SimpleNamespace(failed=0, ask=lambda order, **given: self.orders.append(order))
+        self.press = SimpleNamespace(failed=0, burst=lambda *given: self.orders.append("burst"))
         self.deployment = SimpleNamespace(
             workers=2,
             files=lambda: 40,

@@ -12,6 +12,8 @@ import gevent
 from locust.env import Environment
 from locust.runners import MasterRunner
 
+from sse_edge.errors import EdgeError
+
 from ..client.tally import Second, add, percentile, spread
 from ..scenarios.scenario import Scenario, Threshold
 from ..scenarios.script import FRESH, LEVEL, Deployment
@@ -93,9 +95,8 @@ class Conductor:
 
     def state(self, fresh: float = FRESH) -> Counter[str]:
         """How many streams are wanted, live, over and behind."""
-        newest = self.press.ask("newest", fresh=fresh)
         whole: Counter[str] = Counter()
-        for one in self.ask("behind", newest=newest):
+        for one in self.ask("behind", newest=self.press.newest(fresh)):
             whole.update(one)
         return whole
 
@@ -224,9 +225,8 @@ class Conductor:
             part["to"] = part["to"] or time.time() - self.began
         try:
             if self.verdict is None:
-                self.press.ask("stop")
                 self.judge(seconds)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, EdgeError) as error:
             self.failure = str(error)
         self.over = True
 
@@ -237,7 +237,7 @@ class Conductor:
             if self.verdict is None:
                 self.judge()
             self.thresholds = self.scenario.thresholds(self)
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, EdgeError) as error:
             self.failure = str(error)
         finally:
             self.over = not self.interrupted  # who interrupted it is still to judge
@@ -247,8 +247,10 @@ class Conductor:
         self.progress("waiting for the last events")
         self.level(seconds, fresh=0.0)
         state = self.state(0.0)
-        numbers = self.press.ask("numbers")["numberings"]
-        whole: dict[str, Any] = {"published": sum(len(each["times"]) for each in numbers.values())}
+        numbers = {
+            name: (list(each.times), sorted(each.unconfirmed)) for name, each in self.press.numberings.items()
+        }
+        whole: dict[str, Any] = {"published": sum(len(times) for times, _ in numbers.values())}
         resets: Counter[str] = Counter()
         findings: list[str] = []
         for one in self.ask("judge", numbers=numbers):

@@ -128,5 +128,5 @@ class Master:
         """Stop what this has started."""
         for child in self.children:
             child.end()
-        self.press.end()
+        self.press.close()
         self.runner.greenlet.kill(block=False)

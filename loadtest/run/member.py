@@ -9,7 +9,7 @@ import gevent
 from locust import User, task
 from locust.env import Environment
 
-from ..checker import Report
+from ..checker import Numbering, Report
 from ..client.swarm import Swarm
 from ..client.target import Target
 from ..scenarios import SCENARIOS
@@ -98,8 +98,7 @@ class Member:
         """What these clients got, held against what was published."""
         assert self.swarm is not None
         checker = self.swarm.checker
-        checker.numberings.clear()
-        checker.merge({"numberings": numbers, "clients": {}})
+        checker.numberings = {name: Numbering(*each) for name, each in numbers.items()}
         return verdict(checker.report())
 
 

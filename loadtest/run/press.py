@@ -1,71 +1,84 @@
-"""The newsroom's process, as the run sees it."""
+"""Who publishes: it numbers every event, and remembers when it was published."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import gevent
+from gevent.event import Event
+
+from sse_edge import PublishError, SyncPublisher
+from sse_edge.event import check_channel
+
+from ..checker import Numbering, payload
 
 
 class Press:
-    """Orders, and their answers."""
+    """Publishes numbered events.  A wrong URL raises ConfigError, a wrong channel EventError."""
 
     def __init__(self, url: str) -> None:
         self.failed = 0
         """Events of which nobody knows whether they are out."""
-        self._number = 0
-        self._process = subprocess.Popen(  # noqa: S603 - our own
-            [sys.executable, "-m", "loadtest.run.newsroom", url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        self.numberings: defaultdict[str, Numbering] = defaultdict(Numbering)
+        self._publisher = SyncPublisher(url)
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid
-
-    def ask(self, order: str, **given: Any) -> Any:
-        """What a method of ``Newsroom`` answers.  Raises RuntimeError."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._number += 1
-        answer: dict[str, Any] = {}
+    def publish(self, channel: str, size: int) -> None:
+        """One event, whose data has ``size`` bytes or a few more."""
+        at = time.time()
+        number = self.numberings[channel].next(at)
         try:
-            self._process.stdin.write(json.dumps([self._number, order, given]) + "\n")
-            self._process.stdin.flush()
-            # Whoever was interrupted while asking has left an answer behind.
-            while answer.get("number") != self._number:
-                line = self._process.stdout.readline()
-                if not line:
-                    raise RuntimeError("the process that publishes has ended")
-                answer = json.loads(line)
-        except OSError as error:
-            raise RuntimeError("the process that publishes has ended") from error
-        if "error" in answer:
-            raise RuntimeError(f"publishing: {answer['error']}")
-        self.failed = answer["failed"]
-        return answer["answer"]
+            self._publisher.publish(channel, payload(channel, number, at, size))
+        except BaseException as error:
+            self.failed += 1
+            self.numberings[channel].give_up(number)
+            if not isinstance(error, PublishError):
+                raise
+
+    def burst(self, channel: str, count: int, spacing: float, size: int) -> None:
+        """So many events, that many seconds apart or as soon as the one before is out."""
+        began = time.monotonic()
+        for number in range(1, count + 1):
+            self.publish(channel, size)
+            gevent.sleep(max(0.0, began + number * spacing - time.monotonic()))
 
     @contextlib.contextmanager
-    def publishing(self, channels: list[str], rate: float, size: int, hands: int = 1) -> Iterator[None]:
-        """So many events a second, to each channel in turn, during the block."""
-        self.ask("start", channels=channels, rate=rate, size=size, hands=hands)
+    def publishing(self, channels: Sequence[str], rate: float, size: int, hands: int = 1) -> Iterator[None]:
+        """So many events a second during the block, to each channel in turn, by some publishers at once."""
+        for channel in channels:
+            check_channel(channel)
+        over = Event()
+        working = [
+            gevent.spawn(self._steadily, channels[hand::hands], rate / hands, size, over)
+            for hand in range(hands)
+        ]
         try:
             yield
         finally:
-            self.ask("stop")
+            over.set()
+            gevent.joinall(working)
 
-    def end(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+    def _steadily(self, channels: Sequence[str], rate: float, size: int, over: Event) -> None:
+        due, turn = time.monotonic(), 0
+        while channels and not over.is_set():
+            self.publish(channels[turn % len(channels)], size)
+            turn += 1
+            due = max(due + 1 / rate, time.monotonic() - 1.0)  # what was missed by more is not made up for
+            over.wait(max(0.0, due - time.monotonic()))
+
+    def newest(self, fresh: float) -> dict[str, tuple[int, float]]:
+        """The newest event of each channel, and when it was published; but for the last ``fresh`` seconds."""
+        until, found = time.time() - fresh, {}
+        for name, each in self.numberings.items():
+            n = each.first_after(until) - 1
+            while n in each.unconfirmed:  # nobody knows whether it is out
+                n -= 1
+            if n:
+                found[name] = n, each.times[n - 1]
+        return found
+
+    def close(self) -> None:
+        """Close the connection to Redis."""
+        self._publisher.close()

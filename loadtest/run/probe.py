@@ -9,14 +9,15 @@ from typing import Any
 
 import gevent
 
-from sse_edge import ConfigError, Publisher
+from sse_edge import SyncPublisher
+from sse_edge.errors import ConfigError, EdgeError
 
+from ..checker import payload
 from ..client.stream import State, Stream
 from ..client.swarm import Swarm
-from ..client.target import Target, TargetError
+from ..client.target import TargetError
 from .member import target as named
 from .options import secret
-from .press import Press
 
 SECONDS = 5.0
 """Within which a stream begins, and an event arrives."""
@@ -46,7 +47,7 @@ def examine(options: Any) -> None:
     except (TargetError, ValueError, OSError) as error:
         raise ProbeError(f"--target: {error}") from error
     try:
-        Publisher(options.redis)
+        publisher = SyncPublisher(options.redis)
     except ConfigError as error:
         raise ProbeError(f"--redis: {error}") from error
     swarm = Swarm(target, INDEX)
@@ -54,9 +55,10 @@ def examine(options: Any) -> None:
         swarm.add(len(target.addresses))
         for stream in list(swarm.streams.values()):
             _open(swarm, stream)
-        _hear(swarm, target, options)
+        _hear(swarm, publisher, options)
     finally:
         swarm.close()
+        publisher.close()
 
 
 def _place(swarm: Swarm, stream: Stream) -> str:
@@ -99,24 +101,20 @@ def _refused(code: str, place: str) -> str:
     return f"{place} refuses streams: {code}; {DOCTOR}"
 
 
-def _hear(swarm: Swarm, target: Target, options: Any) -> None:
+def _hear(swarm: Swarm, publisher: SyncPublisher, options: Any) -> None:
     """Publish one event, and wait until each stream has it."""
     redis = options.redis.rpartition("@")[2]  # without what is secret in it
-    press = Press(options.redis)
+    at = time.time()
     try:
-        press.ask("say", channel=options.channel, data="probe")  # which raises what goes wrong
-        press.ask("publish", channel=options.channel, size=0)
-        newest = press.ask("newest", fresh=0.0)
-    except RuntimeError as error:
+        publisher.publish(options.channel, payload(options.channel, 1, at))
+    except EdgeError as error:
         raise ProbeError(f"--redis: {redis}: {error}") from error
-    finally:
-        press.end()
     deadline = time.monotonic() + SECONDS
-    while swarm.behind(newest)["behind"]:
+    while swarm.behind({options.channel: (1, at)})["behind"]:
         if time.monotonic() > deadline:
             raise ProbeError(
                 f"an event published to {options.channel!r} on {redis} did not arrive within {SECONDS:g} s: "
-                f"{_held(target.host)}, or Redis is another one (--redis), or the target does not carry "
-                "--channel"
+                f"{_held(swarm.target.host)}, or Redis is another one (--redis), or the target does not "
+                "carry --channel"
             )
         gevent.sleep(0.01)

@@ -65,7 +65,7 @@ def conduct(environment: Environment) -> Conductor:
 
 def finish(conductor: Conductor, environment: Environment) -> None:
     """Say how it went; the exit code tells too."""
-    conductor.press.end()
+    conductor.press.close()
     summary = conductor.summary()
     options: Any = environment.parsed_options
     for each in summary["thresholds"]:

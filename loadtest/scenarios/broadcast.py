@@ -34,7 +34,7 @@ class Broadcast(Scenario):
             for number in range(BURSTS):
                 run.progress(f"burst {number + 1} of {BURSTS}")
                 began = time.monotonic()
-                run.press.ask("burst", channel=self.options.channel, count=BURST, spacing=SPACING, size=150)
+                run.press.burst(self.options.channel, BURST, SPACING, 150)
                 if run.level(fresh=0.0) is not None:
                     took.append(time.monotonic() - began)
         run.found["bursts"] = len(took)

@@ -99,7 +99,7 @@ class Capacity(Scenario):
         """CPU seconds per second that is used without streams."""
         users = min(run.users, WARM)
         run.open(users)
-        run.press.ask("publish", channel=self.options.channel, size=SIZE)
+        run.press.publish(self.options.channel, SIZE)
         run.level(fresh=0.0)
         files, deadline = run.deployment.files() or 0, time.monotonic() + GONE
         run.open(0)
@@ -161,7 +161,8 @@ class Capacity(Scenario):
         with run.phase(f"{name} to each"):
             run.progress(f"{name} streams: an event to each alone")
             before_own = Cpu.of(parts)
-            run.press.ask("each", channels=own, size=SIZE)
+            for channel in own:
+                run.press.publish(channel, SIZE)
             run.level(fresh=0.0)
             gevent.sleep(AFTERWARDS)
             alone = Cpu.of(parts).since(before_own, base)
@@ -190,7 +191,7 @@ class Capacity(Scenario):
             due = began + number / self.pace
             run.progress(f"an event to all: {number + 1} of {events}")
             gevent.sleep(max(0.0, due - time.monotonic()))
-            run.press.ask("publish", channel=self.options.channel, size=SIZE)
+            run.press.publish(self.options.channel, SIZE)
             while time.monotonic() < due + FILLING:
                 fullest = max(fullest, socket_memory())
                 gevent.sleep(0.02)

@@ -37,8 +37,11 @@ class Press(Protocol):
     failed: int
     """Events of which nobody knows whether they are out."""
 
-    def ask(self, order: str, **given: Any) -> Any:
-        """What a method of ``Newsroom`` answers.  Raises RuntimeError."""
+    def publish(self, channel: str, size: int) -> None:
+        """One event, whose data has ``size`` bytes or a few more."""
+
+    def burst(self, channel: str, count: int, spacing: float, size: int) -> None:
+        """So many events, that many seconds apart or as soon as the one before is out."""
 
 
 class Script(Protocol):
