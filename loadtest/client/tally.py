@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-Histogram = dict[int, int]
+Histogram = Counter[int]
 """Milliseconds, as Locust rounds them → how many."""
 
 
@@ -27,25 +28,23 @@ def rounded(seconds: float) -> int:
     return ROUNDED[ms] if 0 <= ms < 20_000 else max(0, _rounded(ms))
 
 
+@dataclass(slots=True)
 class Second:
     """What happened in a second of the wall clock."""
 
-    __slots__ = ("attempts", "away", "connect", "endings", "errors", "events", "first_byte", "kept",
-                 "latency", "opened", "reconnects", "refusals", "streams")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.attempts = self.reconnects = self.opened = self.events = 0
-        self.kept = 0
-        """Keep-alives that came."""
-        self.streams = 0
-        """Open at its end."""
-        self.connect: Histogram = defaultdict(int)
-        self.first_byte: Histogram = defaultdict(int)
-        self.latency: Histogram = defaultdict(int)
-        self.away: Histogram = defaultdict(int)
-        self.endings: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
+    attempts: int = 0
+    reconnects: int = 0
+    opened: int = 0
+    events: int = 0
+    kept: int = 0  # keep-alives that came
+    streams: int = 0  # open at its end
+    connect: Histogram = field(default_factory=Counter)
+    first_byte: Histogram = field(default_factory=Counter)
+    latency: Histogram = field(default_factory=Counter)
+    away: Histogram = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
 
     def add(self, given: Mapping[str, Any]) -> None:
         """What another process saw in the same second, as ``to_dict`` says it."""
@@ -54,12 +53,19 @@ class Second:
             if isinstance(own, int):
                 setattr(self, name, own + value)
             else:
-                for key, count in value.items():
-                    own[key] += count
+                own.update(value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and dicts."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def together(seconds: Iterable[Second]) -> Second:
+    """All of them as one."""
+    whole = Second()
+    for second in seconds:
+        whole.add(second.to_dict())
+    return whole
 
 
 class Tally:
@@ -77,34 +83,18 @@ class Tally:
             found = self.seconds[int(now)] = Second()
         return found
 
-    def take(
-        self, now: float, tell: Callable[[Second, int], None] | None = None
-    ) -> dict[int, dict[str, Any]]:
-        """The seconds that are over, which are told, and forgotten here."""
+    def take(self, now: float) -> dict[int, Second]:
+        """The seconds that are over, also where nothing happened; they are forgotten here."""
         last = int(now) - 1
         if self._taken is not None:
             last = max(last, self._taken)  # the clock may go back
         for at in range(last if self._taken is None else self._taken + 1, last + 1):
-            self.second(at)  # also where nothing happened
+            self.second(at)
         self._taken = last
-        taken = {}
-        for at in sorted(self.seconds):
-            if at <= last:
-                second = self.seconds.pop(at)
-                second.streams = self.streams
-                if tell is not None:
-                    tell(second, at)
-                taken[at] = second.to_dict()
+        taken = {at: self.seconds.pop(at) for at in sorted(self.seconds) if at <= last}
+        for second in taken.values():
+            second.streams = self.streams
         return taken
-
-
-def add(histograms: Iterable[Mapping[int, int]]) -> Histogram:
-    """All of them together."""
-    whole: Histogram = defaultdict(int)
-    for each in histograms:
-        for ms, count in each.items():
-            whole[ms] += count
-    return whole
 
 
 def percentile(histogram: Mapping[int, int], part: float) -> float | None:

@@ -14,7 +14,7 @@ from locust.runners import MasterRunner
 
 from sse_edge.errors import EdgeError
 
-from ..client.tally import Second, add, percentile, spread
+from ..client.tally import Second, percentile, spread, together
 from ..scenarios.scenario import Scenario, Threshold
 from ..scenarios.script import FRESH, LEVEL, Deployment
 from .options import crowd
@@ -61,9 +61,9 @@ class Conductor:
 
     # What the processes say
 
-    def seen(self, data: dict[str, Any]) -> None:
+    def seen(self, data: dict[Any, Any]) -> None:
         """Seconds of one process."""
-        for at, second in data["seconds"].items():
+        for at, second in data.items():
             self.seconds.setdefault(int(at), Second()).add(second)
 
     def answered(self, data: dict[str, Any]) -> None:
@@ -123,13 +123,10 @@ class Conductor:
         """See ``Script``."""
         part = next((each for each in self.phases if each["name"] == name), {"from": 1.0, "to": 0.0})
         first, last = int(self.began + part["from"]), int(self.began + part["to"])
-        within = [second for at, second in self.seconds.items() if first <= at <= last]
-        found = spread(add(second.latency for second in within)) or dict.fromkeys(("p50", "p99", "longest"))
-        return {
-            "events": sum(second.events for second in within),
-            "kept": sum(second.kept for second in within),
-            **{name: found[name] for name in ("p50", "p99", "longest")},
-        }
+        whole = together(second for at, second in self.seconds.items() if first <= at <= last)
+        found = spread(whole.latency) or {}
+        times = {name: found.get(name) for name in ("p50", "p99", "longest")}
+        return {"events": whole.events, "kept": whole.kept, **times}
 
     def p99(self, name: str) -> float | None:
         """See ``Script``."""
@@ -171,13 +168,9 @@ class Conductor:
 
     def _trouble(self) -> str:
         gevent.sleep(1.2)
-        counts: Counter[str] = Counter()
-        for second in self.seconds.values():
-            counts.update(second.refusals + second.errors)
-        return (
-            ", ".join(f"{what}: {number:,}" for what, number in counts.most_common(5))
-            or "nothing was refused"
-        )
+        counts = self.counts("refusals") + self.counts("errors")
+        said = [f"{what}: {number:,}" for what, number in counts.most_common(5)]
+        return ", ".join(said) or "nothing was refused"
 
     @contextlib.contextmanager
     def publishing(
@@ -266,10 +259,8 @@ class Conductor:
 
     def counts(self, what: str) -> Counter[str]:
         """All endings, refusals or errors."""
-        whole: Counter[str] = Counter()
-        for second in self.seconds.values():
-            whole.update(getattr(second, what))
-        return whole
+        found: Counter[str] = getattr(together(self.seconds.values()), what)
+        return found
 
     def reconnects(self) -> dict[str, Any] | None:
         """How many, on average and in the busiest second, from the first to the last."""
@@ -282,31 +273,21 @@ class Conductor:
 
     def timeline(self) -> list[dict[str, Any]]:
         """What happened, second by second."""
-        rows = []
-        for at in sorted(self.seconds):
-            second = self.seconds[at]
-            p50, p99 = (percentile(second.latency, part) for part in (0.5, 0.99))
-            rows.append(
-                {
-                    "t": at - int(self.began),
-                    "streams": second.streams,
-                    "attempts": second.attempts,
-                    "opened": second.opened,
-                    "events": second.events,
-                    "p50": p50,
-                    "p99": p99,
-                    "endings": dict(second.endings),
-                    "refusals": dict(second.refusals),
-                }
-            )
-        return rows
+        counts = ("streams", "attempts", "opened", "events", "endings", "refusals")
+        return [
+            {
+                "t": at - int(self.began),
+                "p50": percentile(second.latency, 0.5),
+                "p99": percentile(second.latency, 0.99),
+                **{name: getattr(second, name) for name in counts},
+            }
+            for at, second in sorted(self.seconds.items())
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Everything for the report, but for what only who started it knows."""
-        times = {
-            name: spread(add(getattr(second, name) for second in self.seconds.values()))
-            for name in ("latency", "connect", "first_byte", "away")
-        }
+        whole = together(self.seconds.values())
+        times = ("latency", "connect", "first_byte", "away")
         return {
             "scenario": self.scenario.name,
             "what": self.scenario.what,
@@ -315,10 +296,8 @@ class Conductor:
             "thresholds": [threshold.to_dict() for threshold in self.thresholds],
             "phases": [{**part, **self.delivery(part["name"])} for part in self.phases],
             "verdict": self.verdict,
-            **times,
-            "endings": dict(self.counts("endings")),
-            "refusals": dict(self.counts("refusals")),
-            "errors": dict(self.counts("errors")),
+            **{name: spread(getattr(whole, name)) for name in times},
+            **{name: getattr(whole, name) for name in ("endings", "refusals", "errors")},
             "reconnects": self.reconnects(),
             "timeline": self.timeline(),
             **self.scenario.figures(self),

@@ -59,14 +59,14 @@ class Member:
             self._send(swarm, time.time())
 
     def _send(self, swarm: Swarm, now: float) -> None:
-        stats = self._environment.stats
-        seconds = swarm.tally.take(now, lambda second, at: tell(stats, second, at))
+        seconds = swarm.tally.take(now)
+        for at, second in seconds.items():
+            tell(self._environment.stats, second, at)
         for at, second in swarm.abused.take(now).items():
-            for code, number in second["refusals"].items():
-                told = seconds[at]["refusals"]
-                told[f"abuse: {code}"] = told.get(f"abuse: {code}", 0) + number
+            for code, number in second.refusals.items():
+                seconds[at].refusals[f"abuse: {code}"] += number
         if seconds:
-            self._runner.send_message("seen", {"index": self.index, "seconds": seconds})
+            self._runner.send_message("seen", {at: second.to_dict() for at, second in seconds.items()})
 
     def _stop(self, **_: object) -> None:
         if self._reporting is not None:

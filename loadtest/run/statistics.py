@@ -23,26 +23,30 @@ def tell(stats: RequestStats, second: Second, at: int) -> None:
     for what, name in TIMES.items():
         histogram: Histogram = getattr(second, what)
         if histogram:
-            entry = StatsEntry(stats, name, KIND)
-            entry.num_requests = sum(histogram.values())
+            entry = _entry(stats, name, at, histogram.total())
             entry.total_response_time = sum(ms * count for ms, count in histogram.items())
             entry.min_response_time, entry.max_response_time = min(histogram), max(histogram)
             entry.response_times.update(histogram)
-            entry.num_reqs_per_sec[at] = entry.num_requests
-            entry.start_time = entry.last_request_timestamp = float(at)
-            for known in (stats.get(name, KIND), stats.total):
-                known.extend(entry)
+            _add(stats, entry)
     for what in COUNTS:
         counts: Counter[str] = getattr(second, what)
         for code, count in counts.items():
-            name = f"{what.removesuffix('s')} {code}"
-            entry = StatsEntry(stats, name, KIND)
-            entry.num_requests = entry.num_none_requests = count
-            entry.num_reqs_per_sec[at] = count
-            entry.start_time = entry.last_request_timestamp = float(at)
+            entry = _entry(stats, f"{what.removesuffix('s')} {code}", at, count)
+            entry.num_none_requests = count
             if what == "errors":
                 entry.num_failures = entry.num_fail_per_sec[at] = count
-                key = StatsError.create_key(KIND, name, code)
-                stats.errors.setdefault(key, StatsError(KIND, name, code)).occurrences += count
-            for known in (stats.get(name, KIND), stats.total):
-                known.extend(entry)
+                key = StatsError.create_key(KIND, entry.name, code)
+                stats.errors.setdefault(key, StatsError(KIND, entry.name, code)).occurrences += count
+            _add(stats, entry)
+
+
+def _entry(stats: RequestStats, name: str, at: int, count: int) -> StatsEntry:
+    entry = StatsEntry(stats, name, KIND)
+    entry.num_requests = entry.num_reqs_per_sec[at] = count
+    entry.start_time = entry.last_request_timestamp = float(at)
+    return entry
+
+
+def _add(stats: RequestStats, entry: StatsEntry) -> None:
+    for known in (stats.get(entry.name, KIND), stats.total):
+        known.extend(entry)

@@ -194,11 +194,7 @@ def one(server):
 
 def counted(tally):
     """All seconds of a tally together."""
-    whole = Second()
-    for second in tally.seconds.values():
-        whole.add(second.to_dict())
-    found = whole.to_dict()
-    return {**found, "streams": tally.streams}
+    return {**tallies.together(tally.seconds.values()).to_dict(), "streams": tally.streams}
 
 
 def ear(swarm, number=0, channel="news"):
@@ -934,8 +930,10 @@ def take(script):
         elif what == "open":
             tally.streams += 1
         else:
-            taken = tally.take(at, lambda second, at: statistics.tell(stats, second, at))
-            given.append([[second, one["events"], one["streams"]] for second, one in taken.items()])
+            taken = tally.take(at)
+            for second, one in taken.items():
+                statistics.tell(stats, one, second)
+            given.append([[second, one.events, one.streams] for second, one in taken.items()])
     entry = stats.get("event", statistics.KIND)
     return {"given": given, "kept": sorted(tally.seconds), "told": entry.num_requests}
 
@@ -959,7 +957,7 @@ def tell(latencies, counts):
                 if what == "errors":
                     single.log_error(kind, f"error {code}", code)
     for at in sorted(tally.seconds):
-        tally.take(at + 1, lambda second, at: statistics.tell(told, second, at))
+        statistics.tell(told, tally.seconds[at], at)
 
     def said(stats):
         entries = {
@@ -997,12 +995,12 @@ def tell(latencies, counts):
 def percentiles(histogram, part):
     """A percentile, the spread, and both of the histogram in two parts put together."""
     whole = {int(ms): count for ms, count in histogram.items()}
-    pieces = [{ms: count // 2 for ms, count in whole.items()}]
-    pieces.append({ms: count - count // 2 for ms, count in whole.items()})
+    pieces = [Second(latency=Counter({ms: count // 2 for ms, count in whole.items()}))]
+    pieces.append(Second(latency=Counter({ms: count - count // 2 for ms, count in whole.items()})))
     return {
         "percentile": tallies.percentile(whole, part),
         "spread": tallies.spread(whole),
-        "together": dict(tallies.add(pieces)) == whole,
+        "together": dict(tallies.together(pieces).latency) == whole,
     }
 
 
