@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import files
+from .files import drawings
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -23,13 +22,12 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     failed = 0
     for path in parser.parse_args(given).files:
-        with tempfile.TemporaryDirectory() as directory:
-            drawn = list(files.draw(json.loads(path.read_text()), Path(directory)).values())
-            if drawn:
-                path.with_suffix(".svg").write_bytes(drawn[-1].read_bytes())
-            else:
-                print(f"{path} has no {' and '.join(files.SERIES)}, and no steps", file=sys.stderr)
-                failed = 2
+        summary = json.loads(path.read_text())
+        if found := list(drawings(summary).values()):
+            found[-1](summary, path.with_suffix(".svg"))
+        else:
+            print(f"{path} has no timeline and samples, and no steps", file=sys.stderr)
+            failed = 2
     return failed
 
 

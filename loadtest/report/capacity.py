@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,6 @@ Step = Mapping[str, Any]
 """What ``scenarios.capacity`` found with so many streams."""
 
 CLIENTS = "reader"
-
-KINDS = {
-    "connect": "To connect, µs per stream",
-    "idle": "Idle, µs per stream and minute",
-    "events": "An event a second, µs per delivered event",
-    "personal": "An event for one stream, µs per event",
-}
 
 INSIDE = " of CPU; the kernel's share is within the others"
 
@@ -34,45 +27,44 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
     steps: Sequence[Step] = summary.get("steps") or ()
     if not steps:
         return {}
-    parts, proxy = present(steps), summary["setup"]["proxy"]
-    heads = [proxy if part == "proxy" else part for part in parts]
+    parts = present(steps)
+    heads = [summary["setup"]["proxy"] if part == "proxy" else part for part in parts]
 
-    def rows(heads: list[str], each: Any) -> Rows:
-        return [["streams", *heads], *([f"{step['streams']:,}", *each(step)] for step in steps)]
+    def table(heads: list[str], each: Callable[[Step], list[float]]) -> Rows:
+        return [["streams", *heads], *([f"{step['streams']:,}", *map(number, each(step))] for step in steps)]
 
-    def by_part(what: str, scale: float, *, kernel: bool) -> Rows:
-        def figures(step: Step) -> list[str]:
-            found = step[what]
+    def by_part(what: str, scale: float) -> Rows:
+        def figures(step: Step) -> list[float]:
+            found = {part: figure * scale for part, figure in step[what].items()}
             # The kernel's CPU is within the others', its memory is not.
-            whole = sum(found[part] for part in (*parts, *(["kernel"] if kernel else [])))
-            return [
-                number(figure * scale)
-                for figure in (*(found[part] for part in (*parts, "kernel")), whole, found[CLIENTS])
-            ]
+            whole = sum(found[part] for part in parts) + (found["kernel"] if what == "memory" else 0.0)
+            return [*(found[part] for part in (*parts, "kernel")), whole, found[CLIENTS]]
 
-        return rows([*heads, "kernel", "all", "(clients)"], figures)
+        return table([*heads, "kernel", "all", "(clients)"], figures)
 
     without = summary["without_streams"]
     return {
-        "Memory per stream, KiB": by_part("memory", 1 / 1024, kernel=True),
-        "Descriptors per stream": rows(
-            [*heads, "(clients)"], lambda step: [number(step["files"][part]) for part in (*parts, CLIENTS)]
+        "Memory per stream, KiB": by_part("memory", 1 / 1024),
+        "Descriptors per stream": table(
+            [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, CLIENTS)]
         ),
-        **{title + INSIDE: by_part(what, 1e6, kernel=False) for what, title in KINDS.items()},
-        "Delivery, from publishing to the client": rows(
-            ["events", "due", "received", "p50 ms", "p99 ms", "longest ms"],
-            lambda step: [
-                *(f"{step[name]:,}" for name in ("published", "expected", "received")),
-                *(number((step[name] or 0.0) * 1000) for name in ("p50", "p99", "longest")),
-            ],
-        ),
-        "Besides": rows(
+        f"To connect, µs per stream{INSIDE}": by_part("connect", 1e6),
+        f"Idle, µs per stream and minute{INSIDE}": by_part("idle", 1e6),
+        f"An event a second, µs per delivered event{INSIDE}": by_part("events", 1e6),
+        f"An event for one stream, µs per event{INSIDE}": by_part("personal", 1e6),
+        "Delivery, from publishing to the client": [
+            ["streams", "events", "due", "received", "p50 ms", "p99 ms", "longest ms"],
+            *(
+                [
+                    *(f"{step[name]:,}" for name in ("streams", "published", "expected", "received")),
+                    *(number((step[name] or 0.0) * 1000) for name in ("p50", "p99", "longest")),
+                ]
+                for step in steps
+            ),
+        ],
+        "Besides": table(
             ["opened per second", "keep-alives per minute", "socket buffers, KiB"],
-            lambda step: [
-                number(step["connects_per_second"]),
-                number(step["keep_alives"]),
-                number(step["buffers"] / 1024),
-            ],
+            lambda step: [step["connects_per_second"], step["keep_alives"], step["buffers"] / 1024],
         ),
         "Without streams, all processes of each": [
             ["", *heads],
@@ -91,49 +83,44 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
     parts = present(steps)
     with picture(path, 14.2, 4.7) as figure:
         memory, cpu, wait = figure.subplots(1, 3)
-        _stack(memory, steps, "memory", [*parts, "kernel"], 1 / 1024)
+        keys = _stack(memory, steps, "memory", [*parts, "kernel"], 1 / 1024)
         headed(memory, "memory per idle stream, KiB", "clients not counted")
         _stack(cpu, steps, "events", parts, 1e6)
-        headed(
-            cpu, "CPU per delivered event, µs", "one event a second to every stream; system calls included"
-        )
-        _lines(wait, steps)
-        headed(wait, "from publishing to the client, ms", "one event a second to every stream")
+        every = "one event a second to every stream"
+        headed(cpu, "CPU per delivered event, µs", f"{every}; system calls included")
+        for what, label, style, beside in (
+            ("p99", "99 %", "--s", (-10, 6)),
+            ("p50", "half of all", "-o", (18, -5)),
+        ):
+            values = [(step[what] or 0.0) * 1000 for step in steps]
+            wait.plot(values, style, color=PARTS["worker"], ms=5, lw=1.8, label=label)
+            for place in enumerate(values):
+                wait.annotate(
+                    number(place[1]), place, beside, textcoords="offset points", ha="center", size=9
+                )
+        wait.legend(loc="upper left", frameon=False)
+        headed(wait, "from publishing to the client, ms", every)
         for axis in (memory, cpu, wait):
             axis.set_xlabel("open streams")
             axis.set_xticks(range(len(steps)), [f"{step['streams']:,}" for step in steps])
             axis.set_xlim(-0.6, len(steps) - 0.4)
             dress(axis)
             fit(axis)
-        handles, labels = memory.get_legend_handles_labels()
-        names = (setup["proxy"] if label == "proxy" else label for label in labels)
+        named = {setup["proxy"] if part == "proxy" else part: key for part, key in keys.items()}
         note = f"{setup['proxy']}{', TLS' if setup['tls'] else ''}; {facts['cpu']}, Linux {facts['kernel']}"
-        captioned(figure, dict(zip(names, handles, strict=True)), note)
+        captioned(figure, named, note)
 
 
-def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], scale: float) -> None:
-    bottoms = [0.0] * len(steps)
+def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], scale: float) -> dict[str, Any]:
+    """Bars with their figures; the bars of each part, for a key."""
     # A part that shrank, by the kernel's noise, has no height.
     heights = {part: [max(0.0, step[what][part]) * scale for step in steps] for part in parts}
+    tops, drawn = [0.0] * len(steps), {}
     highest = max(map(sum, zip(*heights.values(), strict=True)))
     for part, sizes in heights.items():
-        axis.bar(range(len(steps)), sizes, 0.55, bottoms, color=PARTS[part], label=part)
-        for place, (size, bottom) in enumerate(zip(sizes, bottoms, strict=True)):
-            if size > highest / 16:
-                said = {"ha": "center", "va": "center", "color": "white", "size": 9}
-                axis.text(place, bottom + size / 2, number(size), **said)
-        bottoms = [bottom + size for bottom, size in zip(bottoms, sizes, strict=True)]
-    for place, top in enumerate(bottoms):
-        axis.text(place, top + highest / 60, number(top), ha="center", va="bottom", fontweight="bold", size=9)
-
-
-def _lines(axis: Any, steps: Sequence[Step]) -> None:
-    for what, label, style, beside in (
-        ("p99", "99 %", "--s", (-10, 6)),
-        ("p50", "half of all", "-o", (18, -5)),
-    ):
-        values = [(step[what] or 0.0) * 1000 for step in steps]
-        axis.plot(range(len(steps)), values, style, color=PARTS["worker"], ms=5, lw=1.8, label=label)
-        for place in enumerate(values):
-            axis.annotate(number(place[1]), place, beside, textcoords="offset points", ha="center", size=9)
-    axis.legend(loc="upper left", frameon=False)
+        drawn[part] = bars = axis.bar(range(len(steps)), sizes, 0.55, tops, color=PARTS[part])
+        said = [number(size) if size > highest / 16 else "" for size in sizes]
+        axis.bar_label(bars, said, label_type="center", color="white", size=9)
+        tops = [top + size for top, size in zip(tops, sizes, strict=True)]
+    axis.bar_label(bars, map(number, tops), padding=2, fontweight="bold", size=9)
+    return drawn

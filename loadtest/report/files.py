@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from . import capacity, page, plot, text
@@ -11,20 +12,15 @@ from .text import Summary
 
 RESULTS = Path(__file__).parents[1] / "results"
 
-SERIES = ("timeline", "samples")
-"""What pictures are drawn of, besides steps."""
 
-
-def draw(summary: Summary, out: Path) -> dict[str, Path]:
-    """The pictures that there are figures for: of the time, and of steps."""
-    drawn = {}
-    if all(each in summary for each in SERIES):
-        drawn["time"] = out / "plots.svg"
-        plot.draw(summary, drawn["time"])
+def drawings(summary: Summary) -> dict[str, Callable[[Summary, Path], None]]:
+    """What there are figures for: the pictures' names, and how each is drawn.  The last one is kept."""
+    found: dict[str, Callable[[Summary, Path], None]] = {}
+    if "timeline" in summary and "samples" in summary:
+        found["plots.svg"] = plot.draw
     if summary.get("steps"):
-        drawn["steps"] = out / "steps.svg"
-        capacity.draw(summary, drawn["steps"])
-    return drawn
+        found["steps.svg"] = capacity.draw
+    return found
 
 
 def write(out: Path, summary: Summary) -> str:
@@ -35,15 +31,16 @@ def write(out: Path, summary: Summary) -> str:
     (out / "summary.txt").write_text(printed + "\n")
     links = {"Locust's own report": "locust.html", "the figures": "summary.json"}
     links |= {f"Locust's CSV: {path.name}": path.name for path in sorted(out.glob("*.csv"))}
-    svgs = {what: path.read_text() for what, path in draw(summary, out).items()}
-    (out / "index.html").write_text(page.page(summary, svgs["time"], links, svgs.get("steps", "")))
+    for name, draw in drawings(summary).items():
+        draw(summary, out / name)
+    pictures = [(out / name).read_text() for name in drawings(summary)]
+    (out / "index.html").write_text(page.page(summary, pictures, links))
     return printed
 
 
 def keep(out: Path, name: str) -> None:
-    """Text, picture and figures of a report under a name of their own; of steps if it has some."""
-    shutil.copy(out / "summary.txt", RESULTS / f"{name}.txt")
-    steps = out / "steps.svg"
-    shutil.copy(steps if steps.exists() else out / "plots.svg", RESULTS / f"{name}.svg")
+    """Text, picture and figures of a report under a name of their own."""
     summary = json.loads((out / "summary.json").read_text())
+    shutil.copy(out / "summary.txt", RESULTS / f"{name}.txt")
+    shutil.copy(out / list(drawings(summary))[-1], RESULTS / f"{name}.svg")
     (RESULTS / f"{name}.json").write_text(json.dumps(summary, separators=(",", ":")) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -14,18 +14,14 @@ from .picture import GREY, PARTS, dress, fit, picture
 from .table import number
 from .text import Summary, part_name
 
-LINES = ("#0b6e4f", "#c8641b", "#7a5195", "#4a86b8", "#b5293b", "#a38a00", "#c45a9a")
-"""For what has no colour of its own, as the codes of refusals."""
-
-REST = "#8a8f98"
+LINES = ("#0b6e4f", "#c8641b", "#7a5195", "#4a86b8", "#b5293b", "#a38a00", "#c45a9a", "#8a8f98")
+"""Colours of a panel's lines, in their order; the last is for what is left."""
 
 MOST = 600
 """Points of a line: no more could be told apart, and all would be stored."""
 
-STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200)
-"""Seconds between two marks of the time axis."""
-
-MARKS = 9
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+"""Seconds between two marks of the time axis, of which there are nine at most."""
 
 RATIO = 30
 """When the longest latency is so many times the shortest, the scale is logarithmic."""
@@ -33,65 +29,64 @@ RATIO = 30
 BANDS = ("#eef1f4", "#ffffff")
 """Behind the phases, in turn."""
 
-NAME = KEY = 9.0
-"""Points of a phase's name, and of a panel's key; a letter is taken to be 0.62 as wide."""
+HEIGHTS = (1.9, 1.1, 1.3, 1.9)
+"""Inches of the rows of panels."""
+
+WIDTH = 440.0
+"""Points of a panel, about."""
+
+LETTER, SIZE = 5.6, 9.0
+"""The same of a letter in a phase's name or a key, and its size."""
 
 NAME_LINES = 5
 """A name that finds no room in so many lines is only in the table."""
 
-# Inches. The two columns are of the same width, for the page puts one below the other where there is no room.
-COLUMN, LEFT, RIGHT = 7.0, 0.8, 0.15
-HEIGHTS = (1.9, 1.1, 1.3, 1.9)
-TITLE, FOOT, LINE = 0.62, 0.5, 0.18
-
-WIDTH = (COLUMN - LEFT - RIGHT) * 72
-"""Of a panel, in points."""
-
 Item = TypeVar("Item")
 Rows = Sequence[Mapping[str, Any]]
-Point = tuple[float, float]
+Lines = Mapping[str, Sequence[tuple[float, float]]]
+"""Points in time, by what the line is called."""
 
 
 def draw(summary: Summary, path: Path) -> None:
     """Write an SVG of two columns of panels, all over the same time."""
-    end = _end(summary)
-    names = placed(summary["phases"], end)
-    strip = LINE * max((line + 1 for *_, line in names), default=0)
-    high = 0.1 + strip + sum(HEIGHTS) + TITLE * len(HEIGHTS) + FOOT
-    with picture(path, 2 * COLUMN, high) as figure:
-
-        def panel(column: int, top: float, height: float) -> Any:
-            box = (column * COLUMN + LEFT, high - top - height, COLUMN - LEFT - RIGHT, height)
-            return figure.add_axes(
-                (box[0] / 2 / COLUMN, box[1] / high, box[2] / 2 / COLUMN, box[3] / high), xlim=(0, end)
-            )
-
-        timeline: Rows = summary["timeline"]
-        columns: tuple[tuple[Callable[[Any], None], ...], ...] = (
-            (
-                lambda axis: _streams(axis, timeline),
-                lambda axis: _attempts(axis, timeline),
-                lambda axis: _codes(axis, timeline, "refusals"),
-                lambda axis: _memory(axis, summary),
-            ),
-            (
-                lambda axis: _latency(axis, timeline),
-                lambda axis: _events(axis, timeline),
-                lambda axis: _codes(axis, timeline, "endings"),
-                lambda axis: _cpu(axis, summary),
-            ),
-        )
-        for column, drawings in enumerate(columns):
-            top = 0.1
-            if strip:
-                _names(panel(column, top, strip), names, summary["phases"])
-            top += strip
-            for drawing, height in zip(drawings, HEIGHTS, strict=True):
-                axis = panel(column, top + TITLE, height)
-                top += TITLE + height
-                _shade(axis, summary["phases"])
-                _dress(axis, end, last=drawing is drawings[-1])
-                drawing(axis)
+    phases, timeline, samples = (summary[name] for name in ("phases", "timeline", "samples"))
+    ends = (
+        [row["t"] + 1 for row in timeline]
+        + [phase["to"] for phase in phases]
+        + [each["t"] for each in samples]
+    )
+    end = max(ends, default=summary["took"])
+    names = placed(phases, end)
+    strip = 0.18 * max((line + 1 for *_, line in names), default=0)
+    attempts = {"opened": _counted(timeline, "opened"), "attempts": _counted(timeline, "attempts")}
+    latency = {"half of all": _ms(timeline, "p50"), "99 %": _ms(timeline, "p99")}
+    lines: tuple[tuple[str, Lines, str], ...] = (
+        ("open streams", {"": _counted(timeline, "streams")}, "none"),
+        ("from publishing to the client, ms", latency, "no event came"),
+        ("attempts to connect, per second", attempts, "none"),
+        ("delivered events, per second", {"": _counted(timeline, "events")}, "none"),
+        ("refusals, per second", _codes(timeline, "refusals"), "none"),
+        ("endings, per second", _codes(timeline, "endings"), "none"),
+    )
+    with picture(path, 14, strip + sum(HEIGHTS) + 3) as figure:
+        (*heads,), *rows = figure.subplots(5, 2, sharex=True, height_ratios=(strip or 0.01, *HEIGHTS))
+        for axis in figure.axes:
+            _over_time(axis, phases, end)
+        for axis in heads:
+            axis.set_axis_off()
+            for name, at, line in names:
+                axis.text(
+                    (at + LETTER / WIDTH) * end, (line + 0.4) * 0.18 / strip, name, va="center", fontsize=SIZE
+                )
+            axis.set_ylim(1, 0)
+        *panels, memory, cpu = (axis for row in rows for axis in row)
+        for axis, (title, found, none) in zip(panels, lines, strict=True):
+            _lines(axis, title, found, none if timeline else "nothing was measured")
+        _memory(memory, summary)
+        _cpu(cpu, summary)
+        for axis in (memory, cpu):
+            axis.set_xlabel("time since the run began, " + ("h:min" if end >= 3600 else "min:s"))
+        figure.tight_layout()
 
 
 def thin(items: Sequence[Item], size: Callable[[Item], float], most: int = MOST) -> list[Item]:
@@ -113,7 +108,7 @@ def placed(phases: Rows, end: float) -> list[tuple[str, float, int]]:
     found = []
     for phase in phases:
         name = phase["name"]
-        long = (len(name) * 0.62 + 0.8) * NAME / WIDTH
+        long = (len(name) + 2) * LETTER / WIDTH
         begin, room = phase["from"] / end, (phase["to"] - phase["from"]) / end
         at = max(0.0, min(begin + max(0.0, room - long) / 2, 1 - long))
         line = next((line for line, taken in enumerate(ends) if taken <= at), len(ends))
@@ -125,58 +120,8 @@ def placed(phases: Rows, end: float) -> list[tuple[str, float, int]]:
 
 def fitting(codes: Sequence[str]) -> int:
     """How many of them have a colour of their own, and room in the key beside what the rest is called."""
-    taken = 0.0
-    for place, code in enumerate(codes):
-        taken += (len(code) * 0.62 + 3.2) * KEY
-        if place == len(LINES) or taken > WIDTH - 9 * KEY:
-            return place
-    return len(codes)
-
-
-def _end(summary: Summary) -> float:
-    """When the last thing was seen."""
-    return max(
-        1.0 if summary["timeline"] else summary["took"],
-        max((row["t"] + 1 for row in summary["timeline"]), default=0.0),
-        max((phase["to"] for phase in summary["phases"]), default=0.0),
-        max((sample["t"] for sample in summary["samples"]), default=0.0),
-    )
-
-
-def _names(axis: Any, names: Sequence[tuple[str, float, int]], phases: Rows) -> None:
-    lines = max((line + 1 for *_, line in names), default=1)
-    _shade(axis, phases)
-    axis.set_axis_off()
-    for name, at, line in names:
-        axis.text(
-            at + 0.4 * NAME / WIDTH,
-            1 - (line + 0.5) / lines,
-            name,
-            transform=axis.transAxes,
-            va="center_baseline",
-            fontsize=NAME,
-            color="#444444",
-        )
-
-
-def _shade(axis: Any, phases: Rows) -> None:
-    for place, phase in enumerate(phases):
-        axis.axvspan(phase["from"], phase["to"], color=BANDS[place % 2], lw=0, zorder=0)
-        axis.axvline(phase["from"], color="#cfd4da", lw=0.7, zorder=0.5)
-
-
-def _dress(axis: Any, end: float, *, last: bool) -> None:
-    from matplotlib.ticker import MaxNLocator, MultipleLocator  # noqa: PLC0415
-
-    dress(axis)
-    days = 86_400 * math.ceil(end / 86_400 / MARKS)
-    step = next((step for step in STEPS if end / step <= MARKS), days)
-    axis.xaxis.set_major_locator(MultipleLocator(step))
-    axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, end))
-    axis.tick_params(labelbottom=last)
-    axis.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))
-    if last:
-        axis.set_xlabel("time since the run began, " + ("h:min" if end >= 3600 else "min:s"))
+    taken = accumulate((len(code) + 5) * LETTER for code in codes)
+    return min(len(LINES) - 1, sum(width <= WIDTH - 15 * LETTER for width in taken))
 
 
 def clock(seconds: float, end: float) -> str:
@@ -185,186 +130,138 @@ def clock(seconds: float, end: float) -> str:
     return f"{more}:{less:02}"
 
 
-def _title(axis: Any, title: str, how: str = "", *, whole: bool = False) -> None:
-    """The head of a panel, its key, and its scale."""
-    handles, labels = axis.get_legend_handles_labels()
-    pad = 20 if handles else 7
+# What is drawn
+
+
+def _counted(timeline: Rows, name: str) -> list[tuple[float, float]]:
+    """Nothing where there was none at all."""
+    found = [(row["t"], row[name]) for row in timeline]
+    return found if any(count for _, count in found) else []
+
+
+def _ms(timeline: Rows, name: str) -> list[tuple[float, float]]:
+    return [(row["t"], 1000 * row[name]) for row in timeline if row[name] is not None]
+
+
+def _codes(timeline: Rows, what: str) -> Lines:
+    """Each code, most of them first, and together all that have no room."""
+    counts: Counter[str] = Counter()
+    for row in timeline:
+        counts.update(row[what])
+    codes = sorted(counts, key=lambda code: (-counts[code], code))
+    shown = fitting(codes)
+    groups = {code: [code] for code in codes[:shown]} | ({"others": codes[shown:]} if codes[shown:] else {})
+    return {
+        label: [(row["t"], sum(row[what].get(code, 0) for code in group)) for row in timeline]
+        for label, group in groups.items()
+    }
+
+
+# How
+
+
+def _over_time(axis: Any, phases: Rows, end: float) -> None:
+    from matplotlib.ticker import MaxNLocator, MultipleLocator  # noqa: PLC0415 - slow to load
+
+    for place, phase in enumerate(phases):
+        axis.axvspan(phase["from"], phase["to"], color=BANDS[place % 2], lw=0, zorder=0)
+        axis.axvline(phase["from"], color="#cfd4da", lw=0.7, zorder=0.5)
+    dress(axis)
+    axis.set_xlim(0, end)
+    axis.xaxis.set_major_locator(
+        MultipleLocator(next((step for step in STEPS if end / step <= 9), STEPS[-1]))
+    )
+    axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, end))
+    axis.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))
+
+
+def _head(axis: Any, title: str, how: str = "", least: float = 0.001) -> None:
+    """Title and key above a panel, and a scale that holds what is drawn."""
+    _, labels = axis.get_legend_handles_labels()
+    pad = 20 if labels else 7
     axis.set_title(title, loc="left", fontweight="bold", pad=pad)
-    if how:
-        axis.text(1, 1, how, transform=_above(axis, pad + 1), ha="right", va="bottom", fontsize=9, color=GREY)
-    if handles:
-        axis.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            bbox_transform=_above(axis, 2),
-            ncols=len(handles),
-            frameon=False,
-            fontsize=KEY,
-            borderpad=0,
-            borderaxespad=0,
-            handlelength=1.1,
-            handletextpad=0.5,
-            columnspacing=1.3,
-        )
-    # Of few streams there is no half.
-    fit(axis, 4 if whole else 0.001)
-
-
-def _above(axis: Any, points: float) -> Any:
-    """The axis's own coordinates, so many points higher."""
-    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
-
-    return axis.transAxes + ScaledTranslation(0, points / 72, axis.figure.dpi_scale_trans)
+    axis.set_title(how, loc="right", fontsize=SIZE, color=GREY, pad=pad)
+    if labels:
+        above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2, "borderpad": 0}
+        axis.legend(ncols=len(labels), fontsize=SIZE, frameon=False, handlelength=1.1, **above)
+    fit(axis, least)
 
 
 def _empty(axis: Any, title: str, said: str) -> None:
-    _title(axis, title)
+    _head(axis, title)
     axis.set_yticks([])
     axis.text(0.5, 0.5, said, transform=axis.transAxes, ha="center", va="center", color="#777777")
 
 
-def _line(
-    axis: Any, points: Sequence[tuple[float, float]], colour: str, label: str, *, fill: bool = False
-) -> float:
-    """Of points in time; broken where there were none for long.  The highest of them."""
-    points = thin(points, lambda point: point[1])
-    if fill:
-        xs = [points[0][0], *(x for x, _ in points), points[-1][0]]
-        axis.fill(xs, [0.0, *(y for _, y in points), 0.0], color=colour, alpha=0.12, lw=0)
-    gaps = [second[0] - first[0] for first, second in pairwise(points)]
-    longest = max(5.0, 4 * median(gaps)) if gaps else 0.0
-    broken: list[Point] = []
-    for point, gap in zip(points, [0.0, *gaps], strict=True):
-        if gap > longest:
-            broken.append((point[0], math.nan))
-        broken.append(point)
-    # A dot where there are few: one between two breaks would be no line.
-    axis.plot(
-        *zip(*broken, strict=True), "-" if len(points) > 40 else ".-", color=colour, lw=1.4, ms=4, label=label
-    )
-    return max(y for _, y in points)
-
-
-def _streams(axis: Any, timeline: Rows) -> None:
-    if not timeline:
-        _empty(axis, "open streams", "nothing was measured")
+def _lines(axis: Any, title: str, lines: Lines, none: str) -> None:
+    """Lines over time, each broken where there was nothing for long."""
+    lines = {label: thin(points, lambda point: point[1]) for label, points in lines.items() if points}
+    if not lines:
+        _empty(axis, title, none)
         return
-    highest = _line(axis, [(row["t"], row["streams"]) for row in timeline], LINES[0], "", fill=True)
-    _title(axis, "open streams", f"at most {highest:,}", whole=True)
+    ys = [y for points in lines.values() for _, y in points]
+    # Of what is counted there is no half; the shortest of times may be none that can be measured.
+    counted = all(isinstance(y, int) for y in ys)
+    highest, lowest = max(ys), min((y for y in ys if y > 0), default=max(ys))
+    wide = not counted and highest > RATIO * lowest
+    colours = dict(zip(lines, LINES, strict=False)) | {"others": LINES[-1]}
+    for label, points in lines.items():
+        gaps = [later[0] - sooner[0] for sooner, later in pairwise(points)]
+        longest = max(5.0, 4 * median(gaps)) if gaps else 0.0
+        broken = [
+            each
+            for point, gap in zip(points, [0.0, *gaps], strict=True)
+            for each in ([(point[0], math.nan), point] if gap > longest else [point])
+        ]
+        # A dot where there are few: one between two breaks would be no line.
+        style = "-" if len(points) > 40 else ".-"
+        over = list(zip(*broken, strict=True))
+        axis.plot(*over, style, color=colours[label], lw=1.4, ms=4, label=label)
+        if counted:
+            axis.fill_between(*over, color=colours[label], alpha=0.12, lw=0)
+    how = f"at most {number(highest)}{', logarithmic' if wide else ''}"
+    _head(axis, title, how, least=4 if counted else 0.001)
+    if wide:
+        _logarithmic(axis, lowest, highest)
 
 
-def _attempts(axis: Any, timeline: Rows) -> None:
-    title = "attempts to connect, per second"
-    if not any(row["attempts"] or row["opened"] for row in timeline):
-        _empty(axis, title, "none" if timeline else "nothing was measured")
-        return
-    highest = _line(axis, [(row["t"], row["attempts"]) for row in timeline], LINES[1], "attempts", fill=True)
-    _line(axis, [(row["t"], row["opened"]) for row in timeline], LINES[0], "opened")
-    _title(axis, title, f"at most {highest:,}", whole=True)
-
-
-def _events(axis: Any, timeline: Rows) -> None:
-    title = "delivered events, per second"
-    if not any(row["events"] for row in timeline):
-        _empty(axis, title, "none" if timeline else "nothing was measured")
-        return
-    highest = _line(axis, [(row["t"], row["events"]) for row in timeline], LINES[0], "", fill=True)
-    _title(axis, title, f"at most {highest:,}", whole=True)
-
-
-def _latency(axis: Any, timeline: Rows) -> None:
+def _logarithmic(axis: Any, lowest: float, highest: float) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
 
-    title = "from publishing to the client, ms"
-    found = {
-        name: [(row["t"], row[name] * 1000) for row in timeline if row[name] is not None]
-        for name in ("p99", "p50")
-    }
-    if not all(found.values()):
-        _empty(axis, title, "no event came" if timeline else "nothing was measured")
-        return
-    highest = _line(axis, found["p99"], LINES[1], "99 %")
-    _line(axis, found["p50"], LINES[0], "half of all")
-    least = min((ms for points in found.values() for _, ms in points if ms > 0), default=highest)
-    wide = highest > RATIO * least
-    _title(
-        axis,
-        title,
-        f"at most {number(highest)}" + (", logarithmic" if wide else ""),
-    )
-    if wide:
-        # What took no time that could be measured is at the bottom.
-        axis.set_yscale("log", nonpositive="clip")
-        axis.set_ylim(least / 1.3, highest * 1.3)
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 100 * least else (1,)))
-        axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _codes(axis: Any, timeline: Rows, what: str) -> None:
-    """A line for each code, and one for all that have no colour left."""
-    title = f"{what}, per second"
-    counts: Counter[str] = Counter()
-    for row in timeline:
-        counts.update(row[what])
-    if not counts:
-        _empty(axis, title, "none" if timeline else "nothing was measured")
-        return
-    codes = sorted(counts, key=lambda code: (-counts[code], code))
-    shown = codes[: fitting(codes)]
-    groups: dict[str, tuple[str, ...]] = {code: (code,) for code in shown}
-    colours = dict(zip(shown, LINES, strict=False))
-    if rest := tuple(codes[len(shown) :]):
-        groups["others"], colours["others"] = rest, REST
-    highest = 0.0
-    for label, group in groups.items():
-        points = [(row["t"], sum(row[what].get(code, 0) for code in group)) for row in timeline]
-        highest = max(highest, _line(axis, points, colours[label], label, fill=True))
-    _title(axis, title, f"at most {highest:,}", whole=True)
+    axis.set_yscale("log", nonpositive="clip")
+    axis.set_ylim(lowest / 1.3, highest * 1.3)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
+    axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _memory(axis: Any, summary: Summary) -> None:
     held = summary["memory"]
-
-    def label(part: str) -> str:
-        name = part_name(summary, part)
-        return f"{name} {number(held[part]['per_stream'] / 1024)}" if part in held else name
-
+    labels = {part: f" {number(figures['per_stream'] / 1024)}" for part, figures in held.items()}
     how = "beside each name: KiB per stream" if held else ""
-    _stack(axis, summary["samples"], "memory", 2**20, label, ("memory, MiB", how))
+    _stack(axis, summary, "memory", 2**20, ("memory, MiB", how), labels)
 
 
 def _cpu(axis: Any, summary: Summary) -> None:
     cores = summary["machine"].get("cores")
     how = f"the machine has {cores}" if cores else ""
-    _stack(axis, summary["samples"], "cpu", 1, lambda part: part_name(summary, part), ("CPU, cores", how))
+    _stack(axis, summary, "cpu", 1, ("CPU, cores", how), {})
 
 
 def _stack(
-    axis: Any,
-    samples: Rows,
-    what: str,
-    unit: float,
-    label: Callable[[str], str],
-    title: tuple[str, str],
+    axis: Any, summary: Summary, what: str, unit: float, title: tuple[str, str], more: Mapping[str, str]
 ) -> None:
     """All parts on top of each other; a part that was never there is left out."""
+    samples = summary["samples"]
     there = {part for sample in samples for part in sample[what]}
     parts = [part for part in PARTS if part in there] + sorted(there - set(PARTS))
     if not parts:
         _empty(axis, title[0], "nothing was measured")
         return
     rows = [
-        (sample["t"], [max(0.0, sample[what].get(part, 0.0)) / unit for part in parts]) for sample in samples
+        (sample["t"], *(max(0.0, sample[what].get(part, 0.0)) / unit for part in parts)) for sample in samples
     ]
-    rows = thin(rows, lambda row: sum(row[1]))
-    xs = [rows[0][0], *(t for t, _ in rows), rows[-1][0]]
-    # From the top down, each in front of the one before: half the points of areas between two lines.
-    for place in reversed(range(len(parts))):
-        tops = [sum(sizes[: place + 1]) for _, sizes in rows]
-        axis.fill(xs, [0.0, *tops, 0.0], color=PARTS.get(parts[place], REST), lw=0)
-    for part in parts:
-        axis.fill([], [], color=PARTS.get(part, REST), lw=0, label=label(part))
-    _title(axis, *title)
+    times, *sizes = zip(*thin(rows, lambda row: sum(row[1:])), strict=True)
+    labels = [part_name(summary, part) + more.get(part, "") for part in parts]
+    axis.stackplot(times, *sizes, labels=labels, colors=[PARTS.get(part, LINES[-1]) for part in parts], lw=0)
+    _head(axis, *title)

@@ -1,4 +1,4 @@
-"""A run as text, and the tables that the page has too."""
+"""A run as text: for a terminal, to keep, and on the page."""
 
 from __future__ import annotations
 
@@ -30,24 +30,22 @@ TIMES = {
     "away": "from an ending until live again",
 }
 
-COUNTS = ("endings", "refusals", "errors")
-
 SHOWN = 5
-"""Findings that the text has; the page has all."""
+"""Findings that a terminal is shown; the page has all."""
 
 WIDTH = 110
 
 
-def text(summary: Summary) -> str:
-    """All of it, for a terminal and to keep."""
+def text(summary: Summary, findings: int = SHOWN) -> str:
+    """All of it, with so many of the findings."""
     blocks = [
         [f"{title(summary)} {setup(summary)}", summary["what"], when(summary)],
         [sentence for _, sentence in judged(summary)],
         _table("Thresholds", thresholds(summary)),
-        _verdict(summary),
+        _verdict(summary["verdict"], findings) if summary["verdict"] else [],
         _table("Delivery by phase", phases(summary)),
         _table("Times, ms", times(summary)),
-        [*_counts(summary), *([f"reconnects: {said}"] if (said := reconnects(summary)) else [])],
+        _counts(summary),
         _table("Memory and CPU", usage(summary)),
         *(_table(about, rows) for about, rows in capacity.tables(summary).items()),
         list(summary["remarks"]),
@@ -73,12 +71,10 @@ def judged(summary: Summary) -> list[tuple[State, str]]:
         found.append(("bad", f"Missed: {'; '.join(missed)}"))
     if summary["interrupted"]:
         found.append(("doubtful", "The run was interrupted: figures are of what had happened until then"))
-    if not found:
-        if summary["thresholds"]:
-            found.append(("good", "All thresholds met"))
-        else:
-            found.append(("doubtful", "No threshold was checked"))
-    return found
+    if found:
+        return found
+    met = bool(summary["thresholds"])
+    return [("good", "All thresholds met") if met else ("doubtful", "No threshold was checked")]
 
 
 def title(summary: Summary) -> str:
@@ -125,17 +121,7 @@ def thresholds(summary: Summary) -> Rows:
         [each["what"], value(each["value"]), each["limit"], "met" if each["met"] else "MISSED"]
         for each in summary["thresholds"]
     ]
-    return [["", "found", "limit", ""], *rows] if rows else []
-
-
-def verdict(summary: Summary) -> Rows:
-    """What clients got, held against what was published."""
-    found = summary["verdict"]
-    if found is None:
-        return []
-    rows = [[label, value(found[name])] for name, label in VERDICT.items() if name in found]
-    rows += [[f"reset: {reason}", value(count)] for reason, count in _most(found["resets"])]
-    return [["", "found"], *rows]
+    return [["", "found", "limit", ""], *rows]
 
 
 def phases(summary: Summary) -> Rows:
@@ -145,70 +131,37 @@ def phases(summary: Summary) -> Rows:
             each["name"],
             number(each["to"] - each["from"]),
             f"{each['events']:,}",
-            *(_ms(each[name]) for name in ("p50", "p99", "longest")),
+            *(_figure(each[name], 1e-3) for name in ("p50", "p99", "longest")),
         ]
         for each in summary["phases"]
     ]
-    return [["", "seconds", "events", "p50 ms", "p99 ms", "longest ms"], *rows] if rows else []
+    return [["", "seconds", "events", "p50 ms", "p99 ms", "longest ms"], *rows]
 
 
 def times(summary: Summary) -> Rows:
     """How long things took in the whole run, in milliseconds."""
     rows = [
-        [label, f"{found['count']:,}", *(_ms(found[part]) for part in ("p50", "p95", "p99", "longest"))]
+        [
+            label,
+            f"{found['count']:,}",
+            *(_figure(found[part], 1e-3) for part in ("p50", "p95", "p99", "longest")),
+        ]
         for name, label in TIMES.items()
         if (found := summary[name]) is not None
     ]
-    return [["", "count", "p50", "p95", "p99", "longest"], *rows] if rows else []
-
-
-def counts(summary: Summary, what: str) -> Rows:
-    """Endings, refusals or errors, most of them first."""
-    rows = [[code, f"{count:,}"] for code, count in _most(summary[what])]
-    return [["", "count"], *rows] if rows else []
-
-
-def reconnects(summary: Summary) -> str:
-    """How fast they all came back; nothing if nobody had to."""
-    found = summary["reconnects"]
-    if found is None:
-        return ""
-    return (
-        f"{found['count']:,} within {lasting(found['seconds'])}: "
-        f"{number(found['mean'])} per second, {number(found['peak'])} in the busiest"
-    )
+    return [["", "count", "p50", "p95", "p99", "longest"], *rows]
 
 
 def usage(summary: Summary) -> Rows:
     """What each part held and used."""
     memory, cpu = summary["memory"], summary["cpu"]
-    names = [*memory, *(name for name in cpu if name not in memory)]
-    heads = [
-        "",
-        *(["empty MiB", "full MiB", "KiB per stream"] if memory else []),
-        *(["CPU s", "cores on average"] if cpu else []),
-    ]
     rows = []
-    for name in names:
-        row = [part_name(summary, name)]
-        if memory:
-            held = memory.get(name)
-            row += (
-                [
-                    number(held["empty"] / 2**20),
-                    number(held["full"] / 2**20),
-                    number(held["per_stream"] / 1024),
-                ]
-                if held
-                else [""] * 3
-            )
-        if cpu:
-            seconds = cpu.get(name)
-            row += (
-                [""] * 2 if seconds is None else [number(seconds), number(seconds / (summary["took"] or 1))]
-            )
-        rows.append(row)
-    return [heads, *rows] if rows else []
+    for part in dict.fromkeys([*memory, *cpu]):
+        held, used = memory.get(part, {}), cpu.get(part)
+        kept = (("empty", 2**20), ("full", 2**20), ("per_stream", 2**10))
+        sizes = [_figure(held.get(name), unit) for name, unit in kept]
+        rows.append([part_name(summary, part), *sizes, _figure(used, 1), _figure(used, summary["took"] or 1)])
+    return [["", "empty MiB", "full MiB", "KiB per stream", "CPU s", "cores on average"], *rows]
 
 
 def part_name(summary: Summary, part: str) -> str:
@@ -218,32 +171,34 @@ def part_name(summary: Summary, part: str) -> str:
 
 
 def _table(title: str, rows: Rows) -> list[str]:
-    """Names to the left, and figures to the right of them under their heads."""
-    if not rows:
+    """Names to the left, and figures to the right of them under their heads; no column without any."""
+    if len(rows) < 2:
         return []
-    width = max(len(row[0]) for row in rows)
-    rows = [[row[0].ljust(width), *row[1:]] for row in rows]
-    return [title, *(line.rstrip() for line in aligned(rows))]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    columns[0] = tuple(name.ljust(max(map(len, columns[0]))) for name in columns[0])
+    return [title, *(line.rstrip() for line in aligned(list(zip(*columns, strict=True))))]
 
 
-def _verdict(summary: Summary) -> list[str]:
-    rows = verdict(summary)[1:]
-    if not rows:
-        return []
-    findings: Sequence[str] = summary["verdict"]["findings"]
-    lines = ["Verdict", *_wrapped("", [f"{label} {count}" for label, count in rows])]
-    lines += [f"  {finding}" for finding in findings[:SHOWN]]
-    if len(findings) > SHOWN:
-        lines.append(f"  and {len(findings) - SHOWN} more")
-    return lines
+def _verdict(found: Mapping[str, Any], most: int) -> list[str]:
+    """What clients got, held against what was published."""
+    facts = [f"{label} {value(found[name])}" for name, label in VERDICT.items() if name in found]
+    facts += [f"reset: {reason} {count:,}" for reason, count in _most(found["resets"])]
+    findings = found["findings"]
+    more = [f"and {len(findings) - most} more"] if len(findings) > most else []
+    return ["Verdict", *_wrapped("", facts), *(f"  {each}" for each in [*findings[:most], *more])]
 
 
 def _counts(summary: Summary) -> list[str]:
-    return [
-        line
-        for what in COUNTS
-        for line in _wrapped(f"{what}: ", [f"{code} {count}" for code, count in counts(summary, what)[1:]])
-    ]
+    """Endings, refusals and errors, most of them first, and how fast all came back."""
+    lines = []
+    for what in ("endings", "refusals", "errors"):
+        lines += _wrapped(f"{what}: ", [f"{code} {count:,}" for code, count in _most(summary[what])])
+    if found := summary["reconnects"]:
+        lines.append(
+            f"reconnects: {found['count']:,} within {lasting(found['seconds'])}: "
+            f"{number(found['mean'])} per second, {number(found['peak'])} in the busiest"
+        )
+    return lines
 
 
 def _wrapped(label: str, facts: Sequence[str]) -> list[str]:
@@ -261,8 +216,8 @@ def _most(found: Mapping[str, int]) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))
 
 
-def _ms(seconds: float | None) -> str:
-    return "" if seconds is None else number(seconds * 1000)
+def _figure(found: float | None, unit: float) -> str:
+    return "" if found is None else number(found / unit)
 
 
 def _some(count: int, one: str, more: str = "") -> str:
