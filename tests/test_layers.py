@@ -463,7 +463,7 @@ STREETS = {
     "client.swarm": "from .stream import Stream",
     "report.text": "",
     "scenarios.script": "",
-    "scenarios.storm": "from .script import Script",
+    "scenarios.calm": "from .script import Script",
     "run.conductor": "from ..scenarios.script import Script",
     "locustfile": "from loadtest.run.conductor import Conductor",
 }
@@ -475,14 +475,14 @@ STREETS = {
         ({}, None),
         ({"run.round": "from . import conductor"}, None),
         (
-            {"scenarios.storm": "from ..run.conductor import Conductor"},
-            "scenarios.storm:1 imports run.conductor",
+            {"scenarios.calm": "from ..run.conductor import Conductor"},
+            "scenarios.calm:1 imports run.conductor",
         ),
         (
-            {"scenarios.storm": "import typing\nif typing.TYPE_CHECKING:\n    from ..run.conductor import C"},
-            "scenarios.storm:3 imports run.conductor",
+            {"scenarios.calm": "import typing\nif typing.TYPE_CHECKING:\n    from ..run.conductor import C"},
+            "scenarios.calm:3 imports run.conductor",
         ),
-        ({"report.text": "from ..scenarios.storm import Storm"}, "report.text:1 imports scenarios.storm"),
+        ({"report.text": "from ..scenarios.calm import Storm"}, "report.text:1 imports scenarios.calm"),
         ({"run.conductor": "from .. import locustfile"}, "run.conductor:1 imports locustfile"),
         ({"checker": "from loadtest.client.stream import Stream"}, "checker:1 imports client.stream"),
         ({"helpers": ""}, "helpers has no layer"),

@@ -263,7 +263,7 @@ def test_a_missed_threshold_is_marked_in_the_tables():
     summary = copy.deepcopy(SUMMARY)
     summary["thresholds"][1]["met"] = False
     assert re.search(r"busiest by mean +1\.24 +at most 3 +MISSED\n", text(summary))
-    assert page(summary, [PICTURE], {}).count('<b class="bad">MISSED</b>') == 1
+    assert page(summary, [PICTURE], {}).count('<mark>MISSED</mark>') == 1
 
 
 def test_nothing_measured(picture):

@@ -24,6 +24,7 @@ p, li {{ overflow-wrap: anywhere; }}
 .good {{ background: #e5f4ec; border-color: #0b6e4f; color: #084d38; }}
 .doubtful {{ background: #fdf3d8; border-color: #c98a00; color: #664600; }}
 .bad {{ background: #fce8e8; border-color: #b5293b; color: #8a1a2a; }}
+mark {{ background: #fce8e8; color: #b5293b; font-weight: 700; }}
 .wide {{ overflow-x: auto; }}
 .wide svg {{ display: block; width: 100%; min-width: 52rem; height: auto; }}
 pre {{ overflow-x: auto; font: 13px/1.4 ui-monospace, Menlo, Consolas, monospace; }}
@@ -50,6 +51,6 @@ def page(summary: text.Summary, pictures: Iterable[str], links: Mapping[str, str
         what=escape(summary["what"]),
         judged="\n".join(f'<p class="{state}">{escape(each)}</p>' for state, each in text.judged(summary)),
         pictures="\n".join(f'<div class="wide">{svg[svg.find("<svg") :]}</div>' for svg in pictures),
-        text=re.sub(r"\bMISSED$", '<b class="bad">MISSED</b>', said, flags=re.M),
+        text=re.sub(r"\bMISSED$", "<mark>MISSED</mark>", said, flags=re.M),
         links="".join(f'<li><a href="{escape(to)}">{escape(what)}</a></li>' for what, to in links.items()),
     )

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from .abuse import Abuse
-from .broadcast import Broadcast
+from .calm import Broadcast, Personal, Ramp, Soak, Steady
 from .capacity import Capacity
-from .churn import Churn
-from .deploy import Deploy
-from .personal import Personal
-from .ramp import Ramp
 from .scenario import Scenario, Threshold
-from .slow import Slow
-from .soak import Soak
-from .steady import Steady
-from .storm import Storm
+from .trouble import Abuse, Churn, Deploy, Slow, Storm
 
 SCENARIOS: dict[str, type[Scenario]] = {
     each.name: each

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gevent
@@ -11,34 +12,28 @@ import gevent
 from ..measure.process import open_files, own, pss, settled
 from ..measure.sampler import CLIENTS
 from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
-from .scenario import Scenario, Threshold
+from .scenario import Scenario
 from .script import Script
-
-WARM = 2
-"""Users whose streams are opened and closed first, so that what is loaded late is not counted as theirs."""
 
 SIZE = 110
 """Bytes of an event's data; with id and what is around them 150 go to the client."""
 
-AFTERWARDS = 0.2
-"""Seconds for all processes to be done with something."""
-
 FILLING = 0.3
 """Seconds after an event in which the kernel's buffers are looked at."""
 
-GONE = 30.0
-"""Seconds for the workers to let go of clients that have left."""
-
 OTHERS = 0.05
 """Sockets of other programs, as a part of the streams', beyond which the kernel's memory tells nothing."""
-
-BASE_SECONDS = 15.0
-"""At most so long is measured what the processes do without any stream."""
 
 
 def thirds(streams: int) -> list[int]:
     """A tenth, three tenths, and all."""
     return [max(1, streams // 10), max(1, 3 * streams // 10), streams]
+
+
+def differing(run: Script) -> int | None:
+    """By how many events what came differs from what was due."""
+    steps = run.found.get("steps")
+    return sum(abs(step["expected"] - step.get("received", 0)) for step in steps) if steps else None
 
 
 class Capacity(Scenario):
@@ -56,31 +51,24 @@ class Capacity(Scenario):
     seconds = 20.0
     idle = 60.0
     personal = True
+    limits = (("events by which what came differs from what was due", differing, 0, ""),)
 
     def script(self, run: Script) -> None:
         """Warm up, and then each step."""
         if "worker" not in run.parts():
             raise RuntimeError("capacity looks at processes that are started here: give no --target")
-        base = self._warm(run)
+        self._base: ByPart = {}
+        self._warm(run)
         wanted = self.options.steps or thirds(self.options.streams)
         steps = sorted({min(run.users, -(-streams // run.per_user)) for streams in wanted} | {run.users})
-        run.found["steps"] = [self._step(run, users, base) for users in steps]
+        run.found["steps"] = [self._step(run, users) for users in steps]
         run.judge()
         for step in run.found["steps"]:
             name = f"{step['streams']:,}"
-            told, own = run.delivery(f"{name} to all"), run.delivery(f"{name} to each")
+            told, alone = run.delivery(f"{name} to all"), run.delivery(f"{name} to each")
             step |= {part: told[part] for part in ("p50", "p99", "longest")}
-            step["received"] = told["events"] + own["events"]
+            step["received"] = told["events"] + alone["events"]
             step["keep_alives"] = run.delivery(f"{name} idle")["kept"] / step["streams"] / step.pop("minutes")
-
-    def thresholds(self, run: Script) -> list[Threshold]:
-        """Every stream got every event."""
-        steps = run.found.get("steps", ())
-        missing = sum(abs(step["expected"] - step.get("received", 0)) for step in steps)
-        return [
-            *super().thresholds(run),
-            Threshold("events by which what came differs from what was due", missing if steps else None, 0),
-        ]
 
     def figures(self, run: Script) -> dict[str, Any]:
         """The steps, and what there was without streams."""
@@ -95,93 +83,86 @@ class Capacity(Scenario):
             if abs(step["others"]) > OTHERS * step["streams"] * sum(step["files"].values())
         ]
 
-    def _warm(self, run: Script) -> ByPart:
-        """CPU seconds per second that is used without streams."""
-        users = min(run.users, WARM)
+    def _warm(self, run: Script) -> None:
+        """What is used without streams; some come and go before, so that what loads late is not theirs."""
+        users = min(run.users, 2)
         run.open(users)
         run.press.publish(self.options.channel, SIZE)
         run.level(fresh=0.0)
-        files, deadline = run.deployment.files() or 0, time.monotonic() + GONE
+        files, deadline = run.deployment.files() or 0, time.monotonic() + 30
         run.open(0)
         while (run.deployment.files() or 0) > files - users * run.per_user:
             if time.monotonic() > deadline:
                 raise RuntimeError("the workers keep streams whose clients are gone")
             gevent.sleep(0.05)
-        gevent.sleep(AFTERWARDS)
-        parts = _parts(run)
-        self._memory, self._files = _held(run), by_part(parts, open_files)
+        gevent.sleep(0.2)
+        self._memory, self._files = _held(run), by_part(_parts(run), open_files)
         self._slab, self._sockets = slab(), sockets()
         self._gone = [count for _, count in run.ask("range")]
-        seconds = min(self.silence, BASE_SECONDS)
-        before = Cpu.of(parts)
-        run.wait(seconds, "no streams")
-        now = Cpu.of(parts)
-        base = _each(now.since(before), now.at - before.at)
-        run.found["without_streams"] = {"memory": by_part(parts, pss), "cpu_per_second": base}
-        return base
+        began = time.monotonic()
+        with self._using(run) as used:
+            run.wait(min(self.silence, 15.0), "no streams")
+        self._base = _each(used, time.monotonic() - began)
+        run.found["without_streams"] = {"memory": by_part(_parts(run), pss), "cpu_per_second": self._base}
 
-    def _step(self, run: Script, users: int, base: ByPart) -> dict[str, Any]:
+    def _step(self, run: Script, users: int) -> dict[str, Any]:
         """Open, wait, an event a second to all, one to each."""
-        parts, streams = _parts(run), users * run.per_user
+        streams = users * run.per_user
         name = f"{streams:,}"
         opened = sum(count for _, count in run.ask("range")) - sum(self._gone)
         with run.phase(f"{name} open"):
             run.ask("pace")
-            before = Cpu.of(parts)
-            run.open(users)
-            gevent.sleep(AFTERWARDS)
-            connect = _each(Cpu.of(parts).since(before, base), streams - opened)
+            with self._using(run) as connecting:
+                run.open(users)
             times = [pace for pace in run.ask("pace") if pace[1] is not None]
+        seconds = max(last for _, last in times) - min(first for first, _ in times)
 
-        with run.phase(f"{name} idle"):
-            before = Cpu.of(parts)
+        began = time.monotonic()
+        with run.phase(f"{name} idle"), self._using(run, after=0.0) as waiting:
             run.wait(self.silence, f"{name} streams are idle")
-            now = Cpu.of(parts)
-        minutes = (now.at - before.at) / 60
-        memory = {part: (size - self._memory[part]) / streams for part, size in _held(run).items()}
-        files = {
-            part: (count - self._files[part]) / streams for part, count in by_part(parts, open_files).items()
-        }
-        others = sockets() - self._sockets - round(sum(files.values()) * streams)
-        memory["kernel"] = kernel_memory((slab() - self._slab) / streams, files)
+        minutes = (time.monotonic() - began) / 60
+        grown = {part: size - self._memory[part] for part, size in _held(run).items()}
+        files = by_part(_parts(run), open_files)
+        files = {part: count - self._files[part] for part, count in files.items()}
+        each = _each(files, streams)
+        kernel = kernel_memory((slab() - self._slab) / streams, each)
+        others = sockets() - self._sockets - round(sum(files.values()))
         run.at_full()
 
         events = max(1, round(self.length * self.pace))
-        with run.phase(f"{name} to all"):
-            before_all = Cpu.of(parts)
+        with run.phase(f"{name} to all"), self._using(run) as delivering:
             buffers = self._publish(run, events)
-            gevent.sleep(AFTERWARDS)
-            delivered = Cpu.of(parts).since(before_all, base)
-
-        own = [
-            self.options.own_channel.replace("{user}", f"u{number}")
-            for (first, count), gone in zip(run.ask("range"), self._gone, strict=True)
-            for number in range(first + gone, first + count)
-        ]
-        with run.phase(f"{name} to each"):
+        ranges = zip(run.ask("range"), self._gone, strict=True)
+        channels = self.own_channels((first + gone, count - gone) for (first, count), gone in ranges)
+        with run.phase(f"{name} to each"), self._using(run) as telling:
             run.progress(f"{name} streams: an event to each alone")
-            before_own = Cpu.of(parts)
-            for channel in own:
+            for channel in channels:
                 run.press.publish(channel, SIZE)
             run.level(fresh=0.0)
-            gevent.sleep(AFTERWARDS)
-            alone = Cpu.of(parts).since(before_own, base)
         return {
             "streams": streams,
-            "memory": memory,
-            "files": files,
+            "memory": {**_each(grown, streams), "kernel": kernel},
+            "files": each,
             "others": others,
             "buffers": buffers / streams,
-            "connect": connect,
-            "connects_per_second": (streams - opened)
-            / (max(last for _, last in times) - min(first for first, _ in times)),
-            "idle": _each(now.since(before, base), streams * minutes),
+            "connect": _each(connecting, streams - opened),
+            "connects_per_second": (streams - opened) / seconds,
+            "idle": _each(waiting, streams * minutes),
             "minutes": minutes,
-            "events": _each(delivered, streams * events),
-            "personal": _each(alone, streams),
+            "events": _each(delivering, streams * events),
+            "personal": _each(telling, streams),
             "published": events,
             "expected": streams * (events + 1),
         }
+
+    @contextlib.contextmanager
+    def _using(self, run: Script, after: float = 0.2) -> Iterator[ByPart]:
+        """Seconds of CPU of a block and so long after it, without what is used when there are no streams."""
+        used: ByPart = {}
+        before = Cpu.of(_parts(run))
+        yield used
+        gevent.sleep(after)
+        used |= Cpu.of(_parts(run)).since(before, self._base)
 
     def _publish(self, run: Script, events: int) -> float:
         """Events to all, until they have come; by how much the kernel's buffers grew at their fullest."""

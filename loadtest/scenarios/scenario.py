@@ -1,7 +1,8 @@
-"""What a scenario is: a load shape, a script, and the thresholds that decide whether it went well."""
+"""What a scenario is: a script, and the thresholds that decide whether it went well."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -56,6 +57,10 @@ class Scenario:
     """How streams end when all is well."""
     refusals: ClassVar[frozenset[str]] = frozenset()
     """Why streams may be refused when all is well."""
+    limits: ClassVar[tuple[tuple[str, Callable[[Script], float | None], float, str], ...]] = ()
+    """What more must hold: what it is, where it is found, what it may be at most, and its unit."""
+    unnoticed: ClassVar[tuple[str, str, str, float] | None] = None
+    """Whose latency, in which phase and which later one, and how many times as long it may be then."""
 
     def __init__(self, options: Any) -> None:
         self.length = float(options.seconds or self.seconds)
@@ -68,14 +73,10 @@ class Scenario:
         raise NotImplementedError
 
     def thresholds(self, run: Script) -> list[Threshold]:
-        """What must hold; each scenario adds its own."""
+        """What must hold."""
         verdict: dict[str, Any] = run.verdict or {}
-        unexpected = sum(count for why, count in run.counts("endings").items() if why not in self.endings)
-        refused = sum(
-            count
-            for why, count in run.counts("refusals").items()
-            if why not in self.refusals and not why.startswith("abuse: ")
-        )
+        endings, refusals = run.counts("endings"), run.counts("refusals")
+        fine = {why for why in refusals if why in self.refusals or why.startswith("abuse: ")}
         return [
             Threshold("events lost", verdict.get("lost"), 0),
             Threshold("events repeated", verdict.get("repeated"), 0),
@@ -83,9 +84,13 @@ class Scenario:
             Threshold("events that nobody knows were published", run.press.failed, 0),
             Threshold("clients stranded", verdict.get("stranded"), 0),
             Threshold("clients not open at the end", verdict.get("away"), 0),
-            Threshold("unexpected endings", unexpected, 0),
-            Threshold("unexpected refusals", refused, 0),
+            Threshold(
+                "unexpected endings", sum(endings[why] for why in endings if why not in self.endings), 0
+            ),
+            Threshold("unexpected refusals", sum(refusals[why] for why in refusals if why not in fine), 0),
             Threshold("connections that failed", sum(run.counts("errors").values()), 0),
+            *(Threshold(what, find(run), most, unit) for what, find, most, unit in self.limits),
+            *([compared(run, *self.unnoticed)] if self.unnoticed else []),
         ]
 
     def figures(self, run: Script) -> dict[str, Any]:
@@ -96,6 +101,15 @@ class Scenario:
         """What else there is to say of the figures, a sentence each."""
         return []
 
+    def own_channels(self, users: Iterable[tuple[int, int]]) -> list[str]:
+        """Those of so many users each from a number on."""
+        name = self.options.own_channel
+        return [
+            name.replace("{user}", f"u{number}")
+            for first, count in users
+            for number in range(first, first + count)
+        ]
+
     def fill(self, run: Script) -> None:
         """Open all, and let them wait for a while: what they hold is looked at then."""
         with run.phase("open"):
@@ -103,6 +117,11 @@ class Scenario:
         with run.phase("idle"):
             run.wait(self.silence, "idle")
             run.at_full()
+
+
+def found(name: str) -> Callable[[Script], float | None]:
+    """What a script has put into ``run.found``, for a threshold."""
+    return lambda run: run.found.get(name)
 
 
 def compared(run: Script, what: str, before: str, during: str, times: float) -> Threshold:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from ..site.deployment import Site, Theirs
+
 LEVEL = 60.0
 """Seconds after the last event within which every client is to have it."""
 
@@ -14,21 +16,7 @@ FRESH = 1.0
 """Seconds that an event may be under way before who lacks it counts as behind."""
 
 
-class Deployment(Protocol):
-    """The workers of what is under load, by number."""
-
-    @property
-    def workers(self) -> int:
-        """How many; 0 when that cannot be known, and there is one command to disturb them."""
-
-    def kill(self, number: int) -> None:
-        """As the kernel does when memory runs out; it is started again as systemd does it."""
-
-    def restart(self, number: int) -> None:
-        """Stop and start one, and wait until it is ready again."""
-
-    def files(self) -> int | None:
-        """Descriptors that all workers have; None when that cannot be known."""
+Deployment = Site | Theirs
 
 
 class Press(Protocol):

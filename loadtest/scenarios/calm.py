@@ -1,0 +1,104 @@
+"""Scenarios in which nothing goes wrong: streams are held, and events go to them."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from .scenario import Scenario, Threshold, found
+from .script import Script
+
+
+class Steady(Scenario):
+    """Held, and nothing else happens."""
+
+    name = "steady"
+    what = "holds N streams: silence, then events to all of them"
+
+    def script(self, run: Script) -> None:
+        """Open, wait, publish."""
+        self.fill(run)
+        with run.phase("events"), run.publishing(self.pace):
+            run.wait(self.length, "events")
+
+
+class Ramp(Scenario):
+    """In steps, each held for a while."""
+
+    name = "ramp"
+    what = "goes to N streams in 5 steps, with events to all at each"
+
+    def script(self, run: Script) -> None:
+        """Each step in turn, while events go to all."""
+        steps = sorted({math.ceil(run.users * step / 5) for step in range(1, 6)})
+        with run.publishing(self.pace):
+            for users in steps:
+                run.open(users)
+                with run.phase(f"{users * run.per_user:,}"):
+                    run.wait(self.length / len(steps), f"{users * run.per_user:,} streams")
+            run.at_full()
+
+
+class Broadcast(Scenario):
+    """To everybody at once: no burst is longer than a channel's history."""
+
+    name = "broadcast"
+    what = "single events to all streams, then 3 bursts of 100 events at 2 ms"
+    seconds = 30.0
+    limits = (
+        ("bursts that did not arrive within a minute", lambda run: 3 - run.found.get("bursts", 0), 0, ""),
+    )
+
+    def script(self, run: Script) -> None:
+        """Single events, then bursts, each once the one before has arrived."""
+        self.fill(run)
+        with run.phase("single events"), run.publishing(self.pace):
+            run.wait(self.length, "single events")
+        run.level(fresh=0.0)
+        with run.phase("bursts"):
+            run.found["bursts"] = 0
+            for number in range(3):
+                run.progress(f"burst {number + 1} of 3")
+                run.press.burst(self.options.channel, 100, 0.002, 150)
+                run.found["bursts"] += run.level(fresh=0.0) is not None
+
+
+class Personal(Scenario):
+    """To each alone."""
+
+    name = "personal"
+    what = "events to each stream's own channel, from 8 publishers at once"
+    rate = 200.0
+    personal = True
+
+    def script(self, run: Script) -> None:
+        """Every user's channel in turn."""
+        self.fill(run)
+        channels = self.own_channels(run.ask("range"))
+        hands = min(8, len(channels))
+        with run.phase("events"), run.publishing(self.pace, channels=channels, hands=hands):
+            run.wait(self.length, f"events, {self.pace:g} a second in all")
+
+
+class Soak(Scenario):
+    """For hours: does memory grow?"""
+
+    name = "soak"
+    what = "holds N streams for hours, with events to all, and looks at the slope of the workers' memory"
+    seconds = 7200.0
+
+    def script(self, run: Script) -> None:
+        """Open, and publish for long."""
+        self.fill(run)
+        with run.phase("soak"), run.publishing(self.pace):
+            first = time.time() - run.began + self.length / 5
+            run.wait(self.length, "soaking")
+            run.found["growth"] = run.growth(first)
+
+    def thresholds(self, run: Script) -> list[Threshold]:
+        """The workers' memory is level.  A slope over less than one maximum duration says nothing."""
+        common = super().thresholds(run)
+        growth = found("growth")(run)
+        if self.length >= 1800 and growth is not None:
+            common.append(Threshold("growth of the workers' memory in an hour", growth, 5.0, " %"))
+        return common

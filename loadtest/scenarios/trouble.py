@@ -1,0 +1,181 @@
+"""Scenarios in which something goes wrong while events go to all."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+
+from sse_edge import Limits
+
+from .scenario import Scenario, Threshold, found
+from .script import Script
+
+LEVEL = 120.0
+"""Seconds after a storm for all to be level again."""
+
+SPARE = 4
+"""Descriptors that a worker may have more than before: connections to Redis, made under load, are kept."""
+
+
+class Churn(Scenario):
+    """Clients connect and leave all the time: those that stay lose nothing, and nothing of others stays."""
+
+    name = "churn"
+    what = "every client leaves after 20 s on average and another comes, while events go to all"
+
+    def script(self, run: Script) -> None:
+        """Let them come and go, then all leave."""
+        empty = run.deployment.files()
+        self.fill(run)
+        with run.phase("churn"), run.publishing(self.pace):
+            run.ask("churn", lifetime=20.0)
+            run.wait(self.length, "coming and going")
+            run.ask("churn", lifetime=None)
+            run.level()
+        run.judge()
+        with run.phase("all leave"):
+            run.open(0)
+            deadline = time.monotonic() + 30
+            while empty is not None:
+                run.found["left"] = (run.deployment.files() or 0) - empty
+                if run.found["left"] <= SPARE * run.deployment.workers or time.monotonic() > deadline:
+                    break
+                gevent.sleep(0.5)
+
+    def thresholds(self, run: Script) -> list[Threshold]:
+        """The workers hold nothing any more."""
+        common, workers = super().thresholds(run), run.deployment.workers
+        what = "descriptors of the workers after all have left"
+        return [*common, Threshold(what, run.found.get("left"), SPARE * workers)] if workers else common
+
+
+class Storm(Scenario):
+    """All come back, and nothing is lost."""
+
+    name = "storm"
+    what = "a worker is killed with SIGKILL (--drop: every connection is cut at once) while events go to all"
+    seconds = 20.0
+    endings = frozenset({"cut", "dropped", "max-duration"})
+    # What the proxy says while a worker is away, and the others' caps until it is back.
+    refusals = frozenset({"proxy", "worker-full"})
+    limits = (("all level again after", found("level"), LEVEL, " s"),)
+
+    def script(self, run: Script) -> None:
+        """Events all the time; the blow; until all are level; a while after."""
+        self.fill(run)
+        with run.publishing(self.pace):
+            with run.phase("before"):
+                run.wait(self.length / 2, "before")
+            with run.phase("storm"):
+                if self.options.drop:
+                    run.ask("drop")
+                else:
+                    run.deployment.kill(0)
+                began = time.monotonic()
+                # The first client has to notice, before all can be back.
+                if (
+                    run.until(lambda state: state["live"] < state["wanted"], 30.0)
+                    and run.level(LEVEL) is not None
+                ):
+                    run.found["level"] = time.monotonic() - began
+            with run.phase("after"):
+                run.wait(self.length / 2, "after")
+
+
+def _herd(run: Script) -> float | None:
+    rates = run.reconnects()
+    return rates["peak"] / rates["mean"] if rates else None
+
+
+class Deploy(Scenario):
+    """A new version goes out: nobody is stranded, and there is no herd."""
+
+    name = "deploy"
+    what = "every worker is stopped with SIGTERM and started again, one after another, while events go to all"
+    seconds = 10.0
+    endings = frozenset({"drain", "max-duration"})
+    refusals = frozenset({"draining", "proxy", "worker-full"})
+    limits = (
+        ("reconnects in the busiest second ÷ mean", _herd, 3.0, ""),
+        ("all level again after the last restart", found("level"), 60.0, " s"),
+    )
+
+    def script(self, run: Script) -> None:
+        """One restart after another."""
+        self.fill(run)
+        workers = run.deployment.workers or 1
+        with run.publishing(self.pace):
+            with run.phase("before"):
+                run.wait(self.length, "before")
+            for number in range(workers):
+                with run.phase(f"restart {number + 1}"):
+                    run.deployment.restart(number)
+                    run.wait(float(self.options.pause), f"worker {number + 1} of {workers} is back")
+            with run.phase("after"):
+                run.found["level"] = run.level()
+                run.wait(self.length, "after")
+
+
+class Slow(Scenario):
+    """Some are stuck among many: nobody notices, and nothing is lost."""
+
+    name = "slow"
+    what = "a share of the clients stop reading while events of 8000 bytes go to all, and read again later"
+    seconds = 90.0
+    # The app ends them, or the proxy does; they see that when they read again.
+    endings = frozenset({"cut", "end", "slow", "max-duration"})
+    limits = (("all level again after", found("level"), 60.0, " s"),)
+    unnoticed = ("the others' p99 while some are stuck", "before", "stuck", 1.5)
+
+    def script(self, run: Script) -> None:
+        """Before, stuck, and awake again."""
+        self.fill(run)
+        with run.publishing(self.pace, 8000):
+            with run.phase("before"):
+                run.wait(min(20.0, self.length), "all read")
+            with run.phase("stuck"):
+                stuck = sum(run.ask("stall", share=float(self.options.share)))
+                run.found["stuck"] = stuck
+                run.wait(self.length, f"{stuck:,} do not read")
+            with run.phase("awake"):
+                run.ask("wake")
+                run.found["level"] = run.level()
+
+
+class Abuse(Scenario):
+    """One address and one user are far over their caps: the others do not notice.
+
+    Each asks for three times the cap of an address, every five seconds: 120 attempts a second in all.
+    """
+
+    name = "abuse"
+    what = (
+        "one address and one user try to have 300 streams each, again and again, "
+        "while events go to all others"
+    )
+    seconds = 30.0
+    limits = (
+        ("streams that the one address got", found("address"), Limits().per_ip or 0, ""),
+        ("streams that the one user got", found("user"), Limits().per_user or 0, ""),
+        (
+            "abuse that was not refused at all",
+            lambda run: not any(why.startswith("abuse: ") for why in run.counts("refusals")),
+            0,
+            "",
+        ),
+    )
+    unnoticed = ("the others' p99 with abuse", "without", "with", 1.25)
+
+    def script(self, run: Script) -> None:
+        """Without, then with."""
+        self.fill(run)
+        with run.publishing(self.pace):
+            with run.phase("without"):
+                run.wait(self.length, "without abuse")
+            # One process is the address, and one the user; with one process it is both.
+            with run.phase("with"):
+                run.ask("abuse", address=300, user=300, pause=5.0, processes=run.processes)
+                run.wait(self.length, "with abuse")
+            held = run.ask("retreat")
+            run.found |= {who: sum(each[who] for each in held) for who in ("address", "user")}
