@@ -16,8 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from loadtest.run.member import Listeners
-from loadtest.run.shape import Shape, listen
+from loadtest.run.shape import Alone, listen
 
-__all__ = ["Listeners", "Shape"]
+__all__ = ["Alone", "Listeners"]
 
 listen()

@@ -1,5 +1,6 @@
 """``python -m loadtest`` with real deployments: scenarios do what they say, and what is wrong is said."""
 
+import contextlib
 import json
 import os
 import signal
@@ -380,10 +381,40 @@ def test_an_interrupted_run(running, number):
         time.sleep(0.05)
 
 
+def test_a_run_that_is_interrupted_before_it_begins(tmp_path):
+    """Nothing that it has started is left, though Locust's processes are only just starting."""
+    arguments = ["steady", "--streams", "60", "--proxy", "none", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "loadtest", *arguments], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        for line in process.stderr:
+            if "processes of Locust" in line:
+                break
+        deadline = time.monotonic() + 20
+        started = []
+        while not any(b"locustfile.py" in _words(pid) for pid, _ in started):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+            started = descendants(process.pid)
+        process.terminate()
+        _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "interrupted before anything was measured" in rest
+    assert not still_there(started)
+
+
+def _words(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 INTERRUPTED = """
 import gevent
 from types import SimpleNamespace
 import loadtest.run.conductor as module
+from loadtest.measure.sampler import Sampler
 from loadtest.run.conductor import Conductor
 
 class Runner:
@@ -403,7 +434,8 @@ class Press:
 module.MasterRunner = Runner
 scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])
 options = SimpleNamespace(streams=10)
-conductor = Conductor(SimpleNamespace(parsed_options=options, runner=Runner()), scenario, None, Press())
+environment = SimpleNamespace(parsed_options=options, runner=Runner())
+conductor = Conductor(environment, scenario, None, Press(), Sampler(dict), lambda what: None)
 conductor.begin()
 gevent.sleep(0.05)
 conductor.interrupt(1.0)
@@ -424,8 +456,7 @@ def test_a_process_of_locust_dies(running):
     """The run ends, says which process ended, and writes what there is."""
     process, out = running
     for pid, _ in descendants(process.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"locust" in words and b"--worker" in words:
+        if b"locustfile.py" in _words(pid):
             os.kill(pid, signal.SIGKILL)
     _, rest = process.communicate(timeout=100)
     assert process.returncode == 2

@@ -32,7 +32,7 @@ class Sampler:
         """Seconds of CPU so far."""
         self.began = time.time()
         """When the run began, by the wall clock; ``samples`` count from there."""
-        self._parts = parts
+        self.parts = parts
         self._cpu: dict[int, float] = {}
         self._slab, self._sockets = slab(), sockets()
         self._look()
@@ -44,7 +44,7 @@ class Sampler:
     def memory(self) -> dict[str, float]:
         """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
         found: dict[str, float] = {}
-        for name, pids in self._parts().items():
+        for name, pids in self.parts().items():
             found[name] = 0.0
             for pid in pids:
                 with contextlib.suppress(OSError):  # it has just ended
@@ -85,7 +85,7 @@ class Sampler:
     def _look(self) -> dict[str, float]:
         """Seconds of CPU of each part since the last look, but for the last ones of what has ended."""
         found: dict[str, float] = {}
-        for name, pids in self._parts().items():
+        for name, pids in self.parts().items():
             found[name] = 0.0
             for pid in pids:
                 with contextlib.suppress(OSError):

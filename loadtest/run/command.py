@@ -31,6 +31,7 @@ from sse_edge.errors import ConfigError
 from sse_edge.tune.sizing import size
 
 from ..measure import machine
+from ..measure.sampler import Sampler
 from ..report.files import RESULTS, keep, write
 from ..report.progress import Progress
 from ..scenarios import SCENARIOS
@@ -38,6 +39,7 @@ from ..site import programs
 from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
+from .conductor import Conductor
 from .master import Master
 from .options import count, crowd, declare, scenario
 from .probe import ProbeError, examine
@@ -183,10 +185,14 @@ def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site 
 
 
 def summarise(
-    run: Master, layout: Layout | None, began: datetime, command: str, processes: int
+    given: argparse.Namespace,
+    conductor: Conductor,
+    layout: Layout | None,
+    began: datetime,
+    command: str,
+    processes: int,
 ) -> dict[str, Any]:
     """Everything that the report says."""
-    given, conductor = run.given, run.conductor
     streams = conductor.streams
     said = list(remarks(layout, len(os.sched_getaffinity(0)))) if layout else []
     if layout:
@@ -195,7 +201,7 @@ def summarise(
         said.append(
             f"{streams:,} streams, {conductor.per_user} for each of {conductor.users} users of Locust"
         )
-    said += _bounds(run) + conductor.scenario.remarks(conductor)
+    said += _bounds(conductor.sampler) + conductor.scenario.remarks(conductor)
     return {
         "command": command,
         "began": began.isoformat(timespec="seconds"),
@@ -213,15 +219,12 @@ def summarise(
         },
         "remarks": said,
         **conductor.summary(),
-        "memory": run.sampler.per_part(streams),
-        "cpu": run.sampler.used,
-        "samples": run.sampler.samples,
     }
 
 
-def _bounds(run: Master) -> list[str]:
+def _bounds(sampler: Sampler) -> list[str]:
     """Where this machine bounds a figure."""
-    said, cores, busy = [], len(os.sched_getaffinity(0)), run.sampler.busy
+    said, cores, busy = [], len(os.sched_getaffinity(0)), sampler.busy
     if not busy:
         return []
     full = sum(all_of_it > FULL * cores for all_of_it, _ in busy)
@@ -257,11 +260,11 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
             deployment, layout = stack.enter_context(deployed(given, Path(directory)))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
-            run = Master(given, deployment, processes, progress)
-            stack.callback(run.end)
-            run.conduct(given.out)
-            summary = summarise(run, layout, began, command, processes)
-            if run.conductor.failure and isinstance(deployment, Site):
+            master = Master(given, deployment, progress)
+            stack.callback(master.end)
+            conductor = master.conduct(processes, given.out)
+            summary = summarise(given, conductor, layout, began, command, processes)
+            if conductor.failure and isinstance(deployment, Site):
                 summary["failure"] += "\n" + deployment.said()
     except KeyboardInterrupt:
         progress.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -15,6 +15,7 @@ from locust.runners import MasterRunner
 from sse_edge.errors import EdgeError
 
 from ..client.tally import Second, percentile, spread, together
+from ..measure.sampler import Sampler
 from ..scenarios.scenario import Scenario, Threshold
 from ..scenarios.script import FRESH, LEVEL, Deployment
 from .options import crowd
@@ -31,13 +32,23 @@ class Conductor:
     """A run of a scenario, and the ``Script`` that it sees: what it is told, does and has seen."""
 
     def __init__(
-        self, environment: Environment, scenario: Scenario, deployment: Deployment, press: Press
+        self,
+        environment: Environment,
+        scenario: Scenario,
+        deployment: Deployment,
+        press: Press,
+        sampler: Sampler,
+        progress: Callable[[str], None],
     ) -> None:
         assert environment.parsed_options is not None
         self.options: Any = environment.parsed_options
         self.scenario = scenario
         self.deployment = deployment
         self.press = press
+        self.sampler = sampler
+        self.progress = progress
+        self.at_full = sampler.at_full
+        self.parts = sampler.parts
         self.users, self.per_user = crowd(self.options.streams)
         self.wanted_users = 0
         """What Locust is asked for, a scenario's load shape."""
@@ -50,10 +61,6 @@ class Conductor:
         self.interrupted = False
         self.over = False
         self.began = time.time()
-        self.progress: Callable[[str], None] = lambda what: None
-        self.at_full: Callable[[], None] = lambda: None
-        self.growth: Callable[[float], float | None] = lambda first: None
-        self.parts: Callable[[], Mapping[str, Sequence[int]]] = dict
         self._runner: Any = environment.runner
         self._number = 0
         self._answers: dict[int, Any] = {}
@@ -127,6 +134,10 @@ class Conductor:
         found = spread(whole.latency) or {}
         times = {name: found.get(name) for name in ("p50", "p99", "longest")}
         return {"events": whole.events, "kept": whole.kept, **times}
+
+    def growth(self, first: float) -> float | None:
+        """See ``Script``."""
+        return self.sampler.growth("worker", first)
 
     def p99(self, name: str) -> float | None:
         """See ``Script``."""
@@ -300,5 +311,8 @@ class Conductor:
             **{name: getattr(whole, name) for name in ("endings", "refusals", "errors")},
             "reconnects": self.reconnects(),
             "timeline": self.timeline(),
+            "memory": self.sampler.per_part(self.streams),
+            "cpu": self.sampler.used,
+            "samples": self.sampler.samples,
             **self.scenario.figures(self),
         }

@@ -1,4 +1,4 @@
-"""A run of Locust: its master, the processes that hold streams, and looking at what all of it uses."""
+"""A run of Locust: its master, and the processes that hold streams."""
 
 from __future__ import annotations
 
@@ -24,109 +24,111 @@ from .member import Listeners
 from .press import Press
 from .shape import Shape, listen
 
-ROOT = Path(__file__).parents[2]
-
 CONNECTED = 60.0
 """Seconds for Locust's processes to come up."""
 
-ENDED = 10.0
-"""Seconds for Locust's processes to end."""
-
-HURRY = 5.0
-"""Seconds that an interrupted run waits for what is under way."""
+LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 
 
 class Master:
-    """Locust's master, with the conductor in it, its other processes, and what is measured besides."""
+    """Locust's master, with the conductor in it, and its other processes, until ``end``."""
 
-    def __init__(
-        self, given: argparse.Namespace, deployment: Site | Theirs, processes: int, progress: Progress
-    ) -> None:
-        self.given = given
-        self._site = deployment if isinstance(deployment, Site) else None
-        self.progress = progress
-        self.press = Press(given.redis)
-        self.children: list[programs.Program] = []
+    def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, progress: Progress) -> None:
+        self._deployment = deployment
+        self._progress = progress
+        self._press = Press(given.redis)
+        self._children: list[programs.Program] = []
         listen()
         options = get_parser(default_config_files=[]).parse_args(["--headless"])
-        known = {name: getattr(given, name) for name in vars(given) if name in vars(options)}
-        vars(options).update({**known, "expect_workers": processes})
-        script = Shape()
-        self.environment = Environment(
-            user_classes=[Listeners], shape_class=script, events=locust.events, parsed_options=options
+        vars(options).update((name, value) for name, value in vars(given).items() if name in vars(options))
+        self._shape = Shape()  # type: ignore[no-untyped-call]
+        self._environment = Environment(
+            user_classes=[Listeners], shape_class=self._shape, events=locust.events, parsed_options=options
         )
-        port = programs.free_port()
-        self.runner = self.environment.create_master_runner("127.0.0.1", port)
-        self.environment.events.init.fire(environment=self.environment, runner=self.runner, web_ui=None)
-        self.conductor = Conductor(self.environment, SCENARIOS[given.scenario](given), deployment, self.press)
-        self.conductor.progress = progress
-        script.make = lambda environment: self.conductor
-        script.finish = lambda conductor, environment: None
-        self._start(port, processes)
-        self.sampler = Sampler(self._parts)
-        self.conductor.parts = self._parts
-        self.conductor.at_full = self.sampler.at_full
-        self.conductor.growth = lambda first: self.sampler.growth("worker", first)
+        self._port = programs.free_port()
+        self._runner = self._environment.create_master_runner("127.0.0.1", self._port)
+        self._environment.events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
 
-    def _start(self, port: int, processes: int) -> None:
-        self.progress(f"starting {processes} processes of Locust")
-        arguments = [sys.executable, "-m", "locust", "-f", str(ROOT / "loadtest" / "locustfile.py")]
-        arguments += ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
-        arguments += ["--loglevel", "WARNING"]
+    def conduct(self, processes: int, out: Path) -> Conductor:
+        """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
+        self._start(processes)
+        given, sampler = self._environment.parsed_options, Sampler(self._parts)
+        assert given is not None
+        scenario = SCENARIOS[given.scenario](given)
+        conductor = Conductor(
+            self._environment, scenario, self._deployment, self._press, sampler, self._progress
+        )
+        self._shape.conductor = conductor
+        gevent.spawn(stats_history, self._runner)
+        csv = StatsCSVFileWriter(
+            self._environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True
+        )
+        writing = gevent.spawn(csv.stats_writer)
+        conductor.begin()
+        self._runner.start_shape()
+        try:
+            while not conductor.over:
+                self._check()
+                gevent.sleep(0.2)
+        except KeyboardInterrupt:
+            self._progress.clear()
+            print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
+            conductor.interrupt(5.0)  # what is under way may take so long
+        except RuntimeError as error:
+            conductor.failure = str(error)
+        if conductor.failure:
+            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self._children if child.log)
+        # Locust ends with its load shape, when every process has sent its last figures.
+        with gevent.Timeout(10.0, False):
+            gevent.joinall([self._runner.shape_greenlet])
+        gevent.sleep(1.2)  # they are on their way to Locust's files
+        writing.kill()
+        csv.close_files()
+        (out / "locust.html").write_text(get_html_report(self._environment, show_download_link=False))
+        sampler.end()
+        return conductor
+
+    def _start(self, processes: int) -> None:
+        self._progress(f"starting {processes} processes of Locust")
+        assert self._environment.parsed_options is not None
+        self._environment.parsed_options.expect_workers = processes
+        arguments = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            str(LOCUSTFILE),
+            "--worker",
+            "--loglevel",
+            "WARNING",
+        ]
+        arguments += ["--master-host", "127.0.0.1", "--master-port", str(self._port)]
         for _ in range(processes):
-            self.children.append(programs.Program(arguments, None, {"PYTHONPATH": str(ROOT)}))
+            self._children.append(
+                programs.Program(arguments, None, {"PYTHONPATH": str(LOCUSTFILE.parents[1])})
+            )
         deadline = time.monotonic() + CONNECTED
-        while len(self.runner.clients.ready) < processes:
-            self.check()
+        while len(self._runner.clients.ready) < processes:
+            self._check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{processes} processes of Locust have not come up in {CONNECTED:g} s")
             gevent.sleep(0.05)
 
     def _parts(self) -> dict[str, list[int]]:
-        pids = [child.pid for child in self.children if child.exit_code is None]
-        return {**(self._site.parts if self._site else {}), CLIENTS: pids}
+        pids = [child.pid for child in self._children if child.exit_code is None]
+        return {**(self._deployment.parts if isinstance(self._deployment, Site) else {}), CLIENTS: pids}
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """RuntimeError when a process of Locust has ended."""
-        for child in self.children:
+        for child in self._children:
             if child.exit_code is not None:
                 raise RuntimeError(
                     f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}"
                 )
 
-    def conduct(self, out: Path) -> None:
-        """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
-        gevent.spawn(stats_history, self.runner)
-        csv = StatsCSVFileWriter(
-            self.environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True
-        )
-        writing = gevent.spawn(csv.stats_writer)
-        conductor = self.conductor
-        self.runner.start_shape()
-        try:
-            while not conductor.over:
-                self.check()
-                gevent.sleep(0.2)
-        except KeyboardInterrupt:
-            self.progress.clear()
-            print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
-            conductor.interrupt(HURRY)
-        except RuntimeError as error:
-            conductor.failure = str(error)
-        if conductor.failure:
-            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self.children if child.log)
-        # Locust ends with its load shape, when every process has sent its last figures.
-        with gevent.Timeout(ENDED, False):
-            gevent.joinall([self.runner.shape_greenlet])
-        gevent.sleep(1.2)  # they are on their way to Locust's files
-        writing.kill()
-        csv.close_files()
-        (out / "locust.html").write_text(get_html_report(self.environment, show_download_link=False))
-        self.sampler.end()
-
     def end(self) -> None:
         """Stop what this has started."""
-        for child in self.children:
+        for child in self._children:
             child.end()
-        self.press.close()
-        self.runner.greenlet.kill(block=False)
+        self._press.close()
+        self._runner.greenlet.kill(block=False)

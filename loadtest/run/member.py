@@ -92,7 +92,7 @@ class Member:
             )
         except Exception as error:  # noqa: BLE001 - the conductor is told
             answer["error"] = f"{type(error).__name__}: {error}"
-        self._runner.send_message("answer", answer)
+        self._runner.send_message("answered", answer)
 
     def _judge(self, numbers: dict[str, Any]) -> dict[str, Any]:
         """What these clients got, held against what was published."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import locust.runners
 from locust import LoadTestShape, events
 from locust.env import Environment
 
+from ..measure.sampler import Sampler
 from ..scenarios import SCENARIOS
 from ..site.deployment import Theirs
 from .conductor import Conductor
@@ -20,63 +20,62 @@ from .options import declare
 from .press import Press
 from .probe import ProbeError, examine
 
-SPAWN_RATE = 100.0
-"""Users a second; their streams wait for each other."""
-
 log = logging.getLogger("loadtest")
 
 
 class Shape(LoadTestShape):
-    """As many users as the scenario wants, until its script is over."""
+    """As many users as the conductor's scenario wants, until its script is over."""
 
     runner: Any
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.conductor: Conductor | None = None
-        self.make: Callable[[Environment], Conductor] = conduct
-        self.finish: Callable[[Conductor, Environment], None] = finish
+    conductor: Conductor | None = None
 
     def tick(self) -> tuple[int, float] | None:
-        """See Locust."""
-        if self.conductor is None:
-            try:
-                self.conductor = self.make(self.runner.environment)
-            except ProbeError as error:
-                log.error("%s", error)
-                self.runner.environment.process_exit_code = 2
-                return None
-            self.conductor.begin()
-        if self.conductor.over:
-            self.finish(self.conductor, self.runner.environment)
-            self.conductor = None
+        """How many, and how many more a second: their streams wait for each other."""
+        if self.conductor is None or self.conductor.over:
             return None
         # One user opens nothing by itself: Locust tells its processes to begin with the first.
-        return max(self.conductor.wanted_users, int(not self.conductor.seconds)), SPAWN_RATE
+        return max(self.conductor.wanted_users, int(not self.conductor.seconds)), 100.0
 
 
-def conduct(environment: Environment) -> Conductor:
-    """A conductor for what the options ask for.  Raises ProbeError when there is nothing to load."""
-    options: Any = environment.parsed_options
-    examine(options)
-    chosen = SCENARIOS[options.scenario](options)
-    return Conductor(environment, chosen, Theirs(options.disturb), Press(options.redis))
+class Alone(Shape):
+    """The same under the ``locust`` command: a conductor for each test, and how it went in the log."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """See ``Shape``."""
+        environment = self.runner.environment
+        if self.conductor is None:
+            options = environment.parsed_options
+            try:
+                examine(options)
+            except ProbeError as error:
+                log.error("%s", error)
+                environment.process_exit_code = 2
+                return None
+            scenario, press = SCENARIOS[options.scenario](options), Press(options.redis)
+            self.conductor = Conductor(
+                environment, scenario, Theirs(options.disturb), press, Sampler(dict), lambda what: None
+            )
+            self.conductor.begin()
+        found = super().tick()
+        if found is None:
+            environment.process_exit_code = finish(self.conductor)
+            self.conductor = None
+        return found
 
 
-def finish(conductor: Conductor, environment: Environment) -> None:
-    """Say how it went; the exit code tells too."""
+def finish(conductor: Conductor) -> int:
+    """Say how it went; Locust's exit code."""
     conductor.press.close()
+    conductor.sampler.end()
     summary = conductor.summary()
-    options: Any = environment.parsed_options
     for each in summary["thresholds"]:
         met = "met" if each["met"] else "MISSED"
         log.info("%s: %s (%s) %s", each["what"], each["value"], each["limit"], met)
     if conductor.failure:
         log.error("could not be finished: %s", conductor.failure)
-    if options.summary:
-        Path(options.summary).write_text(json.dumps(summary, indent=1) + "\n")
-    missed = not all(each["met"] for each in summary["thresholds"])
-    environment.process_exit_code = 2 if conductor.failure else int(missed)
+    if conductor.options.summary:
+        Path(conductor.options.summary).write_text(json.dumps(summary, indent=1) + "\n")
+    return 2 if conductor.failure else int(not all(each["met"] for each in summary["thresholds"]))
 
 
 def listen() -> None:
@@ -102,12 +101,9 @@ def _attach(environment: Environment, runner: Any, **_: object) -> None:
         return
     shape: Any = environment.shape_class
 
-    def told(what: str) -> Any:
-        def hear(environment: Environment, msg: Any, **_: object) -> None:
-            if shape.conductor is not None:
-                getattr(shape.conductor, what)(msg.data)
+    def told(environment: Environment, msg: Any, **_: object) -> None:
+        if shape.conductor is not None:
+            getattr(shape.conductor, msg.type)(msg.data)
 
-        return hear
-
-    runner.register_message("seen", told("seen"))
-    runner.register_message("answer", told("answered"))
+    for what in ("seen", "answered"):
+        runner.register_message(what, told)

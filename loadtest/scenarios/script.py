@@ -47,8 +47,6 @@ class Script(Protocol):
     progress: Callable[[str], None]
     at_full: Callable[[], None]
     """Called once all streams are open and idle: memory is looked at then."""
-    growth: Callable[[float], float | None]
-    """Percent by which the workers' memory grows in an hour, from that second of the run on."""
 
     @property
     def deployment(self) -> Deployment:
@@ -93,6 +91,9 @@ class Script(Protocol):
 
     def p99(self, name: str) -> float | None:
         """The 99th percentile of latency in the phase of this name, in seconds; None where nothing came."""
+
+    def growth(self, first: float) -> float | None:
+        """Percent by which the workers' memory grows in an hour, from that second of the run on."""
 
     def counts(self, what: str) -> Counter[str]:
         """All endings, refusals or errors."""
