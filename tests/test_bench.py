@@ -24,8 +24,7 @@ from loadtest.bench.plan import Plan
 from loadtest.bench.plot import apart
 from loadtest.bench.run import Run
 from loadtest.bench.table import Always, Flat, Target, medians, verdicts
-from loadtest.client.counting import Streams
-from loadtest.client.packed import Packed
+from loadtest.client.counting import Packed, Streams
 from loadtest.client.reader import reading
 from loadtest.measure import machine
 from loadtest.measure.process import cpu_seconds
@@ -346,7 +345,7 @@ def test_chunks_end_anywhere(piece):
     for plain in (b"hello", b"x" * 26):
         data = packer.compress(plain) + packer.flush(zlib.Z_SYNC_FLUSH)
         sent += b"%X\r\n%b\r\n" % (len(data), data)
-    packed = Packed(lambda buffer: 0, b"~")
+    packed = Packed(lambda buffer: 0)
     body = [packed.plain(sent[at : at + piece]) for at in range(0, len(sent), piece)]
     assert b"".join(body) == b"hello" + b"x" * 26
     with pytest.raises(RuntimeError, match="ended a stream"):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest.client.addresses import PER_SOURCE, source
+from loadtest.client.target import PER_SOURCE, source
 from loadtest.measure.usage import READER, Cpu, busy_seconds, kernel_memory
 from loadtest.report.capacity import draw, tables
 from loadtest.scenarios.capacity import Capacity, thirds

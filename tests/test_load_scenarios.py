@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from loadtest.client.addresses import PER_SOURCE
+from loadtest.client.target import PER_SOURCE
 from loadtest.run.options import crowd, declare, scenario, secret
 from loadtest.scenarios import SCENARIOS, Threshold
 from loadtest.scenarios.scenario import NOTICED, compared

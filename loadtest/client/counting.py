@@ -11,30 +11,16 @@ import errno
 import select
 import socket
 import time
+import zlib
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
-from .packed import Packed
-from .wire import read_head
+from .wire import read_body, read_head
 
 MARK = b"~"
 """Once in each event."""
-
-BUFFER = 1 << 20
-"""Bytes; the most that one read takes."""
-
-AT_ONCE = 200
-"""Streams that are being opened at the same time."""
-
-AT_THE_SAME_TIME = 1e9
-"""Streams per second."""
-
-SOURCES = 32
-"""Addresses that streams connect from: each has only so many ports."""
-
-PATIENCE = 60.0
-"""Seconds that a server may need to open streams beyond what the rate allows."""
 
 BATCH = 1024
 """Descriptors that one ``epoll`` call tells of."""
@@ -49,13 +35,42 @@ class Arrival:
     size: int
 
 
+class Packed:
+    """Reads a connection whose stream comes compressed as ``recv_into`` does, but for what is in the buffer
+    afterwards.
+
+    That is as many ``MARK``s as the plain text has, and nothing else, so that whoever counts them there, and
+    counts bytes as they were on the wire, need not know.
+    """
+
+    def __init__(self, receive: Callable[[bytearray], int]) -> None:
+        self._receive = receive
+        self._rest = b""
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    def plain(self, data: bytes) -> bytes:
+        """What the next bytes of the body say; RuntimeError at its end, which no stream comes to."""
+        body, self._rest, over = read_body(self._rest + data)
+        if over:
+            _ended()
+        return self._inflate.decompress(body)
+
+    def __call__(self, buffer: bytearray) -> int:
+        """The next read."""
+        n = self._receive(buffer)
+        marks = self.plain(bytes(memoryview(buffer)[:n])).count(MARK)
+        # No event takes less than a byte, however it is compressed.
+        buffer[:n] = (MARK * marks).ljust(n, b"\0")
+        return n
+
+
 class Streams:
     """Open connections and how many events each has got.  ``network`` n connects from 127.0.n.x."""
 
     def __init__(self, network: int) -> None:
         self._network = network
         self._poll = select.epoll()
-        self._buffer = bytearray(BUFFER)
+        self._buffer = bytearray(1 << 20)  # the most that one read takes
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
         self._counts: dict[int, int] = {}
@@ -85,13 +100,13 @@ class Streams:
         began, started, opened = time.monotonic(), 0, 0
         early: dict[int, bytes] = {}
         waiting: dict[int, bytes] = {}
-        deadline = began + len(requests) / rate + PATIENCE
+        deadline = began + len(requests) / rate + 60.0  # a server may be slower than the rate
         while opened < len(requests):
             if time.monotonic() > deadline:
                 said = next(iter(early.values()), b"")
                 raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
             due = min(len(requests), 1 + int((time.monotonic() - began) * rate))
-            while started < due and len(waiting) + len(early) < AT_ONCE:
+            while started < due and len(waiting) + len(early) < 200:
                 waiting[self._connect(port, len(self._sockets), receive_buffer)] = requests[started]
                 started += 1
             for fd, _ in self._poll.poll(0.01, BATCH):
@@ -99,7 +114,7 @@ class Streams:
                     self._request(fd, waiting.pop(fd))
                     early[fd] = b""
                 elif fd in early:
-                    early[fd] += self._first(fd)
+                    early[fd] += self._sockets[fd].recv(65536) or _ended()
                     if ready in self._said(fd, early[fd]):
                         del early[fd]
                         opened += 1
@@ -118,7 +133,7 @@ class Streams:
         """
         due = time.monotonic()
         for first in range(0, len(requests), at_once):
-            self.open(port, requests[first : first + at_once], ready, AT_THE_SAME_TIME, stay=False)
+            self.open(port, requests[first : first + at_once], ready, rate=1e9, stay=False)
             due += at_once / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -127,7 +142,7 @@ class Streams:
         connection.setblocking(False)
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.bind((f"127.0.{self._network}.{1 + number % SOURCES}", 0))
+        connection.bind((f"127.0.{self._network}.{1 + number % 32}", 0))  # each has only so many ports
         error = connection.connect_ex(("127.0.0.1", port))
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, f"a stream could not connect: {errno.errorcode[error]}")
@@ -141,12 +156,6 @@ class Streams:
         self._sockets[fd].sendall(request)
         self._poll.modify(fd, select.EPOLLIN)
 
-    def _first(self, fd: int) -> bytes:
-        data = self._sockets[fd].recv(65536)
-        if not data:
-            raise RuntimeError("the server closed a stream that was being opened")
-        return data
-
     def _said(self, fd: int, first: bytes) -> bytes:
         """What the first bytes say behind the head; if that is compressed, so is what follows."""
         response = read_head(first)
@@ -158,7 +167,7 @@ class Streams:
         if head.encoding != "gzip":
             return body
         # From the beginning: there may have been fewer before.
-        packed = self._receive[fd] = Packed(self._sockets[fd].recv_into, MARK)
+        packed = self._receive[fd] = Packed(self._sockets[fd].recv_into)
         return packed.plain(body)
 
     def packed(self) -> int:
@@ -169,9 +178,7 @@ class Streams:
 
     def _take(self, fd: int) -> int:
         """Read what is there; how many events that were."""
-        n = self._receive[fd](self._buffer)
-        if not n:
-            raise RuntimeError("the server ended a stream")
+        n = self._receive[fd](self._buffer) or _ended()
         self._size += n
         return self._buffer.count(MARK, 0, n)
 
@@ -198,12 +205,14 @@ class Streams:
             ready = poll(1.0, BATCH)
             moment = now()
             if moment > deadline:
-                raise RuntimeError(f"{remaining} of {len(counts)} streams still lack events: {self._lack()}")
+                lack = [target - each for each in counts.values()]
+                raise RuntimeError(
+                    f"{remaining} of {len(counts)} streams still lack events: {sum(lack)} in all, "
+                    f"{max(lack)} at most"
+                )
             for fd, _ in ready:
                 # As ``_take`` does, which would cost a call.
-                n = receive[fd](buffer)
-                if not n:
-                    raise RuntimeError("the server ended a stream")
+                n = receive[fd](buffer) or _ended()
                 size += n
                 found = count(mark, 0, n)
                 if found:
@@ -264,10 +273,6 @@ class Streams:
         self._counts.update(dict.fromkeys(self._sockets, self._told))
         return took
 
-    def _lack(self) -> str:
-        lack = [self._told - count for count in self._counts.values()]
-        return f"{sum(lack)} in all, {max(lack)} at most"
-
     def latencies(self, published: Sequence[float]) -> list[float]:
         """Seconds from publishing to reading, the 50th and 99th in a hundred and the longest.
 
@@ -298,3 +303,7 @@ class Streams:
         """Close all."""
         self.drop(len(self._sockets))
         self._poll.close()
+
+
+def _ended() -> NoReturn:
+    raise RuntimeError("the server ended a stream")

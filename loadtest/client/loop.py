@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import gevent
 from gevent import monkey
-
-BATCH = 256
-"""Descriptors that are served before other tasks have a turn."""
 
 TICK = 0.02
 """Seconds between two looks at what is due."""
@@ -37,8 +35,7 @@ class Loop:
 
     def fileno(self) -> int:
         """What is readable when a descriptor is ready."""
-        found: int = self._poll.fileno()
-        return found
+        return cast(int, self._poll.fileno())
 
     def watch(self, fd: int, call: Call, *, writing: bool = False) -> None:
         """Call when it can be read, or written."""
@@ -61,20 +58,23 @@ class Loop:
 
     def turn(self) -> None:
         """Call for what is ready."""
-        try:
-            for fd, _ in self._poll.poll(0, BATCH):
+        with self._kept():
+            for fd, _ in self._poll.poll(0, 256):  # then other tasks have a turn
                 call = self._watched.get(fd)
                 if call is not None:
                     call()
-        except Exception as error:  # noqa: BLE001 - an event loop would print it, and go on
-            self.failure = error
 
     def tick(self) -> None:
         """Call for what is due."""
-        try:
+        with self._kept():
             now = time.monotonic()
             while self.due and self.due[0][0] <= now:
                 heapq.heappop(self.due)[2]()
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # noqa: BLE001 - an event loop would print it, and go on
             self.failure = error
 

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from ..site import programs
 from .counting import Arrival, Streams
@@ -40,16 +40,10 @@ class Reader:
         self.streams = 0
 
     def open(
-        self,
-        port: int,
-        requests: Sequence[bytes],
-        ready: bytes,
-        rate: float,
-        *,
-        receive_buffer: int | None = None,
+        self, port: int, asked: Sequence[bytes], ready: bytes, rate: float, receive_buffer: int | None = None
     ) -> None:
         """Open more streams; return when all are.  See ``Streams.open``."""
-        self.streams = self.ask(Streams.open, port, requests, ready, rate, receive_buffer=receive_buffer)
+        self.streams = self.ask(Streams.open, port, asked, ready, rate, receive_buffer=receive_buffer)
 
     def herd(self, port: int, requests: Sequence[bytes], events: int, *, seconds: float = 60.0) -> float:
         """Open streams, all at once, that missed events; see ``Streams.herd``."""
@@ -68,8 +62,7 @@ class Reader:
 
     def arrival(self) -> Arrival:
         """When all had all that was expected."""
-        arrival: Arrival = self._answer()
-        return arrival
+        return cast(Arrival, self._answer())
 
     def expect_each(self, events: int, *, seconds: float = 60.0) -> None:
         """Wait for so many, one after the other on whichever stream; ``moments`` tells when they came."""
@@ -77,16 +70,14 @@ class Reader:
 
     def moments(self) -> list[float]:
         """When each came that was expected."""
-        moments: list[float] = self._answer()
-        return moments
+        return cast(list[float], self._answer())
 
     def ask(
         self, method: Callable[Concatenate[Streams, Given], Answer], *given: Given.args, **named: Given.kwargs
     ) -> Answer:
         """What a method says there."""
         self._tell(method, *given, **named)
-        answer: Answer = self._answer()
-        return answer
+        return cast(Answer, self._answer())
 
     def end(self) -> None:
         """End the process and with it the streams."""

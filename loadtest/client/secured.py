@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, cast
 
 from gevent import monkey
 
@@ -28,11 +28,11 @@ class Secured:
     calls is what that one calls.  Raises ssl.SSLWantReadError where there is nothing yet.
     """
 
-    __slots__ = ("_plain", "_tls")
+    __slots__ = ("_tls", "close", "fileno", "setsockopt")
 
     def __init__(self, tls: Any, plain: Any, name: str) -> None:
-        self._plain = plain
         self._tls = tls._wrap_socket(plain, False, name)
+        self.setsockopt, self.fileno, self.close = plain.setsockopt, plain.fileno, plain.close
 
     def do_handshake(self) -> None:
         """Go on with the handshake, and verify the server's name."""
@@ -41,25 +41,10 @@ class Secured:
     def recv(self, size: int) -> bytes:
         """What is there; nothing at the end."""
         try:
-            data: bytes = self._tls.read(size)
+            return cast(bytes, self._tls.read(size))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
-        return data
 
     def send(self, data: bytes) -> int:
         """Send it."""
-        sent: int = self._tls.write(data)
-        return sent
-
-    def setsockopt(self, level: int, name: int, value: int) -> None:
-        """See socket."""
-        self._plain.setsockopt(level, name, value)
-
-    def fileno(self) -> int:
-        """See socket."""
-        found: int = self._plain.fileno()
-        return found
-
-    def close(self) -> None:
-        """Close the connection without a word."""
-        self._plain.close()
+        return cast(int, self._tls.write(data))

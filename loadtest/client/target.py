@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from sse_edge import SignedCookie
 
-from .addresses import source
 from .secured import context
 
 HEAD = (
@@ -22,6 +21,17 @@ HEAD = (
     "Sec-Fetch-Dest: empty\r\n"
 )
 """What a browser's EventSource sends besides; nginx compresses for whoever accepts it, if it is told to."""
+
+
+PER_SOURCE = 50
+"""Streams from one address: below the caps of the shipped configurations and of the app."""
+
+
+def source(number: int) -> str:
+    """The address that a stream comes from, in 127.1.0.0 and above: every visitor has its own, so that every
+    cap stays as it is shipped."""
+    place = number // PER_SOURCE
+    return f"127.{1 + place // 62_500}.{place // 250 % 250}.{1 + place % 250}"
 
 
 class TargetError(ValueError):

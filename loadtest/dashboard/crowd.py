@@ -9,10 +9,9 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from ..client.addresses import source
 from ..client.loop import in_asyncio
 from ..client.swarm import Swarm
-from ..client.target import Target
+from ..client.target import Target, source
 from .app import AUTH, SECRET, TOKENS
 
 ROOMS = ("room:*", "price:*")

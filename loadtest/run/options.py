@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..client.addresses import PER_SOURCE
+from ..client.target import PER_SOURCE
 from ..scenarios import SCENARIOS
 
 MOST = 1_000_000
