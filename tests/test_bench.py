@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench import __main__ as command
-from loadtest.bench.arena import CONTENDERS, Arena
+from loadtest.bench import groups, plot
+from loadtest.bench.contenders import CONTENDERS, Arena
 from loadtest.bench.content import WIRE, card, text, tick
-from loadtest.bench.groups import BY_DEFAULT, GROUPS, PARTS, compressed, fan_out, first, memory
-from loadtest.bench.groups.compressed import CONTENTS
+from loadtest.bench.groups.fan_out import CONTENTS
 from loadtest.bench.plan import Plan
-from loadtest.bench.plot import apart
 from loadtest.bench.run import Run
 from loadtest.bench.table import Always, Flat, Target, medians, verdicts
+from loadtest.bench.targets import BY_DEFAULT, FIGURES, PARTS, TABLES, TARGETS
 from loadtest.client.counting import Packed, Streams
 from loadtest.client.reader import reading
 from loadtest.measure import machine
@@ -61,12 +61,12 @@ PLAN = Plan(
 )
 
 RATIO_OF = ("cpu", "ours"), ("cpu", "floor")
-RATIO = Target("ours ÷ floor", *RATIO_OF, 1.2)
-RATE = Target("ours ÷ floor", ("rate", "ours"), ("rate", "floor"), 8, at_least=True)
-FLAT = Flat("flat", ("cpu", "ours"), bound=1.25)
-ALWAYS = Always("taken ÷ reckoned", ("part", ""), bound=1.01)
+RATIO = Target("cpu", "ours ÷ floor", *RATIO_OF, 1.2)
+RATE = Target("rate", "ours ÷ floor", ("rate", "ours"), ("rate", "floor"), 8, at_least=True)
+FLAT = Flat("cpu", "flat", ("cpu", "ours"), bound=1.25)
+ALWAYS = Always("kept", "taken ÷ reckoned", ("part", ""), bound=1.01)
 
-MANY = [*fan_out.GROUP.figures, *memory.GROUP.figures]
+MANY = TABLES["Many streams, one channel"]
 
 
 # The table
@@ -134,8 +134,8 @@ def test_where_no_chance_is_allowed_for_the_largest_counts(rounds, figure, verdi
 def test_what_has_no_target_is_told_all_the_same():
     """A ratio without a bound has its figure and no verdict."""
     samples = {"cpu": {"ours": {5: [3.0]}, "floor": {5: [2.0]}}}
-    row = Target("stuck ÷ before", *RATIO_OF).judge(samples)
-    assert " ".join(verdicts([[row]]).splitlines()[1].split()) == "stuck ÷ before 1.5 1.5 to 1.5 - -"
+    row = Target("stuck", "stuck ÷ before", *RATIO_OF).judge(samples)
+    assert " ".join(verdicts([row]).splitlines()[1].split()) == "stuck ÷ before 1.5 1.5 to 1.5 - -"
 
 
 @pytest.mark.parametrize("samples", [{}, {"cpu": {"ours": {5: [1.0]}}}, {"cpu": {"floor": {5: [1.0]}}}])
@@ -143,7 +143,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed(samples):
     """A row without a figure says so."""
     row = RATIO.judge(samples)
     assert row.found is None
-    assert verdicts([[row]]).splitlines()[1].split() == [
+    assert verdicts([row]).splitlines()[1].split() == [
         "ours",
         "÷",
         "floor",
@@ -174,37 +174,36 @@ def test_what_belongs_together_is_one_table():
     """Measurements of different runs do not share lines."""
     cards = {"gzip": {5: [40.0]}, "plain": {5: [400.0]}}
     samples = {"first_cpu": {"nchan": {9: [2e-6]}}, "cards_bytes": cards}
-    assert medians(samples, first.GROUP.figures).splitlines() == [
+    assert medians(samples, TABLES["The first event after connecting"]).splitlines() == [
         "streams         CPU per stream, cold, µs",
         "      9  nchan                         2",
     ]
-    wire = medians(samples, compressed.GROUP.figures).splitlines()
+    wire = medians(samples, TABLES["On the wire, without and with gzip"]).splitlines()
     assert [line.split()[-2:] for line in wire[1:]] == [["gzip", "40"], ["plain", "400"]]
 
 
 def test_every_target_belongs_to_a_group():
     """What --only names covers the whole table, and rows are of what is measured."""
-    assert {name for name, part in PARTS.items() if part.targets} == set(PARTS) - {"footprint"}
-    measured = {figure.name for group in GROUPS for figure in group.figures}
+    assert {target.part for target in TARGETS} == set(PARTS) - {"footprint"}
+    assert set(PARTS) == set(groups.MEASURES)
     aside = {"loop_longest", "loop_fan_out", "stuck_wrong", "token_own_cpu"}  # in rows, and in no table
-    named = {name for part in PARTS.values() for each in part.targets for name, _ in (each.over, each.under)}
-    assert named - aside <= {"", *measured}
+    named = {name for each in TARGETS for name, _ in (each.over, each.under)}
+    assert named - aside <= {"", *FIGURES}
 
 
-@pytest.mark.parametrize(
-    ("heights", "places"),
-    [
-        ([], []),
-        ([5.0], [5.0]),
-        ([30.0, 5.0], [30.0, 5.0]),
-        ([5.0, 5.0], [0.0, 10.0]),
-        ([8.0, 4.0], [11.0, 1.0]),
-        ([0.0, 1.0, 11.0], [-6.0, 4.0, 14.0]),  # the first two would push the second onto the third
-    ],
-)
-def test_labels_do_not_lie_on_each_other(heights, places):
-    """Labels move as little as it takes, and stay in order."""
-    assert apart(heights, 10.0) == pytest.approx(places)
+def test_the_picture_has_the_last_figure_of_each_line(tmp_path):
+    """Beside each panel, as high or low as the lines end; without figures there is no picture."""
+    samples = {
+        "memory": {"sse_edge": {5: [9000.0], 9: [3072.0]}, "nchan": {5: [2048.0], 9: [10_240.0, 10_250.0]}},
+        "burst_rate": {"nchan": {5: [2e6], 9: [1_234_567.0]}},
+    }
+    path, facts = tmp_path / "bench.svg", {"cpu": "a CPU", "kernel": "6"}
+    assert plot.draw(samples, path, facts)
+    texts = re.findall(r"<text [^>]*>([^<]*)</text>", path.read_text())
+    assert texts.index("10.0") < texts.index("3.0")
+    assert {"1,235", "memory per idle stream, KiB", "nginx with nchan", "a CPU, Linux 6"} <= set(texts)
+    assert "CPU per delivered event, µs" not in texts
+    assert not plot.draw({}, path, facts)
 
 
 # The reader
@@ -411,11 +410,11 @@ def test_a_small_run_fills_the_table(redis_url):
     server, _ = machine.cores()
     said = []
     with asyncio.Runner() as runner:
-        run = Run(PLAN, Arena(redis_url, runner, server), names, said.append)
-        command.measure(run, BY_DEFAULT)
+        run = Run(PLAN, Arena(redis_url, runner, server), names, set(BY_DEFAULT), said.append)
+        groups.measure(run)
     assert said
-    rows = [[target.judge(run.samples) for target in PARTS[name].targets] for name in BY_DEFAULT]
-    for row in itertools.chain(*rows):
+    rows = [target.judge(run.samples) for target in TARGETS if target.part in BY_DEFAULT]
+    for row in rows:
         needed = {name.partition(",")[0] for name in (row.target.over[1], row.target.under[1])}
         if needed & set(WITHOUT):
             assert row.verdict == "not measured"
@@ -434,9 +433,9 @@ def test_a_small_run_fills_the_table(redis_url):
             assert {size: len(each) for size, each in run.samples[what][name].items()} == dict.fromkeys(
                 PLAN.sizes, rounds
             )
-    printed, whole = command.report(run, BY_DEFAULT, machine.facts(), "the command")
+    printed, whole = command.report(run, machine.facts(), "the command")
     assert verdicts(rows) in printed
-    assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in itertools.chain(*rows)]
+    assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in rows]
     assert printed.count("Many streams, one channel\n") == 1
     assert "Tokens" not in printed
 
@@ -468,9 +467,10 @@ def test_the_floor(redis_url):
             floor.publish([0.0] * 3)
             assert floor.reader.arrival().size == 10 * 3 * WIRE
             floor.reader.expect_each(15)
-            floor.publish_each([0.0] * 15)
+            floor.publish([0.0] * 15, each=True)
             assert len(floor.reader.moments()) == 15
-            floor.renew(5)
+            floor.leave()
+            floor.grow(5)
             floor.leave()
             assert floor.resume(7, 4) > 0
 

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 
 from loadtest.bench import __main__ as command
-from loadtest.bench.arena import Arena
-from loadtest.bench.groups import footprint, kept, stuck, writing
+from loadtest.bench import groups
+from loadtest.bench.contenders import Arena
+from loadtest.bench.groups import memory, publishing
 from loadtest.bench.plan import Plan
 from loadtest.bench.run import Run
 from loadtest.bench.table import medians, verdicts
+from loadtest.bench.targets import PUBLISHED, TABLES, TARGETS, WRITTEN
 from loadtest.measure import machine
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
@@ -32,13 +34,14 @@ PLAN = Plan(
 
 @pytest.fixture
 def measured(redis_url):
-    """What a group has measured: the run, and what is printed of it."""
+    """What is measured of a part: the run, and what is printed of it."""
 
-    def measure(group):
+    def measure(part):
         with asyncio.Runner() as runner:
-            run = Run(PLAN, Arena(redis_url, runner, machine.cores()[0]), ["sse_edge"], lambda what: None)
-            command.measure(run, group.GROUP.parts)
-        text, _ = command.report(run, list(group.GROUP.parts), {}, "the command")
+            arena = Arena(redis_url, runner, machine.cores()[0])
+            run = Run(PLAN, arena, ["sse_edge"], {part}, lambda what: None)
+            groups.measure(run)
+        text, _ = command.report(run, {}, "the command")
         return run, text
 
     return measure
@@ -46,7 +49,7 @@ def measured(redis_url):
 
 def test_stuck(measured):
     """Those that stop reading are ended as slow, the others get everything, and all is measured."""
-    run, text = measured(stuck)
+    run, text = measured("stuck")
     assert run.samples["stuck_wrong"] == {"sse_edge": {30: [0]}}
     assert run.notes["of 5 that stop reading ended as slow"].startswith("5 (")
     for phase in ("before", "stuck", "after"):
@@ -63,16 +66,16 @@ def test_each_stuck_stream_is_to_be_ended(wrong, verdict):
     """One that was not ended, or one more that was, fails the run; what it costs the others is told."""
     samples = {"stuck_wrong": {"sse_edge": {30: wrong}}}
     samples["stuck_p50"] = {"before": {30: [2.0, 20.0]}, "stuck": {30: [4.0, 40.0]}}
-    rows = [target.judge(samples) for target in stuck.TARGETS]
+    rows = [target.judge(samples) for target in TARGETS if target.part == "stuck"]
     assert rows[-1].verdict == verdict
     assert (rows[0].found[0], rows[0].verdict) == (2.0, "-")
-    assert verdicts([rows]).splitlines()[-1].endswith(f"≤ 0  {verdict}")
+    assert verdicts(rows).splitlines()[-1].endswith(f"≤ 0  {verdict}")
 
 
 def test_footprint(measured):
     """What lines ask for is told by what they are for, and is about what the process holds."""
-    run, text = measured(footprint)
-    for case in footprint.CASES:
+    run, text = measured("footprint")
+    for case in memory.CASES:
         parts = {part: by[200][0] for part, by in run.samples[f"footprint: {case}"].items()}
         asked, held = parts.pop("asked for"), parts.pop("held by the process")
         assert asked == pytest.approx(sum(parts.values()))
@@ -85,13 +88,13 @@ def test_footprint(measured):
 
 def test_kept(measured):
     """A real Redis takes no more than is reckoned, which is the row that says so."""
-    run, text = measured(kept)
+    run, text = measured("kept")
     assert {name: sorted(by) for name, by in run.samples["kept_part"].items()} == {
         "of 50 bytes": [1, 20],
         "of 1,000 bytes": [1, 20],
     }
     assert all(0.3 < one <= 1.05 for by in run.samples["kept_part"].values() for (one,) in by.values())
-    figure, _, highest = kept.TARGET.judge(run.samples).found
+    figure, _, highest = next(target for target in TARGETS if target.part == "kept").find(run.samples)
     assert figure == highest
     assert 100 < int(run.notes["a dedupe key takes"].removesuffix(" bytes")) < 300
     assert "reckoned, bytes" in text
@@ -99,12 +102,12 @@ def test_kept(measured):
 
 def test_writing(measured):
     """A writer makes fewer events of the same tokens; what nobody publishes costs Redis nothing."""
-    run, text = measured(writing)
+    run, text = measured("writing")
     found = {name: by[40][0] for name, by in run.samples["token_events"].items()}
-    assert found[writing.NOTHING] == 0
+    assert found[publishing.NOTHING] == 0
     # All channels' events count, not those of the last to end.
-    assert 0.03 < found[writing.WRITTEN] < found[writing.PUBLISHED] == 1
+    assert 0.03 < found[WRITTEN] < found[PUBLISHED] == 1
     calls = {name: by[40][0] for name, by in run.samples["token_calls"].items()}
-    assert calls[writing.NOTHING] == 0 < calls[writing.WRITTEN]
+    assert calls[publishing.NOTHING] == 0 < calls[WRITTEN]
     assert all(by[40][0] > 0 for by in run.samples["token_cpu"].values())
-    assert medians(run.samples, writing.GROUP.figures, "channels") in text
+    assert medians(run.samples, TABLES["Tokens"], "channels") in text

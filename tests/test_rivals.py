@@ -7,16 +7,16 @@ from urllib.parse import parse_qs
 import pytest
 
 from loadtest.bench import rivals
-from loadtest.bench.arena import KINDS, Arena
+from loadtest.bench.contenders import KINDS, Arena
 from loadtest.bench.run import one_at_a_time
+from loadtest.bench.table import Figure, medians
 from loadtest.measure import machine
 
 
 def test_who_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
     """With what it takes; who is left out on purpose is not named."""
-    monkeypatch.setattr(rivals.Pushpin, "version", classmethod(lambda cls: None))
-    for kind in (rivals.Mercure, rivals.Centrifugo, rivals.Eventstream):
-        monkeypatch.setattr(kind, "version", classmethod(lambda cls: "1.0"))
+    there = dict.fromkeys(("mercure", "centrifugo", "django-eventstream"), "1.0")
+    monkeypatch.setattr(rivals, "versions", lambda: there)
     names = rivals.present(["mercure"])
     assert "pushpin" not in names
     assert "mercure" not in names
@@ -52,9 +52,9 @@ def test_a_figure_beside_the_edge_s_is_the_median_over_rounds():
     samples = {
         "cpu": {"sse_edge": {5: [1.0, 2.0, 4.0]}, "nchan": {5: [3.0, 4.0, 8.0]}, "mercure": {9: [1.0]}}
     }
-    assert rivals.beside(samples, "cpu", 5) == {"nchan": 2.0}
-    assert rivals.beside(samples, "cpu", 9) == {}
-    assert rivals.beside(samples, "memory", 5) == {}
+    assert rivals.beside(samples) == {"cpu": {"nchan": {5: [3.0, 2.0, 2.0]}, "mercure": {}}}
+    assert medians(rivals.beside(samples), {"cpu": Figure("CPU")}).splitlines()[1:] == ["      5  nchan    2"]
+    assert rivals.beside({"memory": {"nchan": {5: [1.0]}}}) == {}
 
 
 @pytest.mark.live

@@ -11,14 +11,12 @@ process's own, by the kernel's account.  Exits with 1 when a target is missed.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import dataclasses
 import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..measure import machine
@@ -26,10 +24,11 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
-from .arena import CONTENDERS, OPTIONAL, Arena
-from .groups import BY_DEFAULT, GROUPS, PARTS
+from .contenders import CONTENDERS, OPTIONAL, Arena
+from .groups import measure
 from .plan import Plan
 from .run import Run
+from .targets import BY_DEFAULT, COUNTED, PARTS, TABLES, TARGETS
 
 MEMORY = 60_000
 """Bytes that a stream takes on all sides, the kernel's included."""
@@ -37,39 +36,27 @@ MEMORY = 60_000
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; exits with a message when it makes no sense."""
+    asked = "; only if it is asked for"
+    rows = [f"  {name:12}{about}{'' if name in BY_DEFAULT else asked}" for name, about in PARTS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.bench",
         description=__doc__,
-        epilog="ROWS:\n" + "\n".join(f"  {name:12}{_about(name)}" for name in PARTS),
+        epilog="\n".join(["ROWS:", *rows]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
-    parser.add_argument(
-        "--only", type=_parts, metavar="ROWS", help="some of those below, with commas between them"
-    )
-    parser.add_argument(
-        "--without", action="append", default=[], choices=OPTIONAL, help="leave a contender out"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer streams, sizes and rounds: a first impression"
-    )
-    parser.add_argument("--no-plot", action="store_true", help="with --save: no picture")
-    parser.add_argument(
-        "--save",
-        nargs="?",
-        const="",
-        metavar="NAME",
-        help=f"write {RESULTS.name}/NAME.json, .txt and .svg (default: bench, or the ROWS)",
-    )
+    saved = f"write {RESULTS.name}/NAME.json, .txt and .svg (default: bench, or the ROWS)"
+    option = parser.add_argument
+    option("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
+    option("--only", type=_parts, metavar="ROWS", help="some of those below, with commas between them")
+    option("--without", action="append", default=[], choices=OPTIONAL, help="leave a contender out")
+    option("--quick", action="store_true", help="fewer streams, sizes and rounds: a first impression")
+    option("--no-plot", action="store_true", help="with --save: no picture")
+    option("--save", nargs="?", const="", metavar="NAME", help=saved)
     found = parser.parse_args(given)
     found.streams = found.streams or (3000 if found.quick else 15_000)
     found.save = found.save if found.save != "" else "-".join(found.only or ["bench"])
     found.only = found.only or list(BY_DEFAULT)
     return found
-
-
-def _about(name: str) -> str:
-    return PARTS[name].about + ("" if name in BY_DEFAULT else "; only if it is asked for")
 
 
 def _streams(value: str) -> int:
@@ -96,9 +83,8 @@ def contenders(given: argparse.Namespace) -> list[str]:
 def check(given: argparse.Namespace) -> None:
     """RuntimeError when the run could not be finished on this machine."""
     names = contenders(given)
-    drawn = given.save is not None and not given.no_plot and bool(plot.PARTS & set(given.only))
-    lacks = machine.missing(set(names), plot=drawn)
-    if lacks:
+    drawn = given.save is not None and not given.no_plot and bool(plot.PANELS.keys() & set(given.only))
+    if lacks := machine.missing(set(names), plot=drawn):
         raise RuntimeError("missing: " + "; ".join(lacks))
     machine.raise_descriptors(given.streams)
     needed, available = given.streams * len(names) * MEMORY, machine.available_memory()
@@ -109,43 +95,19 @@ def check(given: argparse.Namespace) -> None:
         )
 
 
-@contextlib.contextmanager
-def prepared(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[Run]:
-    """Redis, and everything on its core."""
-    server, rest = machine.cores()
-    with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
-        yield Run(plan, Arena(url, runner, server), names, progress)
-
-
-def measure(run: Run, parts: Sequence[str]) -> None:
-    """These parts, of each group together."""
-    for group in GROUPS:
-        asked = group.parts.keys() & set(parts)
-        if asked:
-            group.measure(run, asked)
-
-
-def report(run: Run, parts: Sequence[str], facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
+def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
     """The results for people and for programs."""
-    rows = {
-        name: [target.judge(run.samples) for target in part.targets]
-        for name, part in PARTS.items()
-        if name in parts and part.targets
-    }
-    # Those of groups with the same title are one table.
-    figures: dict[tuple[str, str], list[table.Figure]] = {}
-    for group in GROUPS:
-        if any(figure.name in run.samples for figure in group.figures):
-            figures.setdefault((group.title, group.counted), []).extend(group.figures)
+    rows = [target.judge(run.samples) for target in TARGETS if target.part in run.parts]
     wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
     said = {"bytes per event on the wire": wire} if wire else {}
     said |= run.notes | facts | {"command": command}
     sections = [
-        *([table.verdicts(list(rows.values()))] if rows else []),
+        *([table.verdicts(rows)] if rows else []),
         "Medians",
         *(
-            f"{title}\n{table.medians(run.samples, shown, counted)}"
-            for (title, counted), shown in figures.items()
+            f"{title}\n{table.medians(run.samples, figures, COUNTED.get(title, 'streams'))}"
+            for title, figures in TABLES.items()
+            if figures.keys() & run.samples.keys()
         ),
         "\n".join(f"{what}: {found}" for what, found in said.items()),
     ]
@@ -155,25 +117,10 @@ def report(run: Run, parts: Sequence[str], facts: dict[str, str], command: str) 
         "plan": dataclasses.asdict(run.plan),
         "wire_bytes": run.wire_bytes,
         "notes": run.notes,
-        "rows": [as_json(name, row) for name, some in rows.items() for row in some],
+        "rows": [row.as_json() for row in rows],
         "samples": run.samples,
     }
     return "\n\n".join(sections), whole
-
-
-def as_json(part: str, row: table.Row) -> dict[str, Any]:
-    """A row for programs."""
-    figure, low, high = row.found or (None, None, None)
-    return {
-        "group": part,
-        "what": row.target.what,
-        "figure": figure,
-        "lowest": low,
-        "highest": high,
-        "target": row.target.bound,
-        "at_least": row.target.at_least,
-        "verdict": row.verdict,
-    }
 
 
 def main() -> int:
@@ -184,21 +131,19 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2
-    facts = machine.facts()
-    command = shlex.join(["python", "-m", "loadtest.bench", *sys.argv[1:]])
-    progress = Progress()
-    began = time.monotonic()
-    failure = None
+    facts, progress, began, failure = machine.facts(), Progress(), time.monotonic(), None
     try:
-        with prepared(Plan.of(given.streams, quick=given.quick), contenders(given), progress) as run:
+        with Arena.prepared() as arena:
+            plan = Plan.of(given.streams, quick=given.quick)
+            run = Run(plan, arena, contenders(given), set(given.only), progress)
             try:
-                measure(run, given.only)
+                measure(run)
             except (RuntimeError, OSError) as error:
                 failure = f"{progress.last}: {error!r}"
     finally:
         progress.clear()
     facts["took"] = f"{time.monotonic() - began:.0f} s"
-    text, whole = report(run, given.only, facts, command)
+    text, whole = report(run, facts, shlex.join(["python", "-m", "loadtest.bench", *sys.argv[1:]]))
     print(text)
     if failure is not None:
         print(f"the benchmark could not be finished: {failure}", file=sys.stderr)
@@ -208,7 +153,7 @@ def main() -> int:
         (RESULTS / f"{given.save}.txt").write_text(text + "\n")
         (RESULTS / f"{given.save}.json").write_text(json.dumps(whole, indent=1) + "\n")
         if not given.no_plot:
-            plot.draw(run.samples, RESULTS / f"{given.save}.svg", f"{facts['cpu']}, Linux {facts['kernel']}")
+            plot.draw(run.samples, RESULTS / f"{given.save}.svg", facts)
     return int(any(row["verdict"] == "MISSED" for row in whole["rows"]))
 
 

@@ -13,11 +13,15 @@ import contextlib
 import gc
 import json
 import os
+import sys
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
@@ -32,53 +36,49 @@ CHANNEL = "bench"
 class Probe:
     """Asks for a turn of the event loop again and again, and tells the longest wait, in seconds."""
 
-    def __init__(self) -> None:
-        self._on = False
-        self._last = self._longest = 0.0
-
     def start(self) -> None:
         """From now on."""
-        self._on, self._last, self._longest = True, time.monotonic(), 0.0
-        asyncio.get_running_loop().call_soon(self._turn)
+        self._longest = 0.0
+        self._task = asyncio.create_task(self._watch())
 
     def stop(self) -> dict[str, float]:
         """Until now."""
-        self._on = False
+        self._task.cancel()
         return {"longest": self._longest}
 
-    def _turn(self) -> None:
-        if self._on:
+    async def _watch(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(0)
             now = time.monotonic()
-            self._longest, self._last = max(self._longest, now - self._last), now
-            asyncio.get_running_loop().call_soon(self._turn)
+            self._longest, last = max(self._longest, now - last), now
 
 
-class Measured:
+def measured(app: ASGIApp) -> ASGIApp:
     """An app, and the benchmark's own paths beside it.  Calls of the app have no frame more."""
+    probe = Probe()
+    paths: dict[str, Callable[[], Any]] = {
+        "/bench/allocated": allocated,
+        "/bench/collect": gc.collect,
+        "/bench/figures": apps.edge.figures,
+        "/bench/probe/start": probe.start,
+        "/bench/probe/stop": probe.stop,
+        "/bench/sinks": sinks,
+    }
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        probe = Probe()
-        self._paths: dict[str, Callable[[], Any]] = {
-            "/bench/allocated": allocated,
-            "/bench/collect": gc.collect,
-            "/bench/figures": apps.edge.figures,
-            "/bench/probe/start": probe.start,
-            "/bench/probe/stop": probe.stop,
-            "/bench/sinks": sinks,
-        }
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        """uvicorn awaits what this returns."""
-        if scope["type"] == "http" and scope["path"] in self._paths:
-            return self._answer(self._paths[scope["path"]](), send)
-        return self._app(scope, receive, send)
-
-    async def _answer(self, said: Any, send: Send) -> None:
+    async def answer(said: Any, send: Send) -> None:
         body = json.dumps(said).encode()
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def call(scope: Scope, receive: Receive, send: Send) -> Any:
+        # uvicorn awaits what this returns.
+        if scope["type"] == "http" and scope["path"] in paths:
+            return answer(paths[scope["path"]](), send)
+        return app(scope, receive, send)
+
+    return call
 
 
 def sinks() -> dict[str, int]:
@@ -106,9 +106,11 @@ def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, A
     return apps.edge(scope, receive, wrapped)
 
 
-def starlette() -> ASGIApp:
+# Factories for uvicorn: a library is needed by its own app alone.
+
+
+def starlette_app() -> ASGIApp:
     """sse-starlette with the usual Redis fan-out: one subscription, and a queue for each client."""
-    # Here and not above: nobody else needs them.
     from sse_starlette import EventSourceResponse, ServerSentEvent  # noqa: PLC0415
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
@@ -147,24 +149,42 @@ def starlette() -> ASGIApp:
         # Its pings come every 15 seconds by default and would be part of what is measured.
         return EventSourceResponse(stream(), ping=3600)
 
-    return Starlette(routes=[Route("/events/{rest:path}", events)], lifespan=lifespan)
+    return measured(Starlette(routes=[Route("/events/{rest:path}", events)], lifespan=lifespan))
 
 
-def starlette_app() -> ASGIApp:
-    """For uvicorn's ``--factory``: the library is needed by this app alone."""
-    return Measured(starlette())
+def eventstream_app() -> ASGIApp:
+    """A Django project of one page that streams, and one that publishes."""
+    import django  # noqa: PLC0415
+    from django.conf import settings  # noqa: PLC0415
+
+    redis = urlsplit(os.environ["BACKEND"])
+    settings.configure(
+        SECRET_KEY="of the load tests",  # noqa: S106
+        ALLOWED_HOSTS=["*"],
+        ROOT_URLCONF="bench_urls",
+        INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django_eventstream"],
+        EVENTSTREAM_STORAGE_CLASS="django_eventstream.storage.RedisStorage",
+        EVENTSTREAM_STORAGE_CONNECTION={"host": redis.hostname, "port": redis.port},
+    )
+    django.setup()
+    from django.core.asgi import get_asgi_application  # noqa: PLC0415
+    from django.http import HttpRequest, HttpResponse  # noqa: PLC0415
+    from django.urls import include, path  # noqa: PLC0415
+    from django_eventstream import send_event  # noqa: PLC0415
+
+    def publish(request: HttpRequest) -> HttpResponse:
+        send_event("bench", "message", request.body.decode(), json_encode=False)
+        return HttpResponse(headers={"Content-Length": "0"})
+
+    urls: Any = ModuleType("bench_urls")
+    urls.urlpatterns = [
+        path("publish", publish),
+        path("events/", include("django_eventstream.urls"), {"channels": ["bench"]}),
+    ]
+    sys.modules[urls.__name__] = urls
+    return measured(get_asgi_application())
 
 
-def bare_app() -> ASGIApp:
-    """The app that only streams."""
-    return Measured(apps.bare)
-
-
-def edge_app() -> ASGIApp:
-    """The edge, with uvicorn's own ``send``."""
-    return Measured(apps.edge)
-
-
-def task_app() -> ASGIApp:
-    """The edge with a ``send`` that is not uvicorn's."""
-    return Measured(wrapped_send)
+bare_app = partial(measured, apps.bare)
+edge_app = partial(measured, apps.edge)
+task_app = partial(measured, wrapped_send)

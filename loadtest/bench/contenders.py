@@ -8,34 +8,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import itertools
 import json
+import os
 import re
+import resource
+import select
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from string import Template
+from typing import Any, ClassVar
 
 from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
 from ..client.counting import Streams
-from ..client.reader import Reader
-from ..measure.process import cpu_seconds, open_files, rss, settled
-from ..site import nchan, programs
+from ..client.reader import Reader, reading
+from ..measure import machine
+from ..measure.process import children, cpu_seconds, open_files, rss, settled
+from ..site import programs
 from ..site.apps import requests
 from .apps import CHANNEL
 from .content import Content, text
 
-RATE = 1500.0
-"""Streams opened per second."""
+HERE = Path(__file__).parent
 
 PUBLISHED_AT_ONCE = 200
 """Events to personal channels in one round trip."""
+
+STARTING = 20.0
+"""Seconds for a server to have all its processes."""
 
 LEAVING = 30.0
 """Seconds for a server to let go of streams that are closed."""
@@ -43,86 +51,78 @@ LEAVING = 30.0
 PRIME = 7919
 """More than there are streams in a row that would be near each other."""
 
-
-class Ground(Protocol):
-    """Where contenders meet: what all of them share."""
-
-    url: str
-    """Redis."""
-    runner: asyncio.Runner
-    """Where they publish."""
-
-    def users(self) -> int:
-        """The number of the first of many users that nobody had before."""
+USERS = 1_000_000
+"""Of each contender: more than it has streams."""
 
 
 class Contender:
-    """A server under test, whose process ``pid`` delivers, with the streams that a reader holds on it.
+    """A server under test, with the streams that a reader holds on it.
 
-    ``ready`` is what a stream has sent once it is live, ``overhead`` how many bytes of an event on the wire
-    are not its data, and ``headers`` what clients ask with besides.
+    ``path`` is what a stream asks for, by its number and the port, ``ready`` what it has been sent once it is
+    live, ``overhead`` how many bytes of an event on the wire are not its data, ``headers`` what clients ask
+    with besides, and ``rate`` how many streams are opened per second.  ``forks`` if the process that is
+    started starts others, which only it can end.
     """
 
+    path = "/events/rooms/bench"
     ready = b": open"
     overhead = 14
     headers: tuple[str, ...] = ()
+    rate = 1500.0
+    forks = False
 
-    @classmethod
-    @contextlib.contextmanager
-    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
-        """The server on this port, until the end of the block; the id of the process that delivers.
-
-        ``settings`` are environment variables, of which it takes those that it knows.
-        """
-        raise NotImplementedError
-        yield 0
-
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
-        self.port = port
-        self.pid = pid
-        self.reader = reader
+    def __init__(self, arena: Arena, reader: Reader) -> None:
         self.arena = arena
+        self.reader = reader
+        self.port = programs.free_port()
+        self.pids: list[int] = []
+        """The processes that deliver."""
         self.content: Content = text
         # Streams of a server that was killed still count for their users.
-        self.users = arena.users()
+        self.users = next(arena.users)
         self._number = 0
+
+    def command(self, directory: Path) -> list[str]:
+        """What starts it, with its files in this directory.  RuntimeError if they cannot be made."""
+        raise NotImplementedError
+
+    def delivering(self, pid: int) -> list[int]:
+        """The processes that deliver, of the one that was started; none before all of them are there."""
+        return [pid]
 
     def paths(self, first: int, count: int) -> list[str]:
         """What the next streams ask for, of which there are ``first`` already."""
-        return ["/events/rooms/bench"] * count
+        return [self.path.format(number, port=self.port) for number in range(first, first + count)]
 
     def cpu(self) -> float:
         """Seconds of CPU that the server has used."""
-        return cpu_seconds(self.pid)
+        return sum(map(cpu_seconds, self.pids))
+
+    def memory(self) -> int:
+        """Bytes that the server holds now."""
+        return sum(map(rss, self.pids))
 
     def held(self) -> int:
         """Bytes that the server holds, when that does not change any more and garbage is collected."""
         self.collect()
-        return settled(lambda: rss(self.pid), 40)
+        return settled(self.memory, 40)
 
-    def grow(self, streams: int, rate: float = RATE) -> None:
+    def grow(self, streams: int) -> None:
         """Open streams until there are so many."""
         first = self.reader.streams
         asked = requests(self.paths(first, streams - first), self.users + first, self.headers)
-        self.reader.open(self.port, asked, self.ready, rate)
+        self.reader.open(self.port, asked, self.ready, self.rate)
 
     def visit(self, asked: Sequence[bytes], at_once: int, rate: float) -> None:
         """A stream for each of these requests that leaves when it is live; see ``Streams.visit``."""
         self.reader.ask(Streams.visit, self.port, asked, self.ready, at_once, rate)
 
-    def renew(self, streams: int) -> None:
-        """So many that were never sent an event; those that were are closed."""
-        self.leave()
-        self.collect()
-        self.grow(streams)
-
     def leave(self) -> None:
         """Close all streams, and wait until the server has let go of them."""
-        streams = self.reader.streams
-        files = open_files(self.pid)
-        self.reader.drop(streams)
+        wanted = sum(map(open_files, self.pids)) - self.reader.streams
+        self.reader.drop(self.reader.streams)
         deadline = time.monotonic() + LEAVING
-        while open_files(self.pid) > files - streams:
+        while sum(map(open_files, self.pids)) > wanted:
             if time.monotonic() > deadline:
                 raise RuntimeError("the server keeps streams whose clients are gone")
             time.sleep(0.02)
@@ -134,23 +134,32 @@ class Contender:
         """
         place = self.miss(missed)
         headers = [*self.headers, f"Last-Event-ID: {place}"]
-        asked = requests(self.paths(0, streams), self.users, headers)
-        return self.reader.herd(self.port, asked, missed)
+        return self.reader.herd(self.port, requests(self.paths(0, streams), self.users, headers), missed)
 
     def data(self) -> str:
         """The next event's data."""
         self._number += 1
         return self.content(self._number, self.overhead)
 
-    def publish(self, pace: Sequence[float]) -> list[float]:
+    def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
         """Publish an event at each of these seconds from now; the moments when each was handed over.
 
-        Returns when all are confirmed.
+        It goes to all streams, or ``each`` to one alone, from here and there.  Returns when all are
+        confirmed.
         """
-        raise NotImplementedError
 
-    def publish_each(self, pace: Sequence[float]) -> list[float]:
-        """The same, each to one stream alone."""
+        async def paced() -> list[float]:
+            began, moments = time.monotonic(), []
+            for number, due in enumerate(pace):
+                await asyncio.sleep(max(0.0, began + due - time.monotonic()))
+                moments.append(time.monotonic())
+                await self.send(number * PRIME % self.reader.streams if each else None)
+            return moments
+
+        return self.arena.runner.run(paced())
+
+    async def send(self, stream: int | None) -> None:
+        """Publish an event to this stream, or to all."""
         raise NotImplementedError
 
     def miss(self, events: int) -> str:
@@ -165,40 +174,54 @@ class Contender:
 
 
 class Poster(Contender):
-    """Takes events as bodies of POST requests, one after the other on one connection."""
+    """Takes events as bodies of POST requests, one after the other on one connection.
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
-        super().__init__(port, pid, reader, arena)
-        self.connect(port)
+    No answer is waited for before the next request.  An event for one stream goes to ``own``.
+    """
 
-    def connect(self, port: int) -> None:
-        """Publish there."""
-        self.connection = socket.create_connection(("127.0.0.1", port))
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    own = "/one"
+    connection: socket.socket | None = None
+    sent = 0
+    """Requests that are not answered."""
 
-    def publish(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish``; does not wait for one answer before the next request."""
-        return self._post(("/publish" for _ in pace), pace)
+    def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
+        # A server may have closed the one before as idle.
+        if self.connection is None or select.select([self.connection], [], [], 0)[0]:
+            self.end()
+            self.connection = socket.create_connection(("127.0.0.1", self.port))
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        moments = super().publish(pace, each=each)
+        self.confirm()
+        return moments
+
+    async def send(self, stream: int | None) -> None:
+        self.post("/publish" if stream is None else self.own.format(stream))
+
+    def post(self, path: str) -> None:
+        """The next event, to this path."""
+        assert self.connection is not None
+        self.connection.sendall(self.request(path, self.data()))
+        self.sent += 1
+
+    def confirm(self) -> None:
+        """Read all answers."""
+        assert self.connection is not None
+        confirmed(self.connection, self.sent)
+        self.sent = 0
 
     def request(self, path: str, data: str) -> bytes:
         """What publishes this."""
-        return (
-            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n{data}".encode()
-        )
-
-    def _post(self, paths: Iterable[str], pace: Sequence[float]) -> list[float]:
-        began, moments = time.monotonic(), []
-        for path, due in zip(paths, pace, strict=True):
-            request = self.request(path, self.data())
-            time.sleep(max(0.0, began + due - time.monotonic()))
-            moments.append(time.monotonic())
-            self.connection.sendall(request)
-        confirmed(self.connection, len(moments))
-        return moments
+        return request(path, data)
 
     def end(self) -> None:
-        """See ``Contender.end``."""
-        self.connection.close()
+        if self.connection is not None:
+            self.connection.close()
+
+
+def request(path: str, body: str, *headers: str) -> bytes:
+    """A POST request with this body."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *headers, "", body]
+    return "\r\n".join(lines).encode()
 
 
 def confirmed(connection: socket.socket, requests: int) -> None:
@@ -216,45 +239,47 @@ def confirmed(connection: socket.socket, requests: int) -> None:
 
 
 class Floor(Poster):
-    """A loop of ``send()``: ``floor.c``, which is compiled for it."""
+    """A loop of ``send()``: ``floor.c``, which is compiled for it; an event for one is for the next one."""
 
-    @classmethod
-    @contextlib.contextmanager
-    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
-        """See ``Contender.serve``."""
-        with tempfile.TemporaryDirectory() as directory:
-            program, source = f"{directory}/floor", str(Path(__file__).with_name("floor.c"))
-            command = ["cc", "-O2", "-o", program, source]
-            if subprocess.run(command, check=False).returncode:  # noqa: S603 - our own
-                raise RuntimeError("floor.c could not be compiled")
-            with programs.running([program, str(port)], port) as running:
-                yield running.pid
-
-    def publish_each(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish_each``; whose turn it is."""
-        return self._post(("/one" for _ in pace), pace)
+    def command(self, directory: Path) -> list[str]:
+        program = str(directory / "floor")
+        compiler = ["cc", "-O2", "-o", program, str(HERE / "floor.c")]
+        if subprocess.run(compiler, check=False).returncode:  # noqa: S603 - our own
+            raise RuntimeError("floor.c could not be compiled")
+        return [program, str(self.port)]
 
     def miss(self, events: int) -> str:
-        """See ``Contender.miss``; it has no ids, and is told how many."""
+        """It has no ids, and is told how many."""
         self.publish([0.0] * events)
         return str(events)
 
 
 class Nchan(Poster):
-    """nginx with the nchan module: one worker process."""
+    """nginx with the nchan module, as ``nchan.conf`` says: one worker process."""
 
     ready = b": hi"
     overhead = 25
+    forks = True
 
-    @classmethod
-    @contextlib.contextmanager
-    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
-        """See ``Contender.serve``."""
-        with nchan.running(port) as worker:
-            yield worker
+    def command(self, directory: Path) -> list[str]:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        configuration = Template((HERE / "nchan.conf").read_text()).substitute(
+            module=machine.NCHAN,
+            directory=directory,
+            port=self.port,
+            descriptors=descriptors,
+            connections=descriptors - 100,
+            user="user root;" if os.getuid() == 0 else "",
+        )
+        path = directory / "nginx.conf"
+        path.write_text(configuration)
+        return [machine.nginx() or "nginx", "-e", "stderr", "-p", str(directory), "-c", str(path)]
+
+    def delivering(self, pid: int) -> list[int]:
+        return children(pid)
 
     def miss(self, events: int) -> str:
-        """See ``Contender.miss``; nchan tells a place in an event only."""
+        """nchan tells a place in an event only."""
         with socket.create_connection(("127.0.0.1", self.port)) as client:
             client.settimeout(10)
             client.sendall(requests(self.paths(0, 1))[0])
@@ -269,53 +294,36 @@ class Nchan(Poster):
 
 
 class PersonalNchan(Nchan):
-    """nchan where every stream hears a channel of its own."""
+    """nchan where every stream hears a channel of its own; events to all go out in batches."""
 
-    def paths(self, first: int, count: int) -> list[str]:
-        """See ``Contender``."""
-        return [f"/events/own/u{number}" for number in range(first, first + count)]
+    path = "/events/own/u{}"
+    own = "/publish/u{}"
 
-    def publish(self, pace: Sequence[float]) -> list[float]:
-        """An event to every stream, in batches, at each of these seconds."""
-        began, moments = time.monotonic(), []
-        for due in pace:
-            time.sleep(max(0.0, began + due - time.monotonic()))
-            moments.append(time.monotonic())
-            numbers = range(self.reader.streams)
-            for first in range(0, len(numbers), PUBLISHED_AT_ONCE):
-                batch = numbers[first : first + PUBLISHED_AT_ONCE]
-                self._post((f"/publish/u{number}" for number in batch), [0.0] * len(batch))
-        return moments
-
-    def publish_each(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish_each``."""
-        return self._post((f"/publish/u{number}" for number in some(self.reader.streams, pace)), pace)
+    async def send(self, stream: int | None) -> None:
+        for number in range(self.reader.streams) if stream is None else [stream]:
+            self.post(self.own.format(number))
+            if self.sent == PUBLISHED_AT_ONCE and stream is None:
+                self.confirm()
 
 
 class App(Contender):
-    """An app in one plain uvicorn process, which ``factory`` in ``apps`` makes: uvloop, httptools."""
+    """An app in one plain uvicorn process, which ``factory`` in ``apps`` makes: uvloop, httptools, no log."""
 
     factory: ClassVar[str]
 
-    @classmethod
-    @contextlib.contextmanager
-    def serve(cls, port: int, settings: Mapping[str, str]) -> Iterator[int]:
-        """See ``Contender.serve``; ``settings`` are what ``site.apps`` tells of, and the edge's own."""
-        with programs.running(uvicorn_command(cls.factory, port), port, **settings) as running:
-            yield running.pid
+    def command(self, directory: Path) -> list[str]:
+        app = [f"{__package__}.apps:{self.factory}", "--factory", "--interface", "asgi3"]
+        kind = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+        return [sys.executable, "-m", "uvicorn", *app, *kind, "--host", "127.0.0.1", "--port", str(self.port)]
 
     def ask(self, path: str) -> dict[str, Any]:
         """What the app says at a path of the benchmark's own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
             connection.request("GET", f"/bench/{path}")
             answer: dict[str, Any] = json.loads(connection.getresponse().read())
             return answer
-        finally:
-            connection.close()
 
     def collect(self) -> None:
-        """See ``Contender.collect``."""
         self.ask("collect")
 
 
@@ -332,16 +340,14 @@ class Starlette(App):
     factory = "starlette_app"
     overhead = 16
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
-        super().__init__(port, pid, reader, arena)
+    def __init__(self, arena: Arena, reader: Reader) -> None:
+        super().__init__(arena, reader)
         self._redis = Redis.from_url(arena.url)
 
-    def publish(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish``."""
-        return self.arena.runner.run(paced(pace, lambda: self._redis.publish(CHANNEL, self.data())))
+    async def send(self, stream: int | None) -> None:
+        await self._redis.publish(CHANNEL, self.data())
 
     def end(self) -> None:
-        """See ``Contender.end``."""
         self.arena.runner.run(self._redis.aclose())
 
 
@@ -349,32 +355,23 @@ class Edge(App):
     """The edge on Redis: with history, ids and leases, as it comes."""
 
     factory = "edge_app"
+    path = "/events/rooms/{port}"  # the edges of one run share a Redis, and each has a channel of its own
     ready = b"\nid: "
     overhead = 40
     task = False
     """Whether its streams are to be written through a task."""
 
-    def __init__(self, port: int, pid: int, reader: Reader, arena: Ground) -> None:
-        super().__init__(port, pid, reader, arena)
+    def __init__(self, arena: Arena, reader: Reader) -> None:
+        super().__init__(arena, reader)
         self.events = Publisher(arena.url)
-        # The edges of one run share a Redis, and each has a channel of its own.
-        self.room = str(self.port)
 
-    def paths(self, first: int, count: int) -> list[str]:
-        """See ``Contender``."""
-        return [f"/events/rooms/{self.room}"] * count
-
-    def publish(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish``."""
-        channel = f"room:{self.room}"
-        return self.arena.runner.run(paced(pace, lambda: self.events.publish(channel, self.data())))
+    async def send(self, stream: int | None) -> None:
+        await self.events.publish(f"room:{self.port}", self.data())
 
     def end(self) -> None:
-        """See ``Contender.end``."""
         self.arena.runner.run(self.events.aclose())
 
     def miss(self, events: int) -> str:
-        """See ``Contender.miss``."""
         place = self.arena.runner.run(self.events.cursor())
         self.publish([0.0] * events)
         return place
@@ -403,48 +400,92 @@ class GzipEdge(Edge):
 
 
 class PersonalEdge(Edge):
-    """The edge where every stream hears a channel of its own, its user's."""
+    """The edge where every stream hears a channel of its own, its user's; events to all go out in batches."""
 
-    def paths(self, first: int, count: int) -> list[str]:
-        """See ``Contender``."""
-        return ["/events/me"] * count
+    path = "/events/me"
 
-    def publish(self, pace: Sequence[float]) -> list[float]:
-        """An event to every stream, in batches, at each of these seconds."""
-        return self.arena.runner.run(paced(pace, self._publish_all))
-
-    async def _publish_all(self) -> None:
+    async def send(self, stream: int | None) -> None:
         data = self.data()
-        users = range(self.users, self.users + self.reader.streams)
-        everybody = [(f"user:u{user}", data) for user in users]
+        if stream is not None:
+            await self.events.publish(f"user:u{self.users + stream}", data)
+            return
+        everybody = [(f"user:u{self.users + number}", data) for number in range(self.reader.streams)]
         for first in range(0, len(everybody), PUBLISHED_AT_ONCE):
             await self.events.publish_many(everybody[first : first + PUBLISHED_AT_ONCE])
 
-    def publish_each(self, pace: Sequence[float]) -> list[float]:
-        """See ``Contender.publish_each``."""
-        numbers = iter(some(self.reader.streams, pace))
-        return self.arena.runner.run(
-            paced(pace, lambda: self.events.publish(f"user:u{self.users + next(numbers)}", self.data()))
-        )
+
+KINDS: dict[str, type[Contender]] = {
+    "floor": Floor,
+    "bare": Bare,
+    "sse_edge": Edge,
+    "TaskSink": TaskEdge,
+    "sse_edge, own channels": PersonalEdge,
+    "gzip": GzipEdge,
+    "nchan": Nchan,
+    "nchan, own channels": PersonalNchan,
+    "sse-starlette": Starlette,
+}
+"""All that can be started, by name."""
+
+CONTENDERS = ("floor", "sse_edge", "TaskSink", "nchan", "sse-starlette")
+"""Who is compared in delivering."""
+
+OPTIONAL = ("nchan", "sse-starlette", "TaskSink")
+"""What a run may be without."""
 
 
-def some(streams: int, pace: Sequence[float]) -> list[int]:
-    """A stream for each of these moments, from here and there among all."""
-    return [number * PRIME % streams for number in range(len(pace))]
+class Arena:
+    """Starts contenders, each with clients of its own: each server on the cores ``server``.
 
+    This process, readers and Redis, at ``url``, are to run on the others, which ``prepared`` sees to.  Events
+    are published in ``runner``, and ``kinds`` are those that can be started, by name.
+    """
 
-async def paced(pace: Sequence[float], publish: Callable[[], Awaitable[Any]]) -> list[float]:
-    """Publish at each of these seconds from now, one after the other; the moments."""
-    began, moments = time.monotonic(), []
-    for due in pace:
-        await asyncio.sleep(max(0.0, began + due - time.monotonic()))
-        moments.append(time.monotonic())
-        await publish()
-    return moments
+    def __init__(
+        self,
+        url: str,
+        runner: asyncio.Runner,
+        server: set[int],
+        kinds: Mapping[str, type[Contender]] = KINDS,
+    ) -> None:
+        self.url = url
+        self.runner = runner
+        self.server = server
+        self.users = itertools.count(USERS, USERS)
+        """For each contender the first of so many users that nobody had before."""
+        self.networks = itertools.cycle(range(9, 250))
+        """For each reader the last of its addresses."""
+        self._kinds = kinds
 
+    @classmethod
+    @contextlib.contextmanager
+    def prepared(cls, kinds: Mapping[str, type[Contender]] = KINDS) -> Iterator[Arena]:
+        """One with Redis, and everything on its core, until the end of the block."""
+        server, rest = machine.cores()
+        with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
+            yield cls(url, runner, server, kinds)
 
-def uvicorn_command(factory: str, port: int) -> list[str]:
-    """One plain process, without logs of requests."""
-    app = [f"{__package__}.apps:{factory}", "--factory", "--interface", "asgi3"]
-    kind = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    return [sys.executable, "-m", "uvicorn", *app, *kind, "--host", "127.0.0.1", "--port", str(port)]
+    @contextlib.contextmanager
+    def contender(self, name: str, **settings: str) -> Iterator[Contender]:
+        """A server with a reader of its own, until the end of the block.
+
+        ``settings`` are environment variables, as ``site.apps`` tells of them, and the edge's own.
+        """
+        settings = {"BACKEND": self.url, "SSE_EDGE_SINK": "auto", **settings}
+        with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(reading(next(self.networks)))
+            directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            contender = self._kinds[name](self, reader)
+            with machine.on(self.server):
+                command = contender.command(Path(directory))
+                program = stack.enter_context(programs.running(command, contender.port, **settings))
+            if contender.forks:
+                stack.callback(program.stop)  # a SIGKILL would leave its children behind
+            stack.callback(contender.end)
+            deadline = time.monotonic() + STARTING
+            while not (pids := contender.delivering(program.pid)):
+                if program.exit_code is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{name} did not start:\n{program.log}")
+                time.sleep(0.02)
+            contender.pids = pids
+            yield contender

@@ -10,15 +10,22 @@ from typing import Any
 from ..report.picture import captioned, dress, fit, headed, picture
 from .table import SCALES, Series
 
-PANELS = (
-    ("single_cpu", "CPU per delivered event, µs", "µs", "one event at a time"),
-    ("burst_rate", "delivered events, thousand/s", "thousand events/s", "100 events at 2 ms spacing"),
-    ("memory", "memory per idle stream, KiB", "KiB", "of the server's process; the kernel's is not counted"),
-)
-"""What is drawn: a measurement, its title, the unit of its figures, and how it was made."""
-
-PARTS = {"single", "burst", "memory"}
-"""Of the benchmark: those that measure it."""
+PANELS = {
+    "single": ("single_cpu", "CPU per delivered event, µs", "µs", "one event at a time"),
+    "burst": (
+        "burst_rate",
+        "delivered events, thousand/s",
+        "thousand events/s",
+        "100 events at 2 ms spacing",
+    ),
+    "memory": (
+        "memory",
+        "memory per idle stream, KiB",
+        "KiB",
+        "of the server's process; the kernel's is not counted",
+    ),
+}
+"""What is drawn, by part: a measurement, its title, the unit of its figures, and how it was made."""
 
 LOOKS = {
     "sse_edge": ("sse_edge", "#0b6e4f", "-", "o"),
@@ -35,16 +42,12 @@ LOOKS = {
 """Name, colour, line and marker of each contender."""
 
 
-LINE_OF_TEXT = 12.0
-"""Points between two labels."""
-
-
-def draw(samples: Mapping[str, Series], path: Path, note: str) -> bool:
+def draw(samples: Mapping[str, Series], path: Path, facts: Mapping[str, str]) -> bool:
     """Write an SVG of what was measured; False when there is nothing to draw."""
-    panels = [panel for panel in PANELS if panel[0] in samples]
+    panels = [panel for panel in PANELS.values() if panel[0] in samples]
     if not panels:
         return False
-    with picture(path, 4.9 * len(panels), 4.7) as figure:
+    with picture(path, 5.2 * len(panels), 4.7) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         keys: dict[str, Any] = {}
         for axis, (what, title, unit, how) in zip(axes, panels, strict=True):
@@ -57,18 +60,17 @@ def draw(samples: Mapping[str, Series], path: Path, note: str) -> bool:
             sizes = sorted({size for each in series.values() for size in each})
             _dress(axis, sizes, logarithmic="rate" in what)
             headed(axis, title, how)
-        captioned(figure, keys, note)
-        for axis in axes:
-            _label_ends(axis, figure.dpi / 72)
+        captioned(figure, keys, f"{facts['cpu']}, Linux {facts['kernel']}")
     return True
 
 
 def _dress(axis: Any, sizes: Sequence[int], *, logarithmic: bool) -> None:
+    """Scales, and beside them the last figure of each line, as high or low as the lines end."""
     from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
 
     axis.set_xlabel("open streams")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
-    axis.set_xlim(0, max(sizes) * 1.14)
+    axis.set_xlim(left=0)
     dress(axis)
     if logarithmic:
         axis.set_yscale("log")
@@ -77,32 +79,9 @@ def _dress(axis: Any, sizes: Sequence[int], *, logarithmic: bool) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
     else:
         fit(axis)
-
-
-def _label_ends(axis: Any, pixels_per_point: float) -> None:
-    """The last figure of each line beside it, none on top of another."""
-    ends = [(line.get_xdata()[-1], line.get_ydata()[-1], line.get_color()) for line in axis.get_lines()]
-    heights = [axis.transData.transform((x, y))[1] / pixels_per_point for x, y, _ in ends]
-    for (x, y, colour), height, place in zip(ends, heights, apart(heights, LINE_OF_TEXT), strict=True):
-        said = f"{y:,.0f}" if y >= 100 else f"{y:.1f}"
-        axis.annotate(
-            said, (x, y), (8, place - height), textcoords="offset points", va="center", color=colour, size=9
-        )
-
-
-def apart(heights: Sequence[float], gap: float) -> list[float]:
-    """The heights in the same order, moved until no two are nearer than ``gap``; none where none are."""
-    groups: list[list[int]] = []
-    places = list(heights)
-    for each in sorted(range(len(heights)), key=heights.__getitem__):
-        groups.append([each])
-        # A group is centred where its members want to be; when it grows it may touch the one below.
-        while True:
-            group = groups[-1]
-            middle = sum(heights[one] for one in group) / len(group)
-            for rank, one in enumerate(group):
-                places[one] = middle + (rank - (len(group) - 1) / 2) * gap
-            if len(groups) == 1 or places[group[0]] - places[groups[-2][-1]] >= gap:
-                break
-            groups[-2:] = [groups[-2] + group]
-    return places
+    ends = {line: line.get_ydata()[-1] for line in axis.get_lines()}
+    lines = sorted(ends, key=ends.__getitem__, reverse=True)
+    figures = [f"{ends[line]:,.0f}" if ends[line] >= 100 else f"{ends[line]:.1f}" for line in lines]
+    axis.legend(
+        lines, figures, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, labelcolor="linecolor"
+    )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..client.counting import Arrival
-from .arena import OPTIONAL, Arena
-from .contenders import Contender
+from ..client.counting import Arrival, Streams
+from ..client.reader import Reader
+from .contenders import OPTIONAL, Arena, Contender
 from .plan import Plan
-from .table import Figure, Samples, Target
+from .table import Samples
 
 AFTERWARDS = 0.02
 """Seconds for a server to be done with an event that all streams have."""
@@ -25,25 +25,27 @@ SILENCE = "3600"
 """Seconds between keep-alives where one contender waits while another is measured."""
 
 
+@dataclass
 class Run:
-    """What is measured, the samples so far, and who is told how far it is."""
+    """What is measured, the samples so far, and who is told how far it is.
 
-    def __init__(
-        self, plan: Plan, arena: Arena, names: Sequence[str], progress: Callable[[str], None]
-    ) -> None:
-        self.plan = plan
-        self.arena = arena
-        self.names = names
-        """Who is compared in delivering."""
-        self.samples: Samples = {}
-        self.wire_bytes: dict[str, float] = {}
-        self.notes: dict[str, str] = {}
-        """What else was found, by what it is about."""
-        self.progress = progress
+    ``names`` are those who are compared in delivering, ``parts`` what was asked for, and ``notes`` what else
+    was found, by what it is about.
+    """
 
-    def add(self, what: str, name: str, size: int, figure: float) -> None:
-        """One round's figure."""
-        self.samples.setdefault(what, {}).setdefault(name, {}).setdefault(size, []).append(figure)
+    plan: Plan
+    arena: Arena
+    names: Sequence[str]
+    parts: Set[str]
+    progress: Callable[[str], None]
+    samples: Samples = field(default_factory=dict)
+    wire_bytes: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, size: int, **figures: float) -> None:
+        """One round's figures, by what was measured."""
+        for what, figure in figures.items():
+            self.samples.setdefault(what, {}).setdefault(name, {}).setdefault(size, []).append(figure)
 
     def has(self, name: str) -> bool:
         """Whether a contender takes part: unless it may be left out, and is."""
@@ -54,12 +56,17 @@ class Run:
     def contenders(self, names: Sequence[str], **settings: str) -> Iterator[dict[str, Contender]]:
         """Those of them that take part, all at once, until the end of the block."""
         with contextlib.ExitStack() as stack:
-            found = {
+            yield {
                 name: stack.enter_context(self.arena.contender(name, **settings))
                 for name in names
                 if self.has(name)
             }
-            yield found
+
+    def grow(self, contenders: Mapping[str, Contender], streams: int) -> None:
+        """Open streams on each until it has so many."""
+        for name, contender in contenders.items():
+            self.progress(f"opening {streams:,} streams on {name}")
+            contender.grow(streams)
 
     def turns(
         self, contenders: Mapping[str, Contender], rounds: int, what: str
@@ -69,28 +76,6 @@ class Run:
             for name, contender in contenders.items():
                 self.progress(f"{what}, {name}, round {number + 1} of {rounds}")
                 yield name, contender
-
-
-class Part(NamedTuple):
-    """What can be asked for by itself: what it is, and its rows."""
-
-    about: str
-    targets: Sequence[Target] = ()
-
-
-@dataclass(frozen=True)
-class Group:
-    """What is measured together, by ``measure``, which is given the names of the parts that are asked for.
-
-    ``title`` is that of the table of its ``figures``, over the number of whatever is ``counted``.
-    """
-
-    measure: Callable[[Run, Collection[str]], None]
-    parts: Mapping[str, Part]
-    title: str
-    figures: Sequence[Figure]
-    counted: str = "streams"
-    by_default: bool = True
 
 
 def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float], list[Arrival]]:
@@ -107,3 +92,29 @@ def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float]
         lasts.append(arrivals[-1].at - published)
     time.sleep(AFTERWARDS)
     return contender.cpu() - cpu, lasts, arrivals
+
+
+class Burst(NamedTuple):
+    """Seconds: of the server's CPU, until half and 99 in a hundred of the events were there, until all were
+    there for everybody, and of the reader's CPU."""
+
+    cpu: float
+    p50: float
+    p99: float
+    took: float
+    reading: float
+
+
+def burst(contender: Contender, pace: Sequence[float], *others: Reader) -> Burst:
+    """Events at this pace, which ``others`` hear as well; what is told is of the contender's own reader."""
+    readers = [contender.reader, *others]
+    for reader in readers:
+        reader.expect(len(pace), record=True, seconds=300)
+    cpu = contender.cpu()
+    published = contender.publish(pace)
+    arrivals = [reader.arrival() for reader in readers]
+    time.sleep(AFTERWARDS)
+    cpu = contender.cpu() - cpu
+    p50, p99, _ = contender.reader.ask(Streams.latencies, published)
+    took = max(arrival.at for arrival in arrivals) - published[0]
+    return Burst(cpu, p50, p99, took, arrivals[0].cpu)

@@ -1,10 +1,11 @@
-"""From samples to verdicts: the ratios, their targets, and both as text."""
+"""From samples to verdicts: the ratios, whether they keep their bounds, and both as text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any, NamedTuple
 
 from ..report.table import aligned, number
 
@@ -29,24 +30,26 @@ SCALES = {
 }
 """Samples are in seconds, events per second, bytes, and parts of one."""
 
-TITLES = {
-    "bare": "bare uvicorn",
-    "sse_edge, own channels": "sse_edge",
-    "nchan, own channels": "nchan",
-}
-"""A contender for people, where its name says too much."""
+
+class Figure(NamedTuple):
+    """Something that is measured: the heading of its column, its unit, and what its rows are called."""
+
+    heading: str
+    unit: str = ""
+    what: str = ""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One row: a series divided by another, round by round, and the bound that is to hold, if there is one.
+    """A row of a part: a series divided by another, round by round, and the bound that is to hold, if any.
 
     ``over`` and ``under`` are (what was measured, contender).
     """
 
+    part: str
     what: str
     over: tuple[str, str]
-    under: tuple[str, str]
+    under: tuple[str, str] = ("", "")
     bound: float | None = None
     at_least: bool = False
 
@@ -62,14 +65,17 @@ class Target:
 
     def judge(self, samples: Mapping[str, Series]) -> Row:
         """With what was found."""
-        return Row(self, self.find(samples))
+        found = self.find(samples)
+        if found is None:
+            return Row(self, found, "not measured")
+        if self.bound is None:
+            return Row(self, found, "-")
+        kept = found[0] >= self.bound if self.at_least else found[0] <= self.bound
+        return Row(self, found, "met" if kept else "MISSED")
 
 
-@dataclass(frozen=True)
 class Flat(Target):
     """A row that compares numbers of streams: the largest figure of ``over`` divided by the smallest."""
-
-    under: tuple[str, str] = ("", "")
 
     def find(self, samples: Mapping[str, Series]) -> Found:
         """By medians; of single rounds, what differs least and most."""
@@ -81,12 +87,9 @@ class Flat(Target):
         return max(middle) / min(middle), min(ratios), max(ratios)
 
 
-@dataclass(frozen=True)
 class Always(Target):
     """A row that allows for no chance: the largest figure of what was measured is to keep the bound, whoever
     and whichever round it is of."""
-
-    under: tuple[str, str] = ("", "")
 
     def find(self, samples: Mapping[str, Series]) -> Found:
         """The largest."""
@@ -95,38 +98,19 @@ class Always(Target):
         return (max(found), min(found), max(found)) if found else None
 
 
-@dataclass(frozen=True)
-class Row:
-    """A target and what was found."""
+class Row(NamedTuple):
+    """A target, what was found, and in one word or two what comes of it."""
 
     target: Target
     found: Found
+    verdict: str
 
-    @property
-    def verdict(self) -> str:
-        """In one word or two."""
-        bound = self.target.bound
-        if self.found is None:
-            return "not measured"
-        if bound is None:
-            return "-"
-        figure = self.found[0]
-        return "met" if (figure >= bound if self.target.at_least else figure <= bound) else "MISSED"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Something that is measured: the heading of its column, its unit, and what its rows are called."""
-
-    name: str
-    heading: str
-    unit: str
-    what: str = ""
-
-    def ratio(self, over: str, under: str, bound: float | None = None, *, at_least: bool = False) -> Target:
-        """A row of it: one contender beside another."""
-        what = f"{self.what}, {TITLES.get(over, over)} ÷ {TITLES.get(under, under)}"
-        return Target(what, (self.name, over), (self.name, under), bound, at_least)
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        target = self.target
+        found = dict(zip(("figure", "lowest", "highest"), self.found or (None, None, None), strict=True))
+        bound = {"target": target.bound, "at_least": target.at_least}
+        return {"group": target.part, "what": target.what, **found, **bound, "verdict": self.verdict}
 
 
 def series(samples: Mapping[str, Series], what: str, contender: str) -> dict[int, list[float]]:
@@ -137,42 +121,38 @@ def series(samples: Mapping[str, Series], what: str, contender: str) -> dict[int
 # As text
 
 
-def verdicts(parts: Sequence[Sequence[Row]]) -> str:
+def verdicts(rows: Sequence[Row]) -> str:
     """The targets for people, with a blank line between parts."""
-    wide = max((len(row.target.what) for rows in parts for row in rows), default=0)
-    lines = [f"{'':<{wide}}  {'figure':>7}  {'lowest to highest':>17}  {'target':>10}  verdict"]
-    for place, rows in enumerate(parts):
-        lines += [""] if place else []
-        for row in rows:
-            what, bound = row.target.what, "-"
-            if row.target.bound is not None:
-                bound = f"{'≥' if row.target.at_least else '≤'} {row.target.bound:.3g}"
-            figure, low, high = (f"{one:.3g}" for one in row.found) if row.found else ("-", "", "")
-            spread = f"{low} to {high}" if row.found else "-"
-            lines.append(f"{what:<{wide}}  {figure:>7}  {spread:>17}  {bound:>10}  {row.verdict}")
-    return "\n".join(lines)
+    cells = [["", "figure", "lowest to highest", "target", "verdict"]]
+    for (target, found, verdict), before in zip(rows, [None, *rows], strict=False):
+        if before and before.target.part != target.part:
+            cells.append([""] * 5)
+        sign = "≥" if target.at_least else "≤"
+        bound = "-" if target.bound is None else f"{sign} {target.bound:.3g}"
+        figure, low, high = (f"{one:.3g}" for one in found) if found else ("-", "", "")
+        cells.append([target.what, figure, f"{low} to {high}" if found else "-", bound, verdict])
+    return columns(cells, 0, 4)
 
 
-def medians(samples: Mapping[str, Series], figures: Sequence[Figure], counted: str = "streams") -> str:
+def medians(samples: Mapping[str, Series], figures: Mapping[str, Figure], counted: str = "streams") -> str:
     """A table of those that were measured, by number of streams, or what else is counted, and contender."""
-    shown = [figure for figure in figures if figure.name in samples]
-    heads = [f"{one.heading}, {one.unit}" if one.unit else one.heading for one in shown]
-    table = [[counted, "", *heads]]
-    found = [samples[figure.name] for figure in shown]
-    names = list(dict.fromkeys(name for each in found for name in each))
-    for size in sorted({size for each in found for sizes in each.values() for size in sizes}):
+    found = {figure: samples[name] for name, figure in figures.items() if name in samples}
+    table = [[counted, "", *(f"{one.heading}, {one.unit}".removesuffix(", ") for one in found)]]
+    names = list(dict.fromkeys(name for each in found.values() for name in each))
+    for size in sorted({size for each in found.values() for sizes in each.values() for size in sizes}):
         for name in names:
-            rounds = [series(samples, figure.name, name).get(size) for figure in shown]
-            if any(rounds):
-                cells = [
-                    number(median(one) * SCALES[figure.unit]) if one else "-"
-                    for one, figure in zip(rounds, shown, strict=True)
-                ]
+            rounds = [(figure.unit, each.get(name, {}).get(size)) for figure, each in found.items()]
+            if any(some for _, some in rounds):
+                cells = [number(median(some) * SCALES[unit]) if some else "-" for unit, some in rounds]
                 table.append([f"{size:,}", name, *cells])
-    return columns(table)
+    return columns(table, 1)
 
 
-def columns(table: Sequence[Sequence[str]]) -> str:
-    """Lines of cells, each as wide as its column: the second to the left, the others to the right."""
-    wide = max(len(name) for _, name, *_ in table)
-    return "\n".join(aligned([[size, f"{name:<{wide}}", *rest] for size, name, *rest in table]))
+def columns(table: Sequence[Sequence[str]], *left: int) -> str:
+    """Lines of cells, each as wide as its column; the named ones to the left, others to the right."""
+    wide = [max(map(len, column)) for column in zip(*table, strict=True)]
+    padded = [
+        [f"{cell:<{wide[place]}}" if place in left else cell for place, cell in enumerate(row)]
+        for row in table
+    ]
+    return "\n".join(line.rstrip() for line in aligned(padded))

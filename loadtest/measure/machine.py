@@ -20,6 +20,8 @@ DESCRIPTORS = 300
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 """Debian package libnginx-mod-nchan."""
 
+ABSENT = "not installed"
+
 PACKAGES = ("sse_edge", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "sse-starlette", "starlette")
 
 
@@ -64,24 +66,20 @@ def nginx() -> str | None:
 
 def missing(contenders: set[str], *, plot: bool) -> list[str]:
     """What has to be installed first, for these."""
-    lacks = []
-    if shutil.which("redis-server") is None:
-        lacks.append("redis-server (Debian package redis-server)")
-    if "floor" in contenders and shutil.which("cc") is None:
-        lacks.append("cc (Debian package build-essential)")
-    if "nchan" in contenders and (nginx() is None or not NCHAN.exists()):
-        lacks.append("nchan (Debian package libnginx-mod-nchan), or give --without nchan")
-    if "sse-starlette" in contenders and not _installed("sse-starlette"):
-        lacks.append("sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette")
-    if plot and not _installed("matplotlib"):
-        lacks.append("matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot")
-    return lacks
-
-
-def _installed(package: str) -> bool:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return bool(importlib.metadata.version(package))
-    return False
+    lacks = {
+        "redis-server (Debian package redis-server)": shutil.which("redis-server") is None,
+        "cc (Debian package build-essential)": "floor" in contenders and shutil.which("cc") is None,
+        "nchan (Debian package libnginx-mod-nchan), or give --without nchan": (
+            "nchan" in contenders and (nginx() is None or not NCHAN.exists())
+        ),
+        "sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette": (
+            "sse-starlette" in contenders and package("sse-starlette") == ABSENT
+        ),
+        "matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot": (
+            plot and package("matplotlib") == ABSENT
+        ),
+    }
+    return [what for what, lacking in lacks.items() if lacking]
 
 
 def facts() -> dict[str, str]:
@@ -92,21 +90,28 @@ def facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "kernel": platform.release(),
         "python": sys.version.split()[0],
-        "redis-server": _says("redis-server", "--version", pattern=r"v=(\S+)"),
-        "nginx": _says(nginx() or "", "-v", pattern=r"nginx/(\S+)"),
-        "nchan": _says(
+        "redis-server": says("redis-server", "--version", pattern=r"v=(\S+)"),
+        "nginx": says(nginx() or "", "-v", pattern=r"nginx/(\S+)"),
+        "nchan": says(
             "dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan", pattern=r"(?:\d+:)?([\d.]+)"
         ),
     }
-    for package in PACKAGES:
-        found[package] = importlib.metadata.version(package) if _installed(package) else "not installed"
-    return found
+    return found | {name: package(name) for name in PACKAGES}
 
 
-def _says(*command: str, pattern: str) -> str:
+def package(name: str) -> str:
+    """The version of a Python package, or ``ABSENT``."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ABSENT
+
+
+def says(*command: str, pattern: str) -> str:
+    """The version that a program says of itself, or ``ABSENT``."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own
     except (OSError, subprocess.CalledProcessError):
-        return "not installed"
+        return ABSENT
     found = re.search(pattern, done.stdout + done.stderr)
     return found[1] if found else "unknown"

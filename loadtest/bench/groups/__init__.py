@@ -1,41 +1,30 @@
-"""What can be measured: a file for each group, with what it does, its rows and its tables."""
+"""What can be measured, a file for what belongs together."""
 
-from ..run import Group
-from . import (
-    admission,
-    channels,
-    compressed,
-    fan_out,
-    first,
-    footprint,
-    kept,
-    memory,
-    publishing,
-    resume,
-    stuck,
-    writing,
-)
+from collections.abc import Callable
 
-GROUPS: tuple[Group, ...] = tuple(
-    module.GROUP
-    for module in (
-        fan_out,
-        memory,
-        first,
-        channels,
-        admission,
-        resume,
-        compressed,
-        publishing,
-        stuck,
-        footprint,
-        kept,
-        writing,
-    )
-)
+from ..run import Run
+from ..targets import PARTS
+from . import admission, fan_out, kept, memory, publishing, stuck
 
-PARTS = {name: part for group in GROUPS for name, part in group.parts.items()}
-"""What can be asked for, and what it is."""
+MEASURES: dict[str, Callable[[Run], None]] = {
+    "single": fan_out.warm,
+    "burst": fan_out.warm,
+    "loop": fan_out.warm,
+    "memory": memory.idle,
+    "first": fan_out.cold,
+    "channels": fan_out.channels,
+    "admission": admission.come,
+    "resume": admission.come_back,
+    "bytes": fan_out.compressed,
+    "publishing": publishing.publishing,
+    "stuck": stuck.stuck,
+    "footprint": memory.footprint,
+    "kept": kept.kept,
+    "writing": publishing.writing,
+}
 
-BY_DEFAULT = tuple(name for group in GROUPS if group.by_default for name in group.parts)
-"""What is measured unless something is asked for."""
+
+def measure(run: Run) -> None:
+    """All parts that the run asks for; those that are measured together once."""
+    for each in dict.fromkeys(MEASURES[part] for part in PARTS if part in run.parts):
+        each(run)

@@ -1,18 +1,17 @@
 """What it costs to let a stream in, beside a bare uvicorn app that answers one streaming chunk, and nchan.
 
 All get the same load at the same pace: clients that connect, read the first chunk that tells their place, and
-leave, so many at a time.
+leave, so many at a time; and then clients that come back all at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+import time
 from typing import NamedTuple
 
 from ...site.apps import requests
-from ..run import Group, Part, Run
-from ..table import Figure
+from ..run import AFTERWARDS, Run
 
 ROOMS = 100
 """Channels that the clients share."""
@@ -47,14 +46,15 @@ CASES = {
 }
 
 
-def measure(run: Run, parts: Collection[str]) -> None:
+def come(run: Run) -> None:
     """Each case in turn, in every round."""
     streams = run.plan.admissions
     paths = [f"/events/rooms/{number % ROOMS}" for number in range(streams)]
-    cases = {name: case for name, case in CASES.items() if run.has(case.contender)}
     with contextlib.ExitStack() as stack:
         contenders, known = {}, {}
-        for name, case in cases.items():
+        for name, case in CASES.items():
+            if not run.has(case.contender):
+                continue
             run.progress(f"admission, {name}: warming up")
             contender = stack.enter_context(run.arena.contender(case.contender, **case.settings))
             contenders[name] = contender
@@ -62,22 +62,26 @@ def measure(run: Run, parts: Collection[str]) -> None:
             contender.visit(known[name] if case.known else known[name][:WARM], AT_ONCE, RATE)
         users = streams
         for name, contender in run.turns(contenders, run.plan.admission_rounds, "admission"):
-            asked = known[name] if cases[name].known else requests(paths, contender.users + users)
+            asked = known[name] if CASES[name].known else requests(paths, contender.users + users)
             users += streams
             cpu = contender.cpu()
             contender.visit(asked, AT_ONCE, RATE)
-            run.add("admission_cpu", name, streams, (contender.cpu() - cpu) / streams)
+            run.add(name, streams, admission_cpu=(contender.cpu() - cpu) / streams)
 
 
-COST = Figure("admission_cpu", "CPU per stream", "µs", "CPU per admitted stream")
-
-TARGETS = (
-    COST.ratio("sse_edge with Redis", "bare", 1.6),
-    COST.ratio("sse_edge with memory", "bare", 1.3),
-    COST.ratio("sse_edge with Redis, cookie seen before", "bare", 1.6),
-    COST.ratio("sse_edge with memory, cookie seen before", "bare", 1.3),
-    COST.ratio("sse_edge with Redis", "nchan", 2),
-    COST.ratio("sse_edge with memory", "nchan", 2),
-)
-
-GROUP = Group(measure, {"admission": Part("to let a stream in", TARGETS)}, "To let a stream in", (COST,))
+def come_back(run: Run) -> None:
+    """All at once, each with events that it missed, one contender after the other; the first round is not
+    counted."""
+    streams, missed = run.plan.resumed, run.plan.missed
+    seen: set[str] = set()
+    with run.contenders(["floor", "sse_edge", "nchan"]) as contenders:
+        what = f"{streams:,} clients with {missed} missed events each"
+        for name, contender in run.turns(contenders, run.plan.resume_rounds + 1, what):
+            cpu = contender.cpu()
+            took = contender.resume(streams, missed)
+            time.sleep(AFTERWARDS)
+            cpu = contender.cpu() - cpu
+            if name in seen:
+                run.add(name, streams, resume_last=took, resume_cpu=cpu / streams)
+            seen.add(name)
+            contender.leave()

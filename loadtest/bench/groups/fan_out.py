@@ -1,19 +1,17 @@
-"""Many streams, one channel: one event at a time, bursts, and the event loop meanwhile."""
+"""Events to many streams: of one channel, warm and cold, of as many channels, and with gzip."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from ...client.counting import Streams
 from ..contenders import Contender, Edge
-from ..run import AFTERWARDS, SILENCE, Group, Part, Run, one_at_a_time
-from ..table import Figure, Flat, Target
+from ..content import Content, card, tick
+from ..run import SILENCE, Run, burst, one_at_a_time
 
-BURST_EVENTS = 100
-SPACING = 0.002
-"""Seconds between the events of a burst."""
+BURST = [number * 0.002 for number in range(100)]
+"""When the events of a burst are published, in seconds."""
 
 OVERLAP = 4
 """Events published in the time that one fan-out takes: there is no pause, and no more than it can take."""
@@ -21,64 +19,58 @@ OVERLAP = 4
 SLOW = {"sse-starlette", "django-eventstream"}
 """They have one burst, and not one for each round: it takes minutes and no target needs it."""
 
+PACE = 0.005
+"""Seconds between events to one stream each: whoever delivers one is done with it before the next."""
 
-def measure(run: Run, parts: Collection[str]) -> None:
-    """All contenders, with more and more streams."""
+CONTENTS: dict[str, Content] = {"cards": card, "ticks": tick}
+
+
+def warm(run: Run) -> None:
+    """One event at a time, bursts, and the event loop meanwhile, with more and more streams."""
     sizes, names = run.plan.sizes, run.names
-    if not {"single", "burst"} & set(parts):
+    if not run.parts & {"single", "burst"}:
         sizes, names = sizes[-1:], ["sse_edge"]
     with run.contenders(names, KEEP_ALIVE=SILENCE) as contenders:
         for size in sizes:
+            run.grow(contenders, size)
             for name, contender in contenders.items():
-                run.progress(f"opening {size:,} streams on {name}")
-                contender.grow(size)
                 if isinstance(contender, Edge):
                     run.notes[f"streams of {name} are written through"] = contender.check_sink()
                 one_at_a_time(contender, 1)  # not counted
-            if "single" in parts:
+            if "single" in run.parts:
                 _single(run, contenders, size)
-            if "burst" in parts:
+            if "burst" in run.parts:
                 _burst(run, contenders, size)
-        if "loop" in parts:
+        if "loop" in run.parts:
             _loop(run, contenders["sse_edge"], sizes[-1])
 
 
 def _single(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
     events = run.plan.events
-    what = f"{size:,} streams, one event at a time"
-    for name, contender in run.turns(contenders, run.plan.rounds, what):
+    for name, contender in run.turns(contenders, run.plan.rounds, f"{size:,} streams, one event at a time"):
         cpu, lasts, arrivals = one_at_a_time(contender, events)
-        run.add("single_cpu", name, size, cpu / events / size)
-        run.add("single_last", name, size, median(lasts))
-        run.add("client_cpu", name, size, sum(one.cpu for one in arrivals) / events / size)
+        client = sum(one.cpu for one in arrivals) / events / size
+        run.add(name, size, single_cpu=cpu / events / size, single_last=median(lasts), client_cpu=client)
         run.wire_bytes[name] = arrivals[-1].size / size
 
 
 def _burst(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
-    pace = [number * SPACING for number in range(BURST_EVENTS)]
-    what = f"{size:,} streams, {BURST_EVENTS} events at 2 ms"
+    delivered = len(BURST) * size
+    what = f"{size:,} streams, {len(BURST)} events at 2 ms"
     for name, contender in run.turns(contenders, run.plan.bursts, what):
         if name in SLOW and size in run.samples.get("burst_rate", {}).get(name, {}):
             continue
-        contender.reader.expect(BURST_EVENTS, record=True, seconds=300)
-        cpu = contender.cpu()
-        published = contender.publish(pace)
-        arrival = contender.reader.arrival()
-        time.sleep(AFTERWARDS)
-        cpu = contender.cpu() - cpu
-        p50, p99, _ = contender.reader.ask(Streams.latencies, published)
-        took, delivered = arrival.at - published[0], BURST_EVENTS * size
-        run.add("burst_rate", name, size, delivered / took)
-        run.add("burst_cpu", name, size, cpu / delivered)
-        run.add("burst_p50", name, size, p50)
-        run.add("burst_p99", name, size, p99)
-        run.add("burst_client_busy", name, size, arrival.cpu / took)
+        found = burst(contender, BURST)
+        busy = found.reading / found.took
+        run.add(name, size, burst_rate=delivered / found.took, burst_cpu=found.cpu / delivered)
+        run.add(name, size, burst_p50=found.p50, burst_p99=found.p99, burst_client_busy=busy)
 
 
 def _loop(run: Run, edge: Contender, size: int) -> None:
     assert isinstance(edge, Edge)
-    what = f"{size:,} streams, the event loop meanwhile"
-    for name, _ in run.turns({"sse_edge": edge}, run.plan.loops, what):
+    for name, _ in run.turns(
+        {"sse_edge": edge}, run.plan.loops, f"{size:,} streams, the event loop meanwhile"
+    ):
         _, lasts, _ = one_at_a_time(edge, 3)
         fan_out = median(lasts)
         spacing = fan_out / OVERLAP
@@ -87,49 +79,66 @@ def _loop(run: Run, edge: Contender, size: int) -> None:
         edge.ask("probe/start")
         edge.publish([number * spacing for number in range(events)])
         edge.reader.arrival()
-        run.add("loop_longest", name, size, edge.ask("probe/stop")["longest"])
-        run.add("loop_fan_out", name, size, fan_out)
+        run.add(name, size, loop_longest=edge.ask("probe/stop")["longest"], loop_fan_out=fan_out)
 
 
-ONE = "one event at a time, warm"
-CPU = Figure("single_cpu", "CPU per event", "µs", f"{ONE}: CPU per delivered event")
-LAST = Figure("single_last", "last stream after", "ms", f"{ONE}: time until the last stream has it")
-RATE = Figure(
-    "burst_rate", "burst", "thousand events/s", "100 events at 2 ms spacing, warm: delivered events/s"
-)
-FLAT = f"{CPU.what}, largest ÷ smallest over the numbers of streams"
-AWAY = "fan-out without pause: longest time the loop is away ÷ one full fan-out"
+def cold(run: Run) -> None:
+    """The first event after connecting, and the tenth; streams are opened again and again."""
+    size = run.plan.cold_streams
+    with run.contenders(["floor", "sse_edge", "nchan"], KEEP_ALIVE=SILENCE) as contenders:
+        for contender in contenders.values():
+            contender.grow(min(100, size))
+            one_at_a_time(contender, 1)  # what a process does for the first time is not the streams'
+        what = f"the first event of {size:,} streams"
+        for name, contender in run.turns(contenders, run.plan.cold_rounds, what):
+            contender.leave()
+            contender.collect()
+            contender.grow(size)
+            first, _, _ = one_at_a_time(contender, 1)
+            one_at_a_time(contender, 8)
+            tenth, _, _ = one_at_a_time(contender, 1)
+            run.add(name, size, first_cpu=first / size, tenth_cpu=tenth / size)
 
-SINGLE = (
-    CPU.ratio("sse_edge", "floor", 1.05),
-    CPU.ratio("TaskSink", "floor", 2.5),
-    LAST.ratio("sse_edge", "floor", 1.25),
-    CPU.ratio("sse_edge", "nchan", 1.0),
-    CPU.ratio("sse_edge", "sse-starlette", 1 / 4),
-    Flat(FLAT, ("single_cpu", "sse_edge"), bound=1.25),
-)
-BURST = (
-    RATE.ratio("sse_edge", "floor", 35, at_least=True),
-    RATE.ratio("sse_edge", "nchan", 12, at_least=True),
-)
-LOOP = (Target(AWAY, ("loop_longest", "sse_edge"), ("loop_fan_out", "sse_edge"), 1 / 8),)
 
-GROUP = Group(
-    measure,
-    {
-        "single": Part("one event at a time to many streams of one channel", SINGLE),
-        "burst": Part("100 events at 2 ms spacing to them", BURST),
-        "loop": Part("how long the event loop is away meanwhile", LOOP),
-    },
-    "Many streams, one channel",
-    (
-        CPU,
-        LAST,
-        RATE,
-        Figure("burst_cpu", "burst CPU per event", "µs"),
-        Figure("burst_p50", "burst p50", "ms"),
-        Figure("burst_p99", "burst p99", "ms"),
-        Figure("client_cpu", "client's CPU per event", "µs"),
-        Figure("burst_client_busy", "client's core, burst", "%"),
-    ),
-)
+def channels(run: Run) -> None:
+    """As many channels as streams: each round an event to each at once, then to one alone."""
+    size = run.plan.channel_streams
+    names = ("floor", "sse_edge, own channels", "nchan, own channels")
+    with run.contenders(names, KEEP_ALIVE=SILENCE) as contenders:
+        run.grow(contenders, size)
+        for contender in contenders.values():
+            one_at_a_time(contender, 1)
+        for number in range(run.plan.channel_rounds):
+            run.progress(f"{size:,} channels, round {number + 1} of {run.plan.channel_rounds}")
+            for name, contender in contenders.items():
+                cpu, _, _ = one_at_a_time(contender, 2)
+                run.add(name, size, channels_cpu=cpu / size / 2)
+            for name, contender in contenders.items():
+                waits = _one_stream_each(contender, run.plan.singles)
+                p50, p99 = (waits[len(waits) * part // 100] for part in (50, 99))
+                run.add(name, size, alone_p50=p50, alone_p99=p99)
+
+
+def _one_stream_each(contender: Contender, events: int) -> Sequence[float]:
+    """Events to one stream each, at a pace; seconds until it has it, in order."""
+    contender.reader.expect_each(events)
+    published = contender.publish([number * PACE for number in range(events)], each=True)
+    return sorted(came - sent for came, sent in zip(contender.reader.moments(), published, strict=True))
+
+
+def compressed(run: Run) -> None:
+    """What clients that take gzip are sent, beside those that do not: two kinds of content, one at a time."""
+    size, events = run.plan.packed_streams, run.plan.packed_events
+    with run.contenders(["sse_edge", "gzip"], KEEP_ALIVE=SILENCE, COMPRESS="1") as found:
+        contenders = {"plain": found["sse_edge"], "gzip": found["gzip"]}
+        run.grow(contenders, size)
+        packed = found["gzip"].reader.ask(Streams.packed)
+        said = f"gzip, {packed:,} of {size:,}" if packed else "plain text"
+        run.notes["clients that take gzip are sent"] = said
+        for what, content in CONTENTS.items():
+            saying = f"{size:,} streams, {events} {what} one at a time"
+            for name, contender in run.turns(contenders, run.plan.packed_rounds, saying):
+                contender.content = content
+                cpu, _, arrivals = one_at_a_time(contender, events)
+                sent = sum(arrival.size for arrival in arrivals) / size / events
+                run.add(name, size, **{f"{what}_bytes": sent, f"{what}_cpu": cpu / size / events})

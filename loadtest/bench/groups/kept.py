@@ -7,7 +7,6 @@ as many are published to each, in no order, so that what was kept first is let g
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
 from typing import Any
 
 from redis import Redis
@@ -17,8 +16,7 @@ from sse_edge.backends.base import Outgoing
 from sse_edge.tune.history import memory
 
 from ...site import programs
-from ..run import Group, Part, Run
-from ..table import Always, Figure
+from ..run import Run
 
 CHANNELS = 3, 5000
 """At least, and at most."""
@@ -30,7 +28,7 @@ KEYED = 150, 100, 200
 """Bytes, events and channels that a dedupe key is measured with."""
 
 
-def measure(run: Run, parts: Collection[str]) -> None:
+def kept(run: Run) -> None:
     """All rows, and what a dedupe key takes."""
     for size in run.plan.kept_sizes:
         for events in run.plan.kept:
@@ -38,13 +36,14 @@ def measure(run: Run, parts: Collection[str]) -> None:
             channels = min(CHANNELS[1], max(CHANNELS[0], run.plan.kept_bytes // (size * events)))
             used, _ = run.arena.runner.run(_filled(size, events, channels))
             reckoned = memory(channels, events, size)
-            for what, figure in (
-                ("kept_channels", channels),
-                ("kept_used", used / channels),
-                ("kept_reckoned", reckoned / channels),
-                ("kept_part", used / reckoned),
-            ):
-                run.add(what, f"of {size:,} bytes", events, figure)
+            run.add(
+                f"of {size:,} bytes",
+                events,
+                kept_channels=channels,
+                kept_used=used / channels,
+                kept_reckoned=reckoned / channels,
+                kept_part=used / reckoned,
+            )
     plain, published = run.arena.runner.run(_filled(*KEYED))
     keyed, _ = run.arena.runner.run(_filled(*KEYED, keyed=True))
     run.notes["a dedupe key takes"] = f"{(keyed - plain) / published:.0f} bytes"
@@ -73,21 +72,3 @@ async def _filled(size: int, events: int, channels: int, *, keyed: bool = False)
         used: int = redis.info("memory")["used_memory"] - before
         await backend.close()
     return used, len(todo)
-
-
-# A hundredth is for what is no history.
-TARGET = Always("kept events, memory in Redis ÷ what is reckoned", ("kept_part", ""), bound=1.01)
-
-GROUP = Group(
-    measure,
-    {"kept": Part("what kept events take in Redis, beside what tune reckons", (TARGET,))},
-    "Kept events in Redis, for each channel",
-    (
-        Figure("kept_channels", "channels", ""),
-        Figure("kept_used", "taken", "bytes"),
-        Figure("kept_reckoned", "reckoned", "bytes"),
-        Figure("kept_part", "taken of it", ""),
-    ),
-    "kept",
-    by_default=False,
-)

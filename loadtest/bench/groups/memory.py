@@ -1,15 +1,52 @@
-"""What idle streams take of the server's process; what the kernel holds for them is not counted."""
+"""What idle streams take of the server's process, and for what; what the kernel holds is not counted.
+
+For the footprint each case is run twice.  One worker runs under tracemalloc, which knows the line of Python
+that asked for each byte; lines are summed by what they are for.  The other is weighed by what the kernel says
+that the process holds.  What lies between the two is what allocators round up and keep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
 
-from ..run import Group, Part, Run
-from ..table import Figure, Target
+from ..contenders import Edge
+from ..run import Run
+
+WARM = 500
+"""Streams before the first look, so that what is there once for all of them is not counted."""
+
+LINES = {
+    "the server's connection (uvloop, libuv)": ("asyncio/runners.py", "/weakref.py"),
+    "its two addresses, which uvicorn asks for": ("protocols/utils.py",),
+    "the stream": (
+        "delivery/hub.py",
+        "delivery/clock.py",
+        "delivery/audience.py",
+        "delivery/stream.py",
+        "delivery/lifetime.py",
+        "/event.py",
+        "<string>",
+    ),
+    "its sink": ("delivery/transport.py",),
+    "its channel": ("delivery/feed.py", "admission/routes.py"),
+    "who is here, and the clock": ("delivery/roster.py", "delivery/few.py", "delivery/wheel.py"),
+    "leases": ("memory/leases.py", "redis/leases.py", "admission/gate.py"),
+    "the channel's subscription and log": ("backends/",),
+    "its cookie, in a cache of bounded size": ("admission/", "/asgi.py", "itsdangerous/", "json/"),
+    "other": ("",),
+}
+"""What a line is for, by a part of its file's name; the first that fits counts."""
+
+CASES = {
+    "memory, one channel": ("sse_edge", {"BACKEND": "memory://"}),
+    "memory, a channel each": ("sse_edge, own channels", {"BACKEND": "memory://"}),
+    "Redis, one channel": ("sse_edge", {}),
+    "Redis, a channel each": ("sse_edge, own channels", {}),
+}
 
 
-def measure(run: Run, parts: Collection[str]) -> None:
-    """Each contender by itself."""
+def idle(run: Run) -> None:
+    """Each contender by itself, with more and more streams."""
     for name in ("bare", *(name for name in run.names if name != "floor"), "sse_edge, own channels"):
         with run.arena.contender(name) as contender:
             contender.grow(min(100, run.plan.sizes[0]))
@@ -18,19 +55,35 @@ def measure(run: Run, parts: Collection[str]) -> None:
             for size in run.plan.sizes:
                 run.progress(f"memory of {size:,} streams on {name}")
                 contender.grow(size)
-                run.add("memory", name, size, (contender.held() - before) / size)
+                run.add(name, size, memory=(contender.held() - before) / size)
 
 
-MEMORY = Figure("memory", "memory per stream", "KiB", "memory per idle stream")
-OWN = "memory per idle stream with a channel of its own, sse_edge ÷ nchan's with a shared one"
+def footprint(run: Run) -> None:
+    """All cases."""
+    streams = run.plan.weighed
+    for case, (name, settings) in CASES.items():
+        run.progress(f"the footprint of {streams:,} streams: {case}")
+        with run.arena.contender(name, **settings, PYTHONTRACEMALLOC="1") as edge:
+            assert isinstance(edge, Edge)
+            edge.grow(WARM)
+            _asked(edge)  # the first look makes what looking needs
+            before = _asked(edge)
+            edge.grow(WARM + streams)
+            grown = _asked(edge)
+        grown.subtract(before)
+        with run.arena.contender(name, **settings) as edge:
+            edge.grow(WARM)
+            held = edge.held()
+            edge.grow(WARM + streams)
+            held = edge.held() - held
+        whole = {part: grown[part] for part in LINES}
+        for part, size in {**whole, "asked for": grown.total(), "held by the process": held}.items():
+            run.add(part, streams, **{f"footprint: {case}": size / streams})
 
-TARGETS = (
-    MEMORY.ratio("sse_edge", "bare", 0.38),
-    MEMORY.ratio("sse_edge", "nchan", 1 / 2.4),
-    MEMORY.ratio("sse_edge", "sse-starlette", 1 / 3),
-    Target(OWN, ("memory", "sse_edge, own channels"), ("memory", "nchan"), 0.65),
-)
 
-GROUP = Group(
-    measure, {"memory": Part("what idle streams take", TARGETS)}, "Many streams, one channel", (MEMORY,)
-)
+def _asked(edge: Edge) -> Counter[str]:
+    """Bytes that the worker has asked for, by what they are for."""
+    found: Counter[str] = Counter()
+    for name, size in edge.ask("allocated").items():
+        found[next(part for part, names in LINES.items() if any(each in name for each in names))] += size
+    return found

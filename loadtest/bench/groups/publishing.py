@@ -1,27 +1,36 @@
-"""What publishing costs Redis, and how much of it one process does, beside what it takes without us.
+"""What publishing costs Redis and the publisher: events, and the tokens of many writers.
 
-That is an ``XADD`` and a ``PUBLISH`` of the same event by redis-py in one round trip: no id over all
-channels, no key, and nothing that says what was before.  Redis has a core of its own, and nobody listens.
+Events are compared with an ``XADD`` and a ``PUBLISH`` of the same by redis-py in one round trip: no id over
+all channels, no key, and nothing that says what was before.  Redis has a core of its own, and nobody listens.
+
+Tokens go through a writer, or are published one by one.  Producers in processes of their own write to many
+channels at the same time, each token when its time has come.  One way is measured after the other, each on a
+fresh Redis, and so is what the tokens' own clock costs: producers that publish nothing.  CPU is what the
+kernel counts of producers, and what Redis says of itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Collection, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, NamedTuple
 
 import uvloop
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis import Redis
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import Redis as AsyncRedis
 
-from sse_edge import Publisher
+from sse_edge import Publisher, RedisBackend
 
 from ...measure import machine
 from ...measure.process import cpu_seconds
 from ...site import programs
-from ..run import Group, Part, Run
-from ..table import Figure
+from ..run import Run
+from ..targets import PUBLISHED, WRITTEN
 
 AT_ONCE = 500
 """Events that are published concurrently."""
@@ -32,10 +41,18 @@ have lost what it needs: the usual case."""
 
 DATA = "x" * 100
 
-Work = Coroutine[Any, Any, object]
+NOTHING = "no publishing"
+
+RATE = 200.0
+"""Tokens a second of each channel."""
+
+PROCESSES = 2
+"""That produce."""
+
+Publish = Callable[[], Coroutine[Any, Any, object]]
 
 
-def measure(run: Run, parts: Collection[str]) -> None:
+def publishing(run: Run) -> None:
     """Each in turn, in every round; Redis on the servers' core."""
     with contextlib.ExitStack() as stack:
         with machine.on(run.arena.server):
@@ -45,65 +62,119 @@ def measure(run: Run, parts: Collection[str]) -> None:
 
 async def _compare(run: Run, url: str) -> None:
     plan = run.plan
-    redis = Redis.from_pool(BlockingConnectionPool.from_url(url, max_connections=32, timeout=None))
+    redis = AsyncRedis.from_pool(BlockingConnectionPool.from_url(url, max_connections=32, timeout=None))
     events = Publisher(url)
     pid = int((await redis.info("server"))["process_id"])
-    contenders: dict[str, Callable[[], Work]] = {
+
+    async def plain() -> None:
+        async with redis.pipeline(transaction=False) as both:
+            both.xadd("plain:plain", {"b": DATA}, maxlen=100)
+            both.publish("plain:plain", DATA)
+            await both.execute()
+
+    contenders: dict[str, Publish] = {
         "sse_edge": lambda: events.publish("one", DATA),
-        "XADD and PUBLISH": lambda: _plain(redis, "plain"),
+        "XADD and PUBLISH": plain,
     }
     for number in range(plan.publish_rounds):
         run.progress(f"publishing, round {number + 1} of {plan.publish_rounds}")
         for name, publish in contenders.items():
-            await _at_once(publish, 1)  # not counted
-            cpu, _ = await _measured(pid, _one_at_a_time(publish, plan.publishes))
-            run.add("publish_one_cpu", name, 1, cpu / plan.publishes)
-            cpu, took = await _measured(pid, _at_once(publish, plan.publish_bursts))
-            run.add("publish_cpu", name, AT_ONCE, cpu / AT_ONCE / plan.publish_bursts)
-            run.add("publish_rate", name, AT_ONCE, AT_ONCE * plan.publish_bursts / took)
+            await publish()  # not counted
+            cpu = cpu_seconds(pid)
+            for _ in range(plan.publishes):
+                await publish()
+                await asyncio.sleep(PAUSE)
+            run.add(name, 1, publish_one_cpu=(cpu_seconds(pid) - cpu) / plan.publishes)
+            await asyncio.gather(*(publish() for _ in range(AT_ONCE)))  # not counted
+            cpu, began, many = cpu_seconds(pid), time.perf_counter(), AT_ONCE * plan.publish_bursts
+            for _ in range(plan.publish_bursts):
+                await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
+            cpu, took = cpu_seconds(pid) - cpu, time.perf_counter() - began
+            run.add(name, AT_ONCE, publish_cpu=cpu / many, publish_rate=many / took)
     await events.aclose()
     await redis.aclose()
 
 
-async def _plain(redis: Redis, channel: str) -> None:
-    async with redis.pipeline(transaction=False) as both:
-        both.xadd(f"plain:{channel}", {"b": DATA}, maxlen=100)
-        both.publish(f"plain:{channel}", DATA)
-        await both.execute()
+class Share(NamedTuple):
+    """What one process has had: tokens, the events that it made of them, its CPU, and how long that took."""
+
+    tokens: int
+    events: int
+    cpu: float
+    seconds: float
 
 
-async def _measured(pid: int, work: Work) -> tuple[float, float]:
-    """Seconds of a process's CPU, and of time."""
-    cpu, began = cpu_seconds(pid), time.perf_counter()
-    await work
-    return cpu_seconds(pid) - cpu, time.perf_counter() - began
+def writing(run: Run) -> None:
+    """One way after the other, on all cores."""
+    channels, clock = run.plan.written, 0.0
+    with machine.on(run.arena.server | os.sched_getaffinity(0)):
+        for way in (NOTHING, PUBLISHED, WRITTEN):
+            run.progress(f"tokens to {channels:,} channels: {way}")
+            shares, redis, calls = _produced(way, channels, run.plan.written_seconds)
+            tokens, events, cpu = (sum(each) for each in zip(*(share[:3] for share in shares), strict=True))
+            run.add(
+                way,
+                channels,
+                token_rate=tokens / max(share.seconds for share in shares),
+                token_events=events / tokens,
+                token_calls=calls / tokens,
+                token_cpu=cpu / tokens,
+                token_redis=redis / tokens,
+            )
+            if way == NOTHING:
+                clock = cpu / tokens
+            else:
+                run.add(way, channels, token_own_cpu=cpu / tokens - clock)
 
 
-async def _one_at_a_time(publish: Callable[[], Work], count: int) -> None:
-    for _ in range(count):
-        await publish()
-        await asyncio.sleep(PAUSE)
+def _produced(way: str, channels: int, seconds: float) -> tuple[list[Share], float, int]:
+    """All processes' shares; Redis's seconds of CPU, and how many scripts it ran."""
+    with programs.redis() as url, Redis.from_url(url) as client:
+        redis: Any = client
+        with programs.undisturbed():
+            pool = multiprocessing.get_context("spawn").Pool(PROCESSES)
+        with pool:
+            work = [(url, way, channels // PROCESSES, seconds, str(number)) for number in range(PROCESSES)]
+            began = redis.info("all")
+            shares = pool.starmap(produce, work, chunksize=1)
+            ended = redis.info("all")
+    spent = sum(ended[name] - began[name] for name in ("used_cpu_user", "used_cpu_sys"))
+    return shares, spent, ended.get("cmdstat_evalsha", {"calls": 0})["calls"]
 
 
-async def _at_once(publish: Callable[[], Work], bursts: int) -> None:
-    for _ in range(bursts):
-        await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
+def produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
+    """One process's share."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_produce(url, way, channels, seconds, name))
 
 
-ONE = Figure("publish_one_cpu", "Redis's CPU, one at a time", "µs", "one publish: Redis's CPU")
-MANY = Figure("publish_cpu", "Redis's CPU", "µs", f"{AT_ONCE} at once: Redis's CPU for each")
-RATE = Figure("publish_rate", "rate", "thousand events/s", f"{AT_ONCE} at once: publishes/s")
+async def _produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
+    events, made = Publisher(RedisBackend(url)), 0
 
-TARGETS = (
-    ONE.ratio("sse_edge", "XADD and PUBLISH", 1.5),
-    MANY.ratio("sse_edge", "XADD and PUBLISH", 0.5),
-    RATE.ratio("sse_edge", "XADD and PUBLISH", 3, at_least=True),
-)
+    async def one(number: int) -> None:
+        nonlocal made
+        channel, source = f"{name}:{number}", _tokens(seconds, number / channels)
+        if way == WRITTEN:
+            written = await events.write(channel, source)
+            made += written.events  # not in one: others add to it while this one waits
+            return
+        async for token in source:
+            if way == PUBLISHED:
+                await events.publish(channel, token, event="token")
+                made += 1
 
-GROUP = Group(
-    measure,
-    {"publishing": Part("what publishing costs Redis", TARGETS)},
-    "To publish, so many at once",
-    (ONE, MANY, RATE),
-    "at once",
-)
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.gather(*map(one, range(channels)))
+    share = Share(channels * round(RATE * seconds), made, time.process_time() - cpu, time.monotonic() - began)
+    await events.aclose()
+    return share
+
+
+async def _tokens(seconds: float, phase: float) -> AsyncIterator[str]:
+    """``RATE`` tokens a second, each not before its time, for so many seconds."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time() + phase / RATE
+    for number in range(round(RATE * seconds)):
+        if (pause := begin + number / RATE - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        yield " word"
