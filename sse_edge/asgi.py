@@ -15,10 +15,15 @@ from .outcome import METHOD, OVER, Refusal
 if TYPE_CHECKING:
     from .identity import Identity
 
+__all__ = ["Receive", "Request", "Scope", "Send"]
+
 Scope = MutableMapping[str, Any]
+"""What a server says of a connection: ``type``, ``path``, ``headers``, …"""
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
+"""Waits for the next message of the client's."""
 Send = Callable[[Message], Awaitable[None]]
+"""Sends a message to the client."""
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 """Of three arguments that each framework has types of its own for: dictionaries, mappings, typed ones."""
 

@@ -114,7 +114,7 @@ class Event:
     Raises EventError, naming the field: data that is no text; ``json`` that cannot be written, and where;
     CR, LF or NUL in ``event`` or ``id``;
     the names ``error`` and ``open``, and names that begin with ``edge-``; a ``retry`` that is no
-    int from 0 to ``MAX_RETRY_MS``; more than ``MAX_EVENT_BYTES`` when encoded.
+    int from 0 to 2,147,483,647; more than 262,144 bytes when encoded.
     """
 
     data: str

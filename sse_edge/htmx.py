@@ -85,8 +85,9 @@ def close(event: str, html: Html = "") -> Event:
 def partial(target: str, html: Html = "", *, swap: str = "innerHTML") -> str:
     """A piece of html for another element, ``<hx-partial>``: any html, rows of tables too.
 
-    For htmx from 2.0.11 and from 4 on.  ``target``: a selector such as ``#row-7``.  ``swap``: one of
-    ``SWAPS``.  It may be alone in an event, which then changes nothing else.  Raises EventError.
+    For htmx from 2.0.11 and from 4 on.  ``target``: a selector such as ``#row-7``.  ``swap``: what
+    htmx has, such as ``beforeend``.  It may be alone in an event, which then changes nothing else.
+    Raises EventError.
     """
     target, swap = escape(_checked_target(target)), _checked_swap(swap)
     return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{_text(html)}</hx-partial>'

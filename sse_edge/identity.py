@@ -20,7 +20,7 @@ class Identity:
     in which ``*`` stands for any run of characters, and ``\*`` and ``\\`` for themselves: see ``literal``.
     ``session`` names the sign-in, so that one of a user's sessions can be ended.  Both are text, and what is
     given instead, such as a number, is known by its text from then on.  ``expires`` is when the session ends
-    by itself, in Unix seconds.  Raises FieldError for other channels or another time: a text is no list of
+    by itself, in Unix seconds.  Raises ValueError for other channels or another time: a text is no list of
     patterns, and taken for one a star in it would open everything.
     """
 

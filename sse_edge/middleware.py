@@ -74,24 +74,25 @@ class SSEMiddleware:
     - ``limits``: caps.
     - ``trusted_proxies``: networks (or ``"unix"``) whose X-Forwarded-For is believed.
     - ``ipv6_prefix``: how many bits of an IPv6 address make one client.
-    - ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; see ``Lifetime``.
+    - ``keep_alive``, ``max_duration``, ``retry``, ``reauthorize_every``: seconds; None, but for
+      ``retry``, is without an end, or never.
     - ``drain_window``: seconds over which SIGTERM ends the open streams.
     - ``status_path``: where ``live``, ``ready`` and ``metrics`` are (None: nowhere), for peers in
       ``status_allow``, or for whoever has the ``status_token``, a secret or a list of several, as
-      ``Authorization: Bearer …``, through proxies too; see ``Status``.
+      ``Authorization: Bearer …``, through proxies too; see deploy/METRICS.md.
     - ``refusals``: how a 429 or 503 is said: ``"status"``, ``"stream"`` (200 with an ``edge-refused`` event,
       which an EventSource survives), or ``"auto"``: as a stream to whoever accepts one.
     - ``on_backend_down``: ``"refuse"`` new streams while the backend is away, or ``"accept"`` them, to be
       silent until it is back.
     - ``max_unsent``, ``max_unsent_age``: bytes that may wait for one client, and seconds that a byte may,
-      before its stream ends as ``slow``; see ``Bounds``.
+      before its stream ends as ``slow`` (an age of None: for ever).
     - ``max_event_bytes``: of an encoded event, 1,024 to 262,144, wherever one is taken here: from a request
       to publish, a ``Source``, a greeting, and whoever may only PUBLISH; a ``Publisher`` has a setting of its
       own.
     - ``query_cursor``: also take the last event's id from the query, as ``last_event_id``, ``lastEventId`` or
       ``lastEventID``; without it a stream that has one there begins with a reset.
     - ``client_path``: where pages import the client from, a name below ``path`` or a path (None: nowhere);
-      ``client_url`` is the same with the hash of its text, to be kept for good; see ``Script``.
+      ``client_url`` is the same with the hash of its text, to be kept for good; see docs/CLIENT.md.
     - ``poll_wait``: seconds that a poll waits for something to happen, unless it says so itself.
     - ``joins``: whether a request may ask for other URLs under ``path`` besides, on the same response.
     - ``publish_path``: where programs in any language POST events as JSON (None: nowhere); ``publish_auth``,
@@ -338,7 +339,7 @@ class SSEMiddleware:
         measured in this process; of a label's values those that there were.
 
         ``degraded`` are the limits that count in this worker alone because Redis is away, and ``writes``
-        while it takes none.  ``dropped`` are messages that were no events; see ``Subscriber.dropped``.
+        while it takes none.  ``dropped`` are messages that were no events, by reason.
         """
         hub = self._hub
         counted = NOTHING if hub is None else hub.figures()

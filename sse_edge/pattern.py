@@ -66,7 +66,7 @@ def well_formed(pattern: str) -> bool:
 def literal(value: str) -> str:
     r"""``value`` in a pattern, as itself: ``f"room:{literal(slug)}"`` is this one room, whatever the slug is.
 
-    Puts a backslash before each ``*`` and backslash.  Raises FieldError for what is no value in a channel's
+    Puts a backslash before each ``*`` and backslash.  Raises ValueError for what is no value in a channel's
     name: empty text, ``:``, control characters, lone surrogates.
     """
     if not isinstance(value, str) or not _VALUE.fullmatch(value):

@@ -1,8 +1,11 @@
 """The pages as a site: built strictly, whole, right at any width, and nothing is loaded from elsewhere."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,8 @@ def test_every_public_name_is_in_the_reference(built):
         names = reference.names(module)
         assert names
         assert [name for name in names if f"{module}.{name}" not in anchors] == []
+    protocols = links.read(built / reference.PROTOCOLS.replace(".md", ".html")).anchors
+    assert set(reference.PROTOCOLS_SHOWN) <= protocols
 
 
 def test_the_references_members():
@@ -69,6 +74,37 @@ def test_the_references_members():
     assert "per_user" in reference.members(sse_edge.Limits)
     assert "subscriber" not in reference.members(sse_edge.RedisBackend)
     assert reference.members(sse_edge.literal) == []
+
+
+def told():
+    """Each name of the reference, its members too, and what it says of itself."""
+    shown = [
+        (name, getattr(import_module(module), name))
+        for module in reference.MODULES.values()
+        for name in reference.names(module)
+    ]
+    for path in reference.PROTOCOLS_SHOWN:
+        module, _, name = path.rpartition(".")
+        shown.append((name, getattr(import_module(module), name)))
+    for name, public in shown:
+        yield name, inspect.getdoc(public) or "" if callable(public) else ""
+        for member in reference.members(public):
+            yield member, inspect.getdoc(inspect.getattr_static(public, member, None)) or ""
+
+
+def test_the_reference_speaks_of_what_is_in_it():
+    """Where a docstring names a class, a constant or an error of ours, or says "see", there is an entry."""
+    said = list(told())
+    there = {name for name, _ in said}
+    sources = "\n".join(file.read_text() for file in (pages.ROOT / "sse_edge").rglob("*.py"))
+    ours = set(re.findall(r"^(?:class )?([A-Z]\w+)(?:\(|:| =)", sources, re.MULTILINE))
+    assert {"Lifetime", "FieldError", "MAX_EVENT_BYTES", "Request"} <= ours
+    wrong = []
+    for name, text in said:
+        named = {*re.findall(r"``([A-Z]\w*)", text), *re.findall(r"Raises (\w+)", text)} & ours
+        named |= set(re.findall(r"[Ss]ee ``(\w+)", text))
+        wrong += [f"{name}: {each}" for each in sorted(named - there)]
+    assert wrong == []
 
 
 def test_a_page_that_is_nowhere_in_the_menu(monkeypatch):

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def misplaced() -> list[str]:
     """What is in the tree and not in the menu, or the other way round."""
-    there = {page.as_posix() for page in pages.find()} | set(reference.MODULES)
+    there = {page.as_posix() for page in pages.find()} | set(reference.texts())
     listed = set(nav.pages(nav.NAV))
     return [
         *(f"{page} is not in the menu: docs/site/nav.py" for page in sorted(there - listed)),
@@ -33,8 +33,8 @@ def build(folder: Path) -> list[str]:
     for page in pages.find():
         layout.add(page)
     layout.add_lists()
-    for path, module in reference.MODULES.items():
-        layout.write(Path(path), reference.page(module))
+    for path, text in reference.texts().items():
+        layout.write(Path(path), text)
     shutil.copy(HERE / "site.css", folder / "pages")
     there = {page.relative_to(folder / "pages").as_posix() for page in (folder / "pages").rglob("*.md")}
     menu = json.dumps(nav.only(nav.NAV, there))

@@ -90,6 +90,8 @@ NAV: list[Entry] = [
         "API reference",
         [
             ("sse_edge", "reference/sse_edge.md"),
+            ("sse_edge.asgi", "reference/asgi.md"),
+            ("Protocols", "reference/protocols.md"),
             ("sse_edge.cookies", "reference/cookies.md"),
             ("sse_edge.tokens", "reference/tokens.md"),
             ("sse_edge.htmx", "reference/htmx.md"),

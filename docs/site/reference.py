@@ -9,6 +9,7 @@ from importlib import import_module
 
 MODULES = {
     "reference/sse_edge.md": "sse_edge",
+    "reference/asgi.md": "sse_edge.asgi",
     "reference/cookies.md": "sse_edge.cookies",
     "reference/tokens.md": "sse_edge.tokens",
     "reference/htmx.md": "sse_edge.htmx",
@@ -16,6 +17,16 @@ MODULES = {
     "reference/testing.md": "sse_edge.testing",
 }
 """Page → module."""
+
+PROTOCOLS = "reference/protocols.md"
+PROTOCOLS_SHOWN = (
+    "sse_edge.admission.authenticator.Authenticator",
+    "sse_edge.admission.gate.Authorize",
+    "sse_edge.admission.publish_token.Verifier",
+    "sse_edge.admission.routes.ChannelMap",
+    "sse_edge.admission.routes.ChannelsFor",
+)
+"""What an application's own objects and functions have to be like.  Nothing of it is imported."""
 
 
 def names(module: str) -> list[str]:
@@ -51,12 +62,21 @@ def members(public: object) -> list[str]:
     ]
 
 
-def page(module: str) -> str:
-    """The text of a page: a list of the names, and then each."""
-    return "\n".join(_lines(module))
+def texts() -> dict[str, str]:
+    """Page → text, of all pages."""
+    texts = {path: "\n".join(_module(module)) for path, module in MODULES.items()}
+    return {**texts, PROTOCOLS: "\n".join(_protocols())}
 
 
-def _lines(module: str) -> Iterator[str]:
+def _protocols() -> Iterator[str]:
+    said = "What functions and objects of your own are given, and what they answer.  Whatever has the methods"
+    yield from ("# Protocols", "", said, "fits: nothing is imported, and nothing inherited.", "")
+    for name in PROTOCOLS_SHOWN:
+        yield from ("", f"::: {name}")
+    yield ""
+
+
+def _module(module: str) -> Iterator[str]:
     yield from (f"# {module}", "", inspect.getdoc(import_module(module)) or "", "")
     yield from ("| name | |", "|---|---|")
     for name in names(module):

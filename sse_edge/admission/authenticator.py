@@ -30,7 +30,8 @@ class Authenticator(Protocol):
     ``identify`` answers at once, may be async, or runs in a thread where the object says ``blocking = True``,
     as one that asks a database must.  An object may also have ``anonymous``, True when its identities have
     no user; ``max_age``, the seconds that a session of it lives; and ``headers_for(user, channels)``, the
-    headers of a request that it takes for that user's, with which tests sign in.
+    headers of a request that it takes for that user's, with which tests sign in.  ``AnyOf(it)`` adds
+    ``identify_scope``, the way in for views.
     """
 
     def identify(self, request: Request, now: float, /) -> Answer | Awaitable[Answer]:
@@ -54,7 +55,7 @@ class Scoped:
         return _told(cast("Authenticator", self), Request.of(scope), time.time())
 
     async def identify_scope_async(self, scope: Scope) -> Answer:
-        """The same for async views, of any authenticator: in a thread, where it has to be asked in one."""
+        """The same for async views, however it is asked: in a thread, where it has to be asked in one."""
         now = time.time()
         return valid(await checked(self)(Request.of(scope), now), now)
 

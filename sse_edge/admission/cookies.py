@@ -135,7 +135,7 @@ class SignedCookie(Scoped):
 
         In a pattern ``*`` stands for any run of characters; ``literal`` puts in what was given by others.
         ``session`` names this sign-in, so that it can be ended alone; 128 random bits by default.
-        Raises FieldError, naming what cannot be put into a cookie.
+        Raises ValueError, naming what cannot be put into a cookie.
         """
         session = token_urlsafe(16) if session is None else session
         given = patterns("channels", channels)

@@ -60,7 +60,7 @@ class PublishToken:
         """A token to publish to channels that match a pattern of ``channels``, for ``max_age`` seconds.
 
         In a pattern ``*`` stands for any run of characters; ``literal`` puts in what was given by others.
-        ``name`` says whose it is, in the log.  Raises FieldError, naming what cannot be put into a token.
+        ``name`` says whose it is, in the log.  Raises ValueError, naming what cannot be put into a token.
         """
         given = patterns("channels", channels)
         if not given:

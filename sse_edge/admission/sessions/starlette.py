@@ -33,7 +33,7 @@ FORMAT = Format(
 class StarletteSession(SignedSessions):
     """Sessions of Starlette's ``SessionMiddleware``, and so of FastAPI.
 
-    ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key`` (a ``Secret``, too),
+    ``secret``, ``name`` and ``max_age`` are that middleware's ``secret_key`` (its own kind of secret, too),
     ``session_cookie`` and ``max_age``, and have to be given as there; of a list of secrets, from oldest to
     newest, all verify.  ``user`` is the entry of the session that names the user: its key, or a function of
     the session.  ``session`` is the one that names the sign-in, without which no session can be revoked;
