@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 
@@ -53,6 +54,24 @@ def test_every_page_is_in_the_menu(built):
     assert len(listed) == len(set(listed))
     for page in pages.find():
         assert (built / page.parent / page.name.replace("README", "index")).with_suffix(".html").exists()
+
+
+def test_the_menu_says_the_pages_headings(built):
+    """What one clicks is what one then reads, on every page of the menu."""
+
+    def plain(html):
+        return unescape(re.sub(r"<[^>]*>", "", html)).strip()
+
+    index = (built / "index.html").read_text()
+    links_ = re.findall(r'<a href="([^"]+)" class="md-nav__link[^"]*">(.*?)</a>', index, re.DOTALL)
+    menu = {url.removeprefix("./"): plain(text) for url, text in links_ if url.endswith(".html")}
+    listed = {page.replace("README.md", "index.md").replace(".md", ".html") for page in nav.pages(nav.NAV)}
+    assert listed <= set(menu)
+    for page in listed:
+        title = re.search(
+            r"<h1[^>]*>(.*?)(?:<a class=\"headerlink|</h1>)", (built / page).read_text(), re.DOTALL
+        )
+        assert menu[page] == plain(title[1]), page
 
 
 def test_every_public_name_is_in_the_reference(built):

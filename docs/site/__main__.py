@@ -36,8 +36,9 @@ def build(folder: Path) -> list[str]:
     for path, text in reference.texts().items():
         layout.write(Path(path), text)
     shutil.copy(HERE / "site.css", folder / "pages")
-    there = {page.relative_to(folder / "pages").as_posix() for page in (folder / "pages").rglob("*.md")}
-    menu = json.dumps(nav.only(nav.NAV, there))
+    laid = folder / "pages"
+    there = {page.relative_to(laid).as_posix(): page.read_text() for page in laid.rglob("*.md")}
+    menu = json.dumps(nav.menu(nav.NAV, there))
     (folder / "mkdocs.yml").write_text(f"{(HERE / 'mkdocs.yml').read_text()}nav: {menu}\n")
     made = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--clean", "--strict", "-f", folder / "mkdocs.yml"],

@@ -1,123 +1,96 @@
-"""What is on the site, in the order of its menu.  Every page of the tree is in it."""
+"""What is on the site, in the order of its menu.  Every page of the tree is in it, by its own heading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 
-Entry = tuple[str, "str | list[Entry]"]
-"""A title, and a page or what is below."""
+Entry = str | tuple[str, list[str]]
+"""A page, or what several have in common, and those."""
 
 NAV: list[Entry] = [
-    ("Home", "README.md"),
-    ("Start in five minutes", "docs/START.md"),
+    "README.md",
+    "docs/START.md",
     (
-        "Frameworks",
+        "Your framework",
         [
-            ("What works where", "docs/FRAMEWORKS.md"),
-            ("FastAPI", "docs/frameworks/FASTAPI.md"),
-            ("Starlette", "docs/frameworks/STARLETTE.md"),
-            ("Django", "docs/frameworks/DJANGO.md"),
-            ("Litestar", "docs/frameworks/LITESTAR.md"),
-            ("Quart", "docs/frameworks/QUART.md"),
-            ("Flask", "docs/frameworks/FLASK.md"),
-            ("Examples", "examples/README.md"),
-            ("A chat", "examples/chat/README.md"),
+            "docs/FRAMEWORKS.md",
+            "docs/frameworks/FASTAPI.md",
+            "docs/frameworks/STARLETTE.md",
+            "docs/frameworks/DJANGO.md",
+            "docs/frameworks/LITESTAR.md",
+            "docs/frameworks/QUART.md",
+            "docs/frameworks/FLASK.md",
+            "examples/README.md",
+            "examples/chat/README.md",
+        ],
+    ),
+    ("Who may listen", ["docs/CHANNELS.md", "docs/IDENTITY.md"]),
+    ("Publishing", ["docs/EVENTS.md", "docs/WRITING.md", "docs/PUBLISHING.md"]),
+    ("The page", ["docs/CLIENT.md", "docs/HTMX.md", "deploy/CLIENTS.md"]),
+    "docs/TESTING.md",
+    "docs/SETTINGS.md",
+    "docs/COMMANDS.md",
+    (
+        "Setting it up",
+        [
+            "deploy/README.md",
+            "docs/REDIS.md",
+            "deploy/PROXIES.md",
+            "deploy/FRONTS.md",
+            "deploy/SERVERS.md",
+            "deploy/TUNING.md",
+            "deploy/DRAIN.md",
         ],
     ),
     (
-        "Clients",
+        "Watching it",
         [
-            ("The page's client", "docs/CLIENT.md"),
-            ("Clients of others", "deploy/CLIENTS.md"),
+            "deploy/DOCTOR.md",
+            "deploy/TOP.md",
+            "deploy/METRICS.md",
+            "deploy/DASHBOARD.md",
+            "deploy/LOGS.md",
+            "docs/MONITORING.md",
         ],
     ),
-    ("Guarantees", "deploy/GUARANTEES.md"),
-    (
-        "Publishing",
-        [
-            ("Who may hear what", "docs/CHANNELS.md"),
-            ("From other languages", "docs/PUBLISHING.md"),
-            ("A writer for producers", "docs/WRITING.md"),
-        ],
-    ),
-    ("First events and finishing", "docs/EVENTS.md"),
-    ("htmx", "docs/HTMX.md"),
-    ("Testing", "docs/TESTING.md"),
-    (
-        "Operating",
-        [
-            ("The files", "deploy/README.md"),
-            ("Settings, refusals, endings", "docs/SETTINGS.md"),
-            ("Commands", "docs/COMMANDS.md"),
-            ("Tuning", "deploy/TUNING.md"),
-            ("Drain", "deploy/DRAIN.md"),
-            ("Doctor", "deploy/DOCTOR.md"),
-            ("Top", "deploy/TOP.md"),
-            ("Metrics", "deploy/METRICS.md"),
-            ("Dashboard", "deploy/DASHBOARD.md"),
-            ("Logs", "deploy/LOGS.md"),
-            ("Monitoring of others", "docs/MONITORING.md"),
-            ("nginx and Caddy", "deploy/PROXIES.md"),
-            ("Other proxies", "deploy/FRONTS.md"),
-            ("Servers", "deploy/SERVERS.md"),
-            ("Redis", "docs/REDIS.md"),
-        ],
-    ),
-    (
-        "Security",
-        [
-            ("Threats and controls", "SECURITY.md"),
-            ("Who is it?", "docs/IDENTITY.md"),
-        ],
-    ),
-    (
-        "How it works",
-        [
-            ("A request's way, an event's way", "docs/HOW.md"),
-            ("How it is built", "ARCHITECTURE.md"),
-            ("Contributing", "CONTRIBUTING.md"),
-        ],
-    ),
-    ("Comparison", "docs/COMPARISON.md"),
-    (
-        "Coming from",
-        [
-            ("sse-starlette", "docs/FROM-SSE-STARLETTE.md"),
-            ("django-eventstream", "docs/FROM-DJANGO-EVENTSTREAM.md"),
-        ],
-    ),
+    ("What is promised", ["deploy/GUARANTEES.md", "SECURITY.md"]),
+    ("Choosing", ["docs/COMPARISON.md", "docs/FROM-SSE-STARLETTE.md", "docs/FROM-DJANGO-EVENTSTREAM.md"]),
     (
         "API reference",
         [
-            ("sse_edge", "reference/sse_edge.md"),
-            ("sse_edge.asgi", "reference/asgi.md"),
-            ("Protocols", "reference/protocols.md"),
-            ("sse_edge.cookies", "reference/cookies.md"),
-            ("sse_edge.tokens", "reference/tokens.md"),
-            ("sse_edge.htmx", "reference/htmx.md"),
-            ("sse_edge.django", "reference/django.md"),
-            ("sse_edge.testing", "reference/testing.md"),
+            "reference/sse_edge.md",
+            "reference/asgi.md",
+            "reference/protocols.md",
+            "reference/cookies.md",
+            "reference/tokens.md",
+            "reference/htmx.md",
+            "reference/django.md",
+            "reference/testing.md",
         ],
     ),
-    ("Changelog", "CHANGELOG.md"),
+    ("Inside", ["docs/HOW.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]),
+    "CHANGELOG.md",
 ]
 
 
 def pages(entries: list[Entry]) -> Iterator[str]:
     """The pages of a menu, in order."""
-    for _, below in entries:
-        if isinstance(below, str):
-            yield below
-        else:
-            yield from pages(below)
+    for entry in entries:
+        yield from [entry] if isinstance(entry, str) else entry[1]
 
 
-def only(entries: list[Entry], there: set[str]) -> list[dict[str, object]]:
-    """The menu as the site's generator takes it, of the pages that are there."""
-    menu: list[dict[str, object]] = []
-    for title, below in entries:
-        if isinstance(below, str):
-            menu += [{title: below}] if below in there else []
-        elif inner := only(below, there):
-            menu.append({title: inner})
-    return menu
+def heading(text: str) -> str:
+    """What a page calls itself, as plain text."""
+    found = re.search(r"^# (.+)$", text, re.MULTILINE)
+    return found[1].replace("`", "") if found else ""
+
+
+def menu(entries: list[Entry], there: Mapping[str, str]) -> list[dict[str, object]]:
+    """The menu as the site's generator takes it, of the pages that are ``there``: page → text."""
+    made: list[dict[str, object]] = []
+    for entry in entries:
+        below = [entry] if isinstance(entry, str) else entry[1]
+        listed: list[dict[str, object]] = [{heading(there[page]): page} for page in below if page in there]
+        made += listed if isinstance(entry, str) or not listed else [{entry[0]: listed}]
+    return made

@@ -22,9 +22,9 @@ PROTOCOLS = "reference/protocols.md"
 PROTOCOLS_SHOWN = (
     "sse_edge.admission.authenticator.Authenticator",
     "sse_edge.admission.gate.Authorize",
-    "sse_edge.admission.publish_token.Verifier",
     "sse_edge.admission.routes.ChannelMap",
     "sse_edge.admission.routes.ChannelsFor",
+    "sse_edge.admission.publish_token.Verifier",
 )
 """What an application's own objects and functions have to be like.  Nothing of it is imported."""
 
@@ -81,7 +81,8 @@ def _module(module: str) -> Iterator[str]:
     yield from ("| name | |", "|---|---|")
     for name in names(module):
         public = getattr(import_module(module), name)
-        first = (inspect.getdoc(public) or "").partition("\n")[0].replace("|", "\\|")
+        own = inspect.isclass(public) or inspect.isfunction(public)  # what stands for a type has its doc
+        first = ((own and inspect.getdoc(public)) or "").partition("\n")[0].replace("|", "\\|")
         yield f"| [`{name}`](#{module}.{name}) | {first} |"
     for name in names(module):
         shown = json.dumps(members(getattr(import_module(module), name)))

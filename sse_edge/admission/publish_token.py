@@ -31,7 +31,8 @@ class Verifier(Protocol):
     """
 
     def verify(self, token: str, now: float, /) -> Answer | Awaitable[Answer]:
-        """To which channels whoever has ``token`` may publish, at Unix time ``now``."""
+        """To which channels whoever has ``token`` may publish, at Unix time ``now``: a list of patterns, or
+        an Identity with those and a name for the log; None if it is good for nothing."""
 
 
 class PublishToken:
