@@ -1,3 +1,0 @@
-"""What CONTRIBUTING.md does not show."""
-
-import warnings
