@@ -143,10 +143,11 @@ beside: $(VENV)/.dev  ## whether today's Celery, django-redis, Litestar and othe
 matrix:  ## the tests that start no server, on each Python that is found (PYTHONS="3.12 3.14"; ALL=1 for all tests)
 	@MAKE='$(MAKE)' tests/matrix $(if $(ALL),unit,fast) $(PYTHONS)
 
-release: $(VENV)/.dev  ## dist/: wheel, sdist, notes, SBOM and checksums of the last commit, tried in empty environments, 2 minutes
-	rm -rf dist
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/release dist
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/smoke dist
+release: $(VENV)/.dev  ## dist/: wheel, sdist, notes, SBOM and checksums of the last commit, tried in empty environments, 2 to 10 minutes
+	rm -rf dist build/release
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/release build/release
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" .ci/smoke build/release
+	mv build/release dist
 
 format: $(VENV)/.dev  ## let ruff format and fix what it can
 	$(VENV)/bin/ruff format .

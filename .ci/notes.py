@@ -22,7 +22,12 @@ def notes(changelog: str, version: str) -> str:
     dated = re.fullmatch(re.escape(version) + r" \((\d{4}-\d\d-\d\d)\)", heading.strip())
     if dated is None:
         raise ValueError(f"CHANGELOG.md says “{heading.strip()}”, and not “{version} (YYYY-MM-DD)”")
-    date.fromisoformat(dated[1])
+    try:
+        date.fromisoformat(dated[1])
+    except ValueError as error:
+        raise ValueError(
+            f"CHANGELOG.md dates {version} {dated[1]}, and there is no such day: {error}"
+        ) from None
     if "unreleased" in text.lower() or not text.strip():
         raise ValueError(f"what CHANGELOG.md says of {version} is empty, or says “unreleased”")
     return text.strip() + "\n"

@@ -439,7 +439,8 @@ def test_the_smoke_has_every_extra():
         (f"## {PROJECT['version']} (", "## 9.9.9 (", f"no sections of {PROJECT['version']}"),
         (r"(?m)^## [\d.]+ \(.*\)$", f"## {PROJECT['version']} (unreleased)", "and not"),
         (r"(?m)^## [\d.]+ \(.*\)$", f"## {PROJECT['version']}", "and not"),
-        (r"(?m)^(## [\d.]+) \(.*\)$", r"\1 (2026-02-30)", "day is out of range"),
+        (r"(?m)^(## [\d.]+) \(.*\)$", r"\1 (2026-02-30)", "CHANGELOG.md dates"),
+        (r"(?m)^(## [\d.]+) \(.*\)$", r"\1 (2026-13-01)", "month must be in"),
         (r"(?m)^(## [\d.]+ .*)$", r"\1\n\nUnreleased.", "says “unreleased”"),
         (r"(?ms)^(## [\d.]+ .*?)$.*", r"\1\n", "empty"),
         (r"\Z", f"\n## {PROJECT['version']} (2026-01-01)\n\nAgain.\n", "2 sections"),
@@ -474,6 +475,58 @@ def test_no_release_under_another_name(release, index, tmp_path):
     assert code == 1
     assert "v9.9.9" in said
     assert not (tree / "dist").exists()
+
+
+def test_no_second_release_of_a_version(release, index, tmp_path):
+    """A version that another commit is tagged as is not built again; and what is not committed is counted."""
+    origin, tree = next(iter(release[0].values())).parent.parent, tmp_path / "tree"
+    subprocess.run([command("git"), "clone", "--quiet", origin, tree], check=True)
+    subprocess.run([command("git"), "tag", f"v{PROJECT['version']}"], cwd=tree, check=True)
+    nothing = [*GIT, "commit", "--quiet", "--allow-empty", "--message", "more"]
+    subprocess.run([command("git"), *nothing], cwd=tree, env=os.environ | DATES, check=True)
+    (tree / "README.md").write_text("changed")
+    (tree / "new").mkdir()
+    (tree / "new/one.txt").write_text("new")
+    (tree / "new/two.txt").write_text("new")
+    code, said = build(tree, index)
+    assert code == 1
+    assert f"v{PROJECT['version']} is released already" in said
+    assert "not committed is not in it; files: 3" in said
+    assert not (tree / "dist").exists()
+
+
+def test_no_release_of_what_is_only_written(release, index, tmp_path):
+    """Whoever has dated CHANGELOG.md and not committed it reads that the commit counts."""
+    origin, tree = next(iter(release[0].values())).parent.parent, tmp_path / "tree"
+    subprocess.run([command("git"), "clone", "--quiet", origin, tree], check=True)
+    (tree / "CHANGELOG.md").write_text(re.sub(r"(?m)^(## [\d.]+) .*$", r"\1", CHANGELOG, count=1))
+    undated = [*GIT, "commit", "--quiet", "--all", "--message", "undated"]
+    subprocess.run([command("git"), *undated], cwd=tree, env=os.environ | DATES, check=True)
+    (tree / "CHANGELOG.md").write_text(CHANGELOG)
+    code, said = build(tree, index)
+    assert code == 1
+    assert "and not" in said
+    assert "Of the files as they are committed" in said
+    assert "files: 1" in said
+
+
+def test_a_release_that_fails_leaves_nothing(release, index, tmp_path):
+    """What goes wrong in the middle, here the licences, leaves no folder that looks finished; nor is one that
+    is there already touched."""
+    origin, tree = next(iter(release[0].values())).parent.parent, tmp_path / "tree"
+    subprocess.run([command("git"), "clone", "--quiet", origin, tree], check=True)
+    (tree / ".ci/licences.py").write_text("raise SystemExit('no licence')")
+    broken = [*GIT, "commit", "--quiet", "--all", "--message", "broken"]
+    subprocess.run([command("git"), *broken], cwd=tree, env=os.environ | DATES, check=True)
+    code, said = build(tree, index)
+    assert code == 1
+    assert "no licence" in said
+    assert not (tree / "dist").exists()
+    (tree / "dist").mkdir()
+    code, said = build(tree, index)
+    assert code == 1
+    assert "is there already" in said
+    assert list((tree / "dist").iterdir()) == []
 
 
 def test_the_checksums(release):
