@@ -12,8 +12,9 @@ import random
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
 from gevent import monkey
 
@@ -53,26 +54,17 @@ class State(IntEnum):
     """It left, or has given up."""
 
 
-class Owner(Protocol):
-    """Who has streams, and is told of them."""
-
-    def opened(self, stream: Stream, now: float) -> None:
-        """It is live."""
-
-    def closed(self, stream: Stream) -> None:
-        """Its connection is over, whether it comes back or not."""
-
-
 class Stream:
-    """One client; ``number`` says who it is and where it comes from.
+    """One client; ``number`` says who it is and where it comes from.  ``opened`` is called when it is live,
+    and ``closed`` when its connection is over, whether it comes back or not.
 
     An intruder is one with a ``pause``: it waits that long, more or less, whatever it was told, and may have
     another's ``user`` and ``source``.
     """
 
-    __slots__ = ("_began", "_chunk", "_gone", "_goodbye", "_length", "_loop", "_owner", "_target", "_text",
-                 "last_id", "number", "pause", "record", "retry_ms", "socket", "source", "state", "stuck",
-                 "tally", "user")  # fmt: skip
+    __slots__ = ("_began", "_chunk", "_closed", "_gone", "_goodbye", "_length", "_loop", "_opened",
+                 "_target", "_text", "last_id", "number", "pause", "record", "retry_ms", "socket", "source",
+                 "state", "stuck", "tally", "user")  # fmt: skip
 
     def __init__(
         self,
@@ -80,7 +72,8 @@ class Stream:
         target: Target,
         loop: Loop,
         tally: Tally,
-        owner: Owner,
+        opened: Callable[[Stream, float], None],
+        closed: Callable[[Stream], None],
         *,
         user: str | None = None,
         source: str | None = None,
@@ -100,7 +93,8 @@ class Stream:
         self.stuck = False
         self._target = target
         self._loop = loop
-        self._owner = owner
+        self._opened = opened
+        self._closed = closed
         self._began = 0.0
         self._gone = 0.0
         self._chunk = self._text = b""
@@ -288,7 +282,7 @@ class Stream:
             second.away[rounded(now - self._gone)] += 1
             self._gone = 0.0
         self.state = State.LIVE
-        self._owner.opened(self, now)
+        self._opened(self, now)
 
     # Ending
 
@@ -326,7 +320,7 @@ class Stream:
             self.record.reconnected()
         if comes_back:
             self.come_back(self.wait)
-        self._owner.closed(self)
+        self._closed(self)
 
     @property
     def wait(self) -> float:

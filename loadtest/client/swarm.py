@@ -53,6 +53,7 @@ class Swarm:
         self._opening: set[Stream] = set()
         self._lifetime: float | None = None
         self._pace: tuple[float | None, float | None] = None, None
+        self._hooks = self._opened, self._closed  # the same two for all
         self._end = put(self.loop)
 
     # Coming and going
@@ -73,7 +74,7 @@ class Swarm:
             self.streams.pop(number).leave()
 
     def _new(self) -> Stream:
-        stream = Stream(self._next, self.target, self.loop, self.tally, self)
+        stream = Stream(self._next, self.target, self.loop, self.tally, *self._hooks)
         self._next += 1
         self.streams[stream.number] = stream
         self._queue.append(stream)
@@ -99,7 +100,7 @@ class Swarm:
 
     # What streams tell
 
-    def opened(self, stream: Stream, now: float) -> None:
+    def _opened(self, stream: Stream, now: float) -> None:
         """It is live: what it hears from its first time on is owed to it, if it is no intruder."""
         self._opening.discard(stream)
         if stream.pause is None:
@@ -113,7 +114,7 @@ class Swarm:
                 self._expire(stream, self._lifetime)
         self._open()
 
-    def closed(self, stream: Stream) -> None:
+    def _closed(self, stream: Stream) -> None:
         """Whether it comes back or not, another may have its turn."""
         self._opening.discard(stream)
         if self._queue:
@@ -177,9 +178,8 @@ class Swarm:
         for number in range(count):
             # Far from the others' numbers, and so from their addresses.
             place = self.first + NUMBERS // 2 + len(self._intruders)
-            intruder = Stream(
-                place, self.target, self.loop, self.abused, self, user=user, source=source, pause=pause
-            )
+            own = (place, self.target, self.loop, self.abused, *self._hooks)
+            intruder = Stream(*own, user=user, source=source, pause=pause)
             self._intruders.append(intruder)
             intruder.come_back(pause * number / count)
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import logging
+import math
 import os
 import resource
 import shlex
@@ -45,15 +46,6 @@ from .options import count, crowd, declare, scenario
 from .probe import ProbeError, examine
 from .round import ALL, play
 
-SELDOM = 10.0
-"""Seconds between two lines of progress where there is no terminal."""
-
-FULL = 0.9
-"""Part of the cores above which all of them are said to be busy."""
-
-OTHERS = 0.3
-"""Cores that others may have without a word."""
-
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; exits with a message when it makes no sense."""
@@ -65,7 +57,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "scenario",
-        type=_scenario,
+        type=lambda value: value if value == ALL else scenario(value),
         metavar="SCENARIO",
         help=f"see below; {ALL}: each for a short while",
     )
@@ -110,10 +102,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
-def _scenario(value: str) -> str:
-    return ALL if value == ALL else scenario(value)
-
-
 # What it takes
 
 
@@ -122,14 +110,11 @@ def lay_out(given: argparse.Namespace) -> Layout:
     lacks = missing(given.proxy)
     if lacks:
         raise RuntimeError("missing: " + "; ".join(lacks))
-    users, each = crowd(given.streams)
-    streams, here = users * each, Host.read()
-    workers = given.workers
-    if workers is None:
-        # As many as tune would have, and so many that the others can take a lost one's streams.
-        workers = size(streams).workers
+    streams = math.prod(crowd(given.streams))
     try:
-        return arrange(streams, given.proxy, workers, here, tls=given.tls)
+        # As many workers as tune would have: the others can take a lost one's streams.
+        workers = given.workers or size(streams).workers
+        return arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
     except ConfigError as error:
         raise RuntimeError(str(error)) from error
 
@@ -153,16 +138,13 @@ def clients(given: argparse.Namespace) -> int:
             f"--streams {streams} takes about {taken >> 20:,} MiB of memory for the clients alone, and "
             f"{here.memory >> 20:,} MiB are available: give fewer streams, or more machines"
         )
-    if given.target and not _is_here(given.target) and share * processes > here.ports:
+    is_here = "://localhost" in given.target or "://127." in given.target
+    if given.target and not is_here and share * processes > here.ports:
         raise RuntimeError(
             f"--streams {streams} takes as many local ports, and there are {here.ports:,} to one address: "
             'sysctl net.ipv4.ip_local_port_range="10240 65535", fewer streams, or more machines'
         )
     return processes
-
-
-def _is_here(url: str) -> bool:
-    return "://localhost" in url or "://127." in url
 
 
 @contextlib.contextmanager
@@ -227,14 +209,14 @@ def _bounds(sampler: Sampler) -> list[str]:
     said, cores, busy = [], len(os.sched_getaffinity(0)), sampler.busy
     if not busy:
         return []
-    full = sum(all_of_it > FULL * cores for all_of_it, _ in busy)
+    full = sum(all_of_it > 0.9 * cores for all_of_it, _ in busy)
     if full > len(busy) / 10:
         said.append(
             f"all {cores} cores were busy in {100 * full / len(busy):.0f} % of the time: what is said of "
             "time is bounded by this machine, clients and servers together"
         )
     others = sum(all_of_it - ours for all_of_it, ours in busy) / len(busy)
-    if others > OTHERS:
+    if others > 0.3:
         said.append(
             f"other programs, and what conducts and publishes, had {others:.1f} of {cores} cores: "
             "what is said of time is no better than that"
@@ -253,7 +235,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["python", "-m", "loadtest", *(given_arguments or sys.argv[1:])])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    began, progress = datetime.now(UTC), Progress(SELDOM)
+    began, progress = datetime.now(UTC), Progress(seldom=10.0)
     try:
         processes = clients(given)
         with tempfile.TemporaryDirectory(prefix="loadtest-") as directory, contextlib.ExitStack() as stack:

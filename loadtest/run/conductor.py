@@ -21,12 +21,6 @@ from ..scenarios.script import FRESH, LEVEL, Deployment
 from .options import crowd
 from .press import Press
 
-STUCK = 90.0
-"""Seconds without a new stream after which opening is given up."""
-
-ANSWERED = 120.0
-"""Seconds for the processes to answer."""
-
 
 class Conductor:
     """A run of a scenario, and the ``Script`` that it sees: what it is told, does and has seen."""
@@ -88,7 +82,7 @@ class Conductor:
         self._number += 1
         self._answers = {}
         self._runner.send_message("order", {"number": self._number, "order": order, "given": given})
-        deadline = time.monotonic() + ANSWERED
+        deadline = time.monotonic() + 120
         while (left := self.processes - len(self._answers)) > 0:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{left} of Locust's processes do not answer")
@@ -173,7 +167,7 @@ class Conductor:
             if live > best:
                 best, since = live, time.monotonic()
             self.progress(f"opening: {live:,} of {wanted:,} streams")
-            if state["over"] or time.monotonic() > since + STUCK:
+            if state["over"] or time.monotonic() > since + 90:  # seconds without a new stream
                 raise RuntimeError(f"{live:,} of {wanted:,} streams could be opened; {self._trouble()}")
             gevent.sleep(0.5)
 

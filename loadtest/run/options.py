@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from ..client.target import PER_SOURCE
 from ..scenarios import SCENARIOS
 
-MOST = 1_000_000
-"""Of streams, and of anything else that can be given as a number."""
+MOST = 1_000_000  # of streams, and of anything else that can be given as a number
 
 Number = TypeVar("Number", int, float)
 
@@ -58,30 +57,18 @@ def scenario(value: str) -> str:
 def declare(add: Callable[..., Any]) -> None:
     """The options that every process of a run knows; ``add`` is a parser's ``add_argument``."""
     add("--streams", type=count, metavar="N", default=1000, help="how many streams (default: 1000)")
-    add("--seconds", type=positive, default=None, help="of the main part (default: the scenario's)")
-    add("--rate", type=positive, default=None, help="events a second (default: the scenario's)")
-    add(
-        "--idle",
-        type=positive,
-        default=None,
-        help="seconds of silence first (default: the scenario's)",
-    )
+    add("--seconds", type=positive, help="of the main part (default: the scenario's)")
+    add("--rate", type=positive, help="events a second (default: the scenario's)")
+    add("--idle", type=positive, help="seconds of silence first (default: the scenario's)")
     add("--share", type=share, default=0.1, help="slow: of the clients that stop reading (default: 0.1)")
     add("--drop", action="store_true", help="storm: cut every connection at once, and kill no worker")
-    add(
-        "--steps",
-        type=steps,
-        default=None,
-        metavar="N,N,…",
-        help="capacity: of streams (default: a tenth, three tenths, all)",
-    )
+    often = "capacity: of streams (default: a tenth, three tenths, all)"
+    add("--steps", type=steps, metavar="N,N,…", help=often)
     add("--pause", type=positive, default=5.0, help="deploy: seconds between two restarts (default: 5)")
     add("--target", default="", help="a running deployment, as https://localhost/events/me")
     add("--redis", default="redis://127.0.0.1:6379/0", help="where the target's events come from")
     name = os.environ.get("SSE_EDGE_COOKIE_NAME", "session")
-    add(
-        "--cookie", default=name, help="the name of the app's cookie (SSE_EDGE_COOKIE_NAME; default: session)"
-    )
+    add("--cookie", default=name, help="the app's cookie's name (SSE_EDGE_COOKIE_NAME; default: session)")
     add("--cacert", default="", help="certificate of the target's private authority")
     add("--channel", default="news", help="a channel that every stream of the target hears (default: news)")
     add("--own-channel", default="user:{user}", help="personal: the one that only this user hears")

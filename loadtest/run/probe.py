@@ -22,9 +22,6 @@ from .options import secret
 SECONDS = 5.0
 """Within which a stream begins, and an event arrives."""
 
-INDEX = 700
-"""Of the process whose users these streams have: no other has them."""
-
 REASONS = {
     "401": "SSE_EDGE_SECRET is not the secret of the app, or --cookie not its cookie",
     "403": "the app does not let this origin or user in",
@@ -50,7 +47,7 @@ def examine(options: Any) -> None:
         publisher = SyncPublisher(options.redis)
     except ConfigError as error:
         raise ProbeError(f"--redis: {error}") from error
-    swarm = Swarm(target, INDEX)
+    swarm = Swarm(target, index=700)  # no other process has the users of that one
     try:
         swarm.add(len(target.addresses))
         for stream in list(swarm.streams.values()):
@@ -61,17 +58,14 @@ def examine(options: Any) -> None:
         publisher.close()
 
 
-def _place(swarm: Swarm, stream: Stream) -> str:
-    return f"{swarm.target.host}:{swarm.target.address(stream.number)[1]}"
-
-
 def _held(place: str) -> str:
     return f"a proxy on the way to {place} holds the stream back (proxy_buffering on, or a compressor)"
 
 
 def _open(swarm: Swarm, stream: Stream) -> None:
     """Wait until it is live."""
-    place, deadline = _place(swarm, stream), time.monotonic() + SECONDS
+    place = f"{swarm.target.host}:{swarm.target.address(stream.number)[1]}"
+    deadline = time.monotonic() + SECONDS
     while stream.state != State.LIVE:
         for second in swarm.tally.seconds.values():
             for code in second.errors:

@@ -17,8 +17,7 @@ from ..site import programs
 ALL = "all"
 """The name of a round, where a scenario's is asked for."""
 
-SECONDS = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}
-"""Of the main parts; 6 of all others."""
+SECONDS = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}  # of the main parts; 6 of all others
 
 
 def play(given: argparse.Namespace, arguments: Sequence[str]) -> int:
