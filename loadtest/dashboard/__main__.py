@@ -14,12 +14,11 @@ import json
 import sys
 from pathlib import Path
 
+from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from .plot import draw
 from .record import record
-
-RESULTS = Path(__file__).parents[1] / "results"
 
 PICTURE = Path(__file__).parents[2] / "deploy" / "dashboard.png"
 

@@ -86,9 +86,6 @@ class Crowd:
         """One request, whatever is answered; its status.  ``headers`` replace a browser's; one that is empty
         is left out.
         """
-        return await asyncio.to_thread(self._asked, path, number, method, body, headers or {})
-
-    def _asked(self, path: str, number: int, method: str, body: bytes, headers: Mapping[str, str]) -> int:
         fields = {
             "Host": "localhost",
             "Connection": "close",
@@ -96,18 +93,20 @@ class Crowd:
             "Sec-Fetch-Site": "same-origin",
             "Cookie": f"session={AUTH.issue(f'u{number}', ROOMS)}",
             **({"Content-Type": "application/json"} if body else {}),
-            **headers,
+            **(headers or {}),
         }
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", random.choice(self._ports), timeout=30, source_address=(source(number), 0)
-        )
-        with contextlib.closing(connection):
-            given = {name: value for name, value in fields.items() if value}
-            connection.request(method, path, body or None, given)
-            with connection.getresponse() as answer:
-                if "event-stream" not in answer.headers["content-type"]:
-                    answer.read()
-                return answer.status
+        given = {name: value for name, value in fields.items() if value}
+
+        def answered() -> int:
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", random.choice(self._ports), timeout=30, source_address=(source(number), 0)
+            )
+            with contextlib.closing(connection):
+                connection.request(method, path, body or None, given)
+                with connection.getresponse() as answer:
+                    return answer.status
+
+        return await asyncio.to_thread(answered)
 
     async def publish(self, channel: str, data: str, token: str = "") -> int:
         """A POST to ``publish_path``; its status."""

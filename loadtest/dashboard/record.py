@@ -115,27 +115,13 @@ async def _happen(site: Servers, progress: Progress) -> None:
 
 def _shown(ours: Prometheus, panel: Panel, began: float) -> dict[str, list[dict[str, Any]]]:
     """Of each query its series: name, labels, and values at each step; of an instant one, at the end."""
-    shown = {}
+    shown: dict[str, list[dict[str, Any]]] = {}
     for query in panel.queries:
-        if query.instant:
-            series = ours.at(query.expr, began + END)
-            values: list[list[float | None]] = [[_short(each["value"][1])] for each in series]
-        else:
-            series = ours.over(query.expr, began, began + END, STEP)
-            values = [_steps(each["values"], began) for each in series]
-        shown[query.ref] = [
-            {"name": query.name(each["metric"]), "labels": each["metric"], "values": value}
-            for each, value in zip(series, values, strict=True)
-        ]
+        first, end = (began + END if query.instant else began), began + END
+        shown[query.ref] = found = []
+        for each in ours.over(query.expr, first, end, STEP):
+            values: list[float | None] = [None] * (round((end - first) / STEP) + 1)
+            for moment, value in each["values"]:
+                values[round((moment - first) / STEP)] = float(f"{float(value):.4g}")
+            found.append({"name": query.name(each["metric"]), "labels": each["metric"], "values": values})
     return shown
-
-
-def _steps(points: list[tuple[float, str]], began: float) -> list[float | None]:
-    steps: list[float | None] = [None] * (int(END / STEP) + 1)
-    for moment, value in points:
-        steps[round((moment - began) / STEP)] = _short(value)
-    return steps
-
-
-def _short(value: str) -> float:
-    return float(f"{float(value):.4g}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
+import urllib.request
 from pathlib import Path
 
 from ..site import programs
@@ -37,10 +36,7 @@ class Servers(Site):
 
     def drain(self, number: int) -> None:
         """Let a server send its streams away while it still answers, as a hook before a stop does."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[number], timeout=EXIT)
-        with contextlib.closing(connection):
-            connection.request("POST", "/drain")
-            connection.getresponse().read()
+        urllib.request.urlopen(f"http://127.0.0.1:{self.ports[number]}/drain", b"", EXIT).close()
 
     def stop_redis(self) -> None:
         """As when its machine is restarted."""
