@@ -196,9 +196,9 @@ def test_the_generator_is_strict(tmp_path, monkeypatch):
     assert not os.path.exists(tmp_path / "site/README.html")
 
 
-def narrow(page, width):
-    """Have the browser be a telephone of this width."""
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+def narrow(page, width, *, mobile=True):
+    """Have the browser be a telephone of this width, or a window."""
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": mobile}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
 
@@ -225,6 +225,33 @@ def test_every_page_on_a_telephone(built, served, page, which):
             assert [each for each in loaded if not each.startswith((served, "data:"))] == [], file
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+TABLES = {"README", "SECURITY", "docs/SETTINGS", "docs/COMPARISON", "deploy/CLIENTS", "deploy/SERVERS"}
+"""Pages with the widest tables: of code, of names of tests, of many columns."""
+
+
+@pytest.mark.parametrize("which", ["some", pytest.param("the others", marks=pytest.mark.heavy)])
+def test_no_table_is_cut_off(served, page, which):
+    """At 1200 pixels each is as wide as its box at most, so that its last column can be read."""
+    some = {f"{name}.md" for name in TABLES}
+    listed = set(nav.pages(nav.NAV))
+    assert some <= listed
+    narrow(page, 1200, mobile=False)
+    seen = 0
+    try:
+        for each in sorted(some if which == "some" else listed - some):
+            file = each.replace("README.md", "index.md").replace(".md", ".html")
+            page.get(f"{served}/{file}")
+            tables = page.execute_script(
+                "return [...document.querySelectorAll('.md-typeset__scrollwrap')].map(box => ["
+                "box.scrollWidth, box.clientWidth, box.textContent.trim().slice(0, 40)])"
+            )
+            assert [table for table in tables if table[0] > table[1]] == [], file
+            seen += len(tables)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert seen > 10
 
 
 def test_search(served, page):
