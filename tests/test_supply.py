@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -457,13 +458,106 @@ def test_no_release_without_its_notes(tmp_path, old, new, why):
     assert why in said
 
 
+def targets(page):
+    """What the links and the pictures of a page lead to."""
+    return re.findall(r"\]\(([^)\s]+)\)", page)
+
+
 def test_the_notes(release):
-    """They are what CHANGELOG.md says of this version, to its end and without what is said of others."""
+    """They have title and day, how to install and check the files, and all that CHANGELOG.md says of this
+    version and nothing of others, without a link that leads nowhere."""
     first, _ = release
     notes = first["NOTES.md"].read_text()
-    assert notes in CHANGELOG
-    assert "\n## " not in notes
-    assert len(notes) > 1000
+    heading, said = re.split(r"^## ", CHANGELOG, flags=re.MULTILINE)[1].split("\n", 1)
+    day = heading.partition("(")[2].rstrip(")")
+    assert notes.startswith(f"# sse_edge {PROJECT['version']}\n\nReleased {day}.\n\n")
+    assert "sha256sum --check SHA256SUMS" in notes
+    assert f"{STEM}-py3-none-any.whl[server]" in notes
+    assert [each for each in targets(notes) if not each.startswith("https://")] == []
+    heads = re.findall(r"^##(#+ .+)$", said, re.MULTILINE)
+    assert re.findall(r"^##+ .+$", notes, re.MULTILINE) == [
+        "## Install and check",
+        *(f"#{head}" for head in heads),
+    ]
+    assert notes.count("\n- ") == said.count("\n- ")
+    for line in said.replace("`", "").splitlines():
+        for words in re.split(r"\[.*|.*\)", line):
+            assert words.strip().lstrip("#- ") in notes.replace("`", ""), words
+
+
+def test_the_notes_are_not_wrapped(release):
+    """A paragraph or an item is one line: where they are read each end of a line shows."""
+    first, _ = release
+    outside_code = re.sub(r"^```.*?^```", "", first["NOTES.md"].read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"\S\n *(?!- |#)\S.*", outside_code) == []
+
+
+def test_the_description_of_the_wheel(release):
+    """It is README.md, without a link or a picture that leads nowhere on PyPI; the sdist's is the same."""
+    first, _ = release
+    with zipfile.ZipFile(first[f"{STEM}-py3-none-any.whl"]) as wheel:
+        metadata = wheel.read(f"{STEM}.dist-info/METADATA").decode()
+    with tarfile.open(first[f"{STEM}.tar.gz"]) as sdist:
+        assert sdist.extractfile(f"{STEM}/PKG-INFO").read().decode() == metadata
+    _, description = metadata.split("\n\n", 1)
+    assert description.startswith("# sse_edge\n")
+    assert re.findall(r"^## .+$", description, re.MULTILINE) == re.findall(
+        r"^## .+$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert [each for each in targets(description) if not each.startswith("https://")] == []
+
+
+PLACES = """See [the client](docs/CLIENT.md#polling), [`nginx.conf`](nginx.conf),
+[`a.txt`](b/a.txt), [`c/`](c/README.md), [below](#below) and [SSE](https://example.com/sse).
+
+![A page](d/page.png)
+
+```
+[not](a link)
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [
+        (
+            {},
+            """See the client (`docs/CLIENT.md`), `nginx.conf`,
+`b/a.txt`, `c/`, below and [SSE](https://example.com/sse).
+
+*A page* (`d/page.png`)
+""",
+        ),
+        (
+            {"Source": "https://github.com/a/b/"},
+            """See [the client](https://github.com/a/b/blob/v1.2/docs/CLIENT.md#polling), \
+[`nginx.conf`](https://github.com/a/b/blob/v1.2/nginx.conf),
+[`a.txt`](https://github.com/a/b/blob/v1.2/b/a.txt), [`c/`](https://github.com/a/b/blob/v1.2/c/README.md), \
+below and [SSE](https://example.com/sse).
+
+![A page](https://github.com/a/b/raw/v1.2/d/page.png)
+""",
+        ),
+    ],
+    ids=["nowhere", "somewhere"],
+)
+def test_a_page_outside_the_repository(urls, said):
+    """A link is its text and the file's name, or with an address the file at the tag; code stays as it is."""
+    outside = runpy.run_path(str(ROOT / ".ci/readme.py"))["outside"]
+    assert outside(PLACES, {"version": "1.2", "urls": urls}) == f"{said}\n```\n[not](a link)\n```\n"
+
+
+def test_the_notes_with_an_address(tmp_path):
+    """Once pyproject.toml says where the source is, the notes link there, and say how to ask who built it."""
+    address = "https://github.com/a/b"
+    table = f'\n[project.urls]\nSource = "{address}"\n'
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text() + table)
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    code, said = run(sys.executable, ROOT / ".ci/notes.py", cwd=tmp_path)
+    assert code == 0, said
+    assert f"({address}/blob/v{PROJECT['version']}/deploy/METRICS.md)" in said
+    assert "gh attestation verify FILE --repo a/b" in said
 
 
 def test_no_release_under_another_name(release, index, tmp_path):
