@@ -35,6 +35,8 @@ pytestmark = pytest.mark.timeout(300)  # a release is built twice
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 EXTRAS = ("server", "metrics", "doctor")
 """What a deployment installs."""
+SERVED = (*EXTRAS, "jwt", "orjson", "otel")
+"""The extras that are good without a checkout."""
 
 
 def requirements(*extras):
@@ -427,6 +429,22 @@ def test_the_wheel_works(release, tmp_path, check):
     assert code == 0, said
 
 
+def test_an_extra_says_for_whom_it_is():
+    """In pyproject.toml those that want a checkout stand below the line that says so, the others above it."""
+    text = (ROOT / "pyproject.toml").read_text()
+    table = text.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    above, line, below = table.partition("# Only in a checkout")
+    assert line, "pyproject.toml says no more which extras are only for a checkout"
+    assert sorted(re.findall(r"^(\w+) = ", above, re.MULTILINE)) == sorted(SERVED)
+    assert sorted(re.findall(r"^(\w+) = ", below, re.MULTILINE)) == [
+        "bench",
+        "dev",
+        "docs",
+        "fuzz",
+        "loadtest",
+    ]
+
+
 def test_the_smoke_has_every_extra():
     """.ci/smoke tries each extra alone, and sees that those for the source tree can be installed."""
     said = (ROOT / ".ci/smoke").read_text()
@@ -632,8 +650,8 @@ def test_the_checksums(release):
 
 
 def test_the_sbom(release, index):
-    """The SBOM is CycloneDX, and has every dependency of a deployment with its version, its licence, and the
-    hash of each of its files."""
+    """The SBOM is CycloneDX, and has every dependency of whoever has no checkout, with each extra, with its
+    version, its licence, and the hash of each of its files."""
     first, _ = release
     text = first[f"{STEM}.cdx.json"].read_text()
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(text) is None
@@ -648,7 +666,7 @@ def test_the_sbom(release, index):
         for file in component["externalReferences"]
         for one in file["hashes"]
     }
-    assert hashes == {each.name: index.hashes[each.name] for each in requirements(*EXTRAS)}
+    assert hashes == {each.name: index.hashes[each.name] for each in requirements(*SERVED)}
     for component in bom["components"]:
         assert component["version"], component["name"]
         assert component["licenses"] == [{"expression": LICENCE["License-Expression"]}], component["name"]
