@@ -414,7 +414,6 @@ INTERRUPTED = """
 import gevent
 from types import SimpleNamespace
 import loadtest.run.conductor as module
-from loadtest.measure.sampler import Sampler
 from loadtest.run.conductor import Conductor
 
 class Runner:
@@ -426,16 +425,12 @@ class Runner:
             answer = {"received": 3, "resets": {}, "findings": []} if told["order"] == "judge" else {}
             conductor.answered({"number": told["number"], "index": index, "answer": answer})
 
-class Press:
-    numberings = {}
-    def newest(self, fresh):
-        return {}
-
 module.MasterRunner = Runner
-scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])
-options = SimpleNamespace(streams=10)
+given = dict(streams=10, scenario="steady", redis="memory://", seconds=0, rate=0, idle=0)
+options = SimpleNamespace(**given)
 environment = SimpleNamespace(parsed_options=options, runner=Runner())
-conductor = Conductor(environment, scenario, None, Press(), Sampler(dict), lambda what: None)
+conductor = Conductor(environment, None)
+conductor.scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])
 conductor.begin()
 gevent.sleep(0.05)
 conductor.interrupt(1.0)

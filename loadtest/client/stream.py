@@ -28,12 +28,6 @@ from .wire import Block, WireError, read_block, read_chunks, read_fresh, read_he
 RETRY_MS = 3000
 """What browsers wait that were told nothing."""
 
-RECORD = 17_000
-"""Bytes of one read: no less than a TLS record, so that none is left where ``epoll`` does not look."""
-
-STUCK_BUFFER = 16_384
-"""SO_RCVBUF of a client that will not read: what it does not take waits at the server's side."""
-
 # Locust has gevent replace these; thousands of streams on one ``epoll`` take the kernel's own.
 Socket: Any = monkey.get_original("socket", "socket")
 
@@ -177,7 +171,8 @@ class Stream:
 
     def _read(self) -> None:
         try:
-            data = self.socket.recv(RECORD)
+            # No less than a TLS record, so that none is left where ``epoll`` does not look.
+            data = self.socket.recv(17_000)
         except (ssl.SSLWantReadError, BlockingIOError):
             return  # what came was TLS's own
         except OSError:
@@ -355,7 +350,8 @@ class Stream:
         """Stop reading."""
         self.stuck = True
         if self.socket is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STUCK_BUFFER)
+            # What it does not take waits at the server's side.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
             self._loop.forget(self.socket.fileno())
 
     def wake(self) -> None:

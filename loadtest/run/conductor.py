@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -16,7 +16,8 @@ from sse_edge.errors import EdgeError
 
 from ..client.tally import Second, percentile, spread, together
 from ..measure.sampler import Sampler
-from ..scenarios.scenario import Scenario, Threshold
+from ..scenarios import SCENARIOS
+from ..scenarios.scenario import Threshold
 from ..scenarios.script import FRESH, LEVEL, Deployment
 from .options import crowd
 from .press import Press
@@ -28,21 +29,17 @@ class Conductor:
     def __init__(
         self,
         environment: Environment,
-        scenario: Scenario,
         deployment: Deployment,
-        press: Press,
-        sampler: Sampler,
-        progress: Callable[[str], None],
+        parts: Callable[[], Mapping[str, Sequence[int]]] = dict,
+        progress: Callable[[str], None] = lambda what: None,
     ) -> None:
         assert environment.parsed_options is not None
         self.options: Any = environment.parsed_options
-        self.scenario = scenario
+        self.scenario = SCENARIOS[self.options.scenario](self.options)
         self.deployment = deployment
-        self.press = press
-        self.sampler = sampler
-        self.progress = progress
-        self.at_full = sampler.at_full
-        self.parts = sampler.parts
+        self.press = Press(self.options.redis)
+        self.sampler = Sampler(parts)
+        self.progress, self.parts, self.at_full = progress, parts, self.sampler.at_full
         self.users, self.per_user = crowd(self.options.streams)
         self.wanted_users = 0
         """What Locust is asked for, a scenario's load shape."""
@@ -227,6 +224,11 @@ class Conductor:
         except (RuntimeError, OSError, EdgeError) as error:
             self.failure = str(error)
         self.over = True
+
+    def close(self) -> None:
+        """Nobody publishes or looks on any more."""
+        self.press.close()
+        self.sampler.end()
 
     def run(self) -> None:
         """The scenario from beginning to end; what goes wrong is in ``failure``."""

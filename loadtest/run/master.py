@@ -14,18 +14,13 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
-from ..measure.sampler import CLIENTS, Sampler
+from ..measure.sampler import CLIENTS
 from ..report.progress import Progress
-from ..scenarios import SCENARIOS
 from ..site import programs
 from ..site.deployment import Site, Theirs
 from .conductor import Conductor
 from .member import Listeners
-from .press import Press
 from .shape import Shape, listen
-
-CONNECTED = 60.0
-"""Seconds for Locust's processes to come up."""
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 
@@ -36,7 +31,6 @@ class Master:
     def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, progress: Progress) -> None:
         self._deployment = deployment
         self._progress = progress
-        self._press = Press(given.redis)
         self._children: list[programs.Program] = []
         listen()
         options = get_parser(default_config_files=[]).parse_args(["--headless"])
@@ -52,12 +46,7 @@ class Master:
     def conduct(self, processes: int, out: Path) -> Conductor:
         """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
         self._start(processes)
-        given, sampler = self._environment.parsed_options, Sampler(self._parts)
-        assert given is not None
-        scenario = SCENARIOS[given.scenario](given)
-        conductor = Conductor(
-            self._environment, scenario, self._deployment, self._press, sampler, self._progress
-        )
+        conductor = Conductor(self._environment, self._deployment, self._parts, self._progress)
         self._shape.conductor = conductor
         gevent.spawn(stats_history, self._runner)
         csv = StatsCSVFileWriter(
@@ -85,7 +74,6 @@ class Master:
         writing.kill()
         csv.close_files()
         (out / "locust.html").write_text(get_html_report(self._environment, show_download_link=False))
-        sampler.end()
         return conductor
 
     def _start(self, processes: int) -> None:
@@ -107,11 +95,11 @@ class Master:
             self._children.append(
                 programs.Program(arguments, None, {"PYTHONPATH": str(LOCUSTFILE.parents[1])})
             )
-        deadline = time.monotonic() + CONNECTED
+        deadline = time.monotonic() + 60
         while len(self._runner.clients.ready) < processes:
             self._check()
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{processes} processes of Locust have not come up in {CONNECTED:g} s")
+                raise RuntimeError(f"{processes} processes of Locust have not come up in 60 s")
             gevent.sleep(0.05)
 
     def _parts(self) -> dict[str, list[int]]:
@@ -130,5 +118,6 @@ class Master:
         """Stop what this has started."""
         for child in self._children:
             child.end()
-        self._press.close()
+        if self._shape.conductor is not None:
+            self._shape.conductor.close()
         self._runner.greenlet.kill(block=False)

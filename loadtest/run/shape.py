@@ -11,13 +11,11 @@ import locust.runners
 from locust import LoadTestShape, events
 from locust.env import Environment
 
-from ..measure.sampler import Sampler
 from ..scenarios import SCENARIOS
 from ..site.deployment import Theirs
 from .conductor import Conductor
 from .member import Member
 from .options import declare
-from .press import Press
 from .probe import ProbeError, examine
 
 log = logging.getLogger("loadtest")
@@ -51,10 +49,7 @@ class Alone(Shape):
                 log.error("%s", error)
                 environment.process_exit_code = 2
                 return None
-            scenario, press = SCENARIOS[options.scenario](options), Press(options.redis)
-            self.conductor = Conductor(
-                environment, scenario, Theirs(options.disturb), press, Sampler(dict), lambda what: None
-            )
+            self.conductor = Conductor(environment, Theirs(options.disturb))
             self.conductor.begin()
         found = super().tick()
         if found is None:
@@ -65,8 +60,7 @@ class Alone(Shape):
 
 def finish(conductor: Conductor) -> int:
     """Say how it went; Locust's exit code."""
-    conductor.press.close()
-    conductor.sampler.end()
+    conductor.close()
     summary = conductor.summary()
     for each in summary["thresholds"]:
         met = "met" if each["met"] else "MISSED"
