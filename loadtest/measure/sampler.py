@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, linear_regression
 from typing import Any
 
 import gevent
@@ -28,7 +30,7 @@ class Sampler:
         """Cores that worked at all, and those that worked for this run; one pair for each sample."""
         self.empty: dict[str, float] = {}
         self.full: dict[str, float] = {}
-        self.used: dict[str, float] = {}
+        self.used: Counter[str] = Counter()
         """Seconds of CPU so far."""
         self.began = time.time()
         """When the run began, by the wall clock; ``samples`` count from there."""
@@ -59,28 +61,20 @@ class Sampler:
 
     def per_part(self, streams: int) -> dict[str, dict[str, float]]:
         """What each part held without streams, with all, and for each; nothing if it was never full."""
-        full = self.full
-        order = ["worker", "proxy", "Redis", KERNEL, CLIENTS]
-        return {
-            name: {
-                "empty": self.empty.get(name, 0.0),
-                "full": full[name],
-                "per_stream": (full[name] - self.empty.get(name, 0.0)) / streams,
-            }
-            for name in order
-            if name in full
-        }
+        found = {}
+        for name in ("worker", "proxy", "Redis", KERNEL, CLIENTS):
+            if name in self.full:
+                empty, full = self.empty.get(name, 0.0), self.full[name]
+                found[name] = {"empty": empty, "full": full, "per_stream": (full - empty) / streams}
+        return found
 
     def growth(self, name: str, first: float) -> float | None:
         """Percent by which a part's memory grows in an hour, by least squares from second ``first`` on."""
         points = [(each["t"], each["memory"].get(name, 0.0)) for each in self.samples if each["t"] >= first]
         if len(points) < 2:
             return None
-        mean_t = sum(t for t, _ in points) / len(points)
-        mean = sum(size for _, size in points) / len(points)
-        spread = sum((t - mean_t) ** 2 for t, _ in points)
-        slope = sum((t - mean_t) * (size - mean) for t, size in points) / spread if spread else 0.0
-        return 100 * 3600 * slope / mean if mean else None
+        times, sizes = zip(*points, strict=True)
+        return 100 * 3600 * linear_regression(times, sizes).slope / fmean(sizes) if any(sizes) else None
 
     def _look(self) -> dict[str, float]:
         """Seconds of CPU of each part since the last look, but for the last ones of what has ended."""
@@ -95,18 +89,18 @@ class Sampler:
         return found
 
     def _run(self) -> None:
+        pause = EVERY
         while True:
+            gevent.sleep(pause)
             began, worked = time.monotonic(), busy_seconds()
             memory, cpu = self.memory(), self._look()
             seconds, self._last = began - self._last, began
-            for name, used in cpu.items():
-                self.used[name] = self.used.get(name, 0.0) + used
-            rates = {name: used / seconds if seconds else 0.0 for name, used in cpu.items()}
-            if seconds > EVERY / 2:  # the first look follows on the one before at once
-                self.busy.append(((worked - self._busy) / seconds, sum(rates.values())))
+            self.used.update(cpu)
+            rates = {name: used / seconds for name, used in cpu.items()}
+            self.busy.append(((worked - self._busy) / seconds, sum(rates.values())))
             self._busy = worked
             self.samples.append({"t": time.time() - self.began, "memory": memory, "cpu": rates})
-            gevent.sleep(max(EVERY, 20 * (time.monotonic() - began)))
+            pause = max(EVERY, 20 * (time.monotonic() - began))
 
     def end(self) -> None:
         """No more looks."""

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ..measure.process import open_files
@@ -43,16 +42,11 @@ class Site:
         try:
             self.begin()
         except BaseException:
-            self.end()
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
-
-    def end(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """End all of it."""
         for timer in self._killed:
             timer.cancel()
@@ -78,11 +72,11 @@ class Site:
     @property
     def parts(self) -> dict[str, list[int]]:
         """The processes of each part, by their ids."""
-        found = {
-            name: [program.pid for program in several if program.exit_code is None]
+        return {
+            name: pids
             for name, several in self.programs.items()
+            if (pids := [program.pid for program in several if program.exit_code is None])
         }
-        return {name: pids for name, pids in found.items() if pids}
 
     def said(self) -> str:
         """The ends of what the programs have written."""

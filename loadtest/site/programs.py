@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from ..measure.process import cpu_seconds
-
 READY = 20.0
 """Seconds for a program to accept connections."""
 
@@ -161,10 +159,6 @@ class Program:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
 
-    def cpu_seconds(self) -> float:
-        """Seconds of CPU it has used so far, by the kernel's account."""
-        return cpu_seconds(self.pid)
-
     def terminate(self) -> None:
         """SIGTERM."""
         self._child.send_signal(signal.SIGTERM)
@@ -172,9 +166,8 @@ class Program:
     def stop(self, seconds: float = STOPPING) -> bool:
         """SIGTERM; whether it has ended within so many seconds, and all it has started with it."""
         self.terminate()
-        deadline = time.monotonic() + seconds
-        while self.exit_code is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
         return self.exit_code is not None
 
     def kill(self) -> None:
@@ -232,9 +225,3 @@ def redis() -> Iterator[str]:
         running(redis_server(port, Path(directory)), port),
     ):
         yield f"redis://127.0.0.1:{port}/0"
-
-
-def edge(app: str, backend: str, **env: str) -> contextlib.AbstractContextManager[Program]:
-    """An app under ``sse-edge serve``, one worker, its log at warnings."""
-    port = free_port()
-    return running(edge_server(app, port), port, BACKEND=backend, **env)

@@ -41,15 +41,11 @@ class Prometheus:
 
     def over(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """The series of an expression over this time, each with ``metric`` and ``values``."""
-        found: list[dict[str, Any]] = self.ask("query_range", query=expr, start=start, end=end, step=step)[
-            "result"
-        ]
-        return found
+        return list(self.ask("query_range", query=expr, start=start, end=end, step=step)["result"])
 
     def at(self, expr: str, moment: float) -> list[dict[str, Any]]:
         """The series of an expression at a moment, each with ``metric`` and ``value``."""
-        found: list[dict[str, Any]] = self.ask("query", query=expr, time=moment)["result"]
-        return found
+        return list(self.ask("query", query=expr, time=moment)["result"])
 
 
 @contextlib.contextmanager

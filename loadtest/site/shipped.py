@@ -148,10 +148,8 @@ class Shipped(Site):
         if layout.tls:
             authority = Path(home, "caddy/pki/authorities/local/root.crt")
             deadline = time.monotonic() + programs.READY
-            while (
-                not list(Path(home).glob("caddy/certificates/local/localhost/*.key"))
-                or not authority.exists()
-            ):
+            keys = "caddy/certificates/local/localhost/*.key"
+            while not (authority.exists() and list(Path(home).glob(keys))):
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"Caddy has no certificate:\n{caddy.log[-2000:]}")
                 time.sleep(0.05)
