@@ -1,6 +1,5 @@
 """What README.md does not show."""
 
-from sse_edge.cookies import StarletteSession
 from sse_edge.testing import client
 
 SECRET = "8d0f4c of the tests"
