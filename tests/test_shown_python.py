@@ -178,6 +178,13 @@ def test_what_a_page_shows_of_python(page, found):
     assert not found[page], "\n".join(found[page])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_block_stands_by_itself(page):
+    """None begins with an indentation: it is copied as it is, and one that goes on with another's is none."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        assert not block.startswith(" "), block
+
+
 def test_every_preamble_has_its_page():
     """And none is left over from a page that is gone."""
     assert {path.relative_to(PREAMBLES) for path in PREAMBLES.rglob("*.py")} <= {
