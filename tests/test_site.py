@@ -254,13 +254,23 @@ def test_no_table_is_cut_off(served, page, which):
     assert seen > 10
 
 
-def test_search(served, page):
-    """Somebody who looks for a setting finds the page that explains it, and nobody else is asked."""
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        ("max_unsent_age", "/deploy/TUNING.html"),
+        ("max_unsent_age", "/docs/SETTINGS.html"),
+        ("keep_alive", "/docs/SETTINGS.html"),
+        ("poll_wait", "/docs/SETTINGS.html"),
+    ],
+)
+def test_search(served, page, setting, found):
+    """Who looks for a setting finds, among the first ten, the page that explains it; nobody else is asked."""
     page.get(served)
     page.execute_script("document.querySelector('.md-search__button').click()")
     there = "document.querySelector('body > div:last-child').shadowRoot"
     wait_for(page, f"{there}?.querySelector('dialog[open]')")
-    ActionChains(page).send_keys("max_unsent_age").perform()
+    ActionChains(page).send_keys(setting).perform()
     wait_for(
-        page, f"[...{there}.querySelectorAll('a')].some(each => each.href.includes('/deploy/TUNING.html'))"
+        page,
+        f"[...{there}.querySelectorAll('a')].slice(0, 10).some(each => each.href.includes('{found}'))",
     )
