@@ -164,6 +164,30 @@ def listed(page, package="sse_edge"):
     return found
 
 
+def misplaced(found, there, package="sse_edge"):
+    """What a package has, ``found``, and its tree in ARCHITECTURE.md, ``there``, has not; a sentence each."""
+    tree = f"the tree of {package}/ in ARCHITECTURE.md"
+    return [
+        *(
+            f"{name} is not in {tree}: give it a line that says what it is for"
+            for name in sorted(found - there)
+        ),
+        *(
+            f"{name} is in {tree}, and not in {package}/: take its line away"
+            for name in sorted(there - found)
+        ),
+    ]
+
+
+def told(way):
+    """What is wrong with a circle of modules."""
+    return (
+        f"these import each other in a circle, {' → '.join(way)}: move what both need to one below"
+        if way
+        else ""
+    )
+
+
 def _layer(name):
     top = name.partition(".")[0]
     return next((number for number, names in enumerate(LAYERS) if top in names), None)
@@ -231,12 +255,14 @@ def test_the_package_keeps_to_its_layers():
     """No module of sse_edge imports upward, sideways, or a library that is another's business."""
     sources = modules(ROOT)
     assert "event" in sources
-    assert violations(sources) == []
+    wrong = violations(sources)
+    assert wrong == [], "\n".join(wrong)
 
 
 def test_nothing_goes_in_a_circle():
     """No two modules of sse_edge need each other, over however many others; nor do two folders."""
-    assert circle(modules(ROOT)) is None
+    way = circle(modules(ROOT))
+    assert way is None, told(way)
 
 
 def test_the_tree():
@@ -244,7 +270,17 @@ def test_the_tree():
     page = (ROOT.parent / "ARCHITECTURE.md").read_text()
     found = {name for name in modules(ROOT) if not name.startswith("__")}
     there = {name for name in listed(page) if "*" not in name}
-    assert sorted(found ^ there) == []
+    wrong = misplaced(found, there)
+    assert wrong == [], "\n".join(wrong)
+
+
+def test_what_is_misplaced_is_told():
+    """A new module, one that is gone and a circle are named, with what to do."""
+    assert misplaced({"a", "new"}, {"a", "old"}) == [
+        "new is not in the tree of sse_edge/ in ARCHITECTURE.md: give it a line that says what it is for",
+        "old is in the tree of sse_edge/ in ARCHITECTURE.md, and not in sse_edge/: take its line away",
+    ]
+    assert "circle, a → b → a:" in told(["a", "b", "a"])
 
 
 NEIGHBOURS = {
@@ -430,7 +466,11 @@ LOAD_LAYERS = [
 def upward(sources):
     """What is wrong with the imports of the load tests' modules, one sentence each."""
     layer = {name: number for number, names in enumerate(LOAD_LAYERS) for name in names}
-    wrong = [f"{name} has no layer" for name in sorted(sources) if name.partition(".")[0] not in layer]
+    wrong = [
+        f"{name} has no layer: give it one in tests/test_layers.py"
+        for name in sorted(sources)
+        if name.partition(".")[0] not in layer
+    ]
     for name, source in sorted(sources.items()):
         for line, target in _imports(name, source, set(sources)):
             inside = target[1:] if target[0] == "." else target.removeprefix("loadtest.")
@@ -444,8 +484,9 @@ def test_the_load_tests_keep_to_their_layers():
     """No module of loadtest imports upward or goes in a circle with others, for types alone neither."""
     sources = modules(LOADTEST)
     assert {"checker", "scenarios.script", "locustfile"} <= set(sources)
-    assert upward(sources) == []
-    assert circle(sources) is None
+    wrong, way = upward(sources), circle(sources)
+    assert wrong == [], "\n".join(wrong)
+    assert way is None, told(way)
 
 
 def test_the_tree_of_the_load_tests():
@@ -454,7 +495,9 @@ def test_the_tree_of_the_load_tests():
     sources = modules(LOADTEST)
     found = {name for name in sources if not name.rpartition(".")[2].startswith("__")}
     folders = {name for name in found if any(other.startswith(f"{name}.") for other in sources)}
-    assert sorted((found ^ listed(page, "loadtest")) - folders) == []
+    there = listed(page, "loadtest")
+    wrong = misplaced(found - folders, there - folders, "loadtest")
+    assert wrong == [], "\n".join(wrong)
 
 
 STREETS = {

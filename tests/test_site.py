@@ -27,7 +27,9 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     run = [sys.executable, "-m", "docs.site", folder]
     done = subprocess.run(run, cwd=pages.ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # What the menu lacks is for the test of the menu to say.
+    others = set(done.stderr.splitlines()) - set(site.misplaced())
+    assert done.returncode == 0 or (site.misplaced() and not others), done.stdout + done.stderr
     return folder / "site"
 
 
@@ -50,7 +52,7 @@ def files(built):
 def test_every_page_is_in_the_menu(built):
     """And on the site; there is nothing in the menu twice."""
     listed = list(nav.pages(nav.NAV))
-    assert site.misplaced() == []
+    assert site.misplaced() == [], "a new page needs a line in docs/site/nav.py"
     assert len(listed) == len(set(listed))
     for page in pages.find():
         assert (built / page.parent / page.name.replace("README", "index")).with_suffix(".html").exists()
