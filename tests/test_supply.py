@@ -719,6 +719,16 @@ def test_everything_says_the_same_version():
     assert said == dict.fromkeys(said, PROJECT["version"])
 
 
+def test_what_to_pin():
+    """The pages name the pin of this minor version, and the one that may change things."""
+    major, minor, _ = PROJECT["version"].split(".")
+    for page in ("docs/START.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text()
+        assert re.findall(r"sse_edge~=([\d.]+)", text) == [f"{major}.{minor}.0"], page
+        (after,) = re.findall(r"sse_edge~=[\d.]+`[^.]*?(?:and|to) (\d+\.\d+)", text, re.DOTALL)
+        assert after == f"{major}.{int(minor) + 1}", page
+
+
 def test_the_version_is_in_one_place():
     """The package itself has it nowhere."""
     for path in (ROOT / "sse_edge").rglob("*.py"):
