@@ -37,27 +37,20 @@ WITHOUT = ("nchan", "sse-starlette")
 
 PLAN = Plan(
     sizes=(20, 50),
+    streams=20,
+    channels=30,
     rounds=2,
+    some_rounds=2,
+    few_rounds=1,
     events=2,
-    bursts=1,
-    channel_streams=30,
-    channel_rounds=2,
     singles=10,
-    loops=1,
     loop_seconds=0.2,
     admissions=50,
-    admission_rounds=1,
-    cold_streams=20,
-    cold_rounds=2,
     resumed=20,
     missed=10,
-    resume_rounds=1,
-    packed_streams=20,
     packed_events=3,
-    packed_rounds=2,
     publishes=10,
     publish_bursts=1,
-    publish_rounds=1,
 )
 
 RATIO_OF = ("cpu", "ours"), ("cpu", "floor")
@@ -428,7 +421,7 @@ def test_a_small_run_fills_the_table(redis_url):
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
     assert run.notes["streams of TaskSink are written through"] == "TaskSink"
     assert run.notes["streams of sse_edge are written through"] != "TaskSink"
-    for what, rounds in (("single_cpu", PLAN.rounds), ("burst_rate", PLAN.bursts)):
+    for what, rounds in (("single_cpu", PLAN.rounds), ("burst_rate", PLAN.few_rounds)):
         for name in names:
             assert {size: len(each) for size, each in run.samples[what][name].items()} == dict.fromkeys(
                 PLAN.sizes, rounds

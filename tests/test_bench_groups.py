@@ -18,12 +18,11 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
 PLAN = Plan(
     sizes=(50,),
-    audience=30,
+    streams=200,
     stuck=5,
     stuck_events=30,
     stuck_spacing=0.02,
-    stuck_rounds=1,
-    weighed=200,
+    few_rounds=1,
     kept_sizes=(50, 1000),
     kept=(1, 20),
     kept_bytes=100_000,
@@ -50,10 +49,10 @@ def measured(redis_url):
 def test_stuck(measured):
     """Those that stop reading are ended as slow, the others get everything, and all is measured."""
     run, text = measured("stuck")
-    assert run.samples["stuck_wrong"] == {"sse_edge": {30: [0]}}
+    assert run.samples["stuck_wrong"] == {"sse_edge": {200: [0]}}
     assert run.notes["of 5 that stop reading ended as slow"].startswith("5 (")
     for phase in ("before", "stuck", "after"):
-        found = {what: run.samples[f"stuck_{what}"][phase][30] for what in ("p50", "p99", "cpu", "memory")}
+        found = {what: run.samples[f"stuck_{what}"][phase][200] for what in ("p50", "p99", "cpu", "memory")}
         assert 0 < found["p50"][0] <= found["p99"][0]
         assert found["cpu"][0] > 0
         assert found["memory"][0] > 1_000_000

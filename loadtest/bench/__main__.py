@@ -8,8 +8,6 @@ itself: each server on one core, and its clients, the publisher and Redis on ano
 process's own, by the kernel's account.  Exits with 1 when a target is missed.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import json
@@ -30,8 +28,7 @@ from .plan import Plan
 from .run import Run
 from .targets import BY_DEFAULT, COUNTED, PARTS, TABLES, TARGETS
 
-MEMORY = 60_000
-"""Bytes that a stream takes on all sides, the kernel's included."""
+MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,8 +6,6 @@ tracemalloc knows, where ``PYTHONTRACEMALLOC`` is set; ``/bench/sinks`` counts t
 loop is away.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc
@@ -29,8 +27,7 @@ from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send
 
 from ..site import apps
 
-CHANNEL = "bench"
-"""The Redis channel of the sse-starlette app."""
+CHANNEL = "bench"  # the Redis channel of the sse-starlette app
 
 
 class Probe:
@@ -90,11 +87,8 @@ def sinks() -> dict[str, int]:
 def allocated() -> dict[str, int]:
     """Bytes by the file that asked for them, as far as tracemalloc knows."""
     gc.collect()
-    found: Counter[str] = Counter()
-    if tracemalloc.is_tracing():
-        for each in tracemalloc.take_snapshot().statistics("filename"):
-            found[each.traceback[0].filename] += each.size
-    return found
+    found = tracemalloc.take_snapshot().statistics("filename")
+    return {each.traceback[0].filename: each.size for each in found}
 
 
 def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:

@@ -11,7 +11,6 @@ import http.client
 import itertools
 import json
 import os
-import re
 import resource
 import select
 import socket
@@ -20,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any, ClassVar
@@ -28,7 +28,6 @@ from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
-from ..client.counting import Streams
 from ..client.reader import Reader, reading
 from ..measure import machine
 from ..measure.process import children, cpu_seconds, open_files, rss, settled
@@ -39,20 +38,11 @@ from .content import Content, text
 
 HERE = Path(__file__).parent
 
-PUBLISHED_AT_ONCE = 200
-"""Events to personal channels in one round trip."""
-
-STARTING = 20.0
-"""Seconds for a server to have all its processes."""
-
-LEAVING = 30.0
-"""Seconds for a server to let go of streams that are closed."""
-
-PRIME = 7919
-"""More than there are streams in a row that would be near each other."""
-
-USERS = 1_000_000
-"""Of each contender: more than it has streams."""
+PUBLISHED_AT_ONCE = 200  # events to personal channels in one round trip
+STARTING = 20.0  # seconds for a server to have all its processes
+LEAVING = 30.0  # seconds for a server to let go of streams that are closed
+PRIME = 7919  # more than there are streams in a row that would be near each other
+USERS = 1_000_000  # of each contender: more than it has streams
 
 
 class Contender:
@@ -86,6 +76,19 @@ class Contender:
         """What starts it, with its files in this directory.  RuntimeError if they cannot be made."""
         raise NotImplementedError
 
+    def configured(self, directory: Path, name: str, **values: object) -> str:
+        """The path of the configuration of that name, filled in with the port, the directory and these."""
+        text = Template((HERE / name).read_text())
+        path = directory / name
+        path.write_text(text.substitute(values, port=self.port, directory=directory))
+        return str(path)
+
+    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Any:
+        """The JSON that it answers."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+            connection.request(method, path, body, headers)
+            return json.loads(connection.getresponse().read())
+
     def delivering(self, pid: int) -> list[int]:
         """The processes that deliver, of the one that was started; none before all of them are there."""
         return [pid]
@@ -113,10 +116,6 @@ class Contender:
         asked = requests(self.paths(first, streams - first), self.users + first, self.headers)
         self.reader.open(self.port, asked, self.ready, self.rate)
 
-    def visit(self, asked: Sequence[bytes], at_once: int, rate: float) -> None:
-        """A stream for each of these requests that leaves when it is live; see ``Streams.visit``."""
-        self.reader.ask(Streams.visit, self.port, asked, self.ready, at_once, rate)
-
     def leave(self) -> None:
         """Close all streams, and wait until the server has let go of them."""
         wanted = sum(map(open_files, self.pids)) - self.reader.streams
@@ -128,10 +127,7 @@ class Contender:
             time.sleep(0.02)
 
     def resume(self, streams: int, missed: int) -> float:
-        """Seconds until so many clients, which come all at once, have what they missed.
-
-        There is no stream before.
-        """
+        """Seconds until so many clients, which come all at once, have what they missed; nobody was there."""
         place = self.miss(missed)
         headers = [*self.headers, f"Last-Event-ID: {place}"]
         return self.reader.herd(self.port, requests(self.paths(0, streams), self.users, headers), missed)
@@ -142,10 +138,9 @@ class Contender:
         return self.content(self._number, self.overhead)
 
     def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
-        """Publish an event at each of these seconds from now; the moments when each was handed over.
+        """Publish an event at each of these seconds from now, and wait for the answers; when each was sent.
 
-        It goes to all streams, or ``each`` to one alone, from here and there.  Returns when all are
-        confirmed.
+        It goes to all streams, or ``each`` to one alone, from here and there.
         """
 
         async def paced() -> list[float]:
@@ -239,7 +234,7 @@ def confirmed(connection: socket.socket, requests: int) -> None:
 
 
 class Floor(Poster):
-    """A loop of ``send()``: ``floor.c``, which is compiled for it; an event for one is for the next one."""
+    """A loop of ``send()``: ``floor.c``, compiled for it; an event for one goes to the next in turn."""
 
     def command(self, directory: Path) -> list[str]:
         program = str(directory / "floor")
@@ -263,34 +258,18 @@ class Nchan(Poster):
 
     def command(self, directory: Path) -> list[str]:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        configuration = Template((HERE / "nchan.conf").read_text()).substitute(
-            module=machine.NCHAN,
-            directory=directory,
-            port=self.port,
-            descriptors=descriptors,
-            connections=descriptors - 100,
-            user="user root;" if os.getuid() == 0 else "",
-        )
-        path = directory / "nginx.conf"
-        path.write_text(configuration)
-        return [machine.nginx() or "nginx", "-e", "stderr", "-p", str(directory), "-c", str(path)]
+        user = "user root;" if os.getuid() == 0 else ""
+        numbers = {"descriptors": descriptors, "connections": descriptors - 100}
+        path = self.configured(directory, "nchan.conf", module=machine.NCHAN, user=user, **numbers)
+        return [machine.nginx() or "nginx", "-e", "stderr", "-p", str(directory), "-c", path]
 
     def delivering(self, pid: int) -> list[int]:
         return children(pid)
 
     def miss(self, events: int) -> str:
-        """nchan tells a place in an event only."""
-        with socket.create_connection(("127.0.0.1", self.port)) as client:
-            client.settimeout(10)
-            client.sendall(requests(self.paths(0, 1))[0])
-            said = b""
-            while self.ready not in said:
-                said += client.recv(65536)
-            self.publish([0.0])
-            while (found := re.search(rb"\nid: (\S+)\n", said)) is None:
-                said += client.recv(65536)
+        place: str = self.ask("/publish", "POST", "~", Accept="text/json")["last_message_id"]
         self.publish([0.0] * events)
-        return found[1].decode()
+        return place
 
 
 class PersonalNchan(Nchan):
@@ -316,15 +295,8 @@ class App(Contender):
         kind = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
         return [sys.executable, "-m", "uvicorn", *app, *kind, "--host", "127.0.0.1", "--port", str(self.port)]
 
-    def ask(self, path: str) -> dict[str, Any]:
-        """What the app says at a path of the benchmark's own."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("GET", f"/bench/{path}")
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-            return answer
-
     def collect(self) -> None:
-        self.ask("collect")
+        self.ask("/bench/collect")
 
 
 class Bare(App):
@@ -378,7 +350,7 @@ class Edge(App):
 
     def check_sink(self) -> str:
         """What its streams are written through; RuntimeError unless all are alike, and as they should."""
-        found = self.ask("sinks")
+        found = self.ask("/bench/sinks")
         kind = next(iter(found), "")
         if found != {kind: self.reader.streams} or (kind == "TaskSink") != self.task:
             wanted = "TaskSink" if self.task else "sink that is none"
@@ -427,13 +399,11 @@ KINDS: dict[str, type[Contender]] = {
 }
 """All that can be started, by name."""
 
-CONTENDERS = ("floor", "sse_edge", "TaskSink", "nchan", "sse-starlette")
-"""Who is compared in delivering."""
-
-OPTIONAL = ("nchan", "sse-starlette", "TaskSink")
-"""What a run may be without."""
+CONTENDERS = ("floor", "sse_edge", "TaskSink", "nchan", "sse-starlette")  # who is compared in delivering
+OPTIONAL = ("nchan", "sse-starlette", "TaskSink")  # what a run may be without
 
 
+@dataclass
 class Arena:
     """Starts contenders, each with clients of its own: each server on the cores ``server``.
 
@@ -441,21 +411,14 @@ class Arena:
     are published in ``runner``, and ``kinds`` are those that can be started, by name.
     """
 
-    def __init__(
-        self,
-        url: str,
-        runner: asyncio.Runner,
-        server: set[int],
-        kinds: Mapping[str, type[Contender]] = KINDS,
-    ) -> None:
-        self.url = url
-        self.runner = runner
-        self.server = server
-        self.users = itertools.count(USERS, USERS)
-        """For each contender the first of so many users that nobody had before."""
-        self.networks = itertools.cycle(range(9, 250))
-        """For each reader the last of its addresses."""
-        self._kinds = kinds
+    url: str
+    runner: asyncio.Runner
+    server: set[int]
+    kinds: Mapping[str, type[Contender]] = field(default_factory=lambda: KINDS)
+    users: Iterator[int] = field(default_factory=lambda: itertools.count(USERS, USERS))
+    """For each contender the first of so many users that nobody had before."""
+    networks: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(9, 250)))
+    """For each reader the last of its addresses."""
 
     @classmethod
     @contextlib.contextmanager
@@ -475,7 +438,7 @@ class Arena:
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(reading(next(self.networks)))
             directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            contender = self._kinds[name](self, reader)
+            contender = self.kinds[name](self, reader)
             with machine.on(self.server):
                 command = contender.command(Path(directory))
                 program = stack.enter_context(programs.running(command, contender.port, **settings))

@@ -1,17 +1,12 @@
 """What the events say: plain filler of one size, and the two kinds that compression is measured with."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 
 from ..client.counting import MARK
 
-WIRE = 150
-"""Bytes of one event of ``text`` on the wire, framing and id included."""
-
-ORDERS = 50
-"""Orders whose cards change in turn."""
+WIRE = 150  # bytes of one event of ``text`` on the wire, framing and id included
+ORDERS = 50  # orders whose cards change in turn
 
 Content = Callable[[int, int], str]
 """An event's data by its number, and by the bytes that are around it on the wire; ``MARK`` is in it once."""

@@ -1,7 +1,5 @@
 """The samples as a picture: what it costs and what it gives, over the number of streams."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -9,23 +7,18 @@ from typing import Any
 
 from ..report.picture import captioned, dress, fit, headed, picture
 from .table import SCALES, Series
+from .targets import FIGURES
 
 PANELS = {
-    "single": ("single_cpu", "CPU per delivered event, µs", "µs", "one event at a time"),
-    "burst": (
-        "burst_rate",
-        "delivered events, thousand/s",
-        "thousand events/s",
-        "100 events at 2 ms spacing",
-    ),
+    "single": ("single_cpu", "CPU per delivered event, µs", "one event at a time"),
+    "burst": ("burst_rate", "delivered events, thousand/s", "100 events at 2 ms spacing"),
     "memory": (
         "memory",
         "memory per idle stream, KiB",
-        "KiB",
-        "of the server's process; the kernel's is not counted",
+        "of the server's process, without the kernel's",
     ),
 }
-"""What is drawn, by part: a measurement, its title, the unit of its figures, and how it was made."""
+"""What is drawn, by part: a measurement, its title, and how it was made."""
 
 LOOKS = {
     "sse_edge": ("sse_edge", "#0b6e4f", "-", "o"),
@@ -50,12 +43,12 @@ def draw(samples: Mapping[str, Series], path: Path, facts: Mapping[str, str]) ->
     with picture(path, 5.2 * len(panels), 4.7) as figure:
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         keys: dict[str, Any] = {}
-        for axis, (what, title, unit, how) in zip(axes, panels, strict=True):
-            series = samples[what]
+        for axis, (what, title, how) in zip(axes, panels, strict=True):
+            series, scale = samples[what], SCALES[FIGURES[what].unit]
             for name, (label, colour, line, marker) in LOOKS.items():
                 if name in series:
                     xs = sorted(series[name])
-                    ys = [median(series[name][x]) * SCALES[unit] for x in xs]
+                    ys = [median(series[name][x]) * scale for x in xs]
                     (keys[label],) = axis.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.8)
             sizes = sorted({size for each in series.values() for size in each})
             _dress(axis, sizes, logarithmic="rate" in what)

@@ -8,8 +8,6 @@ All have the same clients and the same events, and whoever keeps events keeps 10
 proxy, one core for the server, keep-alives far apart where that can be set.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import json
@@ -22,7 +20,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from string import Template
 from urllib.parse import quote, urlencode
 
 import jwt
@@ -41,9 +38,8 @@ from .run import Run
 from .targets import TABLES
 
 KEY = "what signs a token to publish in the load tests"
-
 MERCURE_VERSION = "v0.24.2"
-
+BESIDE = ("single_cpu", "single_last", "burst_rate", "burst_cpu", "memory")  # what is divided by the edge's
 JSON = "Content-Type: application/json"
 
 
@@ -79,18 +75,7 @@ class Centrifugo(Poster):
     overhead = 64
 
     def command(self, directory: Path) -> list[str]:
-        channel = {"history_size": 100, "history_ttl": "300s", "allow_subscribe_for_anonymous": True}
-        configuration = {
-            "http_server": {"address": "127.0.0.1", "port": str(self.port)},
-            "http_api": {"key": KEY},
-            "log": {"level": "error"},
-            "uni_sse": {"enabled": True},
-            "client": {"allow_anonymous_connect_without_token": True, "ping_interval": "1h"},
-            "channel": {"without_namespace": {**channel, "allow_subscribe_for_client": True}},
-        }
-        path = directory / "config.json"
-        path.write_text(json.dumps(configuration))
-        return [str(centrifugo()), "-c", str(path)]
+        return [str(centrifugo()), "-c", self.configured(directory, "centrifugo.json", key=KEY)]
 
     def request(self, path: str, data: str) -> bytes:
         body = json.dumps({"channel": "bench", "data": data})
@@ -120,13 +105,8 @@ class Pushpin(Contender):
         self._connections: Iterator[socket.socket] = iter(())
 
     def command(self, directory: Path) -> list[str]:
-        settings = Template((HERE / "pushpin.conf").read_text())
-        path = directory / "pushpin.conf"
-        path.write_text(
-            settings.substitute(directory=directory, port=self.port, publish_port=self._publish_port)
-        )
-        path.with_name("routes").write_text("* test\n")
-        return ["pushpin", "--config", str(path)]
+        (directory / "routes").write_text("* test\n")
+        return ["pushpin", "--config", self.configured(directory, "pushpin.conf", publish=self._publish_port)]
 
     def delivering(self, pid: int) -> list[int]:
         found = children(pid)
@@ -204,16 +184,6 @@ seconds, which cannot be set and which the others would pay for, and a burst tak
 """
 
 
-BESIDE = {
-    "single_cpu": table.Figure("CPU per event"),
-    "single_last": table.Figure("last stream after"),
-    "burst_rate": table.Figure("burst, events/s"),
-    "burst_cpu": table.Figure("burst CPU per event"),
-    "memory": table.Figure("memory per stream"),
-}
-"""What is divided by the edge's."""
-
-
 def beside(samples: table.Samples) -> table.Samples:
     """Everybody's figures divided by the edge's, round by round."""
     return {
@@ -233,12 +203,11 @@ def beside(samples: table.Samples) -> table.Samples:
 
 def report(run: Run) -> str:
     """The medians, how many times the edge's they are, and how large an event was."""
-    figures = table.medians(run.samples, TABLES["Many streams, one channel"])
-    ratios = table.medians(beside(run.samples), BESIDE)
+    figures = TABLES["Many streams, one channel"]
+    ratios = table.medians(beside(run.samples), {name: figures[name]._replace(unit="") for name in BESIDE})
     sizes = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
-    return (
-        f"{figures}\n\nDivided by sse_edge's, round by round: medians\n{ratios}\n\nbytes per event: {sizes}\n"
-    )
+    heading = "Divided by sse_edge's, round by round: medians"
+    return f"{table.medians(run.samples, figures)}\n\n{heading}\n{ratios}\n\nbytes per event: {sizes}\n"
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -301,7 +270,7 @@ def main() -> int:
         print("missing: " + "; ".join(lacks), file=sys.stderr)
         return 2
     machine.raise_descriptors(given.streams)
-    plan = replace(Plan.of(given.streams, quick=False), rounds=given.rounds, bursts=1)
+    plan = replace(Plan.of(given.streams, quick=False), rounds=given.rounds, few_rounds=1)
     facts = machine.facts() | {name: version for name, version in versions().items() if name in names}
     command = shlex.join(["python", "-m", "loadtest.bench.rivals", *sys.argv[1:]])
     said = [*(f"{what}: {value}" for what, value in facts.items()), f"command: {command}"]

@@ -4,8 +4,6 @@ Contenders that are compared are all there at once and take turns, so that whate
 a while slows all of them; the others are silent while one works.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -18,11 +16,8 @@ from .contenders import OPTIONAL, Arena, Contender
 from .plan import Plan
 from .table import Samples
 
-AFTERWARDS = 0.02
-"""Seconds for a server to be done with an event that all streams have."""
-
-SILENCE = "3600"
-"""Seconds between keep-alives where one contender waits while another is measured."""
+AFTERWARDS = 0.02  # seconds for a server to be done with an event that all streams have
+SILENCE = "3600"  # seconds between keep-alives where one contender waits while another is measured
 
 
 @dataclass

@@ -9,26 +9,21 @@ from typing import Any, NamedTuple
 
 from ..report.table import aligned, number
 
-Series = dict[str, dict[int, list[float]]]
-"""By contender and number of streams: one figure for each round."""
+Series = dict[str, dict[int, list[float]]]  # by contender and number of streams: a figure for each round
+Samples = dict[str, Series]  # by what was measured
+Found = tuple[float, float, float] | None  # the figure of a row, the lowest and the highest, if measured
 
-Samples = dict[str, Series]
-"""By what was measured."""
-
-Found = tuple[float, float, float] | None
-"""The figure of a row, the lowest and the highest; None when it was not measured."""
-
+# Samples are in seconds, events per second, bytes, and parts of one.
 SCALES = {
     "µs": 1e6,
     "ms": 1e3,
+    "MiB": 2**-20,
+    "KiB": 2**-10,
+    "bytes": 1,
     "thousand events/s": 1e-3,
-    "MiB": 1 / (1 << 20),
-    "KiB": 1 / 1024,
-    "bytes": 1.0,
-    "%": 100.0,
-    "": 1.0,
+    "%": 100,
+    "": 1,
 }
-"""Samples are in seconds, events per second, bytes, and parts of one."""
 
 
 class Figure(NamedTuple):
@@ -141,9 +136,11 @@ def medians(samples: Mapping[str, Series], figures: Mapping[str, Figure], counte
     names = list(dict.fromkeys(name for each in found.values() for name in each))
     for size in sorted({size for each in found.values() for sizes in each.values() for size in sizes}):
         for name in names:
-            rounds = [(figure.unit, each.get(name, {}).get(size)) for figure, each in found.items()]
+            rounds = [(one.unit, each.get(name, {}).get(size)) for one, each in found.items()]
             if any(some for _, some in rounds):
-                cells = [number(median(some) * SCALES[unit]) if some else "-" for unit, some in rounds]
+                cells = [
+                    number(median(some) * SCALES.get(unit, 1.0)) if some else "-" for unit, some in rounds
+                ]
                 table.append([f"{size:,}", name, *cells])
     return columns(table, 1)
 

@@ -1,7 +1,5 @@
 """What is measured, and what is to hold of it: all figures and their tables, all rows and their bounds."""
 
-from __future__ import annotations
-
 from .table import Always, Figure, Flat, Target
 
 ONE = "one event at a time, warm"

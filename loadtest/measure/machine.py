@@ -1,7 +1,5 @@
 """The machine: its cores, its limits, and what is installed on it."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.metadata
 import os
@@ -14,12 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-DESCRIPTORS = 300
-"""A process needs so many besides its streams."""
+from .process import said
 
-NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
-"""Debian package libnginx-mod-nchan."""
-
+DESCRIPTORS = 300  # that a process needs besides its streams
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # Debian package libnginx-mod-nchan
 ABSENT = "not installed"
 
 PACKAGES = ("sse_edge", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "sse-starlette", "starlette")
@@ -55,8 +51,7 @@ def raise_descriptors(streams: int) -> None:
 
 def available_memory() -> int:
     """Bytes that can be used without swapping."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    return int(found[1]) * 1024 if found else 0
+    return said("/proc/meminfo", r"MemAvailable:\s+(\d+) kB") * 1024
 
 
 def nginx() -> str | None:
@@ -92,9 +87,7 @@ def facts() -> dict[str, str]:
         "python": sys.version.split()[0],
         "redis-server": says("redis-server", "--version", pattern=r"v=(\S+)"),
         "nginx": says(nginx() or "", "-v", pattern=r"nginx/(\S+)"),
-        "nchan": says(
-            "dpkg-query", "-W", "-f=${Version}", "libnginx-mod-nchan", pattern=r"(?:\d+:)?([\d.]+)"
-        ),
+        "nchan": says("dpkg-query", "-W", "libnginx-mod-nchan", pattern=r"nchan\s+(?:\d+:)?([\d.]+)"),
     }
     return found | {name: package(name) for name in PACKAGES}
 

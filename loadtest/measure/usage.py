@@ -1,28 +1,21 @@
 """What the parts of a deployment use, and the kernel for them."""
 
-from __future__ import annotations
-
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from .process import TICKS, cpu_seconds, system_seconds
-
-PAGE = os.sysconf("SC_PAGE_SIZE")
+from .process import TICKS, cpu_seconds, said, system_seconds
 
 SOCKET_INODE_BYTES = 1150
 """A socket's inode and directory entry.  The kernel counts them as reclaimable, where what other programs
 do with files changes more than streams do; in ``/proc/slabinfo`` of Linux 6.18 sock_inode_cache grows by 937
 and dentry by 217 bytes per socket."""
 
-TIME_WAIT_BYTES = 256
-"""A connection that is over, for a minute, in the kernel."""
-
-READER = "reader"
-"""The clients' part, which is no part of the deployment."""
+TIME_WAIT_BYTES = 256  # of a connection that is over, for a minute, in the kernel
+READER = "reader"  # the clients' part, which is no part of the deployment
 
 ByPart = dict[str, float]
 
@@ -49,13 +42,13 @@ class Cpu:
     used: ByPart
 
     @classmethod
-    def of(cls, parts: Mapping[str, Sequence[int]]) -> Cpu:
+    def of(cls, parts: Mapping[str, Sequence[int]]) -> Self:
         """So far."""
         ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
         used = {name: sum(map(cpu_seconds, pids)) for name, pids in parts.items()}
         return cls(time.monotonic(), {**used, "kernel": sum(map(system_seconds, ours))})
 
-    def since(self, before: Cpu, base: Mapping[str, float] | None = None) -> ByPart:
+    def since(self, before: Self, base: Mapping[str, float] | None = None) -> ByPart:
         """Between then and now, without what the processes use anyway: ``base`` is that per second."""
         seconds = self.at - before.at
         used = {name: cpu - before.used[name] for name, cpu in self.used.items()}
@@ -64,10 +57,8 @@ class Cpu:
 
 def busy_seconds() -> float:
     """Seconds that all cores together have worked since the machine was started, whoever it was for."""
-    user, nice, system, _, _, irq, softirq, steal, *_ = (
-        int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-    )
-    return (user + nice + system + irq + softirq + steal) / TICKS
+    user, nice, system, _, _, *rest = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + sum(rest)) / TICKS
 
 
 def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
@@ -80,18 +71,18 @@ def slab() -> int:
 
     Without those of connections that are over (TIME_WAIT), which are no stream's.
     """
-    found = re.search(r"^SUnreclaim:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-    over = re.search(r"^TCP:.* tw (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return (int(found[1]) * 1024 if found else 0) - (int(over[1]) * TIME_WAIT_BYTES if over else 0)
+    return said("/proc/meminfo", r"SUnreclaim:\s+(\d+) kB") * 1024 - _tcp("tw") * TIME_WAIT_BYTES
 
 
 def sockets() -> int:
     """TCP sockets that are there."""
-    found = re.search(r"^TCP:.* alloc (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return int(found[1]) if found else 0
+    return _tcp("alloc")
 
 
 def socket_memory() -> int:
     """Bytes in all TCP buffers."""
-    found = re.search(r"^TCP:.* mem (\d+)", Path("/proc/net/sockstat").read_text(), re.M)
-    return int(found[1]) * PAGE if found else 0
+    return _tcp("mem") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _tcp(what: str) -> int:
+    return said("/proc/net/sockstat", rf"TCP:.* {what} (\d+)")

@@ -1,18 +1,14 @@
 """What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
 
 ``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``COMPRESS=1`` has rooms compressed for
-clients that take gzip, where this release can, ``DRAIN_WINDOW`` and ``KEEP_ALIVE`` are in seconds,
+clients that take gzip, ``DRAIN_WINDOW`` and ``KEEP_ALIVE`` are in seconds,
 ``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
-from typing import Any
 
-import sse_edge
-from sse_edge import Limits, SignedCookie, SSEMiddleware
+from sse_edge import Channel, Limits, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Receive, Scope, Send
 
 AUTH = SignedCookie("a secret of the load tests", secure=False)
@@ -51,24 +47,17 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
-def _limits() -> Limits:
-    if os.environ.get("CAPS") == "0":
-        return Limits(per_user=None, per_ip=None, connects_per_ip=None)
-    return Limits(per_user=6, per_ip=100_000, per_worker=100_000, connects_per_ip="1000000/minute")
-
-
-def _rooms() -> Any:
-    channel = getattr(sse_edge, "Channel", None)
-    if os.environ.get("COMPRESS") != "1" or channel is None:
-        return "room:{room}"
-    return channel("room:{room}", compress=True)
-
+UNLIMITED = Limits(per_user=None, per_ip=None, connects_per_ip=None)
+LIMITS = Limits(per_user=6, per_ip=100_000, per_worker=100_000, connects_per_ip="1000000/minute")
 
 edge = SSEMiddleware(
     backend=os.environ.get("BACKEND", "memory://"),
     auth=AUTH,
-    channels={"/events/rooms/{room}": _rooms(), "/events/me": "user:{user}"},
-    limits=_limits(),
+    channels={
+        "/events/rooms/{room}": Channel("room:{room}", compress=os.environ.get("COMPRESS") == "1"),
+        "/events/me": "user:{user}",
+    },
+    limits=UNLIMITED if os.environ.get("CAPS") == "0" else LIMITS,
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
     drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),
     max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),

@@ -4,68 +4,59 @@ All get the same load at the same pace: clients that connect, read the first chu
 leave, so many at a time; and then clients that come back all at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from ...client.counting import Streams
 from ...site.apps import requests
+from ..contenders import Contender
 from ..run import AFTERWARDS, Run
 
-ROOMS = 100
-"""Channels that the clients share."""
-
+ROOMS = 100  # channels that the clients share
 AT_ONCE = 50
 
-RATE = 1000.0
-"""Streams per second."""
-
-WARM = 500
-"""Visitors that are not counted."""
-
-
-class Case(NamedTuple):
-    """A contender, its settings, and whether its users come with a cookie that it has seen before."""
-
-    contender: str
-    settings: dict[str, str]
-    known: bool = False
+RATE = 1000.0  # streams per second
+WARM = 500  # visitors that are not counted
 
 
 MEMORY = {"BACKEND": "memory://"}
+SEEN = ", cookie seen before"
 
-CASES = {
-    "bare": Case("bare", {}),
-    "sse_edge with memory, no limits": Case("sse_edge", {**MEMORY, "CAPS": "0"}),
-    "sse_edge with memory": Case("sse_edge", MEMORY),
-    "sse_edge with Redis": Case("sse_edge", {}),
-    "sse_edge with memory, cookie seen before": Case("sse_edge", MEMORY, known=True),
-    "sse_edge with Redis, cookie seen before": Case("sse_edge", {}, known=True),
-    "nchan": Case("nchan", {}),
+CASES: dict[str, tuple[str, dict[str, str]]] = {
+    "bare": ("bare", {}),
+    "sse_edge with memory, no limits": ("sse_edge", {**MEMORY, "CAPS": "0"}),
+    "sse_edge with memory": ("sse_edge", MEMORY),
+    "sse_edge with Redis": ("sse_edge", {}),
+    f"sse_edge with memory{SEEN}": ("sse_edge", MEMORY),
+    f"sse_edge with Redis{SEEN}": ("sse_edge", {}),
+    "nchan": ("nchan", {}),
 }
+"""Contenders and their settings; with ``SEEN`` all users come with a cookie that the contender has seen."""
 
 
 def come(run: Run) -> None:
     """Each case in turn, in every round."""
     streams = run.plan.admissions
     paths = [f"/events/rooms/{number % ROOMS}" for number in range(streams)]
+
+    def visit(contender: Contender, asked: Sequence[bytes]) -> None:
+        contender.reader.ask(Streams.visit, contender.port, asked, contender.ready, AT_ONCE, RATE)
+
     with contextlib.ExitStack() as stack:
         contenders, known = {}, {}
-        for name, case in CASES.items():
-            if not run.has(case.contender):
-                continue
-            run.progress(f"admission, {name}: warming up")
-            contender = stack.enter_context(run.arena.contender(case.contender, **case.settings))
-            contenders[name] = contender
-            known[name] = requests(paths, contender.users)
-            contender.visit(known[name] if case.known else known[name][:WARM], AT_ONCE, RATE)
+        for name, (who, settings) in CASES.items():
+            if run.has(who):
+                run.progress(f"admission, {name}: warming up")
+                contender = contenders[name] = stack.enter_context(run.arena.contender(who, **settings))
+                known[name] = requests(paths, contender.users)
+                visit(contender, known[name] if SEEN in name else known[name][:WARM])
         users = streams
-        for name, contender in run.turns(contenders, run.plan.admission_rounds, "admission"):
-            asked = known[name] if CASES[name].known else requests(paths, contender.users + users)
+        for name, contender in run.turns(contenders, run.plan.some_rounds, "admission"):
+            asked = known[name] if SEEN in name else requests(paths, contender.users + users)
             users += streams
             cpu = contender.cpu()
-            contender.visit(asked, AT_ONCE, RATE)
+            visit(contender, asked)
             run.add(name, streams, admission_cpu=(contender.cpu() - cpu) / streams)
 
 
@@ -76,7 +67,7 @@ def come_back(run: Run) -> None:
     seen: set[str] = set()
     with run.contenders(["floor", "sse_edge", "nchan"]) as contenders:
         what = f"{streams:,} clients with {missed} missed events each"
-        for name, contender in run.turns(contenders, run.plan.resume_rounds + 1, what):
+        for name, contender in run.turns(contenders, run.plan.some_rounds + 1, what):
             cpu = contender.cpu()
             took = contender.resume(streams, missed)
             time.sleep(AFTERWARDS)

@@ -1,7 +1,5 @@
 """Events to many streams: of one channel, warm and cold, of as many channels, and with gzip."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import median
 
@@ -10,9 +8,7 @@ from ..contenders import Contender, Edge
 from ..content import Content, card, tick
 from ..run import SILENCE, Run, burst, one_at_a_time
 
-BURST = [number * 0.002 for number in range(100)]
-"""When the events of a burst are published, in seconds."""
-
+BURST = [number * 0.002 for number in range(100)]  # when the events of a burst are published, in seconds
 OVERLAP = 4
 """Events published in the time that one fan-out takes: there is no pause, and no more than it can take."""
 
@@ -57,7 +53,7 @@ def _single(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
 def _burst(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
     delivered = len(BURST) * size
     what = f"{size:,} streams, {len(BURST)} events at 2 ms"
-    for name, contender in run.turns(contenders, run.plan.bursts, what):
+    for name, contender in run.turns(contenders, run.plan.few_rounds, what):
         if name in SLOW and size in run.samples.get("burst_rate", {}).get(name, {}):
             continue
         found = burst(contender, BURST)
@@ -67,30 +63,29 @@ def _burst(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
 
 
 def _loop(run: Run, edge: Contender, size: int) -> None:
-    assert isinstance(edge, Edge)
     for name, _ in run.turns(
-        {"sse_edge": edge}, run.plan.loops, f"{size:,} streams, the event loop meanwhile"
+        {"sse_edge": edge}, run.plan.few_rounds, f"{size:,} streams, the event loop meanwhile"
     ):
         _, lasts, _ = one_at_a_time(edge, 3)
         fan_out = median(lasts)
         spacing = fan_out / OVERLAP
         events = max(OVERLAP, round(run.plan.loop_seconds / spacing))
         edge.reader.expect(events)
-        edge.ask("probe/start")
+        edge.ask("/bench/probe/start")
         edge.publish([number * spacing for number in range(events)])
         edge.reader.arrival()
-        run.add(name, size, loop_longest=edge.ask("probe/stop")["longest"], loop_fan_out=fan_out)
+        run.add(name, size, loop_longest=edge.ask("/bench/probe/stop")["longest"], loop_fan_out=fan_out)
 
 
 def cold(run: Run) -> None:
     """The first event after connecting, and the tenth; streams are opened again and again."""
-    size = run.plan.cold_streams
+    size = run.plan.streams
     with run.contenders(["floor", "sse_edge", "nchan"], KEEP_ALIVE=SILENCE) as contenders:
         for contender in contenders.values():
             contender.grow(min(100, size))
             one_at_a_time(contender, 1)  # what a process does for the first time is not the streams'
         what = f"the first event of {size:,} streams"
-        for name, contender in run.turns(contenders, run.plan.cold_rounds, what):
+        for name, contender in run.turns(contenders, run.plan.some_rounds, what):
             contender.leave()
             contender.collect()
             contender.grow(size)
@@ -102,14 +97,14 @@ def cold(run: Run) -> None:
 
 def channels(run: Run) -> None:
     """As many channels as streams: each round an event to each at once, then to one alone."""
-    size = run.plan.channel_streams
+    size = run.plan.channels
     names = ("floor", "sse_edge, own channels", "nchan, own channels")
     with run.contenders(names, KEEP_ALIVE=SILENCE) as contenders:
         run.grow(contenders, size)
         for contender in contenders.values():
             one_at_a_time(contender, 1)
-        for number in range(run.plan.channel_rounds):
-            run.progress(f"{size:,} channels, round {number + 1} of {run.plan.channel_rounds}")
+        for number in range(run.plan.some_rounds):
+            run.progress(f"{size:,} channels, round {number + 1} of {run.plan.some_rounds}")
             for name, contender in contenders.items():
                 cpu, _, _ = one_at_a_time(contender, 2)
                 run.add(name, size, channels_cpu=cpu / size / 2)
@@ -128,7 +123,7 @@ def _one_stream_each(contender: Contender, events: int) -> Sequence[float]:
 
 def compressed(run: Run) -> None:
     """What clients that take gzip are sent, beside those that do not: two kinds of content, one at a time."""
-    size, events = run.plan.packed_streams, run.plan.packed_events
+    size, events = run.plan.streams, run.plan.packed_events
     with run.contenders(["sse_edge", "gzip"], KEEP_ALIVE=SILENCE, COMPRESS="1") as found:
         contenders = {"plain": found["sse_edge"], "gzip": found["gzip"]}
         run.grow(contenders, size)
@@ -137,7 +132,7 @@ def compressed(run: Run) -> None:
         run.notes["clients that take gzip are sent"] = said
         for what, content in CONTENTS.items():
             saying = f"{size:,} streams, {events} {what} one at a time"
-            for name, contender in run.turns(contenders, run.plan.packed_rounds, saying):
+            for name, contender in run.turns(contenders, run.plan.few_rounds, saying):
                 contender.content = content
                 cpu, _, arrivals = one_at_a_time(contender, events)
                 sent = sum(arrival.size for arrival in arrivals) / size / events

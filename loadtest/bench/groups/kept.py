@@ -4,8 +4,6 @@ Each row has a Redis of its own, with channels of which so many events are kept:
 as many are published to each, in no order, so that what was kept first is let go of in the middle of a node.
 """
 
-from __future__ import annotations
-
 import random
 from typing import Any
 
@@ -18,14 +16,9 @@ from sse_edge.tune.history import memory
 from ...site import programs
 from ..run import Run
 
-CHANNELS = 3, 5000
-"""At least, and at most."""
-
-AT_ONCE = 500
-"""Events of a call."""
-
-KEYED = 150, 100, 200
-"""Bytes, events and channels that a dedupe key is measured with."""
+CHANNELS = 3, 5000  # at least, and at most
+AT_ONCE = 500  # events of a call
+KEYED = 150, 100, 200  # bytes, events and channels that a dedupe key is measured with
 
 
 def kept(run: Run) -> None:

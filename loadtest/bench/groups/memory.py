@@ -5,37 +5,27 @@ that asked for each byte; lines are summed by what they are for.  The other is w
 that the process holds.  What lies between the two is what allocators round up and keep.
 """
 
-from __future__ import annotations
-
+import re
 from collections import Counter
 
-from ..contenders import Edge
+from ..contenders import Contender
 from ..run import Run
 
-WARM = 500
-"""Streams before the first look, so that what is there once for all of them is not counted."""
+WARM = 500  # streams before the first look, so that what is there once for all of them is not counted
 
 LINES = {
-    "the server's connection (uvloop, libuv)": ("asyncio/runners.py", "/weakref.py"),
-    "its two addresses, which uvicorn asks for": ("protocols/utils.py",),
-    "the stream": (
-        "delivery/hub.py",
-        "delivery/clock.py",
-        "delivery/audience.py",
-        "delivery/stream.py",
-        "delivery/lifetime.py",
-        "/event.py",
-        "<string>",
-    ),
-    "its sink": ("delivery/transport.py",),
-    "its channel": ("delivery/feed.py", "admission/routes.py"),
-    "who is here, and the clock": ("delivery/roster.py", "delivery/few.py", "delivery/wheel.py"),
-    "leases": ("memory/leases.py", "redis/leases.py", "admission/gate.py"),
-    "the channel's subscription and log": ("backends/",),
-    "its cookie, in a cache of bounded size": ("admission/", "/asgi.py", "itsdangerous/", "json/"),
-    "other": ("",),
+    "the server's connection (uvloop, libuv)": r"asyncio/runners\.py|/weakref\.py",
+    "its two addresses, which uvicorn asks for": r"protocols/utils\.py",
+    "the stream": r"delivery/(hub|clock|audience|stream|lifetime)\.py|/event\.py|<string>",
+    "its sink": r"delivery/transport\.py",
+    "its channel": r"delivery/feed\.py|admission/routes\.py",
+    "who is here, and the clock": r"delivery/(roster|few|wheel)\.py",
+    "leases": r"(memory|redis)/leases\.py|admission/gate\.py",
+    "the channel's subscription and log": r"backends/",
+    "its cookie, in a cache of bounded size": r"admission/|/asgi\.py|itsdangerous/|json/",
+    "other": "",
 }
-"""What a line is for, by a part of its file's name; the first that fits counts."""
+"""What a line is for, by its file's name; the first that fits counts."""
 
 CASES = {
     "memory, one channel": ("sse_edge", {"BACKEND": "memory://"}),
@@ -60,11 +50,10 @@ def idle(run: Run) -> None:
 
 def footprint(run: Run) -> None:
     """All cases."""
-    streams = run.plan.weighed
+    streams = run.plan.streams
     for case, (name, settings) in CASES.items():
         run.progress(f"the footprint of {streams:,} streams: {case}")
         with run.arena.contender(name, **settings, PYTHONTRACEMALLOC="1") as edge:
-            assert isinstance(edge, Edge)
             edge.grow(WARM)
             _asked(edge)  # the first look makes what looking needs
             before = _asked(edge)
@@ -81,9 +70,9 @@ def footprint(run: Run) -> None:
             run.add(part, streams, **{f"footprint: {case}": size / streams})
 
 
-def _asked(edge: Edge) -> Counter[str]:
+def _asked(edge: Contender) -> Counter[str]:
     """Bytes that the worker has asked for, by what they are for."""
     found: Counter[str] = Counter()
-    for name, size in edge.ask("allocated").items():
-        found[next(part for part, names in LINES.items() if any(each in name for each in names))] += size
+    for name, size in edge.ask("/bench/allocated").items():
+        found[next(part for part, pattern in LINES.items() if re.search(pattern, name))] += size
     return found

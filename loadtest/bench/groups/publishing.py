@@ -9,15 +9,13 @@ fresh Redis, and so is what the tokens' own clock costs: producers that publish 
 kernel counts of producers, and what Redis says of itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
 import uvloop
 from redis import Redis
@@ -32,8 +30,7 @@ from ...site import programs
 from ..run import Run
 from ..targets import PUBLISHED, WRITTEN
 
-AT_ONCE = 500
-"""Events that are published concurrently."""
+AT_ONCE = 500  # events that are published concurrently
 
 PAUSE = 0.004
 """Seconds between events that are published one at a time.  Redis is asleep in between, and the core's caches
@@ -43,12 +40,10 @@ DATA = "x" * 100
 
 NOTHING = "no publishing"
 
-RATE = 200.0
-"""Tokens a second of each channel."""
+RATE = 200.0  # tokens a second of each channel
+PROCESSES = 2  # that produce
 
-PROCESSES = 2
-"""That produce."""
-
+Share = tuple[int, int, float, float]
 Publish = Callable[[], Coroutine[Any, Any, object]]
 
 
@@ -76,16 +71,15 @@ async def _compare(run: Run, url: str) -> None:
         "sse_edge": lambda: events.publish("one", DATA),
         "XADD and PUBLISH": plain,
     }
-    for number in range(plan.publish_rounds):
-        run.progress(f"publishing, round {number + 1} of {plan.publish_rounds}")
+    for number in range(plan.some_rounds):
+        run.progress(f"publishing, round {number + 1} of {plan.some_rounds}")
         for name, publish in contenders.items():
-            await publish()  # not counted
+            await asyncio.gather(*(publish() for _ in range(AT_ONCE)))  # not counted
             cpu = cpu_seconds(pid)
             for _ in range(plan.publishes):
                 await publish()
                 await asyncio.sleep(PAUSE)
             run.add(name, 1, publish_one_cpu=(cpu_seconds(pid) - cpu) / plan.publishes)
-            await asyncio.gather(*(publish() for _ in range(AT_ONCE)))  # not counted
             cpu, began, many = cpu_seconds(pid), time.perf_counter(), AT_ONCE * plan.publish_bursts
             for _ in range(plan.publish_bursts):
                 await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
@@ -95,60 +89,43 @@ async def _compare(run: Run, url: str) -> None:
     await redis.aclose()
 
 
-class Share(NamedTuple):
-    """What one process has had: tokens, the events that it made of them, its CPU, and how long that took."""
-
-    tokens: int
-    events: int
-    cpu: float
-    seconds: float
-
-
 def writing(run: Run) -> None:
     """One way after the other, on all cores."""
     channels, clock = run.plan.written, 0.0
     with machine.on(run.arena.server | os.sched_getaffinity(0)):
         for way in (NOTHING, PUBLISHED, WRITTEN):
             run.progress(f"tokens to {channels:,} channels: {way}")
-            shares, redis, calls = _produced(way, channels, run.plan.written_seconds)
-            tokens, events, cpu = (sum(each) for each in zip(*(share[:3] for share in shares), strict=True))
-            run.add(
-                way,
-                channels,
-                token_rate=tokens / max(share.seconds for share in shares),
-                token_events=events / tokens,
-                token_calls=calls / tokens,
-                token_cpu=cpu / tokens,
-                token_redis=redis / tokens,
-            )
+            with programs.redis() as url, Redis.from_url(url) as client:
+                redis: Any = client
+                with programs.undisturbed():
+                    pool = multiprocessing.get_context("spawn").Pool(PROCESSES)
+                with pool:
+                    each = (url, way, channels // PROCESSES, run.plan.written_seconds)
+                    before = redis.info("all")
+                    shares = pool.starmap(produce, [(*each, str(n)) for n in range(PROCESSES)], chunksize=1)
+                after = redis.info("all")
+            tokens, events, cpu, seconds = zip(*shares, strict=True)
+            spent = sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys"))
+            calls = after.get("cmdstat_evalsha", {"calls": 0})["calls"]
+            own = sum(cpu) / sum(tokens)
+            run.add(way, channels, token_rate=sum(tokens) / max(seconds), token_cpu=own)
+            run.add(way, channels, token_events=sum(events) / sum(tokens))
+            run.add(way, channels, token_calls=calls / sum(tokens), token_redis=spent / sum(tokens))
             if way == NOTHING:
-                clock = cpu / tokens
+                clock = own
             else:
-                run.add(way, channels, token_own_cpu=cpu / tokens - clock)
-
-
-def _produced(way: str, channels: int, seconds: float) -> tuple[list[Share], float, int]:
-    """All processes' shares; Redis's seconds of CPU, and how many scripts it ran."""
-    with programs.redis() as url, Redis.from_url(url) as client:
-        redis: Any = client
-        with programs.undisturbed():
-            pool = multiprocessing.get_context("spawn").Pool(PROCESSES)
-        with pool:
-            work = [(url, way, channels // PROCESSES, seconds, str(number)) for number in range(PROCESSES)]
-            began = redis.info("all")
-            shares = pool.starmap(produce, work, chunksize=1)
-            ended = redis.info("all")
-    spent = sum(ended[name] - began[name] for name in ("used_cpu_user", "used_cpu_sys"))
-    return shares, spent, ended.get("cmdstat_evalsha", {"calls": 0})["calls"]
+                run.add(way, channels, token_own_cpu=own - clock)
 
 
 def produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
-    """One process's share."""
+    """What one process has had: tokens, the events that it made of them, its CPU, and how long that took."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_produce(url, way, channels, seconds, name))
 
 
-async def _produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
+async def _produce(
+    url: str, way: str, channels: int, seconds: float, name: str
+) -> tuple[int, int, float, float]:
     events, made = Publisher(RedisBackend(url)), 0
 
     async def one(number: int) -> None:
@@ -165,9 +142,9 @@ async def _produce(url: str, way: str, channels: int, seconds: float, name: str)
 
     began, cpu = time.monotonic(), time.process_time()
     await asyncio.gather(*map(one, range(channels)))
-    share = Share(channels * round(RATE * seconds), made, time.process_time() - cpu, time.monotonic() - began)
+    used, took = time.process_time() - cpu, time.monotonic() - began
     await events.aclose()
-    return share
+    return channels * round(RATE * seconds), made, used, took
 
 
 async def _tokens(seconds: float, phase: float) -> AsyncIterator[str]:

@@ -5,8 +5,6 @@ them do not read any more and are ended as slow; and ``after``, when those are g
 the others see: how long an event takes to them, and the worker's CPU for each event that a client reads.
 """
 
-from __future__ import annotations
-
 import time
 from statistics import median
 
@@ -16,20 +14,12 @@ from ...site.apps import requests
 from ..contenders import Edge
 from ..run import Run, burst
 
-SIZE = 8000
-"""Bytes of an event's data."""
-
-ROOM = 2.0
-"""Times what a fan-out takes: events are at least so far apart."""
-
+SIZE = 8000  # bytes of an event's data
+ROOM = 2.0  # times what a fan-out takes: events are at least so far apart
+# The worker's bounds, in bytes and seconds; it looks at what waits twice in that time.
 SETTINGS = {"MAX_UNSENT": "131072", "MAX_UNSENT_AGE": "4"}
-"""The worker's bounds, in bytes and seconds; it looks at what waits twice in that time."""
-
-RECEIVE_BUFFER = 16_384
-"""SO_RCVBUF of those that will be stuck, so that what they do not read waits on the worker's side."""
-
-ENDED = 30.0
-"""Seconds for the stuck streams to be ended after the last event."""
+RECEIVE_BUFFER = 16_384  # of those that will be stuck, so that what they do not read waits in the worker
+ENDED = 30.0  # seconds for the stuck streams to be ended after the last event
 
 
 def stuck(run: Run) -> None:
@@ -38,11 +28,11 @@ def stuck(run: Run) -> None:
     with arena.contender("sse_edge", **SETTINGS) as edge, reading(next(arena.networks)) as some:
         assert isinstance(edge, Edge)
         edge.content = lambda number, overhead: "x" * (SIZE - len(MARK)) + MARK.decode()
-        edge.grow(plan.audience - plan.stuck)
+        edge.grow(plan.streams - plan.stuck)
         edge.check_sink()
-        for number in range(plan.stuck_rounds):
-            what = f"{plan.stuck:,} of {plan.audience:,} streams stuck"
-            run.progress(f"{what}, round {number + 1} of {plan.stuck_rounds}")
+        for number in range(plan.few_rounds):
+            what = f"{plan.stuck:,} of {plan.streams:,} streams stuck"
+            run.progress(f"{what}, round {number + 1} of {plan.few_rounds}")
             ended, meanwhile = _round(run, edge, some, number)
             said.append(f"{ended:,} ({meanwhile:,} before the last event)")
     run.notes[f"of {plan.stuck:,} that stop reading ended as slow"] = ", ".join(said)
@@ -54,37 +44,31 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     first = edge.reader.streams + number * plan.stuck
     heads = requests(edge.paths(first, plan.stuck), edge.users + first)
     some.open(edge.port, heads, edge.ready, edge.rate, receive_buffer=RECEIVE_BUFFER)
-    pace = _pace(run, edge, some)
+    took = median(burst(edge, [0.0], some).took for _ in range(5))
+    pace = [max(plan.stuck_spacing, ROOM * took) * number for number in range(plan.stuck_events)]
 
     def phase(name: str, *others: Reader) -> None:
         found = burst(edge, pace, *others)
         read = len(pace) * sum(reader.streams for reader in (edge.reader, *others))
-        run.add(name, plan.audience, stuck_p50=found.p50, stuck_p99=found.p99, stuck_cpu=found.cpu / read)
+        run.add(name, plan.streams, stuck_p50=found.p50, stuck_p99=found.p99, stuck_cpu=found.cpu / read)
 
-    run.add("before", plan.audience, stuck_memory=edge.held())
+    run.add("before", plan.streams, stuck_memory=edge.held())
     ended = _slow(edge)
     phase("before", some)
     phase("stuck")
-    run.add("stuck", plan.audience, stuck_memory=edge.memory())
+    run.add("stuck", plan.streams, stuck_memory=edge.memory())
     meanwhile = _slow(edge) - ended
     deadline = time.monotonic() + ENDED
     while (count := _slow(edge) - ended) < plan.stuck and time.monotonic() < deadline:
         time.sleep(0.2)
-    run.add("sse_edge", plan.audience, stuck_wrong=abs(count - plan.stuck))
+    run.add("sse_edge", plan.streams, stuck_wrong=abs(count - plan.stuck))
     some.drop(some.streams)
     phase("after")
-    run.add("after", plan.audience, stuck_memory=edge.held())
+    run.add("after", plan.streams, stuck_memory=edge.held())
     return count, meanwhile
-
-
-def _pace(run: Run, edge: Edge, some: Reader) -> list[float]:
-    """When events are published: with room for a fan-out, which is measured."""
-    took = [burst(edge, [0.0], some).took for _ in range(5)]
-    spacing = max(run.plan.stuck_spacing, ROOM * median(took))
-    return [number * spacing for number in range(run.plan.stuck_events)]
 
 
 def _slow(edge: Edge) -> int:
     """How many streams were ended as slow so far."""
-    ended: int = edge.ask("figures")["endings"].get("slow", 0)
+    ended: int = edge.ask("/bench/figures")["endings"].get("slow", 0)
     return ended
