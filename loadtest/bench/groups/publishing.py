@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import uvloop
@@ -97,12 +98,18 @@ def writing(run: Run) -> None:
             run.progress(f"tokens to {channels:,} channels: {way}")
             with programs.redis() as url, Redis.from_url(url) as client:
                 redis: Any = client
-                with programs.undisturbed():
-                    pool = multiprocessing.get_context("spawn").Pool(PROCESSES)
-                with pool:
-                    each = (url, way, channels // PROCESSES, run.plan.written_seconds)
-                    before = redis.info("all")
-                    shares = pool.starmap(produce, [(*each, str(n)) for n in range(PROCESSES)], chunksize=1)
+                # Not multiprocessing's own, which puts others in the place of those that a signal ends.
+                pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"))
+                each = (url, way, channels // PROCESSES, run.plan.written_seconds)
+                before = redis.info("all")
+                try:
+                    with programs.undisturbed():
+                        asked = [pool.submit(produce, *each, str(number)) for number in range(PROCESSES)]
+                    shares = [one.result() for one in asked]
+                finally:
+                    for process in multiprocessing.active_children():
+                        process.kill()
+                    pool.shutdown()
                 after = redis.info("all")
             tokens, events, cpu, seconds = zip(*shares, strict=True)
             spent = sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys"))
