@@ -48,7 +48,11 @@ def test_the_page_has_every_fault(request):
     page = f"{before}{BEGIN}{written()}{END}{after}"
     if request.config.getoption("--tables"):
         PAGE.write_text(page)
-    assert PAGE.read_text() == page
+    missing = set(page.splitlines()) - set(PAGE.read_text().splitlines())
+    assert PAGE.read_text() == page, (
+        "deploy/DOCTOR.md is not as the catalogue is: `.venv/bin/pytest --tables tests/test_doctor_page.py` "
+        f"writes it. It lacks {sorted(missing)}"
+    )
 
 
 def test_most_are_planted_for_real():

@@ -48,7 +48,8 @@ def test_every_line_of_ours_has_a_name():
         and call.func.value.id in LOGGERS
     ]
     assert len(logged) > 50
-    assert [where for where, given in logged if "extra" not in given] == []
+    bare = [where for where, given in logged if "extra" not in given]
+    assert bare == [], "a line of the log has a name: give these `extra=about(…)`, as CONTRIBUTING.md says"
 
 
 def test_the_schema_has_every_event():
@@ -63,8 +64,10 @@ def test_the_schema_has_every_event():
         known = set(KINDS[event]["properties"]) if event in KINDS else set()
         if not given <= known:
             wrong.append(f"{where}: {event} {given - known}")
-    assert wrong == []
-    assert found | {"source-failed"} == set(KINDS) - FORMATTERS
+    assert wrong == [], "these fields are to be in deploy/logs.schema.json, or not to be logged"
+    assert found | {"source-failed"} == set(KINDS) - FORMATTERS, (
+        "deploy/logs.schema.json is to have each name of a line, and none that is gone"
+    )
 
 
 def table(page, head):

@@ -41,7 +41,10 @@ def test_the_table_is_the_catalogue_s(pytestconfig):
     if pytestconfig.getoption("--tables"):
         PAGE.write_text(f"{before}{MARKS[0]}{table()}{MARKS[1]}{after}")
         said = table()
-    assert said == table()
+    assert said == table(), (
+        "deploy/METRICS.md is not as the catalogue is: "
+        "`.venv/bin/pytest --tables tests/test_metrics_page.py` writes it"
+    )
 
 
 @pytest.mark.parametrize("page", ["METRICS.md", "TUNING.md"])

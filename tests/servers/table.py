@@ -22,7 +22,10 @@ class Table:
         if self.writing:
             rows.setdefault(row, {})[column] = found
             self._write(results)
-        assert rows.get(row, {}).get(column) == found
+        assert rows.get(row, {}).get(column) == found, (
+            f"{self.page.name} says otherwise of “{row}”, {column}: if what was found is so, the test with "
+            "`--tables` writes it"
+        )
 
     def write(self):
         """Write the page anew from the results, as after two branches have met."""
