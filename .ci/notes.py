@@ -27,7 +27,7 @@ pip install "./sse_edge-{version}-py3-none-any.whl[server]"
 
 `SHA256SUMS` has every other file. The tag v{version} makes this wheel and this sdist again, byte for byte: \
 `make release`. `sse_edge-{version}.cdx.json` (CycloneDX) names what pip installs beside the wheel, with \
-licences and hashes.
+licences and hashes. Files that are named without a link are in the sdist.
 """
 
 ATTESTED = """

@@ -45,4 +45,6 @@ class Readme(MetadataHookInterface):
     def update(self, metadata: dict[str, Any]) -> None:
         """Put it into the metadata of a build."""
         text = outside((Path(self.root) / "README.md").read_text(), metadata)
+        if "urls" not in metadata:
+            text += "\nThe files that are named here are in the sdist.\n"
         metadata["readme"] = {"content-type": "text/markdown", "text": text}
