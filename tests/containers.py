@@ -20,9 +20,9 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from parts.shipped import ROOT
 from servers.processes import free_port
 from servers.sse import get
-from shipped import ROOT
 from sse_edge import SignedCookie
 from sse_edge.cli import main
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from shipped import DEPLOY
+from parts.shipped import DEPLOY
 
 VERSION = "v1.9.1"
 MODULE = "github.com/envoyproxy/gateway"

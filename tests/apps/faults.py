@@ -2,7 +2,7 @@
 
 import os
 
-from fleet import Worker
+from parts.fleet import Worker
 from sse_edge import RedisBackend
 
 worker = Worker(RedisBackend(os.environ["REDIS_URL"], history=10_000, timeout=2.0))

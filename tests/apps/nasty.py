@@ -2,7 +2,7 @@
 
 import os
 
-from hostile import nasty_events
+from parts.hostile import nasty_events
 from sse_edge import Event
 
 STREAM = b"".join(Event(**case).encode() for case in nasty_events())

@@ -8,7 +8,7 @@ import time
 
 import redis
 
-from faulty import Proxy
+from parts.faulty import Proxy
 from servers.deployments import RedisCluster, SentinelTrio
 from servers.redis import RedisServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from hostile import nasty_events
+from parts.hostile import nasty_events
 from servers.sse import Decoder
 from sse_edge import Event, Identity, Limits, Publisher, Retention, SSEMiddleware
 from sse_edge.asgi import respond

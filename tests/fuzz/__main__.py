@@ -17,7 +17,7 @@ CORPUS = Path(__file__).parent / "corpus"
 """What was found to reach something new, and what broke something once; ``make test`` plays all of it."""
 
 LONGEST = 4096
-"""Bytes of an input at most: what is slow only when it is long is looked for in ``tests/test_fuzz.py``."""
+"""Bytes of an input at most: what is slow only when it is long is looked for in ``test_fuzz.py``."""
 
 SHARE = 0.2
 """Of the time is for the properties of ``tests/test_properties_*.py``, which are looked at once at least."""
@@ -75,7 +75,7 @@ def _play_again(target, inputs):
 
 
 def _look_at_properties(seconds):
-    files = sorted(os.path.relpath(path) for path in CORPUS.parents[1].glob("test_properties_*.py"))
+    files = sorted(os.path.relpath(path) for path in CORPUS.parents[1].rglob("test_properties_*.py"))
     options = ["-q", "-p", "no:cacheprovider", "-m", "not live"]
     options += ["--timeout", "600", "--show-capture", "no", *files]
     began, times = time.monotonic(), 0

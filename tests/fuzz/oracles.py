@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 
 import jwt
 
-from hostile import lines, pieces
+from parts.hostile import lines, pieces
 from servers.sse import Decoder, Received
 from sse_edge.admission.address import TrustedProxies
 from sse_edge.admission.claims import Claims

@@ -3,7 +3,7 @@
 import re
 import time
 
-from hostile import PIECES
+from parts.hostile import PIECES
 
 from . import oracles
 

@@ -1,0 +1,1 @@
+"""What tests of several files share, a module for each noun."""
