@@ -277,7 +277,7 @@ def test_where_sentry_belongs():
     """It is outside of each app's middlewares, so the edge belongs around the app, or its paths are not
     sampled.  In a process of its own, which it changes Starlette for.
     """
-    path = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
+    path = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}:{TESTS / 'door'}"}
     command = [sys.executable, "-c", SENTRY]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=path)
     assert done.returncode == 0, done.stderr
