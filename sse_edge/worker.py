@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 
 from .admission.gate import Admission, Gate
+from .asgi_server import Server, find
 from .backends.base import Backend, Leases
 from .backends.reports import Report
 from .backends.writers import LOOK
@@ -25,7 +26,6 @@ from .logline import about, value
 from .outcome import BACKEND_DOWN
 from .publishing.writer import end_abandoned
 from .refusals import Failures, RefusalLog
-from .server import Server, find
 from .signals import SignalChain
 from .status.report import Reporter
 

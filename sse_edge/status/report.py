@@ -14,13 +14,13 @@ from importlib.metadata import version
 from typing import Any
 
 from ..admission.authenticator import AnyOf
+from ..asgi_server import Server
 from ..backends.base import Backend
 from ..backends.reports import Report
 from ..delivery.hub import Hub
 from ..delivery.ranking import busiest, slowest
 from ..figures import Figures, complete
 from ..logline import sentence
-from ..server import Server
 
 MOST = 20
 """Channels, and slow streams, that are named."""

@@ -13,10 +13,10 @@ from parts.delivery import ListSink, frame, join
 from parts.ears import out
 from parts.reported import SAID
 from sse_edge import Anonymous, MemoryBackend, RedisBackend, SignedCookie, SSEMiddleware
+from sse_edge.asgi_server import Server
 from sse_edge.backends.redis.presence import RedisPresence
 from sse_edge.backends.reports import parse
 from sse_edge.delivery.ranking import busiest, slowest
-from sse_edge.server import Server
 from sse_edge.status.report import Reporter, application
 
 BEAT = 0.1

@@ -15,10 +15,10 @@ from servers.sse import Decoder
 from sse_edge import ConfigError, Limits, MemoryBackend, SSEMiddleware
 from sse_edge import worker as worker_module
 from sse_edge.admission import callback
+from sse_edge.asgi_server import Server
 from sse_edge.backends.memory.subscriber import MemorySubscriber
 from sse_edge.delivery import clock as clock_module
 from sse_edge.outcome import CLIENT_GONE
-from sse_edge.server import Server
 
 SETTINGS = {"limits": Limits(per_user=None, per_ip=None, connects_per_ip=None)}
 """Of every edge here."""

@@ -44,7 +44,7 @@ LAYERS = [
         "refusals",
         "measurers",
         "signals",
-        "server",
+        "asgi_server",
         "status",
         "client",
         "cookies",

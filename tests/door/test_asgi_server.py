@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sse_edge.server import find
+from sse_edge.asgi_server import find
 
 CODE = """
 async def _serve(self):
