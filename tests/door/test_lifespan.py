@@ -285,7 +285,7 @@ async def test_without_lifespan(edge, asgi):
     for client in clients:
         await client.wait_for(b"\nid: ")
     assert connected(middleware)
-    assert len(backend._subscribers) == 1
+    assert len(backend.store._ears) == 1
     await Publisher(backend).publish("user:u42", "hello")
     for client in clients:
         await client.wait_for(b"data: hello")
@@ -329,9 +329,9 @@ async def test_start_and_stop_twice(edge, lifespan, handlers):
     for _ in range(2):
         await middleware.start()
         async with middleware:
-            assert len(backend._subscribers) == 1
+            assert len(backend.store._ears) == 1
         await middleware.stop()
-        assert backend._subscribers == []
+        assert backend.store._ears == []
         assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
@@ -349,7 +349,7 @@ def test_a_new_event_loop_for_every_request(handlers):
     for number in range(5):
         asyncio.run(request(number))
         assert middleware.figures()["streams"] == 0
-    assert len(backend._subscribers) == 1
+    assert len(backend.store._ears) == 1
     asyncio.run(middleware.stop())
     assert signal.getsignal(signal.SIGTERM) == handlers[signal.SIGTERM]
 
@@ -373,10 +373,10 @@ def test_starlette_test_client(entered):
     if entered:
         with client:
             twice()
-        assert backend._subscribers == []
+        assert backend.store._ears == []
     else:
         twice()
-        assert len(backend._subscribers) <= 1
+        assert len(backend.store._ears) <= 1
 
 
 NO_ASYNCIO = "sse_edge needs asyncio, or uvloop, and this server runs something else"

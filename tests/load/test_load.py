@@ -134,7 +134,7 @@ def capacity(summary, out):
             assert step[what].keys() == {"worker", "proxy", "Redis", "kernel", "reader"}
     assert "Memory per stream, KiB" in (out / "summary.txt").read_text()
     assert "per idle stream" in (out / "steps.svg").read_text()
-    assert (out / "index.html").read_text().count("<svg") == 3
+    assert (out / "index.html").read_text().count("<svg") == 2
 
 
 HEAVY = [ramp, broadcast, personal, churn, soak]

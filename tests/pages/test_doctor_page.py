@@ -15,7 +15,7 @@ LIVE = ("live", "planted", "behind", "shipped", "strangers")
 
 def planted():
     """The codes that a test with real programs expects."""
-    source = "".join((TESTS / f"test_doctor_{name}.py").read_text() for name in LIVE)
+    source = "".join((TESTS / "doctor" / f"test_doctor_{name}.py").read_text() for name in LIVE)
     return {code for code in FAULTS if f'"{code}"' in source or f"[{code}]" in source}
 
 
