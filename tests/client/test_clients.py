@@ -51,7 +51,10 @@ async def test_client(row, frames, table):
     columns = [name for name in COLUMNS if table.writing or "silence" not in name]
     cells = {"version": client.version, **await survey(client, columns)}
     for column, found in cells.items():
-        table.holds(client.name, column, found)
+        try:
+            table.holds(client.name, column, found)
+        except AssertionError:  # a driver that gets no turn for seconds gives up: once more, and by itself
+            table.holds(client.name, column, (await survey(client, [column]))[column])
 
 
 def test_lines(table):
