@@ -9,36 +9,18 @@ import pytest
 
 from loadtest.checker import read_payload
 from loadtest.run.press import Press
-from servers.sse import Decoder
+from parts import publishers
 from sse_edge import RedisBackend
 from sse_edge.errors import ConfigError, EventError
 
 
-class Listener:
-    """A receiver that keeps (channel, data) of what it hears."""
-
-    def __init__(self):
-        self.heard = []
-        self._changed = asyncio.Event()
-
-    def deliver(self, channel, id, frame, except_user=None):
-        (event,) = Decoder().feed(frame)
-        self.heard.append((channel, event.data))
-        self._changed.set()
-
-    def flush(self):
-        pass
-
-    def reset(self, reset):
-        raise AssertionError(f"nothing was lost, but {reset}")
+class Listener(publishers.Listener):
+    """One that reads what a load test says in its data."""
 
     async def wait(self, count):
         """Wait for ``count`` events in all; (channel, number) of each."""
-        async with asyncio.timeout(10):
-            while len(self.heard) < count:
-                self._changed.clear()
-                await self._changed.wait()
-        said = [(channel, *read_payload(data)) for channel, data in self.heard]
+        heard = await super().wait(count)
+        said = [(channel, *read_payload(data)) for channel, _, data, _ in heard]
         assert all(channel == named for channel, named, _, _ in said)
         return [(channel, number) for channel, _, number, _ in said]
 
@@ -84,8 +66,8 @@ async def test_every_channel_is_numbered_from_one(press, redis_url, listen):
     for channel in "aabab":
         await asyncio.to_thread(one.publish, channel, 200)
     assert await listener.wait(5) == [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2)]
-    assert all(190 <= len(data) <= 200 for _, data in listener.heard)
-    times = [read_payload(data)[2] for _, data in listener.heard]
+    assert all(190 <= len(data) <= 200 for _, _, data, _ in listener.events)
+    times = [read_payload(data)[2] for _, _, data, _ in listener.events]
     assert began <= times[0] <= times[-1] <= time.time()
     assert {name: list(each.times) for name, each in one.numberings.items()} == {
         "a": [times[0], times[1], times[3]],
