@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 
-from ..backends.base import Replay, Reset, Subscriber, id_of
+from ..backends.base import NO_FIRST, Replay, Reset, Subscriber, id_of
 from ..errors import BackendError
 from ..event import EventId, Place, without_id
 from ..figures import LATENCY, Histogram
@@ -43,7 +43,7 @@ class History:
     async def catch_up(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
         """Give ``stream`` what it is owed, and let it go live."""
         begin, stream.begin = stream.begin, None
-        stream.first = first
+        stream.first = first or NO_FIRST  # an empty one of its own would be there as long as it is
         try:
             replay = await self._owed(stream, after, begin, first)
         except BackendError:

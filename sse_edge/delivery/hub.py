@@ -253,7 +253,7 @@ class Hub:
         self, stream: Stream, after: Place | None, first: Mapping[str, int] = NO_FIRST
     ) -> None:
         """The same once the backend is there; until then the stream is open and silent."""
-        stream.first = first
+        stream.first = first or NO_FIRST
         stream.waiting = asyncio.create_task(self._history.catch_up_later(stream, after, first))
 
     def close_stream(self, stream: Stream, ending: Ending = CLIENT_GONE) -> None:

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from parts.delivery import ListSink, ScriptedBackend, at, frame, join, make_hub, place, settle
-from sse_edge.backends.base import Replay, Reset
+from sse_edge.backends.base import NO_FIRST, Replay, Reset
 from sse_edge.delivery import frames
 from sse_edge.delivery.feed import Feed
 from sse_edge.delivery.stream import Stream
@@ -354,6 +354,18 @@ async def test_compressed_before_the_response_begins(early):
     assert said.count(b"edge-close") == 1
     hub.close_stream(stream)
     await hub.close()
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_what_a_stream_does_not_have_is_shared(hub, later):
+    """Streams that want no first events keep no empty mapping each, which would be there as long as they."""
+    stream = await join(hub, live=False)
+    if later:
+        hub.catch_up_later(stream, None, {})
+    else:
+        await hub.catch_up(stream, None, {})
+    assert stream.first is NO_FIRST
+    hub.close_stream(stream)
 
 
 def there():
