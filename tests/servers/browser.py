@@ -3,12 +3,12 @@
 import base64
 import contextlib
 import tempfile
+import time
 from pathlib import Path
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.wait import WebDriverWait
 
 from .processes import command, guard, kill_group
 
@@ -141,11 +141,16 @@ class Tab:
 
 
 def wait_for(page, expression, timeout=10):
-    """Wait until a JavaScript expression is true in the page; its value."""
-    waiting = WebDriverWait(page, timeout, poll_frequency=0.05)
-    return waiting.until(
-        lambda driver: driver.execute_script(f"return {expression}"), f"not true: {expression}"
-    )
+    """Wait until a JavaScript expression is true in the page; its value.
+
+    Meanwhile it may fail: while a page is loaded, what is asked for is not there.
+    """
+    script = f"try {{ return [{expression}] }} catch (error) {{ return [null, `${{error}}`] }}"
+    end = time.monotonic() + timeout
+    while not (found := page.execute_script(script))[0]:
+        assert time.monotonic() < end, f"not true in {timeout} s: {expression}: {found}"
+        time.sleep(0.05)
+    return found[0]
 
 
 def run_module(page, text):
