@@ -12,12 +12,14 @@ RESOLVE = $(VENV)/bin/uv pip compile --quiet --no-header --no-annotate --python 
 # What users install.  The rest of `dev` is for the tests alone, and always the newest.
 EXTRAS = --extra server --extra metrics --extra doctor --extra loadtest
 export PYTHON
+# Hundreds of servers are started: each would be compiled anew.
+unexport PYTHONDONTWRITEBYTECODE
 # uv trusts whom pip and the system trust.
 export UV_SYSTEM_CERTS = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types unit fast valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs pages beside matrix release format packages clean
+.PHONY: help demo test lint types unit fast whole valkey bench capacity load scenarios chaos fuzz abuse openapi logs fronts proxies dashboard containers gateway client clients docs pages beside matrix release format packages clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +54,9 @@ unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clien
 
 fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 	$(VENV)/bin/pytest -m "not live" $(ARGS)
+
+whole: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## every test, those too of which make test has one of several, 40 minutes
+	$(VENV)/bin/pytest $(PROCESSES) --heavy $(ARGS)
 
 # Not TLS: the server that PyPI has is built without.
 VALKEY = $(call tests,backends backends_first backends_finished subscriber recovery strays partitions apart kept \
@@ -132,7 +137,7 @@ docs: $(VENV)/.docs  ## the pages as a site, build/docs/site: strictly, with the
 	$(VENV)/bin/python -m docs.site
 
 # What is followed to the letter, and how all of it looks; make test has a part.
-PAGES = $(call tests,site start_page framework_pages from_sse_starlette from_django_eventstream)
+PAGES = $(call tests,site start_page framework_pages identity_page htmx_page from_sse_starlette from_django_eventstream)
 
 pages: $(VENV)/.dev packages  ## each page on a telephone, and those with steps followed to the letter, 3 minutes
 	$(VENV)/bin/pytest --heavy $(PROCESSES) $(PAGES) $(ARGS)

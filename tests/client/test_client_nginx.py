@@ -47,7 +47,10 @@ def listening(site, tabs):
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("tabs", "kind", "protocol", "count"),
-    [("firefox", "nginx", "h2", 3), ("chromium", "nginx http1", "http/1.1", 8)],
+    [
+        pytest.param("firefox", "nginx", "h2", 3, marks=pytest.mark.heavy),
+        ("chromium", "nginx http1", "http/1.1", 8),
+    ],
     indirect=["tabs"],
 )
 def test_the_client_behind_nginx(behind, serve_app, tabs, redis_url, publish, kind, protocol, count):

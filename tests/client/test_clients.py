@@ -8,7 +8,7 @@ import pytest
 from clients.columns import COLUMNS, survey
 from clients.lines import drivers, shown, with_lines
 from clients.listening import Frames
-from clients.rows import IN_PAGES, RECORDED, ROWS
+from clients.rows import BROWSERS, IN_PAGES, RECORDED, ROWS
 from servers.processes import TESTS
 from servers.table import Table
 
@@ -36,10 +36,17 @@ async def frames(request):
     browser.fresh()
 
 
+USUAL = {*BROWSERS, "htmx 2 with htmx-ext-sse", "htmx 4 with hx-sse", "eventsource 4", "httpx-sse", "curl"}
+"""Browsers, and one of each language and kind; with ``--heavy`` the others too."""
+
+
 def pytest_generate_tests(metafunc):
-    """Rows that take other toolchains are tried where the page is written, by ``make clients``."""
+    """Where the page is written, by ``make clients``, all are tried, and rows that take other toolchains."""
     if "row" in metafunc.fixturenames:
-        rows = {**ROWS, **RECORDED} if metafunc.config.getoption("--tables") else ROWS
+        if metafunc.config.getoption("--tables"):
+            rows = [*ROWS, *RECORDED]
+        else:
+            rows = [row if row in USUAL else pytest.param(row, marks=pytest.mark.heavy) for row in ROWS]
         metafunc.parametrize("row", rows)
 
 

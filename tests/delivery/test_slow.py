@@ -191,7 +191,7 @@ async def at_rest(process, streams):
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("sink", KINDS)
 async def test_what_is_owed_is_shared(serve_app, redis_url, connect, sink, loop):
     """Ten clients that resume 20 MB and do not read cost 30 MB at most; who reads on gets all of it."""

@@ -219,7 +219,7 @@ AT_ONCE = ["direct", "h11", "task"]
 @pytest.mark.parametrize(
     ("abuse", "kind"),
     [
-        pytest.param(abuse, kind, marks=[] if kind in (*AT_ONCE, proxy) else [pytest.mark.heavy])
+        pytest.param(abuse, kind, marks=[] if kind in ("direct", proxy) else [pytest.mark.heavy])
         for (abuse, (_, _, fronts)), proxy in zip(ABUSES.items(), itertools.cycle(PROXIES), strict=False)
         for kind in fronts
     ],
@@ -254,7 +254,9 @@ async def test_ends_where_it_began(arena, publisher, heavy, abuse, kind):
 
 @pytest.mark.live
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind == "granian" else [pytest.mark.heavy]) for kind in OTHERS]
+)
 async def test_other_servers(arena, publisher, heavy, kind):
     """One abuse after the other, while others are served: in the end there is no more than before."""
     front, worker = arena.front(kind, publisher), arena.worker(kind)

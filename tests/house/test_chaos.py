@@ -459,7 +459,9 @@ def test_a_failure_says_how_to_play_it_again():
 
 @pytest.mark.live
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("seed", "layout"), [(4, "single"), (2, "partitions")])
+@pytest.mark.parametrize(
+    ("seed", "layout"), [pytest.param(4, "single", marks=pytest.mark.heavy), (2, "partitions")]
+)
 async def test_a_short_campaign(seed, layout):
     """Faults by chance for some seconds: all promises are kept."""
     outcome = await play(make_plan(seed, layout, 20))

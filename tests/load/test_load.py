@@ -147,7 +147,7 @@ def capacity(summary, out):
     assert (out / "index.html").read_text().count("<svg") == 2
 
 
-HEAVY = [ramp, broadcast, personal, churn, soak]
+HEAVY = [ramp, broadcast, personal, churn, deploy, slow, abuse, soak]
 """What is as the others, as far as what runs it goes."""
 
 
@@ -156,9 +156,6 @@ HEAVY = [ramp, broadcast, personal, churn, soak]
     [
         steady,
         storm,
-        deploy,
-        slow,
-        abuse,
         capacity,
         *(pytest.param(each, marks=pytest.mark.heavy) for each in HEAVY),
     ],
@@ -200,8 +197,8 @@ def test_storm_can_cut_everybody(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ["--proxy", "caddy"],
-        pytest.param(["--proxy", "none"], marks=pytest.mark.heavy),
+        pytest.param(["--proxy", "caddy"], marks=pytest.mark.heavy),
+        ["--proxy", "none"],
         pytest.param(["--no-tls"], marks=pytest.mark.heavy),
     ],
     ids=" ".join,
@@ -214,6 +211,7 @@ def test_other_ways(options, tmp_path):
     assert figures(tmp_path)["verdict"]["received"] >= 2 * 60
 
 
+@pytest.mark.heavy  # the next has a target too
 def test_a_running_deployment(behind, redis_url, tmp_path):
     """With --target nothing but Locust is started; every stream opens through the proxy that is there."""
     site = behind("nginx", apps=1)
@@ -365,7 +363,7 @@ def running(tmp_path):
             process.communicate(timeout=60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy)])
 def test_an_interrupted_run(running, number):
     """It stops all it has started, and writes the report of what was measured; also when the signal comes
     twice, as ``timeout`` sends it."""

@@ -17,11 +17,9 @@ WAYS = [
     for file in files(page)
     if file.rpartition("/")[2] in ("inside.py", "mounted.py")
 ]
-FOLLOWERS = [
-    page if page.stem in ("FASTAPI", "FLASK") else pytest.param(page, marks=pytest.mark.heavy)
-    for page in PAGES
-]
-"""An app of ASGI and one of WSGI; of the others only the apps in which the edge is, without --heavy."""
+FOLLOWERS = [page if page.stem == "FLASK" else pytest.param(page, marks=pytest.mark.heavy) for page in PAGES]
+"""The page to start with has an app of ASGI, this one of WSGI; of the others only the apps in which the edge
+is, without --heavy."""
 
 HEARS = """
 from {module} import app

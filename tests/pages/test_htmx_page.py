@@ -72,7 +72,7 @@ def _write(path, text):
     path.write_text(text)
 
 
-@pytest.fixture(params=[2, 4], ids=["htmx 2", "htmx 4"])
+@pytest.fixture(params=[2, pytest.param(4, marks=pytest.mark.heavy)], ids=["htmx 2", "htmx 4"])
 def site(request, tmp_path, redis_url, serve):
     """One for each version of htmx."""
     return Site(serve, tmp_path, request.param, redis_url)

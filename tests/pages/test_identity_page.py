@@ -147,7 +147,10 @@ assert auth.answers_later
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [*((name, "db") for name in DRIVEN), ("asgi.py", "cache"), ("asgi.py", "signed_cookies")],
+    [
+        *((name, "db") for name in DRIVEN),
+        *(pytest.param("asgi.py", other, marks=pytest.mark.heavy) for other in ("cache", "signed_cookies")),
+    ],
 )
 def test_every_block_of_the_page_runs(name, engine, tmp_path, redis_url):
     """Who signs in by it is let in, and who signs out is revoked: streams end, and the cookie is refused."""

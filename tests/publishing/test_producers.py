@@ -145,7 +145,7 @@ async def test_one_writes(redis_url, backend_of, produce, how):
         assert await asyncio.to_thread(events.stop, "a") is False
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.heavy)])
 async def test_a_producer_that_is_gone(redis_url, serve_app, connect, produce, backend_of, number):
     """An open stream hears within 10 s of a producer's end; one that only stood still writes no more."""
     app = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "ORIGINS": "https://x.test"}, workers=2)
@@ -207,7 +207,9 @@ async def test_a_producer_that_stands_still(redis_url, produce, backend_of, look
     assert (await producer.said())[:2] == ["ended", "complete"]
 
 
-@pytest.mark.parametrize(("fault", "how"), [("killed", ""), ("stands still", "sync")])
+@pytest.mark.parametrize(
+    ("fault", "how"), [("killed", ""), pytest.param("stands still", "sync", marks=pytest.mark.heavy)]
+)
 async def test_redis_goes_and_comes_back(private_redis, produce, backend_of, listen, look, fault, how):
     """Redis is killed and started again, or stands still for longer than anybody waits: nothing is missed,
     nothing is heard twice, and a living producer is not taken for dead."""

@@ -122,6 +122,7 @@ def workers(server):
     return found
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(180)
 async def test_a_rolling_restart_of_four_workers(serve_app, redis_url):
     """Whoever is asked tells of all four: no counter goes back while each is restarted, streams come and go
