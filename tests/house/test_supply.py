@@ -23,6 +23,8 @@ from packaging.requirements import Requirement
 from parts.programs import BIN, PROJECT, run
 from servers.processes import TESTS, command
 from sse_edge.status.report import Reporter
+from sse_edge.tune.files import DEPLOY
+from sse_edge.tune.template import SHIPPED
 
 ROOT = TESTS.parent
 pytestmark = pytest.mark.timeout(300)  # a release is built twice
@@ -191,15 +193,7 @@ KINDS = {
 }
 """What files the package is made of, and the only folder for each kind."""
 
-CONFIGURATION = {
-    "nginx.conf",
-    "Caddyfile",
-    "deploy/systemd/proxy-limits.conf",
-    "deploy/systemd/sse-edge.target",
-    "deploy/systemd/sse-edge@.service",
-    "deploy/sysctl.conf",
-    "deploy/redis.conf",
-}
+CONFIGURATION = {*SHIPPED, *DEPLOY.values()}
 """What `sse-edge tune` writes: in a wheel below sse_edge/tune."""
 
 
@@ -227,6 +221,8 @@ def test_the_wheel(release):
     first, _ = release
     with zipfile.ZipFile(first[f"{STEM}-py3-none-any.whl"]) as wheel:
         names = wheel.namelist()
+        for name in CONFIGURATION:  # byte for byte, where `tune` looks for it
+            assert wheel.read(f"sse_edge/tune/{name}") == (ROOT / name).read_bytes(), name
     package = {name for name in tracked(release) if name.startswith("sse_edge/")}
     configuration = {f"sse_edge/tune/{name}" for name in CONFIGURATION}
     about = {

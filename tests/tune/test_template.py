@@ -1,8 +1,5 @@
 """The marks of the shipped proxy files, and what replaces the values they mark."""
 
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -155,26 +152,3 @@ def test_an_unknown_file():
     """Only shipped files are found."""
     with pytest.raises(ConfigError, match=r"^name: must be one of nginx\.conf, Caddyfile"):
         shipped("../pyproject.toml")
-
-
-def test_the_wheel_has_them(tmp_path):
-    """A wheel carries the files, byte for byte, where its own code finds them."""
-    build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
-    subprocess.run([*build, "--no-build-isolation", "--wheel-dir", tmp_path, ROOT], check=True, timeout=50)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "installed")
-    code = (
-        "import sys; from sse_edge.tune.template import SHIPPED, shipped, __file__ as own\n"
-        "print(own); [sys.stdout.write(shipped(name)) for name in SHIPPED]"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path / "installed",
-        env={"PYTHONPATH": str(tmp_path / "installed")},
-        capture_output=True,
-        check=True,
-    ).stdout
-    own, rest = found.split(b"\n", 1)
-    assert own.decode() == str(tmp_path / "installed" / "sse_edge" / "tune" / "template.py")
-    assert rest == b"".join((ROOT / name).read_bytes() for name in SHIPPED)

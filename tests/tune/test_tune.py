@@ -3,8 +3,6 @@
 import json
 import re
 import subprocess
-import sys
-import zipfile
 from dataclasses import fields
 
 import pytest
@@ -346,16 +344,6 @@ def check(arguments, **options):
         list(map(str, arguments)), capture_output=True, text=True, timeout=30, check=False, **options
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_a_wheel_has_the_files(tmp_path):
-    """In a wheel the deploy files are where ``tune`` finds them, byte for byte."""
-    build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
-    subprocess.run([*build, "--no-build-isolation", "--wheel-dir", tmp_path, ROOT], check=True, timeout=50)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for place in files.DEPLOY.values():
-            assert archive.read(f"sse_edge/tune/{place}") == (ROOT / place).read_bytes()
 
 
 # ---- the command
