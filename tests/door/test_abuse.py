@@ -1,9 +1,8 @@
-"""Protocol abuse over real sockets, of a worker itself and, with ``--heavy``, through both proxies with the shipped
-files.
+"""Protocol abuse over real sockets, of a worker itself and through both proxies with the shipped files.
 
 While it lasts others are served as stated in ``servers.witness``, and afterwards all is as it was before:
 after the same again too, or else a little of it stays each time.  With ``--heavy`` there is up to ten
-times as much of it.
+times as much of it, and everywhere.
 """
 
 import asyncio
