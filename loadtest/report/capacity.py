@@ -30,49 +30,49 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
     parts = present(steps)
     heads = [summary["setup"]["proxy"] if part == "proxy" else part for part in parts]
 
-    def table(heads: list[str], each: Callable[[Step], list[float]]) -> Rows:
+    def table(heads: list[str], each: Callable[[Step], list[float | None]]) -> Rows:
         return [["streams", *heads], *([f"{step['streams']:,}", *map(number, each(step))] for step in steps)]
 
-    def by_part(what: str, scale: float) -> Rows:
-        def figures(step: Step) -> list[float]:
-            found = {part: figure * scale for part, figure in step[what].items()}
+    def by_part(what: str, unit: float) -> Rows:
+        def figures(step: Step) -> list[float | None]:
+            found = {part: figure / unit for part, figure in step[what].items()}
             # The kernel's CPU is within the others', its memory is not.
-            whole = sum(found[part] for part in parts) + (found["kernel"] if what == "memory" else 0.0)
-            return [*(found[part] for part in (*parts, "kernel")), whole, found[CLIENTS]]
+            whole = [*parts, "kernel"] if what == "memory" else parts
+            each = [found[part] for part in (*parts, "kernel")]
+            return [*each, sum(found[part] for part in whole), found[CLIENTS]]
 
         return table([*heads, "kernel", "all", "(clients)"], figures)
 
+    def delivery(step: Step) -> list[float | None]:
+        return [
+            step["published"],
+            step["expected"],
+            step.get("received"),
+            *_ms(step, "p50", "p99", "longest"),
+        ]
+
     without = summary["without_streams"]
+    cpu = without["cpu_per_second"]
     return {
-        "Memory per stream, KiB": by_part("memory", 1 / 1024),
+        "Memory per stream, KiB": by_part("memory", 1024),
         "Descriptors per stream": table(
             [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, CLIENTS)]
         ),
-        f"To connect, µs per stream{INSIDE}": by_part("connect", 1e6),
-        f"Idle, µs per stream and minute{INSIDE}": by_part("idle", 1e6),
-        f"An event a second, µs per delivered event{INSIDE}": by_part("events", 1e6),
-        f"An event for one stream, µs per event{INSIDE}": by_part("personal", 1e6),
-        "Delivery, from publishing to the client": [
-            ["streams", "events", "due", "received", "p50 ms", "p99 ms", "longest ms"],
-            *(
-                [
-                    *(f"{step[name]:,}" for name in ("streams", "published", "expected", "received")),
-                    *(number((step[name] or 0.0) * 1000) for name in ("p50", "p99", "longest")),
-                ]
-                for step in steps
-            ),
-        ],
+        f"To connect, µs per stream{INSIDE}": by_part("connect", 1e-6),
+        f"Idle, µs per stream and minute{INSIDE}": by_part("idle", 1e-6),
+        f"An event a second, µs per delivered event{INSIDE}": by_part("events", 1e-6),
+        f"An event for one stream, µs per event{INSIDE}": by_part("personal", 1e-6),
+        "Delivery, from publishing to the client": table(
+            ["events", "due", "received", "p50 ms", "p99 ms", "longest ms"], delivery
+        ),
         "Besides": table(
             ["opened per second", "keep-alives per minute", "socket buffers, KiB"],
-            lambda step: [step["connects_per_second"], step["keep_alives"], step["buffers"] / 1024],
+            lambda step: [step["connects_per_second"], step.get("keep_alives"), step["buffers"] / 1024],
         ),
         "Without streams, all processes of each": [
             ["", *heads],
             ["MiB", *(f"{without['memory'][part] / 2**20:.0f}" for part in parts)],
-            [
-                "CPU s a minute, not counted above",
-                *(f"{without['cpu_per_second'][part] * 60:.2f}" for part in parts),
-            ],
+            ["CPU s a minute, not counted above", *(f"{cpu[part] * 60:.2f}" for part in parts)],
         ],
     }
 
@@ -83,16 +83,16 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
     parts = present(steps)
     with picture(path, 14.2, 4.7) as figure:
         memory, cpu, wait = figure.subplots(1, 3)
-        keys = _stack(memory, steps, "memory", [*parts, "kernel"], 1 / 1024)
+        keys = _stack(memory, steps, "memory", [*parts, "kernel"], 1024)
         headed(memory, "memory per idle stream, KiB", "clients not counted")
-        _stack(cpu, steps, "events", parts, 1e6)
+        _stack(cpu, steps, "events", parts, 1e-6)
         every = "one event a second to every stream"
         headed(cpu, "CPU per delivered event, µs", f"{every}; system calls included")
         for what, label, style, beside in (
             ("p99", "99 %", "--s", (-10, 6)),
             ("p50", "half of all", "-o", (18, -5)),
         ):
-            values = [(step[what] or 0.0) * 1000 for step in steps]
+            values = [each for step in steps for each in _ms(step, what)]
             wait.plot(values, style, color=PARTS["worker"], ms=5, lw=1.8, label=label)
             for place in enumerate(values):
                 wait.annotate(
@@ -111,13 +111,18 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
         captioned(figure, named, note)
 
 
-def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], scale: float) -> dict[str, Any]:
+def _ms(step: Step, *names: str) -> list[float]:
+    """Nothing came in no time; a run that ended before its verdict has none of them."""
+    return [1000 * (step.get(name) or 0.0) for name in names]
+
+
+def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], unit: float) -> dict[str, Any]:
     """Bars with their figures; the bars of each part, for a key."""
-    # A part that shrank, by the kernel's noise, has no height.
-    heights = {part: [max(0.0, step[what][part]) * scale for step in steps] for part in parts}
     tops, drawn = [0.0] * len(steps), {}
-    highest = max(map(sum, zip(*heights.values(), strict=True)))
-    for part, sizes in heights.items():
+    highest = max(sum(step[what][part] for part in parts) for step in steps) / unit
+    for part in parts:
+        # A part that shrank, by the kernel's noise, has no height.
+        sizes = [max(0.0, step[what][part]) / unit for step in steps]
         drawn[part] = bars = axis.bar(range(len(steps)), sizes, 0.55, tops, color=PARTS[part])
         said = [number(size) if size > highest / 16 else "" for size in sizes]
         axis.bar_label(bars, said, label_type="center", color="white", size=9)

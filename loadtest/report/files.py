@@ -31,9 +31,10 @@ def write(out: Path, summary: Summary) -> str:
     (out / "summary.txt").write_text(printed + "\n")
     links = {"Locust's own report": "locust.html", "the figures": "summary.json"}
     links |= {f"Locust's CSV: {path.name}": path.name for path in sorted(out.glob("*.csv"))}
+    pictures = []
     for name, draw in drawings(summary).items():
         draw(summary, out / name)
-    pictures = [(out / name).read_text() for name in drawings(summary)]
+        pictures.append((out / name).read_text())
     (out / "index.html").write_text(page.page(summary, pictures, links))
     return printed
 

@@ -28,6 +28,7 @@ mark {{ background: #fce8e8; color: #b5293b; font-weight: 700; }}
 .wide {{ overflow-x: auto; }}
 .wide svg {{ display: block; width: 100%; min-width: 52rem; height: auto; }}
 pre {{ overflow-x: auto; font: 13px/1.4 ui-monospace, Menlo, Consolas, monospace; }}
+@media print, (min-width: 60rem) {{ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }} }}
 @media print {{ body {{ padding: 0; }} .wide svg {{ min-width: 0; }} pre {{ font-size: 8.5px; }} }}
 </style>
 </head>

@@ -12,10 +12,10 @@ class Progress:
     """
 
     def __init__(self, seldom: float = 0.0) -> None:
+        self.last = "before anything was measured"
         self._began = time.monotonic()
         self._seldom = seldom
         self._said = (0.0, "")
-        self.last = "before anything was measured"
 
     def __call__(self, what: str) -> None:
         """Now this is done."""
@@ -26,12 +26,11 @@ class Progress:
         if not terminal and words == before and now < at + self._seldom:
             return
         self._said = now, words
-        seconds = int(now - self._began)
-        text = f"{seconds // 60}:{seconds % 60:02d}  {what}"
-        if terminal:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        minutes, seconds = divmod(int(now - self._began), 60)
+        text = f"{minutes}:{seconds:02d}  {what}"
+        print(
+            f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True
+        )
 
     def clear(self) -> None:
         """No more."""

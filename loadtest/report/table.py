@@ -8,12 +8,18 @@ Rows = list[list[str]]
 """A table's rows, the first of which are its heads; without rows where nothing was measured."""
 
 
-def number(figure: float) -> str:
-    """Three digits of it."""
+def number(figure: float | None, unit: float = 1) -> str:
+    """Three digits of it, in this unit; nothing of what was not measured."""
+    if figure is None:
+        return ""
+    figure /= unit
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns that end where their heads do."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+def aligned(rows: Sequence[Sequence[str]], *left: int) -> list[str]:
+    """Columns that end where their heads do; the named ones to the left."""
+    columns = []
+    for place, column in enumerate(zip(*rows, strict=True)):
+        width = max(map(len, column))
+        columns.append([cell.ljust(width) if place in left else cell.rjust(width) for cell in column])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]

@@ -1,13 +1,15 @@
 """The report of a run: every figure of the summary is in it, and what went wrong is at the top."""
 
 import copy
+import json
 import re
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from loadtest.report.__main__ import main
 from loadtest.report.files import RESULTS
-from loadtest.report.page import page
+from loadtest.report.page import page as page_of
 from loadtest.report.plot import BANDS, LINES, MOST, NAME_LINES, PARTS, clock, draw, fitting, placed, thin
 from loadtest.report.text import judged, lasting, text
 
@@ -132,6 +134,9 @@ NOTHING = {
 }
 
 
+LONG = "a sentence that is longer than a line of the page and of the terminal, " * 3
+
+
 @pytest.fixture
 def picture(tmp_path):
     """The SVG of a summary, as text."""
@@ -164,7 +169,7 @@ def words(svg):
 def test_every_figure_is_in_the_text_and_on_the_page(figure):
     """What the summary says, both say."""
     assert re.search(whole(figure), text(SUMMARY)), text(SUMMARY)
-    assert re.search(whole(figure), shown(page(SUMMARY, [PICTURE], {})))
+    assert re.search(whole(figure), shown(page_of(SUMMARY, [PICTURE], {})))
 
 
 def test_the_text_is_short_and_aligned():
@@ -183,7 +188,7 @@ def test_the_text_has_the_first_findings_and_says_how_many_more():
     summary["verdict"]["findings"] = [f"finding {number}." for number in range(20)]
     assert text(summary).count("finding ") == 5
     assert "and 15 more" in text(summary)
-    assert shown(page(summary, [PICTURE], {})).count("finding ") == 20
+    assert shown(page_of(summary, [PICTURE], {})).count("finding ") == 20
 
 
 def test_what_is_in_a_summary_is_no_markup(picture):
@@ -196,7 +201,7 @@ def test_what_is_in_a_summary_is_no_markup(picture):
     for name in ("endings", "refusals", "errors", "machine"):
         summary[name] = {SCRIPT: 1}
     summary["timeline"][3]["refusals"] = {SCRIPT: 1, "$x$": 2}
-    html = page(summary, [picture(summary)], {SCRIPT: f'"{SCRIPT}'})
+    html = page_of(summary, [picture(summary)], {SCRIPT: f'"{SCRIPT}'})
     assert "<script" not in html
     assert '""' not in html
     assert html.count("&lt;script&gt;alert(") >= 14
@@ -205,7 +210,7 @@ def test_what_is_in_a_summary_is_no_markup(picture):
 
 def test_the_page_needs_nothing_else(picture):
     """No other file is loaded: what looks like an address names a namespace."""
-    html = page(SUMMARY, [picture(SUMMARY)], {"Locust's own report": "locust.html"})
+    html = page_of(SUMMARY, [picture(SUMMARY)], {"Locust's own report": "locust.html"})
     assert set(re.findall(r'(\S+)="https?:', html)) <= {"xmlns", "xmlns:xlink"}
     assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", html)
     assert '<a href="locust.html">Locust&#x27;s own report</a>' in html
@@ -213,11 +218,32 @@ def test_the_page_needs_nothing_else(picture):
 
 def test_the_page_is_well_formed_and_has_its_pictures(picture):
     """Every element is closed, and each picture is there."""
-    html = page(SUMMARY, [picture(SUMMARY), PICTURE], {"a": "b"})
+    html = page_of(SUMMARY, [picture(SUMMARY), PICTURE], {"a": "b"})
     root = ET.fromstring(re.sub(r"<!doctype html>|<meta [^>]*>", "", html))
     first, second = (svg.get("viewBox") for svg in root.iter() if svg.tag.endswith("svg"))
     assert first in picture(SUMMARY)
     assert second == "0 0 2 1"
+
+
+@pytest.mark.parametrize("width", [1000, 1100, 1200])
+def test_the_page_in_a_window(page, tmp_path, width):
+    """Nothing is cut, nor has to be scrolled to: long sentences and commands go on in the next line."""
+    (tmp_path / "index.html").write_text(
+        page_of({**SUMMARY, "remarks": [LONG], "command": LONG + "x" * 200}, [PICTURE], {})
+    )
+    page.get((tmp_path / "index.html").as_uri())
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        cut = page.execute_script(
+            "return [...document.querySelectorAll('html, body *')].filter("
+            "each => each.clientWidth && each.scrollWidth > each.clientWidth).map(each => each.tagName)"
+        )
+        lines = page.execute_script("return document.querySelector('pre').clientHeight / 13 / 1.4")
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert cut == []
+    assert len(text(SUMMARY).splitlines()) < lines < len(text(SUMMARY).splitlines()) + 8  # no table is torn
 
 
 @pytest.mark.parametrize(
@@ -250,7 +276,7 @@ def test_how_it_went_is_at_the_top(changed, expected):
     summary = {**SUMMARY, **changed}
     found = judged(summary)
     assert [state for state, _ in found] == [state for state, _ in expected]
-    top, _ = page(summary, [PICTURE], {}).split("<svg")
+    top, _ = page_of(summary, [PICTURE], {}).split("<svg")
     head = text(summary).split("\n\n")[1]
     for (state, said), (_, sentence) in zip(expected, found, strict=True):
         assert said in sentence
@@ -263,7 +289,7 @@ def test_a_missed_threshold_is_marked_in_the_tables():
     summary = copy.deepcopy(SUMMARY)
     summary["thresholds"][1]["met"] = False
     assert re.search(r"busiest by mean +1\.24 +at most 3 +MISSED\n", text(summary))
-    assert page(summary, [PICTURE], {}).count("<mark>MISSED</mark>") == 1
+    assert page_of(summary, [PICTURE], {}).count("<mark>MISSED</mark>") == 1
 
 
 def test_nothing_measured(picture):
@@ -271,7 +297,7 @@ def test_nothing_measured(picture):
     said = text(NOTHING)
     svg = picture(NOTHING)
     assert "No threshold was checked" in said
-    assert "No threshold was checked" in page(NOTHING, [svg], {})
+    assert "No threshold was checked" in page_of(NOTHING, [svg], {})
     for title in ("Thresholds", "Verdict", "Delivery", "Times", "Memory", "endings", "machine"):
         assert title not in said
     assert words(svg).count("nothing was measured") == 8
@@ -376,7 +402,7 @@ def test_thinning_keeps_what_stands_out(count, beyond):
     points = [(t, 5.0) for t in range(count)]
     points[count // 3 + beyond] = (count // 3 + beyond, 99.0)
     points[count // 2 + beyond] = (count // 2 + beyond, 0.0)
-    kept = thin(points, lambda point: point[1])
+    kept = thin(points)
     assert len(kept) <= MOST
     assert kept == sorted(set(kept) & set(points))
     assert {value for _, value in kept} == {0.0, 5.0, 99.0}
@@ -386,7 +412,7 @@ def test_thinning_keeps_what_stands_out(count, beyond):
 def test_few_points_are_all_kept(count):
     """Nothing is left out of a short run."""
     points = [(t, 5.0) for t in range(count)]
-    assert thin(points, lambda point: point[1]) == points
+    assert thin(points) == points
 
 
 def test_names_of_phases_do_not_overlap():
@@ -473,3 +499,38 @@ def test_of_a_target_only_the_clients_are_known():
     _, *rows = used(SUMMARY["memory"], SUMMARY["cpu"])
     assert [row.split()[0] for row in rows] == ["worker", "nginx", "Redis", "kernel", "Locust"]
     assert rows[3].split() == ["kernel", "0", "488", "25.3"]
+
+
+# The command
+
+
+def test_a_picture_is_drawn_anew(tmp_path, capsys):
+    """Beside the summary, by the same name."""
+    (tmp_path / "run.json").write_text(json.dumps(SUMMARY))
+    assert main([str(tmp_path / "run.json")]) == 0
+    assert "open streams" in words((tmp_path / "run.svg").read_text())
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, ": No such file or directory"),
+        (b"", " is no summary of a run: Expecting value"),
+        (b"\xff", " is no summary of a run: 'utf-8' codec"),
+        (b"[1, 2]", " is no summary of a run"),
+        (b"17", " is no summary of a run"),
+        (b"{}", " is no summary of a run: no timeline and samples, and no steps"),
+        (b'{"timeline": [], "samples": []}', " is no summary of a run: 'phases'"),
+    ],
+)
+def test_what_is_no_summary_is_named(tmp_path, capsys, content, said):
+    """The file, and what is wrong with it; the others are drawn all the same."""
+    bad, good = tmp_path / "bad.json", tmp_path / "good.json"
+    if content is not None:
+        bad.write_bytes(content)
+    good.write_text(json.dumps(SUMMARY))
+    assert main([str(bad), str(good)]) == 2
+    assert f"{bad}{said}" in capsys.readouterr().err
+    assert (tmp_path / "good.svg").exists()
+    assert not (tmp_path / "bad.svg").exists()
