@@ -261,7 +261,7 @@ class Nchan(Poster):
         user = "user root;" if os.getuid() == 0 else ""
         numbers = {"descriptors": descriptors, "connections": descriptors - 100}
         path = self.configured(directory, "nchan.conf", module=machine.NCHAN, user=user, **numbers)
-        return [machine.nginx() or "nginx", "-e", "stderr", "-p", str(directory), "-c", path]
+        return [machine.program("nginx") or "nginx", "-e", "stderr", "-p", str(directory), "-c", path]
 
     def delivering(self, pid: int) -> list[int]:
         return children(pid)

@@ -18,6 +18,9 @@ DESCRIPTORS = 300  # that a process needs besides its streams
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # Debian package libnginx-mod-nchan
 ABSENT = "not installed"
 
+OF_DEBIAN = {"cc": "build-essential"}
+"""The package of a program that is not called like it."""
+
 PACKAGES = ("sse_edge", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "sse-starlette", "starlette")
 
 
@@ -38,15 +41,17 @@ def on(chosen: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def raise_descriptors(streams: int) -> None:
+def raise_descriptors(streams: int = 0) -> int:
     """As many descriptors as are allowed, here and in what is started.  RuntimeError if too few."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < streams + DESCRIPTORS:
+    allowed = 1 << 30 if hard == resource.RLIM_INFINITY else hard
+    if streams and allowed < streams + DESCRIPTORS:
         raise RuntimeError(
             f"--streams {streams} needs {streams + DESCRIPTORS} descriptors in one process, and only {hard} "
             f"are allowed: raise the hard limit (ulimit -Hn), or give at most --streams {hard - DESCRIPTORS}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return allowed
 
 
 def available_memory() -> int:
@@ -54,27 +59,28 @@ def available_memory() -> int:
     return said("/proc/meminfo", r"MemAvailable:\s+(\d+) kB") * 1024
 
 
-def nginx() -> str | None:
-    """The path of nginx, which Debian keeps where not everybody looks."""
-    return shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+def program(name: str) -> str | None:
+    """The path of a program; Debian keeps nginx where not everybody looks."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def lacking(*programs: str) -> list[str]:
+    """Those that have to be installed first, each with its package."""
+    return [
+        f"{name} (Debian package {OF_DEBIAN.get(name, name)})" for name in programs if program(name) is None
+    ]
 
 
 def missing(contenders: set[str], *, plot: bool) -> list[str]:
     """What has to be installed first, for these."""
-    lacks = {
-        "redis-server (Debian package redis-server)": shutil.which("redis-server") is None,
-        "cc (Debian package build-essential)": "floor" in contenders and shutil.which("cc") is None,
-        "nchan (Debian package libnginx-mod-nchan), or give --without nchan": (
-            "nchan" in contenders and (nginx() is None or not NCHAN.exists())
-        ),
-        "sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette": (
-            "sse-starlette" in contenders and package("sse-starlette") == ABSENT
-        ),
-        "matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot": (
-            plot and package("matplotlib") == ABSENT
-        ),
-    }
-    return [what for what, lacking in lacks.items() if lacking]
+    lacks = lacking("redis-server", *(["cc"] if "floor" in contenders else []))
+    if "nchan" in contenders and (program("nginx") is None or not NCHAN.exists()):
+        lacks.append("nchan (Debian package libnginx-mod-nchan), or give --without nchan")
+    if "sse-starlette" in contenders and package("sse-starlette") == ABSENT:
+        lacks.append("sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette")
+    if plot and package("matplotlib") == ABSENT:
+        lacks.append("matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot")
+    return lacks
 
 
 def facts() -> dict[str, str]:
@@ -86,7 +92,7 @@ def facts() -> dict[str, str]:
         "kernel": platform.release(),
         "python": sys.version.split()[0],
         "redis-server": says("redis-server", "--version", pattern=r"v=(\S+)"),
-        "nginx": says(nginx() or "", "-v", pattern=r"nginx/(\S+)"),
+        "nginx": says(program("nginx") or "", "-v", pattern=r"nginx/(\S+)"),
         "nchan": says("dpkg-query", "-W", "libnginx-mod-nchan", pattern=r"nchan\s+(?:\d+:)?([\d.]+)"),
     }
     return found | {name: package(name) for name in PACKAGES}

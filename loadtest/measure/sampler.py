@@ -12,11 +12,9 @@ from typing import Any
 import gevent
 
 from .process import cpu_seconds, own
-from .usage import SOCKET_INODE_BYTES, busy_seconds, slab, socket_memory, sockets
+from .usage import SOCKET_INODE_BYTES, ByPart, busy_seconds, slab, socket_memory, sockets
 
-EVERY = 1.0
-"""Seconds between two looks, or more: looking may take a twentieth of the time."""
-
+EVERY = 1.0  # seconds between two looks, or more: looking may take a twentieth of the time
 KERNEL = "kernel"
 CLIENTS = "Locust"
 
@@ -26,45 +24,29 @@ class Sampler:
 
     def __init__(self, parts: Callable[[], Mapping[str, Sequence[int]]]) -> None:
         self.samples: list[dict[str, Any]] = []
+        """Their times count from when this object was made."""
         self.busy: list[tuple[float, float]] = []
         """Cores that worked at all, and those that worked for this run; one pair for each sample."""
-        self.empty: dict[str, float] = {}
-        self.full: dict[str, float] = {}
+        self._full: ByPart = {}
         self.used: Counter[str] = Counter()
         """Seconds of CPU so far."""
-        self.began = time.time()
-        """When the run began, by the wall clock; ``samples`` count from there."""
-        self.parts = parts
+        self._parts = parts
         self._cpu: dict[int, float] = {}
         self._slab, self._sockets = slab(), sockets()
-        self._look()
-        self.empty = self.memory()
-        self._last = time.monotonic()
-        self._busy = busy_seconds()
-        self._running = gevent.spawn(self._run)
-
-    def memory(self) -> dict[str, float]:
-        """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
-        found: dict[str, float] = {}
-        for name, pids in self.parts().items():
-            found[name] = 0.0
-            for pid in pids:
-                with contextlib.suppress(OSError):  # it has just ended
-                    found[name] += own(pid)
-        grown = slab() - self._slab + (sockets() - self._sockets) * SOCKET_INODE_BYTES
-        found[KERNEL] = max(0.0, grown) + socket_memory()
-        return found
+        self._by_part(self._newly_used)  # from here on
+        self._empty = self._memory()
+        self._running = gevent.spawn(self._run, time.time(), time.monotonic(), busy_seconds())
 
     def at_full(self) -> None:
         """All streams are open and idle."""
-        self.full = self.memory()
+        self._full = self._memory()
 
     def per_part(self, streams: int) -> dict[str, dict[str, float]]:
         """What each part held without streams, with all, and for each; nothing if it was never full."""
         found = {}
         for name in ("worker", "proxy", "Redis", KERNEL, CLIENTS):
-            if name in self.full:
-                empty, full = self.empty.get(name, 0.0), self.full[name]
+            if name in self._full:
+                empty, full = self._empty.get(name, 0.0), self._full[name]
                 found[name] = {"empty": empty, "full": full, "per_stream": (full - empty) / streams}
         return found
 
@@ -76,32 +58,39 @@ class Sampler:
         times, sizes = zip(*points, strict=True)
         return 100 * 3600 * linear_regression(times, sizes).slope / fmean(sizes) if any(sizes) else None
 
-    def _look(self) -> dict[str, float]:
-        """Seconds of CPU of each part since the last look, but for the last ones of what has ended."""
-        found: dict[str, float] = {}
-        for name, pids in self.parts().items():
-            found[name] = 0.0
-            for pid in pids:
-                with contextlib.suppress(OSError):
-                    now = cpu_seconds(pid)
-                    found[name] += now - self._cpu.get(pid, now if not self._cpu else 0.0)
-                    self._cpu[pid] = now
-        return found
-
-    def _run(self) -> None:
-        pause = EVERY
-        while True:
-            gevent.sleep(pause)
-            began, worked = time.monotonic(), busy_seconds()
-            memory, cpu = self.memory(), self._look()
-            seconds, self._last = began - self._last, began
-            self.used.update(cpu)
-            rates = {name: used / seconds for name, used in cpu.items()}
-            self.busy.append(((worked - self._busy) / seconds, sum(rates.values())))
-            self._busy = worked
-            self.samples.append({"t": time.time() - self.began, "memory": memory, "cpu": rates})
-            pause = max(EVERY, 20 * (time.monotonic() - began))
-
     def end(self) -> None:
         """No more looks."""
         self._running.kill()
+
+    def _by_part(self, ask: Callable[[int], float]) -> ByPart:
+        """What ``ask`` says of each process, added up for each part; nothing of one that has just ended."""
+        found: ByPart = {}
+        for name, pids in self._parts().items():
+            found[name] = 0.0
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    found[name] += ask(pid)
+        return found
+
+    def _memory(self) -> ByPart:
+        """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
+        grown = slab() - self._slab + (sockets() - self._sockets) * SOCKET_INODE_BYTES
+        return {**self._by_part(own), KERNEL: max(0.0, grown) + socket_memory()}
+
+    def _newly_used(self, pid: int) -> float:
+        """Seconds of CPU since this was asked before, or since the process began."""
+        before, self._cpu[pid] = self._cpu.get(pid, 0.0), cpu_seconds(pid)
+        return self._cpu[pid] - before
+
+    def _run(self, first: float, last: float, worked: float) -> None:
+        pause = EVERY
+        while True:
+            gevent.sleep(pause)
+            now, work = time.monotonic(), busy_seconds()
+            memory, cpu = self._memory(), self._by_part(self._newly_used)
+            self.used.update(cpu)
+            rates = {name: used / (now - last) for name, used in cpu.items()}
+            self.busy.append(((work - worked) / (now - last), sum(rates.values())))
+            self.samples.append({"t": time.time() - first, "memory": memory, "cpu": rates})
+            last, worked = now, work
+            pause = max(EVERY, 20 * (time.monotonic() - now))

@@ -23,8 +23,7 @@ ByPart = dict[str, float]
 def kernel_memory(grown: float, files: Mapping[str, float]) -> float:
     """Bytes per stream of the kernel's that are not for the reader, of what it has grown by per stream.
 
-    ``files`` are the descriptors of each part per stream.  A socket of a client and one of a server cost
-    the same, so the growth is divided by their number.
+    ``files`` are each part's descriptors per stream: a client's socket costs as much as a server's.
     """
     ours = sum(count for name, count in files.items() if name != READER)
     everything = sum(files.values())
@@ -50,9 +49,10 @@ class Cpu:
 
     def since(self, before: Self, base: Mapping[str, float] | None = None) -> ByPart:
         """Between then and now, without what the processes use anyway: ``base`` is that per second."""
-        seconds = self.at - before.at
-        used = {name: cpu - before.used[name] for name, cpu in self.used.items()}
-        return {name: max(0.0, cpu - seconds * (base or {}).get(name, 0.0)) for name, cpu in used.items()}
+        anyway = {name: (self.at - before.at) * rate for name, rate in (base or {}).items()}
+        return {
+            name: max(0.0, cpu - before.used[name] - anyway.get(name, 0.0)) for name, cpu in self.used.items()
+        }
 
 
 def busy_seconds() -> float:
@@ -61,7 +61,7 @@ def busy_seconds() -> float:
     return (user + nice + system + sum(rest)) / TICKS
 
 
-def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> dict[str, float]:
+def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> ByPart:
     """What ``ask`` says of each process, added up for each part."""
     return {name: sum(map(ask, pids)) for name, pids in parts.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import subprocess
 import threading
@@ -12,53 +13,42 @@ from ..measure.process import open_files
 from . import programs
 from .programs import Program
 
-RESTART = 1.0
-"""Seconds until systemd starts a killed worker again (``RestartSec`` of the shipped unit)."""
-
-EXIT = 40.0
-"""Seconds for a worker to end by itself; the shipped unit gives it 30."""
+RESTART = 1.0  # seconds until systemd starts a killed worker again (RestartSec of the shipped unit)
+EXIT = 40.0  # seconds for a worker to end by itself; the shipped unit gives it 30
 
 
-class Site:
+class Site(contextlib.ExitStack):
     """Workers, perhaps a proxy, and a Redis, until the end of a ``with``; they write to ``directory``."""
 
     gently: tuple[str, ...] = ()
     """Parts that are ended with SIGTERM, since they end processes of their own."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self.directory = directory
         self.ports: list[int] = []
         """Where clients connect."""
         self.redis = ""
         """The URL of Redis."""
         self.programs: dict[str, list[Program]] = {"worker": [], "proxy": [], "Redis": []}
-        self._killed: list[threading.Timer] = []
 
     def begin(self) -> None:
         """Start everything."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.push(self)
             self.begin()
-        except BaseException:
-            self.__exit__()
-            raise
+            failing.pop_all()
         return self
-
-    def __exit__(self, *error: object) -> None:
-        """End all of it."""
-        for timer in self._killed:
-            timer.cancel()
-        for part in ("proxy", "worker", "Redis"):
-            for program in self.programs[part]:
-                if part in self.gently:
-                    program.stop(EXIT)
-                program.end()
 
     def start(self, part: str, arguments: list[str], port: int, **env: str) -> Program:
         """One more program of a part."""
         program = Program(arguments, port, env)
+        self.callback(program.end)
+        if part in self.gently:
+            self.callback(program.stop, EXIT)
         self.programs[part].append(program)
         return program
 
@@ -94,8 +84,9 @@ class Site:
         """SIGKILL, and the next one after a while."""
         worker = self.programs["worker"][number]
         worker.kill()
-        self._killed.append(threading.Timer(RESTART, worker.start))
-        self._killed[-1].start()
+        timer = threading.Timer(RESTART, worker.start)
+        self.callback(timer.cancel)
+        timer.start()
 
     def restart(self, number: int) -> None:
         """SIGTERM, and the next one when it has ended."""

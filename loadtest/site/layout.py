@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-import os
-import resource
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sse_edge.tune.machine import Machine
 from sse_edge.tune.sizing import MIB, PER_WORKER, RESERVED_FILES, UNEVEN, Sizing, size
 
 from ..measure import machine
 
-PROXIES = ("nginx", "caddy", "none")
-
 Proxy = Literal["nginx", "caddy", "none"]
+PROXIES: tuple[Proxy, ...] = get_args(Proxy)
 
-STREAMS_PER_READER = 10_000
-"""Streams that one process of clients holds at most."""
+STREAMS_PER_READER = 10_000  # that one process of clients holds at most
 
 READER_STREAM_BYTES = {True: 45_000, False: 4_000}
 """Memory of a client's stream, with TLS and without, as Python holds it."""
@@ -26,21 +22,17 @@ READER_STREAM_BYTES = {True: 45_000, False: 4_000}
 
 @dataclass(frozen=True)
 class Host:
-    """What the machine allows: descriptors of one process, ports to one address, bytes of memory, cores."""
+    """What the machine allows: descriptors of one process, ports to one address, bytes of memory."""
 
     files: int
     ports: int
     memory: int
-    cores: int
 
     @classmethod
     def read(cls) -> Host:
         """This machine; raises this process's limit on descriptors, and with it that of its children."""
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        files = 1 << 30 if hard == resource.RLIM_INFINITY else hard
-        ports = Machine.read().ports
-        return cls(files, ports or 28_232, machine.available_memory(), len(os.sched_getaffinity(0)))
+        files = machine.raise_descriptors()
+        return cls(files, Machine.read().ports or 28_232, machine.available_memory())
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,6 @@ class Layout:
 
     proxy: Proxy
     tls: bool
-    streams: int
     workers: int
     proxies: int
     """Processes of the proxy: nginx's workers, or Caddys beside each other."""
@@ -79,28 +70,19 @@ def arrange(streams: int, proxy: Proxy, workers: int, host: Host, *, tls: bool) 
             f"{host.ports:,} local ports: --workers {math.ceil(streams / host.ports)}, or sysctl "
             'net.ipv4.ip_local_port_range="10240 65535"'
         )
-    if proxy == "nginx":
-        proxies = max(2, math.ceil(2 * UNEVEN * streams / room))
-    elif proxy == "caddy":
-        proxies = math.ceil(2 * streams / room)
-    else:
-        proxies = 0
+    proxies = {
+        "nginx": max(2, math.ceil(2 * UNEVEN * streams / room)),
+        "caddy": math.ceil(2 * streams / room),
+        "none": 0,
+    }[proxy]
     taken = sizing.worker_memory + sizing.kernel_memory + sizing.redis_memory
-    taken += streams * READER_STREAM_BYTES[tls] + (sizing.proxy_memory if proxy != "none" else 0)
+    taken += streams * READER_STREAM_BYTES[tls] + (sizing.proxy_memory if proxies else 0)
     if taken > host.memory:
         raise RuntimeError(
             f"--streams {streams} takes about {taken // MIB:,} MiB of memory with its clients, and "
             f"{host.memory // MIB:,} MiB are available: give fewer streams"
         )
-    return Layout(
-        proxy=proxy,
-        tls=tls,
-        streams=streams,
-        workers=workers,
-        proxies=proxies,
-        proxy_files=min(sizing.proxy_files, host.files),
-        sizing=sizing,
-    )
+    return Layout(proxy, tls, workers, proxies, min(sizing.proxy_files, host.files), sizing)
 
 
 def remarks(layout: Layout, cores: int) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import random
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,40 +19,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-READY = 20.0
-"""Seconds for a program to accept connections."""
+from ..measure import machine
 
-STOPPING = 10.0
-"""Seconds for a program to end by itself, with what it has started."""
-
-
-class Ports:
-    """Ports that no other process takes which asks here too, and that this one is given once.
-
-    Each is a byte of a file that this process locks, and keeps until it dies.
-    """
-
-    def __init__(self) -> None:
-        self._taken: set[int] = set()
-        self._file: int | None = None
-
-    def take(self, port: int) -> bool:
-        """Whether this process has it now, and had it not before."""
-        if self._file is None:
-            # Never closed: that would give up every lock.
-            name = Path(tempfile.gettempdir(), f"sse-edge-ports-{os.getuid()}")
-            self._file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        if port in self._taken:
-            return False
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
-        except OSError:
-            return False
-        self._taken.add(port)
-        return True
+READY = 20.0  # seconds for a program to accept connections
+STOPPING = 10.0  # seconds for a program to end by itself, with what it has started
+INTERRUPTED = 130  # what a command exits with after Ctrl-C or SIGTERM
 
 
-ports = Ports()
+_taken: set[int] = set()
+
+
+@functools.cache
+def _register() -> int:
+    """A file in which each port is a byte.  It is never closed: that would give up every lock."""
+    name = Path(tempfile.gettempdir(), f"sse-edge-ports-{os.getuid()}")
+    return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+
+
+def take_port(port: int) -> bool:
+    """Whether no other process has it that asks here too, nor this one before; it is kept until this dies."""
+    if port in _taken:
+        return False
+    try:
+        fcntl.lockf(_register(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    _taken.add(port)
+    return True
 
 
 def free_port() -> int:
@@ -63,7 +56,7 @@ def free_port() -> int:
     """
     while True:
         port = random.randrange(20_000, 32_000)
-        if not ports.take(port):
+        if not take_port(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -82,10 +75,6 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-INTERRUPTED = 130
-"""What a command exits with after Ctrl-C or SIGTERM."""
 
 
 def interruptible(main: Callable[[], int | None]) -> int | None:
@@ -116,7 +105,7 @@ class Program:
     """A child, its output in a file; one with a ``port`` accepts connections there once it is started."""
 
     def __init__(self, arguments: Sequence[str], port: int | None, env: Mapping[str, str]) -> None:
-        self.port = port
+        self._port = port
         self._arguments = arguments
         self._env = {**os.environ, **env}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
@@ -134,14 +123,24 @@ class Program:
             start_new_session=True,  # Ctrl-C is for whoever runs the load, which then ends its programs
         )
         try:
-            deadline = time.monotonic() + READY
-            while self.port is not None and not _accepts(self.port):
-                if self._child.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{shlex.join(self._arguments)} did not start:\n{self.log}")
-                time.sleep(0.02)
+            self.wait_for(self._accepts)
         except BaseException:
             self.end()
             raise
+
+    def wait_for(self, ready: Callable[[], bool]) -> None:
+        """Look until it is ready.  Raises RuntimeError, with its log, when it ends before or takes long."""
+        deadline = time.monotonic() + READY
+        while not ready():
+            if self.exit_code is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{shlex.join(self._arguments)} did not start:\n{self.log}")
+            time.sleep(0.02)
+
+    def _accepts(self) -> bool:
+        if self._port is None:
+            return True
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     @property
     def pid(self) -> int:
@@ -159,13 +158,9 @@ class Program:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
 
-    def terminate(self) -> None:
-        """SIGTERM."""
-        self._child.send_signal(signal.SIGTERM)
-
     def stop(self, seconds: float = STOPPING) -> bool:
         """SIGTERM; whether it has ended within so many seconds, and all it has started with it."""
-        self.terminate()
+        self._child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(seconds)
         return self.exit_code is not None
@@ -181,16 +176,11 @@ class Program:
         self._output.close()
 
 
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def command(name: str) -> str:
     """Where a program is.  Raises RuntimeError when it is not installed."""
-    path = shutil.which(name)
+    path = machine.program(name)
     if path is None:
-        raise RuntimeError(f"{name} is not installed (Debian package {name})")
+        raise RuntimeError(f"not installed: {machine.lacking(name)[0]}")
     return path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -29,15 +28,11 @@ class Prometheus:
         with urllib.request.urlopen(f"{self.url}/api/v1/{what}", body, timeout=30) as answer:  # noqa: S310 - ours
             return json.load(answer)["data"]
 
-    def await_ready(self, program: programs.Program) -> None:
-        """Wait until it answers.  Raises RuntimeError, with its log, when it does not."""
-        deadline = time.monotonic() + programs.READY
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310
-                return
-            if program.exit_code is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"prometheus did not start:\n{program.log}")
-            time.sleep(0.05)
+    def ready(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310
+            return True
+        return False
 
     def over(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """The series of an expression over this time, each with ``metric`` and ``values``."""
@@ -82,5 +77,5 @@ def prometheus(
         ]
         with programs.running(arguments, port) as program:
             ours = Prometheus(f"http://127.0.0.1:{port}")
-            ours.await_ready(program)
+            program.wait_for(ours.ready)
             yield ours

@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from sse_edge.tune.files import tuned
@@ -25,22 +23,10 @@ from .layout import Layout
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
-COOKIE = "__Host-session"
-"""The name of the cookie of ``deploy/app.py``."""
+COOKIE = "__Host-session"  # of deploy/app.py
 
-FACTS = (
-    "cpu",
-    "cores",
-    "kernel",
-    "python",
-    "redis-server",
-    "nginx",
-    "sse_edge",
-    "uvicorn",
-    "uvloop",
-    "redis",
-)
-"""What matters here of what the machine says."""
+FACTS = ("cpu", "cores", "kernel", "python", "redis-server", "sse_edge", "uvicorn", "uvloop", "redis")
+"""What matters here of what the machine says, besides the proxy."""
 
 
 class Shipped(Site):
@@ -96,7 +82,6 @@ class Shipped(Site):
 
     def _start_nginx(self) -> int:
         layout, directory, port = self.layout, self.directory / "nginx", programs.free_port()
-        directory.mkdir()
         certificate, key = self._certificate()
         text = render(
             self._files["nginx.conf"],
@@ -117,24 +102,21 @@ class Shipped(Site):
                 "worker_connections": str(min(layout.sizing.worker_connections, layout.proxy_files - 200)),
             },
         )
-        if layout.tls:
-            self.authority = certificate
-        else:
+        self.authority = certificate if layout.tls else None
+        if not layout.tls:
             text = text.replace(f"listen 127.0.0.1:{port} ssl http2", f"listen 127.0.0.1:{port}")
         config = self._write("nginx/nginx.conf", text)
-        arguments = [machine.nginx() or "nginx", "-e", "stderr", "-c", str(config), "-g", "daemon off;"]
+        arguments = [programs.command("nginx"), "-e", "stderr", "-c", str(config), "-g", "daemon off;"]
         self.start("proxy", arguments, port)
         return port
 
     def _start_caddy(self, number: int) -> int:
         layout, directory, port = self.layout, self.directory / f"caddy{number}", programs.free_port()
-        directory.mkdir()
-        http_port = programs.free_port()
         text = render(
             self._files["Caddyfile"],
             {
                 "admin": f"127.0.0.1:{programs.free_port()}",
-                "http_port": str(http_port),
+                "http_port": str(programs.free_port()),
                 "https_port": str(port if layout.tls else programs.free_port()),
                 "site": "localhost" if layout.tls else f"http://localhost:{port}",
                 "access_log": str(directory / "access.log"),
@@ -147,12 +129,8 @@ class Shipped(Site):
         caddy = self.start("proxy", [programs.command("caddy"), "run", "--config", str(config)], port, **env)
         if layout.tls:
             authority = Path(home, "caddy/pki/authorities/local/root.crt")
-            deadline = time.monotonic() + programs.READY
             keys = "caddy/certificates/local/localhost/*.key"
-            while not (authority.exists() and list(Path(home).glob(keys))):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"Caddy has no certificate:\n{caddy.log[-2000:]}")
-                time.sleep(0.05)
+            caddy.wait_for(lambda: authority.exists() and any(Path(home).glob(keys)))
             self.authority = str(authority)
         return port
 
@@ -173,20 +151,12 @@ class Shipped(Site):
 
 def facts(proxy: str) -> dict[str, str]:
     """The machine, and the versions of what runs behind this proxy."""
-    known = machine.facts()
-    found = {name: known[name] for name in FACTS if name != "nginx" or proxy == "nginx"}
-    return found | ({"caddy": _caddy()} if proxy == "caddy" else {})
-
-
-def _caddy() -> str:
-    done = subprocess.run([programs.command("caddy"), "version"], capture_output=True, text=True, check=False)  # noqa: S603
-    return done.stdout.split()[0] if done.stdout.strip() else "unknown"
+    found = {name: fact for name, fact in machine.facts().items() if name in (*FACTS, proxy)}
+    caddy = {"caddy": machine.says("caddy", "version", pattern=r"(\S+)")} if proxy == "caddy" else {}
+    return found | caddy
 
 
 def missing(proxy: str) -> list[str]:
     """What has to be installed first."""
-    wanted = ["redis-server", "openssl", *(["caddy"] if proxy == "caddy" else [])]
-    lacks = [f"{name} (Debian package {name})" for name in wanted if shutil.which(name) is None]
-    if proxy == "nginx" and machine.nginx() is None:
-        lacks.append("nginx (Debian package nginx)")
+    lacks = machine.lacking("redis-server", "openssl", *({proxy} & {"nginx", "caddy"}))
     return lacks + [lack for lack in machine.missing(set(), plot=True) if "matplotlib" in lack]

@@ -142,7 +142,7 @@ def test_ports_are_given_out_once():
 
 def test_no_port_is_given_to_two_processes():
     """Where tests run in several processes, a port that one has waits for it also while nothing listens."""
-    code = f"from loadtest.site.programs import ports; print(ports.take({free_port()}))"
+    code = f"from loadtest.site.programs import take_port; print(take_port({free_port()}))"
     asked = subprocess.run([sys.executable, "-c", code], cwd=TESTS.parent, capture_output=True, check=True)
     assert asked.stdout == b"False\n"
 

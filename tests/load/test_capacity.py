@@ -16,7 +16,7 @@ from loadtest.report.capacity import draw, tables
 from loadtest.scenarios.capacity import Capacity, thirds
 from loadtest.site.layout import Host, arrange, remarks
 
-HOST = Host(files=20_000, ports=28_232, memory=24 << 30, cores=2)
+HOST = Host(files=20_000, ports=28_232, memory=24 << 30)
 
 PARTS = {"worker": 1.0, "proxy": 2.0, "Redis": 3.0, "kernel": 4.0, READER: 100.0}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import sse_edge
-from loadtest.site.programs import ports
+from loadtest.site.programs import take_port
 
 from .privacy import leaks
 
@@ -79,7 +79,7 @@ def free_port():
     """
     while True:
         port = random.randrange(20_000, 32_000)
-        if not ports.take(port):
+        if not take_port(port):
             continue
         with socket.socket() as probe:
             try:
