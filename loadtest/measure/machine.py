@@ -18,9 +18,6 @@ DESCRIPTORS = 300  # that a process needs besides its streams
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # Debian package libnginx-mod-nchan
 ABSENT = "not installed"
 
-OF_DEBIAN = {"cc": "build-essential"}
-"""The package of a program that is not called like it."""
-
 PACKAGES = ("sse_edge", "uvicorn", "uvloop", "httptools", "redis", "hiredis", "sse-starlette", "starlette")
 
 
@@ -66,9 +63,8 @@ def program(name: str) -> str | None:
 
 def lacking(*programs: str) -> list[str]:
     """Those that have to be installed first, each with its package."""
-    return [
-        f"{name} (Debian package {OF_DEBIAN.get(name, name)})" for name in programs if program(name) is None
-    ]
+    packages = {"cc": "build-essential"}  # all others are called like theirs
+    return [f"{name} (Debian package {packages.get(name, name)})" for name in programs if not program(name)]
 
 
 def missing(contenders: set[str], *, plot: bool) -> list[str]:

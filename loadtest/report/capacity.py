@@ -44,12 +44,9 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
         return table([*heads, "kernel", "all", "(clients)"], figures)
 
     def delivery(step: Step) -> list[float | None]:
-        return [
-            step["published"],
-            step["expected"],
-            step.get("received"),
-            *_ms(step, "p50", "p99", "longest"),
-        ]
+        # A run that ended before its verdict has none of them; where nothing came, it took no time.
+        times = [1000 * (step.get(name) or 0.0) for name in ("p50", "p99", "longest")]
+        return [step["published"], step["expected"], step.get("received"), *times]
 
     without = summary["without_streams"]
     cpu = without["cpu_per_second"]
@@ -92,7 +89,7 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
             ("p99", "99 %", "--s", (-10, 6)),
             ("p50", "half of all", "-o", (18, -5)),
         ):
-            values = [each for step in steps for each in _ms(step, what)]
+            values = [1000 * (step.get(what) or 0.0) for step in steps]
             wait.plot(values, style, color=PARTS["worker"], ms=5, lw=1.8, label=label)
             for place in enumerate(values):
                 wait.annotate(
@@ -109,11 +106,6 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
         named = {setup["proxy"] if part == "proxy" else part: key for part, key in keys.items()}
         note = f"{setup['proxy']}{', TLS' if setup['tls'] else ''}; {facts['cpu']}, Linux {facts['kernel']}"
         captioned(figure, named, note)
-
-
-def _ms(step: Step, *names: str) -> list[float]:
-    """Nothing came in no time; a run that ended before its verdict has none of them."""
-    return [1000 * (step.get(name) or 0.0) for name in names]
 
 
 def _stack(axis: Any, steps: Sequence[Step], what: str, parts: Sequence[str], unit: float) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """What is loaded: ``edge``, built from the environment, and ``bare``, an app that only streams.
 
 ``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off, ``COMPRESS=1`` has rooms compressed for
-clients that take gzip, ``DRAIN_WINDOW`` and ``KEEP_ALIVE`` are in seconds,
-``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
+clients that take gzip; ``KEEP_ALIVE``, ``MAX_UNSENT`` and ``MAX_UNSENT_AGE`` are the settings of those names.
 """
 
 import os
@@ -12,8 +11,6 @@ from sse_edge import Channel, Limits, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Receive, Scope, Send
 
 AUTH = SignedCookie("a secret of the load tests", secure=False)
-
-HEADERS = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"))
 
 
 def requests(paths: Sequence[str], first: int = 0, headers: Sequence[str] = ()) -> list[bytes]:
@@ -40,7 +37,8 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     """One chunk, then silence until the client leaves."""
     if scope["type"] != "http":
         raise ValueError("only http is served")
-    await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     chunk = b": stream open\nretry: 3000\nid: 1-1\nevent: edge-position\ndata: {}\n\n"
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
     while (await receive())["type"] != "http.disconnect":
@@ -59,7 +57,7 @@ edge = SSEMiddleware(
     },
     limits=UNLIMITED if os.environ.get("CAPS") == "0" else LIMITS,
     keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
-    drain_window=float(os.environ.get("DRAIN_WINDOW", "20")),
+    drain_window=20,
     max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
     max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
 )

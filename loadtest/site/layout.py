@@ -92,17 +92,13 @@ def remarks(layout: Layout, cores: int) -> list[str]:
         "clients, proxy, app and Redis share this machine; the clients are reported apart",
         "the kernel's work for a socket is done, and counted, in the process that sends or receives",
     ]
-    if layout.proxy == "none":
-        said.append("no proxy: clients connect to the workers, without TLS")
-    elif not layout.tls:
-        said.append("no TLS: " + (
-            'the words "ssl http2" were removed from nginx.conf'
-            if layout.proxy == "nginx" else "the site's name in the Caddyfile is an http:// address"
-        ))  # fmt: skip
-    else:
-        said.append(
-            "TLS: full handshakes with a P-256 key, none resumed; HTTP/1.1, a connection for each stream"
-        )
+    plain = {
+        "nginx": 'no TLS: the words "ssl http2" were removed from nginx.conf',
+        "caddy": "no TLS: the site's name in the Caddyfile is an http:// address",
+        "none": "no proxy: clients connect to the workers, without TLS",
+    }
+    tls = "TLS: full handshakes with a P-256 key, none resumed; HTTP/1.1, a connection for each stream"
+    said.append(tls if layout.tls else plain[layout.proxy])
     if layout.proxy == "nginx" and layout.proxies != cores:
         said.append(f"nginx has {layout.proxies} workers on {cores} cores, for their descriptors")
     if layout.proxy == "caddy" and layout.proxies > 1:

@@ -210,8 +210,5 @@ def running(arguments: Sequence[str], port: int, **env: str) -> Iterator[Program
 def redis() -> Iterator[str]:
     """A Redis that keeps nothing on disk; its URL."""
     port = free_port()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        running(redis_server(port, Path(directory)), port),
-    ):
+    with tempfile.TemporaryDirectory() as directory, running(redis_server(port, Path(directory)), port):
         yield f"redis://127.0.0.1:{port}/0"

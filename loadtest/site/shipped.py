@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -136,17 +137,12 @@ class Shipped(Site):
 
     def _certificate(self) -> tuple[str, str]:
         """A throw-away one for localhost, its own authority: paths of certificate and key."""
-        certificate, key = str(self.directory / "cert.pem"), str(self.directory / "key.pem")
-        subprocess.run(  # noqa: S603 - our own
-            [
-                programs.command("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-keyout", key, "-out", certificate,
-                "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-            ],
-            check=True,
-            capture_output=True,
-        )  # fmt: skip
-        return certificate, key
+        command = shlex.split(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
+        )
+        subprocess.run(command, cwd=self.directory, check=True, capture_output=True)  # noqa: S603 - our own
+        return str(self.directory / "cert.pem"), str(self.directory / "key.pem")
 
 
 def facts(proxy: str) -> dict[str, str]:
@@ -159,4 +155,6 @@ def facts(proxy: str) -> dict[str, str]:
 def missing(proxy: str) -> list[str]:
     """What has to be installed first."""
     lacks = machine.lacking("redis-server", "openssl", *({proxy} & {"nginx", "caddy"}))
-    return lacks + [lack for lack in machine.missing(set(), plot=True) if "matplotlib" in lack]
+    if machine.package("matplotlib") == machine.ABSENT:
+        lacks.append("matplotlib (pip install -e '.[loadtest]')")
+    return lacks
