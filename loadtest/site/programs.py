@@ -109,12 +109,13 @@ class Program:
         self._arguments = arguments
         self._env = {**os.environ, **env}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
-        self.start()
+        with contextlib.ExitStack() as failing:
+            failing.enter_context(self._output)
+            self.start()
+            failing.pop_all()
 
     def start(self) -> None:
         """Start it, also when it has ended.  Raises RuntimeError, with its log, when it does not begin."""
-        if self._output.closed:
-            self._output = tempfile.TemporaryFile()  # noqa: SIM115
         self._child = subprocess.Popen(  # noqa: S603 - our own arguments
             self._arguments,
             stdout=self._output,
@@ -125,7 +126,7 @@ class Program:
         try:
             self.wait_for(self._accepts)
         except BaseException:
-            self.end()
+            self.kill()
             raise
 
     def wait_for(self, ready: Callable[[], bool]) -> None:

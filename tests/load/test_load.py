@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.site.programs import Program
 from servers.processes import descendants, free_port, still_there
 
 ROOT = Path(__file__).parents[2]
@@ -387,6 +388,32 @@ def test_an_interrupted_run(running, number):
     while left := still_there(started):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+WORKER = """
+import pathlib, socket, sys
+print("hello", flush=True)
+if pathlib.Path(sys.argv[2]).exists():
+    sys.exit("cannot begin")
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    server.accept()
+"""
+
+
+def test_a_worker_that_does_not_come_back(tmp_path):
+    """What it wrote is said, and still there for the report, with what it wrote in its first life."""
+    port, broken = free_port(), tmp_path / "broken"
+    worker = Program([sys.executable, "-c", WORKER, str(port), str(broken)], port, {})
+    try:
+        worker.kill()
+        broken.touch()
+        with pytest.raises(RuntimeError, match="did not start:\\nhello\\nhello\\ncannot begin"):
+            worker.start()
+        assert worker.exit_code == 1
+        assert worker.log == "hello\nhello\ncannot begin\n"
+    finally:
+        worker.end()
 
 
 def test_a_run_that_is_interrupted_before_it_begins(tmp_path):
