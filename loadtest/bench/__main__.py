@@ -22,11 +22,12 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
-from .contenders import CONTENDERS, OPTIONAL, Arena
-from .groups import measure
+from .arena import Arena
+from .contenders import CONTENDERS, OPTIONAL
+from .groups import BY_DEFAULT, PARTS, measure
 from .plan import Plan
 from .run import Run
-from .targets import BY_DEFAULT, COUNTED, PARTS, TABLES, TARGETS
+from .targets import COUNTED, TABLES, TARGETS
 
 MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 
@@ -34,7 +35,7 @@ MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; exits with a message when it makes no sense."""
     asked = "; only if it is asked for"
-    rows = [f"  {name:12}{about}{'' if name in BY_DEFAULT else asked}" for name, about in PARTS.items()]
+    rows = [f"  {name:12}{what}{'' if name in BY_DEFAULT else asked}" for name, (_, what) in PARTS.items()]
     parser = argparse.ArgumentParser(
         prog="python -m loadtest.bench",
         description=__doc__,
@@ -63,11 +64,10 @@ def _streams(value: str) -> int:
 
 
 def _parts(value: str) -> list[str]:
-    parts = value.split(",")
-    for part in parts:
+    for part in value.split(","):
         if part not in PARTS:
             raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
-    return parts
+    return value.split(",")
 
 
 def contenders(given: argparse.Namespace) -> list[str]:
@@ -114,7 +114,7 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
         "plan": dataclasses.asdict(run.plan),
         "wire_bytes": run.wire_bytes,
         "notes": run.notes,
-        "rows": [row.as_json() for row in rows],
+        "rows": rows,
         "samples": run.samples,
     }
     return "\n\n".join(sections), whole

@@ -11,13 +11,11 @@ import contextlib
 import gc
 import json
 import os
-import sys
 import time
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -155,7 +153,6 @@ def eventstream_app() -> ASGIApp:
     settings.configure(
         SECRET_KEY="of the load tests",  # noqa: S106
         ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF="bench_urls",
         INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django_eventstream"],
         EVENTSTREAM_STORAGE_CLASS="django_eventstream.storage.RedisStorage",
         EVENTSTREAM_STORAGE_CONNECTION={"host": redis.hostname, "port": redis.port},
@@ -170,12 +167,8 @@ def eventstream_app() -> ASGIApp:
         send_event("bench", "message", request.body.decode(), json_encode=False)
         return HttpResponse(headers={"Content-Length": "0"})
 
-    urls: Any = ModuleType("bench_urls")
-    urls.urlpatterns = [
-        path("publish", publish),
-        path("events/", include("django_eventstream.urls"), {"channels": ["bench"]}),
-    ]
-    sys.modules[urls.__name__] = urls
+    events = path("events/", include("django_eventstream.urls"), {"channels": ["bench"]})
+    settings.ROOT_URLCONF = (path("publish", publish), events)
     return measured(get_asgi_application())
 
 

@@ -1,171 +1,33 @@
-"""Who is compared: how each is started, asked for a stream, and given an event to deliver.
-
-All get the same request heads, and all put about ``WIRE`` bytes on the wire for an event of ``text``.
-"""
+"""Who is compared: how each is started, asked for a stream, and given an event to deliver."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import http.client
-import itertools
 import json
 import os
 import resource
-import select
+import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from string import Template
-from typing import Any, ClassVar
+from typing import ClassVar
+from urllib.parse import quote, urlencode
 
-from redis.asyncio import Redis
-
-from sse_edge import Publisher
-
-from ..client.reader import Reader, reading
+from ..client.reader import Reader
 from ..measure import machine
-from ..measure.process import children, cpu_seconds, open_files, rss, settled
+from ..measure.process import children
 from ..site import programs
-from ..site.apps import requests
 from .apps import CHANNEL
-from .content import Content, text
-
-HERE = Path(__file__).parent
+from .arena import HERE, Arena, Contender
 
 PUBLISHED_AT_ONCE = 200  # events to personal channels in one round trip
-STARTING = 20.0  # seconds for a server to have all its processes
-LEAVING = 30.0  # seconds for a server to let go of streams that are closed
-PRIME = 7919  # more than there are streams in a row that would be near each other
-USERS = 1_000_000  # of each contender: more than it has streams
-
-
-class Contender:
-    """A server under test, with the streams that a reader holds on it.
-
-    ``path`` is what a stream asks for, by its number and the port, ``ready`` what it has been sent once it is
-    live, ``overhead`` how many bytes of an event on the wire are not its data, ``headers`` what clients ask
-    with besides, and ``rate`` how many streams are opened per second.  ``forks`` if the process that is
-    started starts others, which only it can end.
-    """
-
-    path = "/events/rooms/bench"
-    ready = b": open"
-    overhead = 14
-    headers: tuple[str, ...] = ()
-    rate = 1500.0
-    forks = False
-
-    def __init__(self, arena: Arena, reader: Reader) -> None:
-        self.arena = arena
-        self.reader = reader
-        self.port = programs.free_port()
-        self.pids: list[int] = []
-        """The processes that deliver."""
-        self.content: Content = text
-        # Streams of a server that was killed still count for their users.
-        self.users = next(arena.users)
-        self._number = 0
-
-    def command(self, directory: Path) -> list[str]:
-        """What starts it, with its files in this directory.  RuntimeError if they cannot be made."""
-        raise NotImplementedError
-
-    def configured(self, directory: Path, name: str, **values: object) -> str:
-        """The path of the configuration of that name, filled in with the port, the directory and these."""
-        text = Template((HERE / name).read_text())
-        path = directory / name
-        path.write_text(text.substitute(values, port=self.port, directory=directory))
-        return str(path)
-
-    def ask(self, path: str, method: str = "GET", body: str = "", **headers: str) -> Any:
-        """The JSON that it answers."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request(method, path, body, headers)
-            return json.loads(connection.getresponse().read())
-
-    def delivering(self, pid: int) -> list[int]:
-        """The processes that deliver, of the one that was started; none before all of them are there."""
-        return [pid]
-
-    def paths(self, first: int, count: int) -> list[str]:
-        """What the next streams ask for, of which there are ``first`` already."""
-        return [self.path.format(number, port=self.port) for number in range(first, first + count)]
-
-    def cpu(self) -> float:
-        """Seconds of CPU that the server has used."""
-        return sum(map(cpu_seconds, self.pids))
-
-    def memory(self) -> int:
-        """Bytes that the server holds now."""
-        return sum(map(rss, self.pids))
-
-    def held(self) -> int:
-        """Bytes that the server holds, when that does not change any more and garbage is collected."""
-        self.collect()
-        return settled(self.memory, 40)
-
-    def grow(self, streams: int) -> None:
-        """Open streams until there are so many."""
-        first = self.reader.streams
-        asked = requests(self.paths(first, streams - first), self.users + first, self.headers)
-        self.reader.open(self.port, asked, self.ready, self.rate)
-
-    def leave(self) -> None:
-        """Close all streams, and wait until the server has let go of them."""
-        wanted = sum(map(open_files, self.pids)) - self.reader.streams
-        self.reader.drop(self.reader.streams)
-        deadline = time.monotonic() + LEAVING
-        while sum(map(open_files, self.pids)) > wanted:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the server keeps streams whose clients are gone")
-            time.sleep(0.02)
-
-    def resume(self, streams: int, missed: int) -> float:
-        """Seconds until so many clients, which come all at once, have what they missed; nobody was there."""
-        place = self.miss(missed)
-        headers = [*self.headers, f"Last-Event-ID: {place}"]
-        return self.reader.herd(self.port, requests(self.paths(0, streams), self.users, headers), missed)
-
-    def data(self) -> str:
-        """The next event's data."""
-        self._number += 1
-        return self.content(self._number, self.overhead)
-
-    def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
-        """Publish an event at each of these seconds from now, and wait for the answers; when each was sent.
-
-        It goes to all streams, or ``each`` to one alone, from here and there.
-        """
-
-        async def paced() -> list[float]:
-            began, moments = time.monotonic(), []
-            for number, due in enumerate(pace):
-                await asyncio.sleep(max(0.0, began + due - time.monotonic()))
-                moments.append(time.monotonic())
-                await self.send(number * PRIME % self.reader.streams if each else None)
-            return moments
-
-        return self.arena.runner.run(paced())
-
-    async def send(self, stream: int | None) -> None:
-        """Publish an event to this stream, or to all."""
-        raise NotImplementedError
-
-    def miss(self, events: int) -> str:
-        """Publish events that nobody hears; the Last-Event-ID of the moment before."""
-        raise NotImplementedError
-
-    def collect(self) -> None:
-        """Have the server let go of what it does not need."""
-
-    def end(self) -> None:
-        """Close what this object opened; the server is ended by whoever started it."""
+KEY = "what signs a token to publish in the load tests"
+MERCURE_VERSION = "v0.24.2"
+JSON = "Content-Type: application/json"
 
 
 class Poster(Contender):
@@ -175,16 +37,17 @@ class Poster(Contender):
     """
 
     own = "/one"
-    connection: socket.socket | None = None
     sent = 0
     """Requests that are not answered."""
 
+    @functools.cached_property
+    def connection(self) -> socket.socket:
+        """No contender closes it as idle."""
+        connection = self.opened.enter_context(socket.create_connection(("127.0.0.1", self.port)))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
     def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
-        # A server may have closed the one before as idle.
-        if self.connection is None or select.select([self.connection], [], [], 0)[0]:
-            self.end()
-            self.connection = socket.create_connection(("127.0.0.1", self.port))
-            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         moments = super().publish(pace, each=each)
         self.confirm()
         return moments
@@ -194,23 +57,17 @@ class Poster(Contender):
 
     def post(self, path: str) -> None:
         """The next event, to this path."""
-        assert self.connection is not None
         self.connection.sendall(self.request(path, self.data()))
         self.sent += 1
 
     def confirm(self) -> None:
         """Read all answers."""
-        assert self.connection is not None
         confirmed(self.connection, self.sent)
         self.sent = 0
 
     def request(self, path: str, data: str) -> bytes:
         """What publishes this."""
         return request(path, data)
-
-    def end(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
 
 
 def request(path: str, body: str, *headers: str) -> bytes:
@@ -224,11 +81,7 @@ def confirmed(connection: socket.socket, requests: int) -> None:
     with connection.makefile("rb") as answers:
         for _ in range(requests):
             status = answers.readline().split()[1]
-            length = 0
-            while (line := answers.readline().strip()) != b"":
-                name, _, value = line.partition(b":")
-                length = int(value) if name.lower() == b"content-length" else length
-            answers.read(length)
+            answers.read(int(http.client.parse_headers(answers).get("Content-Length", 0)))
             if not status.startswith(b"2"):
                 raise RuntimeError(f"publishing was answered with {status!r}")
 
@@ -237,16 +90,20 @@ class Floor(Poster):
     """A loop of ``send()``: ``floor.c``, compiled for it; an event for one goes to the next in turn."""
 
     def command(self, directory: Path) -> list[str]:
-        program = str(directory / "floor")
-        compiler = ["cc", "-O2", "-o", program, str(HERE / "floor.c")]
-        if subprocess.run(compiler, check=False).returncode:  # noqa: S603 - our own
-            raise RuntimeError("floor.c could not be compiled")
-        return [program, str(self.port)]
+        return [built("floor", directory, "cc", "-O2", "-o", "floor", str(HERE / "floor.c")), str(self.port)]
 
     def miss(self, events: int) -> str:
         """It has no ids, and is told how many."""
         self.publish([0.0] * events)
         return str(events)
+
+
+def built(name: str, directory: Path, *command: str) -> str:
+    """The path of a program that this command makes there; RuntimeError with what it says if it does not."""
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise RuntimeError(f"{name} could not be built:\n{done.stderr}")
+    return str(directory / name)
 
 
 class Nchan(Poster):
@@ -312,15 +169,8 @@ class Starlette(App):
     factory = "starlette_app"
     overhead = 16
 
-    def __init__(self, arena: Arena, reader: Reader) -> None:
-        super().__init__(arena, reader)
-        self._redis = Redis.from_url(arena.url)
-
     async def send(self, stream: int | None) -> None:
-        await self._redis.publish(CHANNEL, self.data())
-
-    def end(self) -> None:
-        self.arena.runner.run(self._redis.aclose())
+        await self.arena.redis.publish(CHANNEL, self.data())
 
 
 class Edge(App):
@@ -333,18 +183,11 @@ class Edge(App):
     task = False
     """Whether its streams are to be written through a task."""
 
-    def __init__(self, arena: Arena, reader: Reader) -> None:
-        super().__init__(arena, reader)
-        self.events = Publisher(arena.url)
-
     async def send(self, stream: int | None) -> None:
-        await self.events.publish(f"room:{self.port}", self.data())
-
-    def end(self) -> None:
-        self.arena.runner.run(self.events.aclose())
+        await self.arena.events.publish(f"room:{self.port}", self.data())
 
     def miss(self, events: int) -> str:
-        place = self.arena.runner.run(self.events.cursor())
+        place = self.arena.runner.run(self.arena.events.cursor())
         self.publish([0.0] * events)
         return place
 
@@ -365,25 +208,128 @@ class TaskEdge(Edge):
     task = True
 
 
-class GzipEdge(Edge):
-    """The edge with clients that take gzip."""
-
-    headers = ("Accept-Encoding: gzip",)
-
-
 class PersonalEdge(Edge):
     """The edge where every stream hears a channel of its own, its user's; events to all go out in batches."""
 
     path = "/events/me"
 
     async def send(self, stream: int | None) -> None:
-        data = self.data()
+        data, publisher = self.data(), self.arena.events
         if stream is not None:
-            await self.events.publish(f"user:u{self.users + stream}", data)
+            await publisher.publish(f"user:u{self.users + stream}", data)
             return
         everybody = [(f"user:u{self.users + number}", data) for number in range(self.reader.streams)]
         for first in range(0, len(everybody), PUBLISHED_AT_ONCE):
-            await self.events.publish_many(everybody[first : first + PUBLISHED_AT_ONCE])
+            await publisher.publish_many(everybody[first : first + PUBLISHED_AT_ONCE])
+
+
+class Mercure(Poster):
+    """The hub with its store on disk, in Go's own HTTP server; anybody may listen."""
+
+    path = "/.well-known/mercure?topic=bench"
+    ready = b"\r\n:\n"
+    overhead = 64
+
+    def command(self, directory: Path) -> list[str]:
+        shutil.copy(HERE / "mercure.go", directory)
+        module = f"module bench\n\ngo 1.26\n\nrequire github.com/dunglas/mercure {MERCURE_VERSION}\n"
+        (directory / "go.mod").write_text(module)
+        program = built("mercure", directory, "go", "build", "-mod=mod", "-o", "mercure", ".")
+        return [program, str(self.port), str(directory / "events.db"), KEY]
+
+    def request(self, path: str, data: str) -> bytes:
+        form = "Content-Type: application/x-www-form-urlencoded"
+        body = urlencode({"topic": "bench", "data": data})
+        return request("/.well-known/mercure", body, form, f"Authorization: Bearer {mercure_token()}")
+
+
+@functools.cache
+def mercure_token() -> str:
+    """Allows to publish everything."""
+    import jwt  # noqa: PLC0415 - an extra
+
+    return jwt.encode({"mercure": {"publish": ["*"]}}, KEY, "HS256")
+
+
+class Centrifugo(Poster):
+    """Its one-way SSE transport, with the memory engine; anybody may listen."""
+
+    path = "/connection/uni_sse?cf_connect=" + quote('{"subs":{"bench":{}}}')
+    ready = b'"connect"'
+    overhead = 64
+
+    def command(self, directory: Path) -> list[str]:
+        return [str(centrifugo()), "-c", self.configured(directory, "centrifugo.json", key=KEY)]
+
+    def request(self, path: str, data: str) -> bytes:
+        body = json.dumps({"channel": "bench", "data": data})
+        return request("/api/publish", body, JSON, f"X-API-Key: {KEY}")
+
+
+def centrifugo() -> str | None:
+    """Where it is, also if ``go install`` has put it there."""
+    go = os.environ.get("GOBIN") or Path.home() / "go" / "bin"
+    return shutil.which("centrifugo", path=os.pathsep.join([os.environ.get("PATH", ""), str(go)]))
+
+
+class Pushpin(Contender):
+    """All its processes; its own test handler answers requests, so that no application costs anything.
+
+    It takes one event from a connection.
+    """
+
+    path = "/stream?channel=bench"
+    ready = b"[stream opened]"
+    rate = 250.0  # when more come at once, it refuses some
+    forks = True
+
+    def __init__(self, arena: Arena, reader: Reader) -> None:
+        super().__init__(arena, reader)
+        self._publish_port = programs.free_port()
+        self._connections: Iterator[socket.socket] = iter(())
+
+    def command(self, directory: Path) -> list[str]:
+        (directory / "routes").write_text("* test\n")
+        return ["pushpin", "--config", self.configured(directory, "pushpin.conf", publish=self._publish_port)]
+
+    def delivering(self, pid: int) -> list[int]:
+        found = children(pid)
+        if len(found) < 3:
+            return []
+        with socket.create_connection(("127.0.0.1", self.port)) as probe:
+            probe.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            # They have found each other.
+            return [pid, *found] if probe.recv(1024).startswith(b"HTTP/1.1 200 ") else []
+
+    def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
+        address = ("127.0.0.1", self._publish_port)
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(socket.create_connection(address)) for _ in pace]
+            self._connections = iter(connections)
+            moments = super().publish(pace, each=each)
+            for connection in connections:
+                confirmed(connection, 1)
+        return moments
+
+    async def send(self, stream: int | None) -> None:
+        next(self._connections).sendall(self.request("", self.data()))
+
+    def request(self, path: str, data: str) -> bytes:
+        """What publishes this."""
+        item = {"channel": "bench", "formats": {"http-stream": {"content": f"data: {data}\n\n"}}}
+        return request("/publish/", json.dumps({"items": [item]}), JSON)
+
+
+class Eventstream(Poster, App):
+    """django-eventstream under uvicorn, with Redis for its store; published to in the same process."""
+
+    factory = "eventstream_app"
+    path = "/events/"
+    ready = b"stream-open"
+    overhead = 43
+
+    def command(self, directory: Path) -> list[str]:
+        return [*super().command(directory), "--timeout-keep-alive", "3600"]
 
 
 KINDS: dict[str, type[Contender]] = {
@@ -392,63 +338,15 @@ KINDS: dict[str, type[Contender]] = {
     "sse_edge": Edge,
     "TaskSink": TaskEdge,
     "sse_edge, own channels": PersonalEdge,
-    "gzip": GzipEdge,
     "nchan": Nchan,
     "nchan, own channels": PersonalNchan,
     "sse-starlette": Starlette,
+    "mercure": Mercure,
+    "centrifugo": Centrifugo,
+    "pushpin": Pushpin,
+    "django-eventstream": Eventstream,
 }
 """All that can be started, by name."""
 
 CONTENDERS = ("floor", "sse_edge", "TaskSink", "nchan", "sse-starlette")  # who is compared in delivering
 OPTIONAL = ("nchan", "sse-starlette", "TaskSink")  # what a run may be without
-
-
-@dataclass
-class Arena:
-    """Starts contenders, each with clients of its own: each server on the cores ``server``.
-
-    This process, readers and Redis, at ``url``, are to run on the others, which ``prepared`` sees to.  Events
-    are published in ``runner``, and ``kinds`` are those that can be started, by name.
-    """
-
-    url: str
-    runner: asyncio.Runner
-    server: set[int]
-    kinds: Mapping[str, type[Contender]] = field(default_factory=lambda: KINDS)
-    users: Iterator[int] = field(default_factory=lambda: itertools.count(USERS, USERS))
-    """For each contender the first of so many users that nobody had before."""
-    networks: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(9, 250)))
-    """For each reader the last of its addresses."""
-
-    @classmethod
-    @contextlib.contextmanager
-    def prepared(cls, kinds: Mapping[str, type[Contender]] = KINDS) -> Iterator[Arena]:
-        """One with Redis, and everything on its core, until the end of the block."""
-        server, rest = machine.cores()
-        with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
-            yield cls(url, runner, server, kinds)
-
-    @contextlib.contextmanager
-    def contender(self, name: str, **settings: str) -> Iterator[Contender]:
-        """A server with a reader of its own, until the end of the block.
-
-        ``settings`` are environment variables, as ``site.apps`` tells of them, and the edge's own.
-        """
-        settings = {"BACKEND": self.url, "SSE_EDGE_SINK": "auto", **settings}
-        with contextlib.ExitStack() as stack:
-            reader = stack.enter_context(reading(next(self.networks)))
-            directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            contender = self.kinds[name](self, reader)
-            with machine.on(self.server):
-                command = contender.command(Path(directory))
-                program = stack.enter_context(programs.running(command, contender.port, **settings))
-            if contender.forks:
-                stack.callback(program.stop)  # a SIGKILL would leave its children behind
-            stack.callback(contender.end)
-            deadline = time.monotonic() + STARTING
-            while not (pids := contender.delivering(program.pid)):
-                if program.exit_code is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{name} did not start:\n{program.log}")
-                time.sleep(0.02)
-            contender.pids = pids
-            yield contender

@@ -7,17 +7,22 @@ a while slows all of them; the others are silent while one works.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..client.counting import Arrival, Streams
 from ..client.reader import Reader
-from .contenders import OPTIONAL, Arena, Contender
+from .arena import Arena, Contender
+from .contenders import KINDS, OPTIONAL
 from .plan import Plan
 from .table import Samples
 
 AFTERWARDS = 0.02  # seconds for a server to be done with an event that all streams have
 SILENCE = "3600"  # seconds between keep-alives where one contender waits while another is measured
+
+
+Each = TypeVar("Each")
 
 
 @dataclass
@@ -47,12 +52,16 @@ class Run:
         whose = name.partition(",")[0]
         return whose not in OPTIONAL or whose in self.names
 
+    def contender(self, name: str, **settings: str) -> AbstractContextManager[Contender]:
+        """One of them, until the end of the block; see ``Arena.contender``."""
+        return self.arena.contender(KINDS[name], **settings)
+
     @contextlib.contextmanager
     def contenders(self, names: Sequence[str], **settings: str) -> Iterator[dict[str, Contender]]:
         """Those of them that take part, all at once, until the end of the block."""
         with contextlib.ExitStack() as stack:
             yield {
-                name: stack.enter_context(self.arena.contender(name, **settings))
+                name: stack.enter_context(self.contender(name, **settings))
                 for name in names
                 if self.has(name)
             }
@@ -63,9 +72,7 @@ class Run:
             self.progress(f"opening {streams:,} streams on {name}")
             contender.grow(streams)
 
-    def turns(
-        self, contenders: Mapping[str, Contender], rounds: int, what: str
-    ) -> Iterator[tuple[str, Contender]]:
+    def turns(self, contenders: Mapping[str, Each], rounds: int, what: str) -> Iterator[tuple[str, Each]]:
         """Each contender in every round."""
         for number in range(rounds):
             for name, contender in contenders.items():

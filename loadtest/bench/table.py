@@ -12,6 +12,7 @@ from ..report.table import aligned, number
 Series = dict[str, dict[int, list[float]]]  # by contender and number of streams: a figure for each round
 Samples = dict[str, Series]  # by what was measured
 Found = tuple[float, float, float] | None  # the figure of a row, the lowest and the highest, if measured
+Row = dict[str, Any]  # a target with what was found, as JSON has it
 
 # Samples are in seconds, events per second, bytes, and parts of one.
 SCALES = {
@@ -59,14 +60,18 @@ class Target:
         return median(ratios), min(ratios), max(ratios)
 
     def judge(self, samples: Mapping[str, Series]) -> Row:
-        """With what was found."""
+        """With what was found, and in one word or two what comes of it."""
         found = self.find(samples)
-        if found is None:
-            return Row(self, found, "not measured")
-        if self.bound is None:
-            return Row(self, found, "-")
-        kept = found[0] >= self.bound if self.at_least else found[0] <= self.bound
-        return Row(self, found, "met" if kept else "MISSED")
+        figure, lowest, highest = found or (None, None, None)
+        if figure is None:
+            verdict = "not measured"
+        elif self.bound is None:
+            verdict = "-"
+        else:
+            kept = figure >= self.bound if self.at_least else figure <= self.bound
+            verdict = "met" if kept else "MISSED"
+        row = {"group": self.part, "what": self.what, "figure": figure, "lowest": lowest, "highest": highest}
+        return {**row, "target": self.bound, "at_least": self.at_least, "verdict": verdict}
 
 
 class Flat(Target):
@@ -93,21 +98,6 @@ class Always(Target):
         return (max(found), min(found), max(found)) if found else None
 
 
-class Row(NamedTuple):
-    """A target, what was found, and in one word or two what comes of it."""
-
-    target: Target
-    found: Found
-    verdict: str
-
-    def as_json(self) -> dict[str, Any]:
-        """For programs."""
-        target = self.target
-        found = dict(zip(("figure", "lowest", "highest"), self.found or (None, None, None), strict=True))
-        bound = {"target": target.bound, "at_least": target.at_least}
-        return {"group": target.part, "what": target.what, **found, **bound, "verdict": self.verdict}
-
-
 def series(samples: Mapping[str, Series], what: str, contender: str) -> dict[int, list[float]]:
     """By number of streams; empty if that was not measured."""
     return samples.get(what, {}).get(contender, {})
@@ -119,13 +109,14 @@ def series(samples: Mapping[str, Series], what: str, contender: str) -> dict[int
 def verdicts(rows: Sequence[Row]) -> str:
     """The targets for people, with a blank line between parts."""
     cells = [["", "figure", "lowest to highest", "target", "verdict"]]
-    for (target, found, verdict), before in zip(rows, [None, *rows], strict=False):
-        if before and before.target.part != target.part:
+    for row, before in zip(rows, [*rows[:1], *rows], strict=False):
+        if before["group"] != row["group"]:
             cells.append([""] * 5)
-        sign = "≥" if target.at_least else "≤"
-        bound = "-" if target.bound is None else f"{sign} {target.bound:.3g}"
-        figure, low, high = (f"{one:.3g}" for one in found) if found else ("-", "", "")
-        cells.append([target.what, figure, f"{low} to {high}" if found else "-", bound, verdict])
+        measured = row["figure"] is not None
+        figure = f"{row['figure']:.3g}" if measured else "-"
+        swing = f"{row['lowest']:.3g} to {row['highest']:.3g}" if measured else "-"
+        bound = "-" if row["target"] is None else f"{'≥' if row['at_least'] else '≤'} {row['target']:.3g}"
+        cells.append([row["what"], figure, swing, bound, row["verdict"]])
     return columns(cells, 0, 4)
 
 
@@ -136,11 +127,9 @@ def medians(samples: Mapping[str, Series], figures: Mapping[str, Figure], counte
     names = list(dict.fromkeys(name for each in found.values() for name in each))
     for size in sorted({size for each in found.values() for sizes in each.values() for size in sizes}):
         for name in names:
-            rounds = [(one.unit, each.get(name, {}).get(size)) for one, each in found.items()]
-            if any(some for _, some in rounds):
-                cells = [
-                    number(median(some) * SCALES.get(unit, 1.0)) if some else "-" for unit, some in rounds
-                ]
+            rounds = [(SCALES[one.unit], each.get(name, {}).get(size)) for one, each in found.items()]
+            cells = [number(median(some) * scale) if some else "-" for scale, some in rounds]
+            if set(cells) != {"-"}:
                 table.append([f"{size:,}", name, *cells])
     return columns(table, 1)
 

@@ -4,7 +4,10 @@ from .table import Always, Figure, Flat, Target
 
 ONE = "one event at a time, warm"
 FIRST = "first event after connecting"
+BURST = "100 events at 2 ms spacing, warm"
+EACH = "an event to each of as many channels as streams, warm"
 ALONE = "one event to one of many channels, warm"
+BACK = "all clients back at once, 50 events missed"
 CARDS, TICKS = (f"{what}, clients that take gzip, warm" for what in ("HTML cards", "JSON ticks"))
 WRITTEN, PUBLISHED = "write(channel, iterator)", "one publish per token"
 STUCK = "a tenth of all clients stop reading"
@@ -13,9 +16,7 @@ TABLES: dict[str, dict[str, Figure]] = {
     "Many streams, one channel": {
         "single_cpu": Figure("CPU per event", "µs", f"{ONE}: CPU per delivered event"),
         "single_last": Figure("last stream after", "ms", f"{ONE}: time until the last stream has it"),
-        "burst_rate": Figure(
-            "burst", "thousand events/s", "100 events at 2 ms spacing, warm: delivered events/s"
-        ),
+        "burst_rate": Figure("burst", "thousand events/s", f"{BURST}: delivered events/s"),
         "burst_cpu": Figure("burst CPU per event", "µs"),
         "burst_p50": Figure("burst p50", "ms"),
         "burst_p99": Figure("burst p99", "ms"),
@@ -28,21 +29,13 @@ TABLES: dict[str, dict[str, Figure]] = {
         "tenth_cpu": Figure("the tenth, warm", "µs"),
     },
     "As many channels as streams": {
-        "channels_cpu": Figure(
-            "to each: CPU per event",
-            "µs",
-            "an event to each of as many channels as streams, warm: CPU per event",
-        ),
+        "channels_cpu": Figure("to each: CPU per event", "µs", f"{EACH}: CPU per event"),
         "alone_p50": Figure("to one: p50", "ms", f"{ALONE}: half have it after"),
         "alone_p99": Figure("to one: p99", "ms", f"{ALONE}: 99 in 100 have it after"),
     },
     "To let a stream in": {"admission_cpu": Figure("CPU per stream", "µs", "CPU per admitted stream")},
     "All back at once, events missed": {
-        "resume_last": Figure(
-            "last is level after",
-            "ms",
-            "all clients back at once, 50 events missed: time until the last is level",
-        ),
+        "resume_last": Figure("last is level after", "ms", f"{BACK}: time until the last is level"),
         "resume_cpu": Figure("CPU per stream", "µs"),
     },
     "On the wire, without and with gzip": {
@@ -91,27 +84,6 @@ COUNTED = {
 """What tables have lines for, where that is not numbers of streams."""
 
 FIGURES = {name: figure for table in TABLES.values() for name, figure in table.items()}
-
-PARTS = {
-    "single": "one event at a time to many streams of one channel",
-    "burst": "100 events at 2 ms spacing to them",
-    "loop": "how long the event loop is away meanwhile",
-    "memory": "what idle streams take",
-    "first": "the first event after connecting",
-    "channels": "as many channels as streams",
-    "admission": "to let a stream in",
-    "resume": "clients that come back all at once",
-    "bytes": "what is sent to clients that take gzip",
-    "publishing": "what publishing costs Redis",
-    "stuck": "what clients that never read cost the others",
-    "footprint": "what an idle stream's memory is for",
-    "kept": "what kept events take in Redis, beside what tune reckons",
-    "writing": "what a token costs, through a writer and published one by one",
-}
-"""What can be asked for, and what it is."""
-
-BY_DEFAULT = tuple(PARTS)[:10]
-"""What is measured unless something is asked for."""
 
 PLAIN = {"bare": "bare uvicorn", "sse_edge, own channels": "sse_edge", "nchan, own channels": "nchan"}
 """A contender for people, where its name says too much."""

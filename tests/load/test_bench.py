@@ -1,6 +1,5 @@
 """The benchmark: nothing delivered is missed or counted twice, and the table says what was measured."""
 
-import asyncio
 import contextlib
 import os
 import re
@@ -17,13 +16,15 @@ import pytest
 
 from loadtest.bench import __main__ as command
 from loadtest.bench import groups, plot
-from loadtest.bench.contenders import CONTENDERS, Arena
+from loadtest.bench.arena import Arena
+from loadtest.bench.contenders import CONTENDERS, Edge, Floor
 from loadtest.bench.content import WIRE, card, text, tick
+from loadtest.bench.groups import BY_DEFAULT, PARTS
 from loadtest.bench.groups.fan_out import CONTENTS
 from loadtest.bench.plan import Plan
 from loadtest.bench.run import Run
 from loadtest.bench.table import Always, Flat, Target, medians, verdicts
-from loadtest.bench.targets import BY_DEFAULT, FIGURES, PARTS, TABLES, TARGETS
+from loadtest.bench.targets import FIGURES, TABLES, TARGETS
 from loadtest.client.counting import Packed, Streams
 from loadtest.client.reader import reading
 from loadtest.measure import machine
@@ -79,22 +80,22 @@ MANY = TABLES["Many streams, one channel"]
 def test_a_ratio_is_the_median_over_rounds(ours, floor, figure, low, high, verdict):
     """Each round is divided by the same round of the other; the middle one counts."""
     row = RATIO.judge({"cpu": {"ours": {5: ours}, "floor": {5: floor}}})
-    assert row.found == pytest.approx((figure, low, high))
-    assert row.verdict == verdict
+    assert (row["figure"], row["lowest"], row["highest"]) == pytest.approx((figure, low, high))
+    assert row["verdict"] == verdict
 
 
 @pytest.mark.parametrize(("rate", "verdict"), [(7.9, "MISSED"), (8.0, "met"), (80.0, "met")])
 def test_a_rate_is_to_be_high(rate, verdict):
     """Where more is better the bound is a lower one."""
     row = RATE.judge({"rate": {"ours": {5: [rate]}, "floor": {5: [1.0]}}})
-    assert row.verdict == verdict
+    assert row["verdict"] == verdict
 
 
 def test_the_largest_number_of_streams_counts():
     """Smaller numbers of streams are for the plot."""
     samples = {"cpu": {"ours": {1: [9.0], 5: [1.0], 9: [7.0]}, "floor": {1: [1.0], 5: [1.0]}}}
     row = RATIO.judge(samples)
-    assert row.found[0] == 1.0
+    assert row["figure"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,8 @@ def test_the_largest_number_of_streams_counts():
 def test_flat_is_the_largest_over_the_smallest(by_size, figure, verdict):
     """Numbers of streams are compared by their medians, and one number alone not at all."""
     row = FLAT.judge({"cpu": {"ours": by_size}})
-    assert (row.found and row.found[0]) == (None if figure is None else pytest.approx(figure))
-    assert row.verdict == verdict
+    assert row["figure"] == (None if figure is None else pytest.approx(figure))
+    assert row["verdict"] == verdict
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_where_no_chance_is_allowed_for_the_largest_counts(rounds, figure, verdi
     """One round of one contender misses the target for all."""
     samples = {"part": {"of 50 bytes": {10: [0.5]}, "of 150 bytes": {10: rounds}}} if rounds else {}
     row = ALWAYS.judge(samples)
-    assert (row.found and row.found[0], row.verdict) == (figure, verdict)
+    assert (row["figure"], row["verdict"]) == (figure, verdict)
 
 
 def test_what_has_no_target_is_told_all_the_same():
@@ -135,7 +136,7 @@ def test_what_has_no_target_is_told_all_the_same():
 def test_what_was_not_measured_is_neither_met_nor_missed(samples):
     """A row without a figure says so."""
     row = RATIO.judge(samples)
-    assert row.found is None
+    assert row["figure"] is None
     assert verdicts([row]).splitlines()[1].split() == [
         "ours",
         "÷",
@@ -178,7 +179,6 @@ def test_what_belongs_together_is_one_table():
 def test_every_target_belongs_to_a_group():
     """What --only names covers the whole table, and rows are of what is measured."""
     assert {target.part for target in TARGETS} == set(PARTS) - {"footprint"}
-    assert set(PARTS) == set(groups.MEASURES)
     aside = {"loop_longest", "loop_fan_out", "stuck_wrong", "token_own_cpu"}  # in rows, and in no table
     named = {name for each in TARGETS for name, _ in (each.over, each.under)}
     assert named - aside <= {"", *FIGURES}
@@ -397,27 +397,27 @@ def test_events_have_the_same_size(overhead):
 
 
 @pytest.mark.timeout(180)
-def test_a_small_run_fills_the_table(redis_url):
+def test_a_small_run_fills_the_table():
     """Every row that needs nothing but the edge and the floor gets a figure from real servers."""
     names = [name for name in CONTENDERS if name not in WITHOUT]
-    server, _ = machine.cores()
     said = []
-    with asyncio.Runner() as runner:
-        run = Run(PLAN, Arena(redis_url, runner, server), names, set(BY_DEFAULT), said.append)
+    with Arena.prepared() as arena:
+        run = Run(PLAN, arena, names, set(BY_DEFAULT), said.append)
         groups.measure(run)
     assert said
-    rows = [target.judge(run.samples) for target in TARGETS if target.part in BY_DEFAULT]
-    for row in rows:
-        needed = {name.partition(",")[0] for name in (row.target.over[1], row.target.under[1])}
+    targets = [target for target in TARGETS if target.part in BY_DEFAULT]
+    rows = [target.judge(run.samples) for target in targets]
+    for target, row in zip(targets, rows, strict=True):
+        needed = {name.partition(",")[0] for name in (target.over[1], target.under[1])}
         if needed & set(WITHOUT):
-            assert row.verdict == "not measured"
+            assert row["verdict"] == "not measured"
         else:
-            figure, low, high = row.found
+            figure, low, high = row["figure"], row["lowest"], row["highest"]
             assert figure > 0, row
             # How flat something is over sizes is said of their medians: single rounds differ more.
-            flat = isinstance(row.target, Flat)
+            flat = isinstance(target, Flat)
             assert (1 <= low <= high) if flat else (low <= figure <= high), row
-            assert row.verdict in ("met", "MISSED")
+            assert row["verdict"] in ("met", "MISSED")
     assert run.wire_bytes == {name: pytest.approx(WIRE, abs=2) for name in names}
     assert run.notes["streams of TaskSink are written through"] == "TaskSink"
     assert run.notes["streams of sse_edge are written through"] != "TaskSink"
@@ -428,44 +428,39 @@ def test_a_small_run_fills_the_table(redis_url):
             )
     printed, whole = command.report(run, machine.facts(), "the command")
     assert verdicts(rows) in printed
-    assert [row["verdict"] for row in whole["rows"]] == [row.verdict for row in rows]
+    assert whole["rows"] == rows
     assert printed.count("Many streams, one channel\n") == 1
     assert "Tokens" not in printed
 
 
-def test_events_reach_every_stream(redis_url):
+def test_events_reach_every_stream():
     """What the reader counts is what the edge says it has written."""
-    server, _ = machine.cores()
-    with asyncio.Runner() as runner:
-        arena = Arena(redis_url, runner, server)
-        with arena.contender("sse_edge") as edge:
-            edge.grow(20)
-            assert edge.check_sink()
-            edge.reader.expect(5, record=True)
-            published = edge.publish([0.0] * 5)
-            edge.reader.arrival()
-            assert len(published) == 5
-            edge.task = True
-            with pytest.raises(RuntimeError, match="TaskSink"):
-                edge.check_sink()
+    with Arena.prepared() as arena, arena.contender(Edge) as edge:
+        edge.grow(20)
+        assert edge.check_sink()
+        edge.reader.expect(5, record=True)
+        published = edge.publish([0.0] * 5)
+        edge.reader.arrival()
+        assert len(published) == 5
+        edge.task = True
+        with pytest.raises(RuntimeError, match="TaskSink"):
+            edge.check_sink()
 
 
-def test_the_floor(redis_url):
+def test_the_floor():
     """It delivers to all or to one, and to those that come back what they missed; its events are as large."""
-    with asyncio.Runner() as runner:
-        arena = Arena(redis_url, runner, machine.cores()[0])
-        with arena.contender("floor") as floor:
-            floor.grow(10)
-            floor.reader.expect(3)
-            floor.publish([0.0] * 3)
-            assert floor.reader.arrival().size == 10 * 3 * WIRE
-            floor.reader.expect_each(15)
-            floor.publish([0.0] * 15, each=True)
-            assert len(floor.reader.moments()) == 15
-            floor.leave()
-            floor.grow(5)
-            floor.leave()
-            assert floor.resume(7, 4) > 0
+    with Arena.prepared() as arena, arena.contender(Floor) as floor:
+        floor.grow(10)
+        floor.reader.expect(3)
+        floor.publish([0.0] * 3)
+        assert floor.reader.arrival().size == 10 * 3 * WIRE
+        floor.reader.expect_each(15)
+        floor.publish([0.0] * 15, each=True)
+        assert len(floor.reader.moments()) == 15
+        floor.leave()
+        floor.grow(5)
+        floor.leave()
+        assert floor.resume(7, 4) > 0
 
 
 # The command

@@ -1,19 +1,17 @@
 """What the benchmark measures only when it is asked for it: the whole of each group, with small numbers."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 
 from loadtest.bench import __main__ as command
 from loadtest.bench import groups
-from loadtest.bench.contenders import Arena
+from loadtest.bench.arena import Arena
 from loadtest.bench.groups import memory, publishing
 from loadtest.bench.plan import Plan
 from loadtest.bench.run import Run
 from loadtest.bench.table import medians, verdicts
 from loadtest.bench.targets import PUBLISHED, TABLES, TARGETS, WRITTEN
-from loadtest.measure import machine
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
@@ -33,12 +31,11 @@ PLAN = Plan(
 
 
 @pytest.fixture
-def measured(redis_url):
+def measured():
     """What is measured of a part: the run, and what is printed of it."""
 
     def measure(part, **numbers):
-        with asyncio.Runner() as runner:
-            arena = Arena(redis_url, runner, machine.cores()[0])
+        with Arena.prepared() as arena:
             run = Run(replace(PLAN, **numbers), arena, ["sse_edge"], {part}, lambda what: None)
             groups.measure(run)
         text, _ = command.report(run, {}, "the command")
@@ -67,8 +64,8 @@ def test_each_stuck_stream_is_to_be_ended(wrong, verdict):
     samples = {"stuck_wrong": {"sse_edge": {30: wrong}}}
     samples["stuck_p50"] = {"before": {30: [2.0, 20.0]}, "stuck": {30: [4.0, 40.0]}}
     rows = [target.judge(samples) for target in TARGETS if target.part == "stuck"]
-    assert rows[-1].verdict == verdict
-    assert (rows[0].found[0], rows[0].verdict) == (2.0, "-")
+    assert rows[-1]["verdict"] == verdict
+    assert (rows[0]["figure"], rows[0]["verdict"]) == (2.0, "-")
     assert verdicts(rows).splitlines()[-1].endswith(f"≤ 0  {verdict}")
 
 

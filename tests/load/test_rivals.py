@@ -1,16 +1,15 @@
 """The comparison with other servers: who takes part, how they are asked, and what is said of the figures."""
 
-import asyncio
 import json
 from urllib.parse import parse_qs
 
 import pytest
 
 from loadtest.bench import rivals
-from loadtest.bench.contenders import KINDS, Arena
+from loadtest.bench.arena import Arena
+from loadtest.bench.contenders import KINDS
 from loadtest.bench.run import one_at_a_time
 from loadtest.bench.table import Figure, medians
-from loadtest.measure import machine
 
 
 def test_who_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
@@ -26,8 +25,8 @@ def test_who_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
 
 def test_everybody_is_measured_once():
     """Together with all, or with the edge alone."""
-    assert set(rivals.RIVALS) <= set(rivals.TOGETHER) ^ set(rivals.APART)
-    assert set(rivals.TOGETHER) | set(rivals.APART) <= set(KINDS | rivals.RIVALS)
+    assert set(rivals.NEEDS) <= set(rivals.TOGETHER) ^ set(rivals.APART)
+    assert set(rivals.TOGETHER) | set(rivals.APART) <= set(KINDS)
 
 
 def data(body):
@@ -38,9 +37,10 @@ def data(body):
     return parse_qs(body.decode()).get("data", [body.decode()])[0]
 
 
-@pytest.mark.parametrize("kind", rivals.RIVALS.values())
-def test_what_publishes(kind):
+@pytest.mark.parametrize("name", rivals.NEEDS)
+def test_what_publishes(name):
     """A request with exactly as many bytes as it says, which has the event's data."""
+    kind = KINDS[name]
     head, _, body = kind.request(object.__new__(kind), "/publish", "event 7 xx~").partition(b"\r\n\r\n")
     assert head.startswith(b"POST /")
     assert f"Content-Length: {len(body)}".encode() in head
@@ -58,13 +58,10 @@ def test_a_figure_beside_the_edge_s_is_the_median_over_rounds():
 
 
 @pytest.mark.live
-def test_django_eventstream_takes_part(redis_url):
+def test_django_eventstream_takes_part():
     """Its streams open, and have each event once."""
-    server, rest = machine.cores()
-    with machine.on(rest), asyncio.Runner() as runner:
-        arena = Arena(redis_url, runner, server, KINDS | rivals.RIVALS)
-        with arena.contender("django-eventstream") as contender:
-            contender.grow(5)
-            _, lasts, arrivals = one_at_a_time(contender, 3)
-            assert len(lasts) == 3
-            assert 100 < arrivals[-1].size / 5 < 200
+    with Arena.prepared() as arena, arena.contender(KINDS["django-eventstream"]) as contender:
+        contender.grow(5)
+        _, lasts, arrivals = one_at_a_time(contender, 3)
+        assert len(lasts) == 3
+        assert 100 < arrivals[-1].size / 5 < 200

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ...client.counting import Streams
 from ...site.apps import requests
-from ..contenders import Contender
+from ..arena import Contender
 from ..run import AFTERWARDS, Run
 
 ROOMS = 100  # channels that the clients share
@@ -48,7 +48,7 @@ def come(run: Run) -> None:
         for name, (who, settings) in CASES.items():
             if run.has(who):
                 run.progress(f"admission, {name}: warming up")
-                contender = contenders[name] = stack.enter_context(run.arena.contender(who, **settings))
+                contender = contenders[name] = stack.enter_context(run.contender(who, **settings))
                 known[name] = requests(paths, contender.users)
                 visit(contender, known[name] if SEEN in name else known[name][:WARM])
         users = streams

@@ -1,10 +1,11 @@
 """Events to many streams: of one channel, warm and cold, of as many channels, and with gzip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
 
 from ...client.counting import Streams
-from ..contenders import Contender, Edge
+from ..arena import Contender
+from ..contenders import Edge
 from ..content import Content, card, tick
 from ..run import SILENCE, Run, burst, one_at_a_time
 
@@ -56,16 +57,14 @@ def _burst(run: Run, contenders: Mapping[str, Contender], size: int) -> None:
     for name, contender in run.turns(contenders, run.plan.few_rounds, what):
         if name in SLOW and size in run.samples.get("burst_rate", {}).get(name, {}):
             continue
-        found = burst(contender, BURST)
-        busy = found.reading / found.took
-        run.add(name, size, burst_rate=delivered / found.took, burst_cpu=found.cpu / delivered)
-        run.add(name, size, burst_p50=found.p50, burst_p99=found.p99, burst_client_busy=busy)
+        cpu, p50, p99, took, reading = burst(contender, BURST)
+        run.add(name, size, burst_rate=delivered / took, burst_cpu=cpu / delivered)
+        run.add(name, size, burst_p50=p50, burst_p99=p99, burst_client_busy=reading / took)
 
 
 def _loop(run: Run, edge: Contender, size: int) -> None:
-    for name, _ in run.turns(
-        {"sse_edge": edge}, run.plan.few_rounds, f"{size:,} streams, the event loop meanwhile"
-    ):
+    what = f"{size:,} streams, the event loop meanwhile"
+    for name, _ in run.turns({"sse_edge": edge}, run.plan.few_rounds, what):
         _, lasts, _ = one_at_a_time(edge, 3)
         fan_out = median(lasts)
         spacing = fan_out / OVERLAP
@@ -99,35 +98,30 @@ def channels(run: Run) -> None:
     """As many channels as streams: each round an event to each at once, then to one alone."""
     size = run.plan.channels
     names = ("floor", "sse_edge, own channels", "nchan, own channels")
+    pace = [number * PACE for number in range(run.plan.singles)]
     with run.contenders(names, KEEP_ALIVE=SILENCE) as contenders:
         run.grow(contenders, size)
         for contender in contenders.values():
             one_at_a_time(contender, 1)
-        for number in range(run.plan.some_rounds):
-            run.progress(f"{size:,} channels, round {number + 1} of {run.plan.some_rounds}")
-            for name, contender in contenders.items():
-                cpu, _, _ = one_at_a_time(contender, 2)
-                run.add(name, size, channels_cpu=cpu / size / 2)
-            for name, contender in contenders.items():
-                waits = _one_stream_each(contender, run.plan.singles)
-                p50, p99 = (waits[len(waits) * part // 100] for part in (50, 99))
-                run.add(name, size, alone_p50=p50, alone_p99=p99)
-
-
-def _one_stream_each(contender: Contender, events: int) -> Sequence[float]:
-    """Events to one stream each, at a pace; seconds until it has it, in order."""
-    contender.reader.expect_each(events)
-    published = contender.publish([number * PACE for number in range(events)], each=True)
-    return sorted(came - sent for came, sent in zip(contender.reader.moments(), published, strict=True))
+        for name, contender in run.turns(contenders, run.plan.some_rounds, f"{size:,} channels"):
+            cpu, _, _ = one_at_a_time(contender, 2)
+            contender.reader.expect_each(len(pace))
+            published = contender.publish(pace, each=True)
+            moments = contender.reader.moments()
+            waits = sorted(came - sent for came, sent in zip(moments, published, strict=True))
+            p50, p99 = (waits[len(waits) * part // 100] for part in (50, 99))
+            run.add(name, size, channels_cpu=cpu / size / 2, alone_p50=p50, alone_p99=p99)
 
 
 def compressed(run: Run) -> None:
     """What clients that take gzip are sent, beside those that do not: two kinds of content, one at a time."""
     size, events = run.plan.streams, run.plan.packed_events
-    with run.contenders(["sse_edge", "gzip"], KEEP_ALIVE=SILENCE, COMPRESS="1") as found:
-        contenders = {"plain": found["sse_edge"], "gzip": found["gzip"]}
+    settings = {"KEEP_ALIVE": SILENCE, "COMPRESS": "1"}
+    with run.contender("sse_edge", **settings) as plain, run.contender("sse_edge", **settings) as gzip:
+        gzip.headers = ("Accept-Encoding: gzip",)
+        contenders = {"plain": plain, "gzip": gzip}
         run.grow(contenders, size)
-        packed = found["gzip"].reader.ask(Streams.packed)
+        packed = gzip.reader.ask(Streams.packed)
         said = f"gzip, {packed:,} of {size:,}" if packed else "plain text"
         run.notes["clients that take gzip are sent"] = said
         for what, content in CONTENTS.items():

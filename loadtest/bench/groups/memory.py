@@ -8,7 +8,7 @@ that the process holds.  What lies between the two is what allocators round up a
 import re
 from collections import Counter
 
-from ..contenders import Contender
+from ..arena import Contender
 from ..run import Run
 
 WARM = 500  # streams before the first look, so that what is there once for all of them is not counted
@@ -38,7 +38,7 @@ CASES = {
 def idle(run: Run) -> None:
     """Each contender by itself, with more and more streams."""
     for name in ("bare", *(name for name in run.names if name != "floor"), "sse_edge, own channels"):
-        with run.arena.contender(name) as contender:
+        with run.contender(name) as contender:
             contender.grow(min(100, run.plan.sizes[0]))
             contender.reader.drop(contender.reader.streams)
             before = contender.held()
@@ -53,14 +53,14 @@ def footprint(run: Run) -> None:
     streams = run.plan.streams
     for case, (name, settings) in CASES.items():
         run.progress(f"the footprint of {streams:,} streams: {case}")
-        with run.arena.contender(name, **settings, PYTHONTRACEMALLOC="1") as edge:
+        with run.contender(name, **settings, PYTHONTRACEMALLOC="1") as edge:
             edge.grow(WARM)
             _asked(edge)  # the first look makes what looking needs
             before = _asked(edge)
             edge.grow(WARM + streams)
             grown = _asked(edge)
         grown.subtract(before)
-        with run.arena.contender(name, **settings) as edge:
+        with run.contender(name, **settings) as edge:
             edge.grow(WARM)
             held = edge.held()
             edge.grow(WARM + streams)

@@ -45,7 +45,6 @@ RATE = 200.0  # tokens a second of each channel
 PROCESSES = 2  # that produce
 
 Share = tuple[int, int, float, float]
-Publish = Callable[[], Coroutine[Any, Any, object]]
 
 
 def publishing(run: Run) -> None:
@@ -53,7 +52,7 @@ def publishing(run: Run) -> None:
     with contextlib.ExitStack() as stack:
         with machine.on(run.arena.server):
             url = stack.enter_context(programs.redis())
-        stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop)).run(_compare(run, url))
+        uvloop.run(_compare(run, url))
 
 
 async def _compare(run: Run, url: str) -> None:
@@ -68,24 +67,22 @@ async def _compare(run: Run, url: str) -> None:
             both.publish("plain:plain", DATA)
             await both.execute()
 
-    contenders: dict[str, Publish] = {
+    contenders: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "sse_edge": lambda: events.publish("one", DATA),
         "XADD and PUBLISH": plain,
     }
-    for number in range(plan.some_rounds):
-        run.progress(f"publishing, round {number + 1} of {plan.some_rounds}")
-        for name, publish in contenders.items():
-            await asyncio.gather(*(publish() for _ in range(AT_ONCE)))  # not counted
-            cpu = cpu_seconds(pid)
-            for _ in range(plan.publishes):
-                await publish()
-                await asyncio.sleep(PAUSE)
-            run.add(name, 1, publish_one_cpu=(cpu_seconds(pid) - cpu) / plan.publishes)
-            cpu, began, many = cpu_seconds(pid), time.perf_counter(), AT_ONCE * plan.publish_bursts
-            for _ in range(plan.publish_bursts):
-                await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
-            cpu, took = cpu_seconds(pid) - cpu, time.perf_counter() - began
-            run.add(name, AT_ONCE, publish_cpu=cpu / many, publish_rate=many / took)
+    for name, publish in run.turns(contenders, plan.some_rounds, "publishing"):
+        await asyncio.gather(*(publish() for _ in range(AT_ONCE)))  # not counted
+        cpu = cpu_seconds(pid)
+        for _ in range(plan.publishes):
+            await publish()
+            await asyncio.sleep(PAUSE)
+        run.add(name, 1, publish_one_cpu=(cpu_seconds(pid) - cpu) / plan.publishes)
+        cpu, began, many = cpu_seconds(pid), time.perf_counter(), AT_ONCE * plan.publish_bursts
+        for _ in range(plan.publish_bursts):
+            await asyncio.gather(*(publish() for _ in range(AT_ONCE)))
+        cpu, took = cpu_seconds(pid) - cpu, time.perf_counter() - began
+        run.add(name, AT_ONCE, publish_cpu=cpu / many, publish_rate=many / took)
     await events.aclose()
     await redis.aclose()
 
@@ -105,19 +102,19 @@ def writing(run: Run) -> None:
                 try:
                     with programs.undisturbed():
                         asked = [pool.submit(produce, *each, str(number)) for number in range(PROCESSES)]
-                    shares = [one.result() for one in asked]
+                    *columns, seconds = zip(*(one.result() for one in asked), strict=True)
                 finally:
                     for process in multiprocessing.active_children():
                         process.kill()
                     pool.shutdown()
                 after = redis.info("all")
-            tokens, events, cpu, seconds = zip(*shares, strict=True)
+            tokens, events, cpu = (sum(column) for column in columns)
+            own = cpu / tokens
             spent = sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys"))
             calls = after.get("cmdstat_evalsha", {"calls": 0})["calls"]
-            own = sum(cpu) / sum(tokens)
-            run.add(way, channels, token_rate=sum(tokens) / max(seconds), token_cpu=own)
-            run.add(way, channels, token_events=sum(events) / sum(tokens))
-            run.add(way, channels, token_calls=calls / sum(tokens), token_redis=spent / sum(tokens))
+            run.add(way, channels, token_rate=tokens / max(seconds), token_cpu=own)
+            run.add(way, channels, token_events=events / tokens)
+            run.add(way, channels, token_calls=calls / tokens, token_redis=spent / tokens)
             if way == NOTHING:
                 clock = own
             else:
@@ -126,13 +123,10 @@ def writing(run: Run) -> None:
 
 def produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
     """What one process has had: tokens, the events that it made of them, its CPU, and how long that took."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_produce(url, way, channels, seconds, name))
+    return uvloop.run(_produce(url, way, channels, seconds, name))
 
 
-async def _produce(
-    url: str, way: str, channels: int, seconds: float, name: str
-) -> tuple[int, int, float, float]:
+async def _produce(url: str, way: str, channels: int, seconds: float, name: str) -> Share:
     events, made = Publisher(RedisBackend(url)), 0
 
     async def one(number: int) -> None:

@@ -10,7 +10,6 @@ from statistics import median
 
 from ...client.counting import MARK
 from ...client.reader import Reader, reading
-from ...site.apps import requests
 from ..contenders import Edge
 from ..run import Run, burst
 
@@ -24,8 +23,8 @@ ENDED = 30.0  # seconds for the stuck streams to be ended after the last event
 
 def stuck(run: Run) -> None:
     """Rounds on one worker."""
-    plan, arena, said = run.plan, run.arena, []
-    with arena.contender("sse_edge", **SETTINGS) as edge, reading(next(arena.networks)) as some:
+    plan, said = run.plan, []
+    with run.contender("sse_edge", **SETTINGS) as edge, reading(next(run.arena.networks)) as some:
         assert isinstance(edge, Edge)
         edge.content = lambda number, overhead: "x" * (SIZE - len(MARK)) + MARK.decode()
         edge.grow(plan.streams - plan.stuck)
@@ -41,9 +40,8 @@ def stuck(run: Run) -> None:
 def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     """All three phases; afterwards the stuck ones are gone.  How many were ended, and during the second."""
     plan = run.plan
-    first = edge.reader.streams + number * plan.stuck
-    heads = requests(edge.paths(first, plan.stuck), edge.users + first)
-    some.open(edge.port, heads, edge.ready, edge.rate, receive_buffer=RECEIVE_BUFFER)
+    asked = edge.requests(edge.reader.streams + number * plan.stuck, plan.stuck)
+    some.open(edge.port, asked, edge.ready, edge.rate, receive_buffer=RECEIVE_BUFFER)
     took = median(burst(edge, [0.0], some).took for _ in range(5))
     pace = [max(plan.stuck_spacing, ROOM * took) * number for number in range(plan.stuck_events)]
 
