@@ -22,11 +22,9 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
-from .arena import Arena
 from .contenders import CONTENDERS, OPTIONAL
 from .groups import BY_DEFAULT, PARTS, measure
-from .plan import Plan
-from .run import Run
+from .run import Plan, Run
 from .targets import COUNTED, TABLES, TARGETS
 
 MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
@@ -129,14 +127,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     facts, progress, began, failure = machine.facts(), Progress(), time.monotonic(), None
+    run = Run(Plan.of(given.streams, quick=given.quick), contenders(given), set(given.only), progress)
     try:
-        with Arena.prepared() as arena:
-            plan = Plan.of(given.streams, quick=given.quick)
-            run = Run(plan, arena, contenders(given), set(given.only), progress)
-            try:
-                measure(run)
-            except (RuntimeError, OSError) as error:
-                failure = f"{progress.last}: {error!r}"
+        measure(run)
+    except (RuntimeError, OSError) as error:
+        failure = f"{progress.last}: {error!r}"
     finally:
         progress.clear()
     facts["took"] = f"{time.monotonic() - began:.0f} s"

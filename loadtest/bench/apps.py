@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 
 from ..site import apps
 
@@ -61,16 +61,10 @@ def measured(app: ASGIApp) -> ASGIApp:
         "/bench/sinks": sinks,
     }
 
-    async def answer(said: Any, send: Send) -> None:
-        body = json.dumps(said).encode()
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
     def call(scope: Scope, receive: Receive, send: Send) -> Any:
         # uvicorn awaits what this returns.
         if scope["type"] == "http" and scope["path"] in paths:
-            return answer(paths[scope["path"]](), send)
+            return respond(send, 200, [], json.dumps(paths[scope["path"]]()).encode())
         return app(scope, receive, send)
 
     return call

@@ -21,11 +21,9 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot, table
-from .arena import Arena
 from .contenders import MERCURE_VERSION, centrifugo
 from .groups import measure
-from .plan import Plan
-from .run import Run
+from .run import Plan, Run
 from .targets import TABLES
 
 BESIDE = ("single_cpu", "single_last", "burst_rate", "burst_cpu", "memory")  # what is divided by the edge's
@@ -118,9 +116,8 @@ def bouts(plan: Plan, names: Sequence[str], progress: Progress) -> Iterator[Run]
     whole = {"memory", "single", "burst"}
     apart = [(fewer, ["sse_edge", name], whole) for name in names if name in APART]
     for numbers, contenders, parts in ((fewer, together, whole), *apart, (most, together, {"single"})):
-        with Arena.prepared() as arena:
-            run = Run(numbers, arena, contenders, parts, progress)
-            measure(run)
+        run = Run(numbers, contenders, parts, progress)
+        measure(run)
         yield run
 
 

@@ -21,8 +21,7 @@ from loadtest.bench.contenders import CONTENDERS, Edge, Floor
 from loadtest.bench.content import WIRE, card, text, tick
 from loadtest.bench.groups import BY_DEFAULT, PARTS
 from loadtest.bench.groups.fan_out import CONTENTS
-from loadtest.bench.plan import Plan
-from loadtest.bench.run import Run
+from loadtest.bench.run import Plan, Run
 from loadtest.bench.table import Always, Flat, Target, medians, verdicts
 from loadtest.bench.targets import FIGURES, TABLES, TARGETS
 from loadtest.client.counting import Packed, Streams
@@ -401,9 +400,8 @@ def test_a_small_run_fills_the_table():
     """Every row that needs nothing but the edge and the floor gets a figure from real servers."""
     names = [name for name in CONTENDERS if name not in WITHOUT]
     said = []
-    with Arena.prepared() as arena:
-        run = Run(PLAN, arena, names, set(BY_DEFAULT), said.append)
-        groups.measure(run)
+    run = Run(PLAN, names, set(BY_DEFAULT), said.append)
+    groups.measure(run)
     assert said
     targets = [target for target in TARGETS if target.part in BY_DEFAULT]
     rows = [target.judge(run.samples) for target in targets]

@@ -6,10 +6,8 @@ import pytest
 
 from loadtest.bench import __main__ as command
 from loadtest.bench import groups
-from loadtest.bench.arena import Arena
 from loadtest.bench.groups import memory, publishing
-from loadtest.bench.plan import Plan
-from loadtest.bench.run import Run
+from loadtest.bench.run import Plan, Run
 from loadtest.bench.table import medians, verdicts
 from loadtest.bench.targets import PUBLISHED, TABLES, TARGETS, WRITTEN
 
@@ -35,9 +33,8 @@ def measured():
     """What is measured of a part: the run, and what is printed of it."""
 
     def measure(part, **numbers):
-        with Arena.prepared() as arena:
-            run = Run(replace(PLAN, **numbers), arena, ["sse_edge"], {part}, lambda what: None)
-            groups.measure(run)
+        run = Run(replace(PLAN, **numbers), ["sse_edge"], {part}, lambda what: None)
+        groups.measure(run)
         text, _ = command.report(run, {}, "the command")
         return run, text
 

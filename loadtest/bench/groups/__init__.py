@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..arena import Arena
 from ..run import Run
 from . import admission, fan_out, kept, memory, publishing, stuck
 
@@ -29,5 +30,6 @@ BY_DEFAULT = tuple(PARTS)[:10]
 
 def measure(run: Run) -> None:
     """All parts that the run asks for; those that are measured together once."""
-    for each in dict.fromkeys(how for part, (how, _) in PARTS.items() if part in run.parts):
-        each(run)
+    with Arena.prepared() as run.arena:
+        for each in dict.fromkeys(how for part, (how, _) in PARTS.items() if part in run.parts):
+            each(run)
