@@ -21,11 +21,11 @@ from ..measure import machine
 from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
-from . import plot, table
+from . import plot
 from .contenders import CONTENDERS, OPTIONAL
 from .groups import BY_DEFAULT, PARTS, measure
 from .run import Plan, Run
-from .targets import COUNTED, TABLES, TARGETS
+from .targets import COUNTED, TABLES, TARGETS, medians, verdicts
 
 MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 
@@ -97,10 +97,10 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
     said = {"bytes per event on the wire": wire} if wire else {}
     said |= run.notes | facts | {"command": command}
     sections = [
-        *([table.verdicts(rows)] if rows else []),
+        *([verdicts(rows)] if rows else []),
         "Medians",
         *(
-            f"{title}\n{table.medians(run.samples, figures, COUNTED.get(title, 'streams'))}"
+            f"{title}\n{medians(run.samples, figures, COUNTED.get(title, 'streams'))}"
             for title, figures in TABLES.items()
             if figures.keys() & run.samples.keys()
         ),

@@ -12,7 +12,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -22,19 +22,29 @@ from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
+from ..client.counting import MARK
 from ..client.reader import Reader, reading
 from ..measure import machine
 from ..measure.process import cpu_seconds, open_files, rss, settled
 from ..site import programs
 from ..site.apps import requests
-from .content import Content, text
 
 HERE = Path(__file__).parent
 
 STARTING = 20.0  # seconds for a server to have all its processes
 LEAVING = 30.0  # seconds for a server to let go of streams that are closed
+WIRE = 150  # bytes of one event of ``text`` on the wire, framing and id included
 PRIME = 7919  # more than there are streams in a row that would be near each other
 USERS = 1_000_000  # of each contender: more than it has streams
+
+Content = Callable[[int, int], str]
+"""An event's data by its number, and by the bytes that are around it on the wire; ``MARK`` is in it once."""
+
+
+def text(number: int, overhead: int) -> str:
+    """As many bytes as make ``WIRE`` with what is around them."""
+    head = f"event {number} "
+    return head + "x" * (WIRE - overhead - len(head) - len(MARK)) + MARK.decode()
 
 
 class Contender:

@@ -6,8 +6,7 @@ from statistics import median
 from typing import Any
 
 from ..report.picture import captioned, dress, fit, headed, picture
-from .table import SCALES, Series
-from .targets import FIGURES
+from .targets import FIGURES, SCALES, Series
 
 PANELS = {
     "single": ("single_cpu", "CPU per delivered event, µs", "one event at a time"),

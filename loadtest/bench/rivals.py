@@ -20,11 +20,11 @@ from ..measure import machine
 from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
-from . import plot, table
+from . import plot
 from .contenders import MERCURE_VERSION, centrifugo
 from .groups import measure
 from .run import Plan, Run
-from .targets import TABLES
+from .targets import TABLES, Samples, each, medians, series
 
 BESIDE = ("single_cpu", "single_last", "burst_rate", "burst_cpu", "memory")  # what is divided by the edge's
 
@@ -59,30 +59,24 @@ seconds, which cannot be set and which the others would pay for, and a burst tak
 """
 
 
-def beside(samples: table.Samples) -> table.Samples:
+def beside(samples: Samples) -> Samples:
     """Everybody's figures divided by the edge's, round by round."""
-    return {
-        what: {
-            name: {
-                size: [one / other for one, other in zip(found, edge[size], strict=False) if other]
-                for size, found in sizes.items()
-                if size in edge
-            }
-            for name, sizes in series.items()
-            if name != "sse_edge"
-        }
-        for what, series in samples.items()
-        if (edge := series.get("sse_edge"))
-    }
+    found: Samples = {}
+    for what, name, size, rounds in each(samples):
+        edge = series(samples, what, "sse_edge").get(size)
+        if edge and name != "sse_edge":
+            ratios = [one / other for one, other in zip(rounds, edge, strict=False) if other]
+            found.setdefault(what, {}).setdefault(name, {})[size] = ratios
+    return found
 
 
 def report(run: Run) -> str:
     """The medians, how many times the edge's they are, and how large an event was."""
     figures = TABLES["Many streams, one channel"]
-    ratios = table.medians(beside(run.samples), {name: figures[name]._replace(unit="") for name in BESIDE})
+    ratios = medians(beside(run.samples), {name: figures[name]._replace(unit="") for name in BESIDE})
     sizes = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
     heading = "Divided by sse_edge's, round by round: medians"
-    return f"{table.medians(run.samples, figures)}\n\n{heading}\n{ratios}\n\nbytes per event: {sizes}\n"
+    return f"{medians(run.samples, figures)}\n\n{heading}\n{ratios}\n\nbytes per event: {sizes}\n"
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -126,11 +120,10 @@ def save(found: Sequence[Run], text: str, facts: dict[str, str], command: str) -
     whole = {"command": command, "machine": facts, "runs": [run.samples for run in found]}
     (RESULTS / "comparison.txt").write_text(text + "\n")
     (RESULTS / "comparison.json").write_text(json.dumps(whole, indent=1) + "\n")
-    drawn: table.Samples = {}
+    drawn: Samples = {}
     for run in reversed(found):  # what all were measured in together counts
-        for what, series in run.samples.items():
-            for name, sizes in series.items():
-                drawn.setdefault(what, {}).setdefault(name, {}).update(sizes)
+        for what, name, size, rounds in each(run.samples):
+            drawn.setdefault(what, {}).setdefault(name, {})[size] = rounds
     plot.draw(drawn, RESULTS / "comparison.svg", facts)
 
 

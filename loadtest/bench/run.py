@@ -15,7 +15,7 @@ from ..client.counting import Arrival, Streams
 from ..client.reader import Reader
 from .arena import Arena, Contender
 from .contenders import KINDS, OPTIONAL
-from .table import Samples
+from .targets import Samples
 
 AFTERWARDS = 0.02  # seconds for a server to be done with an event that all streams have
 SILENCE = "3600"  # seconds between keep-alives where one contender waits while another is measured

@@ -16,14 +16,12 @@ import pytest
 
 from loadtest.bench import __main__ as command
 from loadtest.bench import groups, plot
-from loadtest.bench.arena import Arena
+from loadtest.bench.arena import WIRE, Arena, text
 from loadtest.bench.contenders import CONTENDERS, Edge, Floor
-from loadtest.bench.content import WIRE, card, text, tick
 from loadtest.bench.groups import BY_DEFAULT, PARTS
-from loadtest.bench.groups.fan_out import CONTENTS
+from loadtest.bench.groups.fan_out import CONTENTS, card, tick
 from loadtest.bench.run import Plan, Run
-from loadtest.bench.table import Always, Flat, Target, medians, verdicts
-from loadtest.bench.targets import FIGURES, TABLES, TARGETS
+from loadtest.bench.targets import FIGURES, TABLES, TARGETS, Always, Flat, Target, medians, verdicts
 from loadtest.client.counting import Packed, Streams
 from loadtest.client.reader import reading
 from loadtest.measure import machine

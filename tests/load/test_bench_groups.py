@@ -8,8 +8,7 @@ from loadtest.bench import __main__ as command
 from loadtest.bench import groups
 from loadtest.bench.groups import memory, publishing
 from loadtest.bench.run import Plan, Run
-from loadtest.bench.table import medians, verdicts
-from loadtest.bench.targets import PUBLISHED, TABLES, TARGETS, WRITTEN
+from loadtest.bench.targets import PUBLISHED, TABLES, TARGETS, WRITTEN, medians, verdicts
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 

@@ -9,7 +9,7 @@ from loadtest.bench import rivals
 from loadtest.bench.arena import Arena
 from loadtest.bench.contenders import KINDS
 from loadtest.bench.run import one_at_a_time
-from loadtest.bench.table import Figure, medians
+from loadtest.bench.targets import Figure, medians
 
 
 def test_who_is_not_installed_is_named_and_left_out(monkeypatch, capsys):
@@ -52,7 +52,7 @@ def test_a_figure_beside_the_edge_s_is_the_median_over_rounds():
     samples = {
         "cpu": {"sse_edge": {5: [1.0, 2.0, 4.0]}, "nchan": {5: [3.0, 4.0, 8.0]}, "mercure": {9: [1.0]}}
     }
-    assert rivals.beside(samples) == {"cpu": {"nchan": {5: [3.0, 2.0, 2.0]}, "mercure": {}}}
+    assert rivals.beside(samples) == {"cpu": {"nchan": {5: [3.0, 2.0, 2.0]}}}
     assert medians(rivals.beside(samples), {"cpu": Figure("CPU")}).splitlines()[1:] == ["      5  nchan    2"]
     assert rivals.beside({"memory": {"nchan": {5: [1.0]}}}) == {}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..arena import Arena
 from ..run import Run
-from . import admission, fan_out, kept, memory, publishing, stuck
+from . import admission, fan_out, memory, publishing, stuck
 
 PARTS: dict[str, tuple[Callable[[Run], None], str]] = {
     "single": (fan_out.warm, "one event at a time to many streams of one channel"),
@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[Callable[[Run], None], str]] = {
     "publishing": (publishing.publishing, "what publishing costs Redis"),
     "stuck": (stuck.stuck, "what clients that never read cost the others"),
     "footprint": (memory.footprint, "what an idle stream's memory is for"),
-    "kept": (kept.kept, "what kept events take in Redis, beside what tune reckons"),
+    "kept": (memory.kept, "what kept events take in Redis, beside what tune reckons"),
     "writing": (publishing.writing, "what a token costs, through a writer and published one by one"),
 }
 """What can be asked for: how it is measured, and what it is."""

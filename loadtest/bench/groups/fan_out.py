@@ -1,12 +1,12 @@
 """Events to many streams: of one channel, warm and cold, of as many channels, and with gzip."""
 
+import json
 from collections.abc import Mapping
 from statistics import median
 
-from ...client.counting import Streams
-from ..arena import Contender
+from ...client.counting import MARK, Streams
+from ..arena import Contender, Content
 from ..contenders import Edge
-from ..content import Content, card, tick
 from ..run import SILENCE, Run, burst, one_at_a_time
 
 BURST = [number * 0.002 for number in range(100)]  # when the events of a burst are published, in seconds
@@ -18,6 +18,38 @@ SLOW = {"sse-starlette", "django-eventstream"}
 
 PACE = 0.005
 """Seconds between events to one stream each: whoever delivers one is done with it before the next."""
+
+ORDERS = 50  # orders whose cards change in turn
+
+
+def card(number: int, overhead: int) -> str:
+    """A piece of a page as htmx or Turbo swap it in: one order of many, about 400 bytes."""
+    order = number * 17 % ORDERS
+    state = ("received", "packed", "on its way", "delivered")[number // ORDERS % 4]
+    minutes, euros = number * 7 % 60, 20 + order * 37 % 180
+    return (
+        f'<article id="order-{1000 + order}" class="card card-compact border shadow-sm" data-state="{state}">'
+        f'<header class="card-header"><h3 class="card-title">Order {1000 + order}</h3>'
+        f'<span class="badge badge-info">{state}</span></header><dl class="card-body"><dt>Total</dt>'
+        f"<dd>{euros}.{number % 100:02} EUR</dd><dt>Updated</dt>"
+        f'<dd><time datetime="2026-03-01T12:{minutes:02}:{number % 60:02}Z">12:{minutes:02}</time></dd></dl>'
+        f"</article>{MARK.decode()}"
+    )
+
+
+def tick(number: int, overhead: int) -> str:
+    """A price as JSON, about 130 bytes."""
+    price = 17_000 + number * 7919 % 1000
+    found = {
+        "symbol": ("ACME", "GLOBEX", "INITECH", "UMBRELLA")[number % 4],
+        "bid": price / 100,
+        "ask": (price + 1 + number % 3) / 100,
+        "size": number * 31 % 900 + 100,
+        "at": f"2026-03-01T12:{number // 60 % 60:02}:{number % 60:02}.{number * 137 % 1000:03}Z",
+        "venue": f"XETRA{MARK.decode()}",
+    }
+    return json.dumps(found, separators=(",", ":"))
+
 
 CONTENTS: dict[str, Content] = {"cards": card, "ticks": tick}
 
