@@ -39,25 +39,33 @@ def read_payload(data: str) -> tuple[str, int, float]:
 
 class Place(NamedTuple):
     """Events ``first`` to ``last`` of a channel, and where a client noticed: at the event with this
-    id, on the connection with this number (0: it noticed nothing, they never came)."""
+    id, on the connection with this number (0: it noticed nothing, they never came).
+
+    Of what was published until ``told`` a reset has told the client that it may be missing.
+    """
 
     first: int
     last: int
-    connection: int
-    id: str
+    connection: int = 0
+    id: str = ""
+    told: float | None = None
 
     def __str__(self) -> str:
         numbers = f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
         return f"{numbers} (connection {self.connection}, id {self.id})" if self.connection else numbers
 
+    def without(self, first: int, last: int) -> Iterator[Place]:
+        """What is left of it without the events ``first`` to ``last``, of which there is one at least."""
+        for begin, end in ((self.first, min(self.last, first - 1)), (max(self.first, last + 1), self.last)):
+            if begin <= end:
+                yield self._replace(first=begin, last=end)
+
 
 class ResetSeen(NamedTuple):
-    """A reset as a client got it: after the event numbered ``after`` and before ``until`` (0: before
-    any other); ``at`` is when."""
+    """A reset as a client got it: after the event numbered ``after``; ``at`` is when."""
 
     reason: str
     after: int
-    until: int
     at: float
     connection: int
 
@@ -66,9 +74,10 @@ class ResetSeen(NamedTuple):
 
 
 class Numbering:
-    """The events of one channel: numbers from 1, and when each was first tried to be published."""
+    """The events of one channel: numbers from 1, and when each was first tried to be published.
 
-    __slots__ = ("times", "unconfirmed")
+    Of what is ``unconfirmed`` nobody knows whether it was published: it may come and may be missing.
+    """
 
     def __init__(self, times: Iterable[float] = (), unconfirmed: Iterable[int] = ()) -> None:
         self.times = array("d", times)
@@ -84,59 +93,54 @@ class Numbering:
         self.times.append(at)
         return len(self.times)
 
-    def give_up(self, n: int) -> None:
-        """Nobody knows whether event ``n`` was published: it may come and may be missing."""
-        self.unconfirmed.add(n)
-
     def first_after(self, at: float) -> int:
         """The first number that was published after ``at``."""
         return bisect_right(self.times, at) + 1
 
 
 class Ear:
-    """What one client got of one channel."""
+    """What one client got of one channel: all up to ``high``, the highest number, but for ``_holes``."""
 
-    __slots__ = ("_gaps", "_have", "after", "disordered", "repeated", "resets", "since", "until")
+    __slots__ = ("_holes", "_told", "after", "disordered", "high", "repeated", "resets", "since", "until")
 
     def __init__(self, after: int | None, since: float) -> None:
         self.after = after
         self.since = since
         self.until: int | None = None
+        self.high = 0
         self.repeated: list[Place] = []
         self.disordered: list[Place] = []
         self.resets: list[ResetSeen] = []
-        self._have: list[tuple[int, int]] = []
-        self._gaps: list[Place] = []
-
-    @property
-    def high(self) -> int:
-        """The highest number it got, or 0."""
-        return self._have[-1][1] if self._have else 0
+        self._holes: list[Place] = []
+        self._told: float | None = None  # when the client had a reset, if nothing newer came since
 
     @property
     def count(self) -> int:
         """How many different events it got."""
-        return sum(last - first + 1 for first, last in self._have)
+        return self.high - sum(hole.last - hole.first + 1 for hole in self._holes)
 
     def event(self, n: int, connection: int, id: str) -> None:
         """Event ``n`` arrived."""
-        have, high = self._have, self.high
-        if n <= high:
-            self._late(n, Place(n, n, connection, id))
+        if n <= self.high:
+            self._late(n, connection, id)
             return
-        for at in range(len(self.resets) - 1, -1, -1):
-            if self.resets[at].until:
+        if n > self.high + 1:
+            self._holes.append(Place(self.high + 1, n - 1, connection, id, self._told))
+        self.high, self._told = n, None
+
+    def _late(self, n: int, connection: int, id: str) -> None:
+        places = self.repeated
+        for at, hole in enumerate(self._holes):
+            if hole.first <= n <= hole.last:
+                self._holes[at : at + 1] = hole.without(n, n)
+                places = self.disordered
                 break
-            self.resets[at] = self.resets[at]._replace(until=n)
-        if have and n == high + 1:
-            have[-1] = (have[-1][0], n)
-        else:
-            self._gaps.append(Place(high + 1, n - 1, connection, id))
-            have.append((n, n))
+        _extend(places, n, connection, id)
 
     def reset(self, reason: str, at: float, connection: int) -> None:
         """The client was told that something may be missing from here on."""
-        self.resets.append(ResetSeen(reason, self.high, 0, at, connection))
+        self.resets.append(ResetSeen(reason, self.high, at, connection))
+        self._told = max(at, self._told or at)
 
     def leave(self) -> None:
         """The client goes for good: it is owed nothing newer than the newest it has."""
@@ -154,44 +158,22 @@ class Ear:
 
     def level(self, numbering: Numbering) -> bool:
         """Whether it got the newest event, or is owed none, or was just told that it missed it."""
-        last = numbering.last
-        if self.until is not None or max(self.high, self.begin(numbering) - 1) >= last:
-            return True
-        told = self.resets[-1] if self.resets else None
-        return told is not None and not told.until and numbering.first_after(told.at) > last
+        owed = max(self.high + 1, self.begin(numbering))
+        if self._told is not None:
+            owed = max(owed, numbering.first_after(self._told))
+        return self.until is not None or owed > numbering.last
 
     def lost(self, numbering: Numbering) -> list[Place]:
         """What it was owed, did not get, and was not told of."""
-        last = numbering.last if self.until is None else self.until
-        holes = _without([(self.begin(numbering), last)], self._have)
-        excuses = []
-        for reset in self.resets:
+        rest = Place(self.high + 1, numbering.last if self.until is None else self.until, told=self._told)
+        begin, lost = self.begin(numbering), []
+        for place in (*self._holes, rest):
             # What was published after the client had its reset is no part of what the reset is about.
-            published = bisect_right(numbering.times, reset.at)
-            excuses.append((reset.after + 1, min(published, reset.until - 1 if reset.until else published)))
-        excuses += [(n, n) for n in sorted(numbering.unconfirmed)]
-        return [self._noticed(first, last) for first, last in _without(holes, excuses)]
-
-    def _late(self, n: int, place: Place) -> None:
-        have = self._have
-        at = bisect_right(have, (n, n)) if have else 0
-        if (at and have[at - 1][1] >= n) or (at < len(have) and have[at][0] == n):
-            _extend(self.repeated, place)
-            return
-        _extend(self.disordered, place)
-        first = last = n
-        if at < len(have) and have[at][0] == n + 1:
-            last = have.pop(at)[1]
-        if at and have[at - 1][1] == n - 1:
-            at -= 1
-            first = have.pop(at)[0]
-        have.insert(at, (first, last))
-
-    def _noticed(self, first: int, last: int) -> Place:
-        for gap in self._gaps:
-            if gap.first <= first and last <= gap.last:
-                return Place(first, last, gap.connection, gap.id)
-        return Place(first, last, 0, "")
+            owed = begin if place.told is None else max(begin, numbering.first_after(place.told))
+            lost += place.without(0, owed - 1)
+        for n in numbering.unconfirmed:
+            lost = [left for place in lost for left in place.without(n, n)]
+        return lost
 
 
 class Client:
@@ -202,7 +184,7 @@ class Client:
     def __init__(self) -> None:
         self.ears: dict[str, Ear] = {}
         self.connection = 1
-        self._last_id: tuple[str, tuple[int, int]] | None = None
+        self._last_id = "", 0, 0
 
     def listen(self, channel: str, *, after: int | None = None, since: float = 0.0) -> None:
         """From here on the client is owed what is numbered above ``after``; if that is not known,
@@ -229,11 +211,10 @@ class Client:
             return
         order, _, tag = id.partition(".")
         ms, _, number = order.partition("-")
-        place = (tag, (int(ms), int(number)))
+        last, self._last_id = self._last_id, (tag, int(ms), int(number))
         # Ids rise over all channels of a data set.  The same again: an event that came without an id line.
-        if self._last_id is not None and tag == self._last_id[0] and place < self._last_id:
-            _extend(ear.disordered, Place(n, n, self.connection, id))
-        self._last_id = place
+        if tag == last[0] and self._last_id < last:
+            _extend(ear.disordered, n, self.connection, id)
 
     def reset(self, channel: str, reason: str, at: float) -> None:
         """The client was told at ``at`` that ``channel`` may lack something.
@@ -259,16 +240,8 @@ class Finding(NamedTuple):
         return not (self.lost or self.repeated or self.disordered)
 
     def __str__(self) -> str:
-        parts = [
-            f"{what} {', '.join(map(str, places))}"
-            for what, places in (
-                ("lost", self.lost),
-                ("repeated", self.repeated),
-                ("out of order", self.disordered),
-                ("reset", self.resets),
-            )
-            if places
-        ]
+        kinds = zip(("lost", "repeated", "out of order", "reset"), self[2:], strict=True)
+        parts = [f"{what} {', '.join(map(str, places))}" for what, places in kinds if places]
         return f"client {self.client}, channel {self.channel}: {'; '.join(parts)}"
 
 
@@ -319,45 +292,20 @@ class Checker:
 
     def report(self, *, overlap: bool = False) -> Report:
         """The verdict; with ``overlap`` an event may come again, and after newer ones."""
-        findings = []
-        received = 0
+        findings, received = [], 0
         for name, client in self.clients.items():
             for channel, ear in client.ears.items():
                 received += ear.count
-                lost = ear.lost(self.numberings.get(channel) or Numbering())
+                lost = ear.lost(self.numbering(channel))
                 repeated, disordered = ([], []) if overlap else (ear.repeated, ear.disordered)
                 if lost or repeated or disordered or ear.resets:
                     findings.append(Finding(name, channel, lost, repeated, disordered, ear.resets))
         return Report(len(self.clients), received, findings)
 
 
-def _extend(places: list[Place], place: Place) -> None:
-    """Add a place, as part of the one before it if it follows on directly."""
-    if places:
-        before = places[-1]
-        if before.last == place.first and before.connection == place.connection:
-            return
-        if before.last + 1 == place.first and before.connection == place.connection:
-            places[-1] = before._replace(last=place.last)
-            return
-    places.append(place)
-
-
-def _without(ranges: list[tuple[int, int]], removed: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """``ranges`` without every number in ``removed``; both from ``first`` to ``last``, inclusive."""
-    rest = [range_ for range_ in ranges if range_[0] <= range_[1]]
-    for gone in removed:
-        if gone[0] <= gone[1]:
-            rest = list(_cut(rest, *gone))
-    return rest
-
-
-def _cut(ranges: list[tuple[int, int]], first: int, last: int) -> Iterator[tuple[int, int]]:
-    for begin, end in ranges:
-        if end < first or begin > last:
-            yield begin, end
-            continue
-        if begin < first:
-            yield begin, first - 1
-        if end > last:
-            yield last + 1, end
+def _extend(places: list[Place], n: int, connection: int, id: str) -> None:
+    """Add event ``n``, as part of the place before it if it follows on directly."""
+    if places and places[-1].connection == connection and n - places[-1].last in (0, 1):
+        places[-1] = places[-1]._replace(last=n)
+    else:
+        places.append(Place(n, n, connection, id))

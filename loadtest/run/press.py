@@ -33,7 +33,7 @@ class Press:
             self._publisher.publish(channel, payload(channel, number, at, size))
         except BaseException as error:
             self.failed += 1
-            self.numberings[channel].give_up(number)
+            self.numberings[channel].unconfirmed.add(number)
             if not isinstance(error, PublishError):
                 raise
 

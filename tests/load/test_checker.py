@@ -151,10 +151,10 @@ def test_an_unknown_channel_is_an_error():
 def test_an_unconfirmed_event_may_be_missing():
     """When the publisher gave up, nobody knows: the event may come or not, but its neighbours must."""
     checker = play("1 3", 4)
-    checker.numbering("a").give_up(2)
+    checker.numbering("a").unconfirmed.add(2)
     assert found(checker) == ("4", "", "")
     checker = play("1 2 3", 3)
-    checker.numbering("a").give_up(2)
+    checker.numbering("a").unconfirmed.add(2)
     assert checker.report().ok
 
 
@@ -251,7 +251,7 @@ def test_numbers_of_another_process():
     for name, script in (("x", "1 2 | 4 4 R9 11 10"), ("y", "1 R19 20 | 3")):
         play(script, 20, checker=together, name=name)
         play(script, 0, checker=clients, name=name)
-    together.numbering("a").give_up(3)
+    together.numbering("a").unconfirmed.add(3)
     told = together.numbering("a")
     clients.numberings["a"] = Numbering(list(told.times), sorted(told.unconfirmed))
     assert str(clients.report()) == str(together.report())
