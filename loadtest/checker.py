@@ -16,11 +16,11 @@ import json
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SHOWN = 20
-"""Findings that a report's text names at most."""
+SHOWN = 20  # findings that a report's text names at most
 
 
 def payload(channel: str, n: int, at: float, size: int = 0) -> str:
@@ -98,93 +98,69 @@ class Numbering:
         return bisect_right(self.times, at) + 1
 
 
+@dataclass(slots=True)
 class Ear:
-    """What one client got of one channel: all up to ``high``, the highest number, but for ``_holes``."""
+    """What one client got of one channel: all up to ``high``, the highest number, but for ``holes``."""
 
-    __slots__ = ("_holes", "_told", "after", "disordered", "high", "repeated", "resets", "since", "until")
-
-    def __init__(self, after: int | None, since: float) -> None:
-        self.after = after
-        self.since = since
-        self.until: int | None = None
-        self.high = 0
-        self.repeated: list[Place] = []
-        self.disordered: list[Place] = []
-        self.resets: list[ResetSeen] = []
-        self._holes: list[Place] = []
-        self._told: float | None = None  # when the client had a reset, if nothing newer came since
+    after: int | None
+    since: float
+    gone: bool = False
+    high: int = 0
+    told: float | None = None
+    """When the client was told that something may be missing, if nothing newer came since."""
+    holes: list[Place] = field(default_factory=list)
+    repeated: list[Place] = field(default_factory=list)
+    disordered: list[Place] = field(default_factory=list)
+    resets: list[ResetSeen] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """How many different events it got."""
-        return self.high - sum(hole.last - hole.first + 1 for hole in self._holes)
+        return self.high - sum(hole.last - hole.first + 1 for hole in self.holes)
 
-    def event(self, n: int, connection: int, id: str) -> None:
-        """Event ``n`` arrived."""
-        if n <= self.high:
-            self._late(n, connection, id)
-            return
-        if n > self.high + 1:
-            self._holes.append(Place(self.high + 1, n - 1, connection, id, self._told))
-        self.high, self._told = n, None
-
-    def _late(self, n: int, connection: int, id: str) -> None:
+    def late(self, n: int, connection: int, id: str) -> None:
+        """Event ``n`` arrived, which is not newer than all others."""
         places = self.repeated
-        for at, hole in enumerate(self._holes):
+        for at, hole in enumerate(self.holes):
             if hole.first <= n <= hole.last:
-                self._holes[at : at + 1] = hole.without(n, n)
+                self.holes[at : at + 1] = hole.without(n, n)
                 places = self.disordered
                 break
         _extend(places, n, connection, id)
 
-    def reset(self, reason: str, at: float, connection: int) -> None:
-        """The client was told that something may be missing from here on."""
-        self.resets.append(ResetSeen(reason, self.high, at, connection))
-        self._told = max(at, self._told or at)
-
-    def leave(self) -> None:
-        """The client goes for good: it is owed nothing newer than the newest it has."""
-        self.until = self.high
-
-    def begin(self, numbering: Numbering) -> int:
-        """The first number it is owed."""
-        return self.after + 1 if self.after is not None else numbering.first_after(self.since)
-
     def has(self, n: int, at: float) -> bool:
         """Whether it got event ``n``, published at ``at``, or is owed it not, or was told after it."""
-        if self.until is not None or n <= max(self.high, self.after or 0):
+        if self.gone or n <= max(self.high, self.after or 0):
             return True
         return (self.after is None and at <= self.since) or any(reset.at >= at for reset in self.resets)
 
     def level(self, numbering: Numbering) -> bool:
         """Whether it got the newest event, or is owed none, or was just told that it missed it."""
-        owed = max(self.high + 1, self.begin(numbering))
-        if self._told is not None:
-            owed = max(owed, numbering.first_after(self._told))
-        return self.until is not None or owed > numbering.last
+        return self.gone or max(self.high + 1, self._owed(numbering, self.told)) > numbering.last
 
     def lost(self, numbering: Numbering) -> list[Place]:
         """What it was owed, did not get, and was not told of."""
-        rest = Place(self.high + 1, numbering.last if self.until is None else self.until, told=self._told)
-        begin, lost = self.begin(numbering), []
-        for place in (*self._holes, rest):
-            # What was published after the client had its reset is no part of what the reset is about.
-            owed = begin if place.told is None else max(begin, numbering.first_after(place.told))
-            lost += place.without(0, owed - 1)
+        rest = Place(self.high + 1, self.high if self.gone else numbering.last, told=self.told)
+        lost: list[Place] = []
+        for place in (*self.holes, rest):
+            lost += place.without(0, self._owed(numbering, place.told) - 1)
         for n in numbering.unconfirmed:
             lost = [left for place in lost for left in place.without(n, n)]
         return lost
 
+    def _owed(self, numbering: Numbering, told: float | None) -> int:
+        """The first number that it is owed, and that was published after it was told of what is missing."""
+        begin = self.after + 1 if self.after is not None else numbering.first_after(self.since)
+        return begin if told is None else max(begin, numbering.first_after(told))
 
+
+@dataclass(slots=True)
 class Client:
     """What one client got, over all of its connections."""
 
-    __slots__ = ("_last_id", "connection", "ears")
-
-    def __init__(self) -> None:
-        self.ears: dict[str, Ear] = {}
-        self.connection = 1
-        self._last_id = "", 0, 0
+    ears: dict[str, Ear] = field(default_factory=dict)
+    connection: int = 1
+    _last_id: tuple[str, int, int] = "", 0, 0
 
     def listen(self, channel: str, *, after: int | None = None, since: float = 0.0) -> None:
         """From here on the client is owed what is numbered above ``after``; if that is not known,
@@ -192,9 +168,9 @@ class Client:
         self.ears[channel] = Ear(after, since)
 
     def leave(self) -> None:
-        """The client goes for good."""
+        """The client goes for good: it is owed nothing newer than the newest it has."""
         for ear in self.ears.values():
-            ear.leave()
+            ear.gone = True
 
     def reconnected(self) -> None:
         """What follows arrives on another connection."""
@@ -206,7 +182,12 @@ class Client:
         Raises KeyError for a channel that the client does not listen to.
         """
         ear = self.ears[channel]
-        ear.event(n, self.connection, id)
+        if n <= ear.high:
+            ear.late(n, self.connection, id)
+        else:
+            if n > ear.high + 1:
+                ear.holes.append(Place(ear.high + 1, n - 1, self.connection, id, ear.told))
+            ear.high, ear.told = n, None
         if not id:
             return
         order, _, tag = id.partition(".")
@@ -217,11 +198,13 @@ class Client:
             _extend(ear.disordered, n, self.connection, id)
 
     def reset(self, channel: str, reason: str, at: float) -> None:
-        """The client was told at ``at`` that ``channel`` may lack something.
+        """The client was told at ``at`` that ``channel`` may lack something from here on.
 
         Raises KeyError for a channel that the client does not listen to.
         """
-        self.ears[channel].reset(reason, at, self.connection)
+        ear = self.ears[channel]
+        ear.resets.append(ResetSeen(reason, ear.high, at, self.connection))
+        ear.told = max(at, ear.told or at)
 
 
 class Finding(NamedTuple):
@@ -240,8 +223,13 @@ class Finding(NamedTuple):
         return not (self.lost or self.repeated or self.disordered)
 
     def __str__(self) -> str:
-        kinds = zip(("lost", "repeated", "out of order", "reset"), self[2:], strict=True)
-        parts = [f"{what} {', '.join(map(str, places))}" for what, places in kinds if places]
+        said: dict[str, Sequence[object]] = {
+            "lost": self.lost,
+            "repeated": self.repeated,
+            "out of order": self.disordered,
+            "reset": self.resets,
+        }
+        parts = [f"{what} {', '.join(map(str, places))}" for what, places in said.items() if places]
         return f"client {self.client}, channel {self.channel}: {'; '.join(parts)}"
 
 

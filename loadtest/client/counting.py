@@ -1,4 +1,4 @@
-"""Streams that are only counted: a process's own, of which many thousands cost it as little as can be.
+"""Streams that are only counted, in a process of their own: many thousands cost it as little as can be.
 
 No event loop and no parser: one ``epoll``, one buffer for all, and each event is told by one byte
 (``MARK``) that nothing else on a stream contains, so that it does not matter where a read ends.  Only what
@@ -7,27 +7,28 @@ comes compressed is unpacked.
 
 from __future__ import annotations
 
-import errno
+import contextlib
+import multiprocessing
 import select
 import socket
 import time
 import zlib
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, NoReturn, TypeVar, cast
 
+from ..site import programs
 from .wire import read_body, read_head
 
-MARK = b"~"
-"""Once in each event."""
+Answer = TypeVar("Answer")
 
-BATCH = 1024
-"""Descriptors that one ``epoll`` call tells of."""
+MARK = b"~"  # once in each event
+BATCH = 1024  # descriptors that one ``epoll`` call tells of
+NO_PACE = 1e12  # streams a second
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """All streams have it: when the last did (``time.monotonic()``), and what reading took."""
 
     at: float
@@ -74,13 +75,12 @@ class Streams:
         self._sockets: dict[int, socket.socket] = {}
         self._receive: dict[int, Callable[[bytearray], int]] = {}
         self._counts: dict[int, int] = {}
-        self._told = 0  # events that every stream has
+        self._told = 0  # events that every stream is to have
+        self._lacking = 0  # streams that have fewer
         self._size = 0
         self._cpu = 0.0
         self._steps = array("Q")
         self._times = array("d")
-
-    # Opening
 
     def open(
         self,
@@ -89,41 +89,40 @@ class Streams:
         ready: bytes,
         rate: float,
         *,
+        at_once: int = 200,
         stay: bool = True,
         receive_buffer: int | None = None,
-    ) -> int:
+    ) -> None:
         """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``.
 
-        Those that do not ``stay`` leave at that.  ``receive_buffer`` is the connections' SO_RCVBUF, if not
-        the kernel's choice.  Returns how many are open.
+        No more than ``at_once`` wait for that, and those that do not ``stay`` leave then.  ``receive_buffer``
+        is the connections' SO_RCVBUF, if not the kernel's choice.
         """
         began, started, opened = time.monotonic(), 0, 0
         early: dict[int, bytes] = {}
-        waiting: dict[int, bytes] = {}
-        deadline = began + len(requests) / rate + 60.0  # a server may be slower than the rate
         while opened < len(requests):
-            if time.monotonic() > deadline:
+            took = time.monotonic() - began
+            if took > len(requests) / rate + 60.0:  # a server may be slower than the rate
                 said = next(iter(early.values()), b"")
                 raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
-            due = min(len(requests), 1 + int((time.monotonic() - began) * rate))
-            while started < due and len(waiting) + len(early) < 200:
-                waiting[self._connect(port, len(self._sockets), receive_buffer)] = requests[started]
-                started += 1
+            due = requests[started : min(1 + int(took * rate), started + at_once - len(early))]
+            # First all connect, then all ask.
+            for fd, request in [(self._connect(port, receive_buffer), request) for request in due]:
+                self._sockets[fd].sendall(request)
+                early[fd] = b""
+            started += len(due)
             for fd, _ in self._poll.poll(0.01, BATCH):
-                if fd in waiting:
-                    self._request(fd, waiting.pop(fd))
-                    early[fd] = b""
-                elif fd in early:
-                    early[fd] += self._sockets[fd].recv(65536) or _ended()
-                    if ready in self._said(fd, early[fd]):
-                        del early[fd]
-                        opened += 1
-                        self._counts[fd] = self._told
-                        if not stay:
-                            self._close(fd)
-                else:
+                if fd not in early:
                     self._counts[fd] += self._take(fd)
-        return len(self._sockets)
+                    continue
+                early[fd] += self._sockets[fd].recv(65536) or _ended()
+                body = self._body(fd, early[fd])
+                if body is not None and ready in body:
+                    del early[fd]
+                    opened += 1
+                    self._counts[fd] = self._told + body.count(MARK)
+                    if not stay:
+                        self._close(fd)
 
     def visit(self, port: int, requests: Sequence[bytes], ready: bytes, at_once: int, rate: float) -> None:
         """One stream for each request that leaves when it is live, so many at a time.
@@ -133,34 +132,41 @@ class Streams:
         """
         due = time.monotonic()
         for first in range(0, len(requests), at_once):
-            self.open(port, requests[first : first + at_once], ready, rate=1e9, stay=False)
+            self.open(port, requests[first : first + at_once], ready, NO_PACE, stay=False)
             due += at_once / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
-    def _connect(self, port: int, number: int, receive_buffer: int | None = None) -> int:
+    def herd(self, port: int, requests: Sequence[bytes], events: int) -> float:
+        """Open a stream for each request, all at the same time, and read until each has so many events.
+
+        Seconds from the first connect to the last event; there may be no stream open.
+        """
+        began = time.monotonic()
+        self.open(port, requests, b"", NO_PACE, at_once=len(requests))
+        self._told += events
+        self._lacking = sum(count < self._told for count in self._counts.values())
+        took = self.read(60.0, record=False).at - began
+        self.expect(0)  # none has more
+        return took
+
+    def _connect(self, port: int, receive_buffer: int | None) -> int:
         connection = socket.socket()
-        connection.setblocking(False)
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.bind((f"127.0.{self._network}.{1 + number % 32}", 0))  # each has only so many ports
-        error = connection.connect_ex(("127.0.0.1", port))
-        if error not in (0, errno.EINPROGRESS):
-            raise OSError(error, f"a stream could not connect: {errno.errorcode[error]}")
+        # Each address has only so many ports.
+        connection.bind((f"127.0.{self._network}.{1 + len(self._sockets) % 32}", 0))
+        connection.connect(("127.0.0.1", port))
         fd = connection.fileno()
         self._sockets[fd] = connection
         self._receive[fd] = connection.recv_into
-        self._poll.register(fd, select.EPOLLOUT)
+        self._poll.register(fd, select.EPOLLIN)
         return fd
 
-    def _request(self, fd: int, request: bytes) -> None:
-        self._sockets[fd].sendall(request)
-        self._poll.modify(fd, select.EPOLLIN)
-
-    def _said(self, fd: int, first: bytes) -> bytes:
+    def _body(self, fd: int, first: bytes) -> bytes | None:
         """What the first bytes say behind the head; if that is compressed, so is what follows."""
         response = read_head(first)
         if response is None:
-            return b""
+            return None
         head, body = response
         if head.status != 200:
             raise RuntimeError(f"no stream: {first[:300]!r}")
@@ -174,8 +180,6 @@ class Streams:
         """How many streams come compressed."""
         return sum(isinstance(each, Packed) for each in self._receive.values())
 
-    # Reading
-
     def _take(self, fd: int) -> int:
         """Read what is there; how many events that were."""
         n = self._receive[fd](self._buffer) or _ended()
@@ -187,6 +191,7 @@ class Streams:
         if any(count != self._told for count in self._counts.values()):
             raise RuntimeError("a stream has more events than were published")
         self._told += events
+        self._lacking = len(self._counts)
         self._size = 0
         self._steps, self._times = array("Q"), array("d")
         self._cpu = time.process_time()
@@ -196,7 +201,7 @@ class Streams:
 
         With ``record``, ``latencies`` can tell when which event came.
         """
-        target, remaining, size = self._told, len(self._counts), 0
+        target, remaining, size = self._told, self._lacking, 0
         counts, receive, buffer, poll = self._counts, self._receive, self._buffer, self._poll.poll
         count, mark, now = buffer.count, MARK, time.monotonic
         steps, times = self._steps, self._times
@@ -227,7 +232,7 @@ class Streams:
                         times.append(moment)
         return Arrival(now(), time.process_time() - self._cpu, size + self._size)
 
-    def each(self, events: int, seconds: float) -> list[float]:
+    def each(self, events: int, seconds: float = 60.0) -> list[float]:
         """Read so many events, one after the other on whichever stream; when each came.
 
         They are none of those that ``expect`` tells of.
@@ -243,36 +248,6 @@ class Streams:
                 moments += [moment] * self._take(fd)
         return moments
 
-    def herd(self, port: int, requests: Sequence[bytes], events: int, seconds: float) -> float:
-        """Open a stream for each request, all at the same time, and read until each has so many events.
-
-        Seconds from the first connect to the last event; there may be no stream open.
-        """
-        began = time.monotonic()
-        waiting = {self._connect(port, number): request for number, request in enumerate(requests)}
-        lacks, silent = dict.fromkeys(waiting, events), set(waiting)
-        while lacks:
-            if time.monotonic() > began + seconds:
-                raise RuntimeError(f"{len(lacks)} of {len(requests)} streams still lack events")
-            for fd, _ in self._poll.poll(1.0, BATCH):
-                if fd in waiting:
-                    self._request(fd, waiting.pop(fd))
-                    continue
-                found = self._take(fd)
-                if fd in silent:
-                    silent.discard(fd)
-                    if not self._buffer.startswith(b"HTTP/1.1 200 "):
-                        raise RuntimeError(f"no stream: {bytes(self._buffer[:300])!r}")
-                if fd in lacks and found:
-                    lacks[fd] -= found
-                    if lacks[fd] < 0:
-                        raise RuntimeError("a stream has more events than it missed")
-                    if not lacks[fd]:
-                        del lacks[fd]
-        took = time.monotonic() - began
-        self._counts.update(dict.fromkeys(self._sockets, self._told))
-        return took
-
     def latencies(self, published: Sequence[float]) -> list[float]:
         """Seconds from publishing to reading, the 50th and 99th in a hundred and the longest.
 
@@ -286,13 +261,13 @@ class Streams:
         ordered = sorted(waits)
         return [ordered[int(len(ordered) * part)] for part in (0.5, 0.99)] + ordered[-1:]
 
-    # Leaving
+    def __len__(self) -> int:
+        return len(self._sockets)
 
-    def drop(self, streams: int) -> int:
-        """Close the last so many; how many are left."""
+    def drop(self, streams: int) -> None:
+        """Close the last so many."""
         for fd in list(self._sockets)[-streams:]:
             self._close(fd)
-        return len(self._sockets)
 
     def _close(self, fd: int) -> None:
         self._sockets.pop(fd).close()
@@ -307,3 +282,62 @@ class Streams:
 
 def _ended() -> NoReturn:
     raise RuntimeError("the server ended a stream")
+
+
+class Reader:
+    """``Streams`` of another process, which read while this one publishes; ``streams`` is how many it has."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self.streams = 0
+
+    def ask(self, method: Callable[..., Answer], *given: object, **named: object) -> Answer:
+        """What a method says there."""
+        self.tell(method, *given, **named)
+        return cast(Answer, self.answer())
+
+    def tell(self, method: Callable[..., Any], *given: object, **named: object) -> None:
+        """Let it begin with a method, of which ``answer`` tells the end."""
+        self._pipe.send((method, given, named))
+
+    def answer(self) -> Any:
+        """What the method says that it was told to begin with."""
+        self.streams, answer = self._pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def expect(self, events: int, *, seconds: float = 120.0, record: bool = False) -> None:
+        """Wait for so many more events on each stream, from now on; the answer is an ``Arrival``."""
+        self.ask(Streams.expect, events)
+        self.tell(Streams.read, seconds, record=record)
+
+
+@contextlib.contextmanager
+def reading(network: int) -> Iterator[Reader]:
+    """A process for streams until the end of the block, and the pipe to it."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, network), daemon=True)
+    with programs.undisturbed():
+        process.start()
+    theirs.close()
+    try:
+        yield Reader(ours)
+    finally:
+        ours.close()
+        process.terminate()
+        process.join()
+
+
+def _work(pipe: Connection, network: int) -> None:
+    """Does what the pipe says until it is closed, also by Ctrl-C."""
+    streams = Streams(network)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            method, given, named = pipe.recv()
+            try:
+                answer = method(streams, *given, **named)
+            except (OSError, RuntimeError, ValueError) as error:
+                answer = error
+            pipe.send((len(streams), answer))

@@ -13,41 +13,59 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from gevent import monkey
 
 from .. import checker
 from .loop import Loop
-from .secured import Secured
 from .tally import Tally, rounded
 from .target import Target
-from .wire import Block, WireError, read_block, read_chunks, read_fresh, read_head
+from .wire import Block, WireError, read_chunks, read_fresh, read_head, read_text
 
-RETRY_MS = 3000
-"""What browsers wait that were told nothing."""
+RETRY_MS = 3000  # what browsers wait that were told nothing
 
 # Locust has gevent replace these; thousands of streams on one ``epoll`` take the kernel's own.
 Socket: Any = monkey.get_original("socket", "socket")
 
 
+class Secured:
+    """A connected, non-blocking socket under TLS, as small as OpenSSL allows.
+
+    Not an ``ssl.SSLSocket``: gevent replaces that class under Python's own ``wrap_socket``.  What this
+    calls is what that one calls.  Raises ssl.SSLWantReadError where there is nothing yet.
+    """
+
+    __slots__ = ("_read", "close", "do_handshake", "fileno", "send", "setsockopt")
+
+    def __init__(self, context: Any, plain: Any, name: str) -> None:
+        tls = context._wrap_socket(plain, False, name)
+        self.do_handshake, self.send, self._read = tls.do_handshake, tls.write, tls.read
+        self.setsockopt, self.fileno, self.close = plain.setsockopt, plain.fileno, plain.close
+
+    def recv(self, size: int) -> bytes:
+        """What is there; nothing at the end."""
+        try:
+            return cast(bytes, self._read(size))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+
 class State(IntEnum):
     """How far a client is."""
 
-    WAITING = 0
-    """For its first turn, or for what ``retry:`` said."""
+    WAITING = 0  # for its first turn, or for what ``retry:`` said
     CONNECTING = 1
     SECURING = 2
-    ASKING = 3
-    """For the response's head."""
-    GREETED = 4
-    """For its place in the stream."""
+    ASKING = 3  # for the response's head
+    GREETED = 4  # for its place in the stream
     LIVE = 5
-    OVER = 6
-    """It left, or has given up."""
+    OVER = 6  # it left, or has given up
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """One client; ``number`` says who it is and where it comes from.  ``opened`` is called when it is live,
     and ``closed`` when its connection is over, whether it comes back or not.
@@ -56,81 +74,43 @@ class Stream:
     another's ``user`` and ``source``.
     """
 
-    __slots__ = ("_began", "_chunk", "_closed", "_gone", "_goodbye", "_length", "_loop", "_opened",
-                 "_target", "_text", "last_id", "number", "pause", "record", "retry_ms", "socket", "source",
-                 "state", "stuck", "tally", "user")  # fmt: skip
+    number: int
+    target: Target
+    loop: Loop
+    tally: Tally
+    opened: Callable[[Stream, float], None]
+    closed: Callable[[Stream], None]
+    user: str = ""
+    source: str | None = None
+    pause: float | None = None
+    record: checker.Client = field(default_factory=checker.Client)
+    """What it got of the channels that its owner has it listen to."""
+    last_id: str = ""
+    retry_ms: int = field(default_factory=lambda: RETRY_MS)
+    socket: Any = None
+    state: State = State.WAITING
+    stuck: bool = False
+    _began: float = 0.0
+    _gone: float = 0.0
+    _chunk: bytes = b""
+    _text: bytes = b""
+    _length: float | None = None  # what is to come of a body without chunks
+    _goodbye: str = ""
 
-    def __init__(
-        self,
-        number: int,
-        target: Target,
-        loop: Loop,
-        tally: Tally,
-        opened: Callable[[Stream, float], None],
-        closed: Callable[[Stream], None],
-        *,
-        user: str | None = None,
-        source: str | None = None,
-        pause: float | None = None,
-    ) -> None:
-        self.number = number
-        self.tally = tally
-        self.user = user or target.user(number)
-        self.source = source or target.source(number)
-        self.pause = pause
-        self.record: checker.Client | None = None
-        """What it got; its owner's business."""
-        self.last_id = ""
-        self.retry_ms = RETRY_MS
-        self.socket: Any = None
-        self.state = State.WAITING
-        self.stuck = False
-        self._target = target
-        self._loop = loop
-        self._opened = opened
-        self._closed = closed
-        self._began = 0.0
-        self._gone = 0.0
-        self._chunk = self._text = b""
-        self._length: int | None = None
-        self._goodbye = ""
-
-    # Connecting
-
-    def connect(self) -> None:
-        """Begin a connection."""
-        now = time.time()
-        second = self.tally.second(now)
-        second.attempts += 1
-        if self._gone:
-            second.reconnects += 1
-        self.state = State.CONNECTING
-        self._began = now
-        self._chunk = self._text = b""
-        self._length, self._goodbye = None, ""
-        try:
-            connection = self.socket = Socket(socket.AF_INET, socket.SOCK_STREAM)
-            connection.setblocking(False)
-            if self._target.receive_buffer is not None:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._target.receive_buffer)
-            if self.source is not None:
-                connection.bind((self.source, 0))
-            error = connection.connect_ex(self._target.address(self.number))
-        except OSError as failure:
-            error = failure.errno or errno.EIO
-        if error not in (0, errno.EINPROGRESS):
-            self._fail(errno.errorcode.get(error, str(error)))
-            return
-        self._watch(writing=True)
+    def __post_init__(self) -> None:
+        self.user = self.user or self.target.user(self.number)
+        self.source = self.source or self.target.source(self.number)
 
     def ready(self) -> None:
-        """The kernel has something for it."""
+        """Its turn has come, or the kernel has something for it."""
         state = self.state
         try:
-            if state in (State.LIVE, State.GREETED, State.ASKING):
-                self._read()
-            elif state in (State.CONNECTING, State.SECURING):
+            if state == State.WAITING:
+                self._connect()
+            elif state < State.ASKING:
                 self._advance()
+            elif state < State.OVER:
+                self._read()
         except WireError as error:
             self._fail(f"no stream: {error}")
         except ssl.SSLError as error:  # its errno is OpenSSL's own
@@ -140,34 +120,50 @@ class Stream:
         except Exception as error:  # noqa: BLE001 - whatever a server sends ends this stream, and no other
             self._fail(f"no stream: {type(error).__name__}: {error}"[:200])
 
+    def _connect(self) -> None:
+        now = time.time()
+        second = self.tally.second(now)
+        second.attempts += 1
+        if self._gone:
+            second.reconnects += 1
+        self.state = State.CONNECTING
+        self._began = now
+        self._chunk = self._text = b""
+        self._length, self._goodbye = None, ""
+        connection = self.socket = Socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        if self.target.receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.target.receive_buffer)
+        if self.source is not None:
+            connection.bind((self.source, 0))
+        error = connection.connect_ex(self.target.address(self.number))
+        if error not in (0, errno.EINPROGRESS):
+            raise OSError(error, "cannot connect")
+        self._watch(writing=True)
+
     def _advance(self) -> None:
         if self.state == State.CONNECTING:
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
                 raise OSError(error, "cannot connect")
-            if self._target.context is not None:
-                self.socket = Secured(self._target.context, self.socket, self._target.host)
+            if self.target.context is not None:
+                self.socket = Secured(self.target.context, self.socket, self.target.host)
             self.state = State.SECURING
-        if self._target.context is not None:
+        if self.target.context is not None:
             try:
                 self.socket.do_handshake()
-            except ssl.SSLWantReadError:
-                self._watch()
-                return
-            except ssl.SSLWantWriteError:
-                self._watch(writing=True)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as wanted:
+                self._watch(writing=isinstance(wanted, ssl.SSLWantWriteError))
                 return
         now = time.time()
         self.tally.second(now).connect[rounded(now - self._began)] += 1
         self.state = State.ASKING
         # A request is small, and the socket's buffer empty.
-        self.socket.send(self._target.request(self.number, self.user, self.last_id))
+        self.socket.send(self.target.request(self.number, self.user, self.last_id))
         self._watch()
 
     def _watch(self, *, writing: bool = False) -> None:
-        self._loop.watch(self.socket.fileno(), self.ready, writing=writing)
-
-    # Reading
+        self.loop.watch(self.socket.fileno(), self.ready, writing=writing)
 
     def _read(self) -> None:
         try:
@@ -195,31 +191,20 @@ class Stream:
                 return
             self.state = State.GREETED
             self._length = head.length
-            if not data and self._length != 0:
-                return
         if self._length is not None:
-            self._plain(data)
-            return
-        waits = self._chunk or self._text
-        piece = read_chunks(self._chunk + data, self._text) if waits else read_fresh(data)
+            self._length -= len(data)
+            over = self._length <= 0
+            piece = read_text(self._text + data + (b"\n\n" if over else b""), over=over)
+        elif self._chunk or self._text:
+            piece = read_chunks(self._chunk + data, self._text)
+        else:
+            piece = read_fresh(data)
         self._chunk, self._text = piece.chunk, piece.text
         if piece.kept and self.state == State.LIVE:
             self.tally.second(time.time()).kept += piece.kept
         for block in piece.blocks:
             self._take(block)
-        if piece.over and self.socket is not None:
-            self._ended(whole=True)
-
-    def _plain(self, data: bytes) -> None:
-        """Part of a body without chunks: the proxy's own answer, or a refusal."""
-        over = False
-        if self._length is not None and self._length >= 0:
-            self._length = max(0, self._length - len(data))
-            over = self._length == 0
-        *blocks, self._text = (self._text + data + (b"\n\n" if over else b"")).split(b"\n\n")
-        for block in blocks:
-            self._take(read_block(block))
-        if over and self.socket is not None:
+        if piece.over:
             self._ended(whole=True)
 
     def _take(self, block: Block) -> None:
@@ -243,10 +228,9 @@ class Stream:
         # What was published before this connection began, the client was away for.
         if at >= self._began:
             second.latency[rounded(now - at)] += 1
-        record = self.record
-        if record is not None and channel in record.ears:
+        if channel in self.record.ears:
             try:
-                record.event(channel, n, self.last_id)
+                self.record.event(channel, n, self.last_id)
             except ValueError as error:
                 raise WireError(f"no event id: {self.last_id!r}") from error
 
@@ -260,7 +244,7 @@ class Stream:
             return
         if block.event == "edge-reset":
             channel = said.get("channel")
-            if self.record is not None and channel in self.record.ears:
+            if channel in self.record.ears:
                 self.record.reset(channel, str(said.get("reason")), time.time())
         elif block.event == "edge-close":
             self._goodbye = str(said.get("reason"))
@@ -277,9 +261,7 @@ class Stream:
             second.away[rounded(now - self._gone)] += 1
             self._gone = 0.0
         self.state = State.LIVE
-        self._opened(self, now)
-
-    # Ending
+        self.opened(self, now)
 
     def _refused(self, code: str) -> None:
         self.tally.second(time.time()).refusals[code] += 1
@@ -305,31 +287,21 @@ class Stream:
         if self.state == State.LIVE:
             self.tally.streams -= 1
         if self.socket is not None:
-            self._loop.forget(self.socket.fileno())
+            self.loop.forget(self.socket.fileno())
             self.socket.close()
             self.socket = None
         self.state = State.WAITING if comes_back else State.OVER
         if self.last_id:  # it was live before
             self._gone = self._gone or time.time()
-        if self.record is not None:
-            self.record.reconnected()
+        self.record.reconnected()
         if comes_back:
-            self.come_back(self.wait)
-        self._closed(self)
+            self.loop.after(self.wait, self.ready)
+        self.closed(self)
 
     @property
     def wait(self) -> float:
         """Seconds until it tries again."""
         return self.retry_ms / 1000 if self.pause is None else self.pause * random.uniform(0.5, 1.5)
-
-    def come_back(self, seconds: float) -> None:
-        """Connect in so many seconds."""
-
-        def again() -> None:
-            if self.state == State.WAITING:
-                self.connect()
-
-        self._loop.after(seconds, again)
 
     def drop(self) -> None:
         """Lose the connection, as when the network fails; it comes back by itself."""
@@ -340,8 +312,7 @@ class Stream:
 
     def leave(self) -> None:
         """Go for good: nothing is owed to it that it does not have."""
-        if self.record is not None:
-            self.record.leave()
+        self.record.leave()
         if self.socket is not None:
             self._close(comes_back=False)
         self.state = State.OVER
@@ -352,7 +323,7 @@ class Stream:
         if self.socket is not None:
             # What it does not take waits at the server's side.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-            self._loop.forget(self.socket.fileno())
+            self.loop.forget(self.socket.fileno())
 
     def wake(self) -> None:
         """Read again; what was published before is no measure of how quick the servers are."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from typing import Any
 
 from ..checker import Checker
-from .loop import Call, Loop, in_gevent
+from .loop import Loop, Put, in_gevent
 from .stream import State, Stream
 from .tally import Tally
 from .target import Target
@@ -17,8 +17,7 @@ AT_ONCE = 200
 """Streams that all processes open for the first time at once: more would only wait for each other, and a
 server closes who waits for long.  Who comes back does not wait for others."""
 
-NUMBERS = 1_000_000
-"""Streams that a process may ever have; numbers of the next process begin after them."""
+NUMBERS = 1_000_000  # streams that a process may ever have; the next one's numbers begin after them
 
 
 class Swarm:
@@ -28,15 +27,9 @@ class Swarm:
     """
 
     def __init__(
-        self,
-        target: Target,
-        index: int,
-        *,
-        processes: int = 1,
-        personal: bool = False,
-        put: Callable[[Loop], Call] = in_gevent,
+        self, target: Target, index: int, *, processes: int = 1, personal: bool = False, put: Put = in_gevent
     ) -> None:
-        self.loop = Loop()
+        self.loop = Loop(put)
         self.target = target
         self.first = index * NUMBERS
         self.tally = Tally()
@@ -44,8 +37,7 @@ class Swarm:
         self.checker = Checker()
         self.streams: dict[int, Stream] = {}
         self._intruders: list[Stream] = []
-        self.wanted = 0
-        """How many there shall be; those that left for good count no more."""
+        self.wanted = 0  # how many there shall be; those that left for good count no more
         self._personal = personal
         self._at_once = max(5, AT_ONCE // processes)
         self._next = self.first
@@ -54,9 +46,6 @@ class Swarm:
         self._lifetime: float | None = None
         self._pace: tuple[float | None, float | None] = None, None
         self._hooks = self._opened, self._closed  # the same two for all
-        self._end = put(self.loop)
-
-    # Coming and going
 
     def add(self, count: int) -> None:
         """So many more clients, each a user of its own."""
@@ -73,12 +62,11 @@ class Swarm:
         for number in list(self.streams)[max(0, len(self.streams) - count) :]:
             self.streams.pop(number).leave()
 
-    def _new(self) -> Stream:
+    def _new(self) -> None:
         stream = Stream(self._next, self.target, self.loop, self.tally, *self._hooks)
         self._next += 1
         self.streams[stream.number] = stream
         self._queue.append(stream)
-        return stream
 
     def _open(self) -> None:
         while self._queue and len(self._opening) < self._at_once:
@@ -86,11 +74,10 @@ class Swarm:
             if stream.state == State.OVER:
                 continue  # it left before its turn
             self._opening.add(stream)
-            stream.connect()
+            stream.ready()
 
     def close(self) -> None:
         """Everything ends here."""
-        self._end()
         for stream in [*self.streams.values(), *self._intruders]:
             if stream.socket is not None:
                 stream.socket.close()
@@ -98,14 +85,12 @@ class Swarm:
         self._queue.clear()
         self.loop.close()
 
-    # What streams tell
-
     def _opened(self, stream: Stream, now: float) -> None:
         """It is live: what it hears from its first time on is owed to it, if it is no intruder."""
         self._opening.discard(stream)
         if stream.pause is None:
             self._pace = self._pace[0], now
-            if stream.record is None:
+            if not stream.record.ears:
                 stream.record = self.checker.client(str(stream.number))
                 own = [self.target.personal(stream.number)] if self._personal else []
                 for channel in [self.target.shared, *own]:
@@ -120,14 +105,11 @@ class Swarm:
         if self._queue:
             self.loop.after(0.0, self._open)
 
-    # What the run orders
-
-    def drop(self, share: float = 1.0) -> int:
-        """Let this share of the streams lose its connection; how many."""
-        chosen = [stream for stream in self.streams.values() if random.random() < share]
-        for stream in chosen:
+    def drop(self) -> int:
+        """Let all streams lose their connections; how many."""
+        for stream in self.streams.values():
             stream.drop()
-        return len(chosen)
+        return len(self.streams)
 
     def stall(self, share: float) -> int:
         """Let this share of the streams stop reading; how many."""
@@ -170,18 +152,17 @@ class Swarm:
         """
         own = self.first // NUMBERS
         if own == 0:
-            self._invade(address, source="127.99.99.99" if self.target.here else None, user=None, pause=pause)
+            self._invade(address, pause, source="127.99.99.99" if self.target.here else None)
         if own == processes - 1:
-            self._invade(user, source=None, user="intruder", pause=pause)
+            self._invade(user, pause, user="intruder")
 
-    def _invade(self, count: int, *, source: str | None, user: str | None, pause: float) -> None:
+    def _invade(self, count: int, pause: float, **whose: Any) -> None:
         for number in range(count):
             # Far from the others' numbers, and so from their addresses.
             place = self.first + NUMBERS // 2 + len(self._intruders)
-            own = (place, self.target, self.loop, self.abused, *self._hooks)
-            intruder = Stream(*own, user=user, source=source, pause=pause)
+            intruder = Stream(place, self.target, self.loop, self.abused, *self._hooks, pause=pause, **whose)
             self._intruders.append(intruder)
-            intruder.come_back(pause * number / count)
+            self.loop.after(pause * number / count, intruder.ready)
 
     def retreat(self) -> dict[str, int]:
         """Let the intruders go; how many streams the one address had, and the one user."""
@@ -209,7 +190,6 @@ class Swarm:
         lacking = sum(
             any(name in newest and not ear.has(*newest[name]) for name, ear in stream.record.ears.items())
             for stream in self.streams.values()
-            if stream.record is not None
         )
         return {
             "wanted": self.wanted,

@@ -12,11 +12,7 @@ Histogram = Counter[int]
 
 
 def _rounded(ms: int) -> int:
-    if ms < 100:
-        return ms
-    if ms < 1000:
-        return round(ms, -1)
-    return round(ms, -2) if ms < 10_000 else round(ms, -3)
+    return round(ms, 2 - min(5, len(str(ms))))
 
 
 ROUNDED = [_rounded(ms) for ms in range(20_000)]
@@ -74,7 +70,7 @@ class Tally:
     def __init__(self) -> None:
         self.streams = 0
         self.seconds: dict[int, Second] = {}
-        self._taken: int | None = None
+        self._taken = 0
 
     def second(self, now: float) -> Second:
         """The one that ``now`` (seconds of the wall clock) is in."""
@@ -85,10 +81,8 @@ class Tally:
 
     def take(self, now: float) -> dict[int, Second]:
         """The seconds that are over, also where nothing happened; they are forgotten here."""
-        last = int(now) - 1
-        if self._taken is not None:
-            last = max(last, self._taken)  # the clock may go back
-        for at in range(last if self._taken is None else self._taken + 1, last + 1):
+        last = max(int(now) - 1, self._taken)  # the clock may go back
+        for at in range(self._taken + 1 if self._taken else last, last + 1):
             self.second(at)
         self._taken = last
         taken = {at: self.seconds.pop(at) for at in sorted(self.seconds) if at <= last}

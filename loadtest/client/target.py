@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from sse_edge import SignedCookie
-
-from .secured import context
 
 HEAD = (
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"
@@ -22,9 +22,7 @@ HEAD = (
 )
 """What a browser's EventSource sends besides; nginx compresses for whoever accepts it, if it is told to."""
 
-
-PER_SOURCE = 50
-"""Streams from one address: below the caps of the shipped configurations and of the app."""
+PER_SOURCE = 50  # streams from one address: below the caps of the shipped configurations and of the app
 
 
 def source(number: int) -> str:
@@ -60,7 +58,6 @@ class Target:
         shared: str = "news",
         personal: str = "user:{user}",
     ) -> None:
-        self.authority = authority
         self.shared = shared
         self._personal = personal
         self.cookies = SignedCookie(secret, name=cookie, weak_secret=True)
@@ -69,10 +66,15 @@ class Target:
             if part.scheme not in ("http", "https") or not part.hostname:
                 raise TargetError(f"{url!r} is no http(s) URL")
         first = parts[0]
-        self.context = context(authority) if first.scheme == "https" else None
-        """TLS, or None without."""
+        self.context: Any = None
+        """TLS, or None without; ``authority`` is the file of who signed the server's certificate."""
+        if first.scheme == "https":
+            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            if authority is None:
+                self.context.load_default_certs()
+            else:
+                self.context.load_verify_locations(authority)
         self.host = first.hostname or ""
-        self.url = urls[0]
         ports = [part.port or (443 if part.scheme == "https" else 80) for part in parts]
         try:
             found = socket.getaddrinfo(self.host, ports[0], socket.AF_INET, socket.SOCK_STREAM)

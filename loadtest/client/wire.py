@@ -5,26 +5,21 @@ Pure, and quick where it matters: thousands of streams get the same bytes, which
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..checker import read_payload
 
-LONGEST_HEAD = 16_384
-"""Bytes that a response's head may have."""
+LONGEST_HEAD = 16_384  # bytes that a response's head may have
+LONGEST_SIZE = 200  # bytes of a chunk's length, with what may follow it
+DIGITS = 12  # of a number that makes sense here
 
-
-LONGEST_SIZE = 200
-"""Bytes of a chunk's length, with what may follow it."""
-
-DIGITS = 12
-"""Of a number that makes sense here."""
+HEX = b"0123456789abcdefABCDEF"
 
 COMMENTS = re.compile(rb"\A(?::[^\n]*\n)+")
 """They stand before a block and are no part of it: no blank line ends them."""
-
-HEX = b"0123456789abcdefABCDEF"
 
 
 class WireError(ValueError):
@@ -32,10 +27,11 @@ class WireError(ValueError):
 
 
 class Head(NamedTuple):
-    """What a response's first lines say; ``length`` is None when its body comes in chunks."""
+    """What a response's first lines say.  ``length`` is None when its body comes in chunks, and without end
+    where nothing says how long it is."""
 
     status: int
-    length: int | None
+    length: float | None
     encoding: str = ""
 
 
@@ -81,12 +77,11 @@ def read_head(data: bytes) -> tuple[Head, bytes] | None:
         name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
     encoding = fields.get("content-encoding", "").lower()
-    if fields.get("transfer-encoding", "").lower() == "chunked":
-        return Head(int(status[:3]), None, encoding), rest
-    length = fields.get("content-length", "")
-    # Without either the body ends with the connection.
-    known = length.isdecimal() and len(length) <= DIGITS
-    return Head(int(status[:3]), int(length) if known else -1, encoding), rest
+    said, length = fields.get("content-length", ""), math.inf
+    if said.isdecimal() and len(said) <= DIGITS:
+        length = int(said)
+    chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+    return Head(int(status[:3]), None if chunked else length, encoding), rest
 
 
 @lru_cache(maxsize=1024)
@@ -98,13 +93,18 @@ def read_fresh(data: bytes) -> Piece:
 def read_chunks(data: bytes, text: bytes) -> Piece:
     """Read chunks, which begin where ``data`` does; ``text`` is what waits of a block.  Raises WireError."""
     body, rest, over = read_body(data)
-    pieces, kept = (text + body).split(b"\n\n"), 0
+    return read_text(text + body, rest, over=over)
+
+
+def read_text(text: bytes, chunk: bytes = b"", *, over: bool = False) -> Piece:
+    """Read blocks; ``chunk`` and ``over`` are the piece's.  Raises WireError."""
+    pieces, kept = text.split(b"\n\n"), 0
     for place, piece in enumerate(pieces):
         if piece.startswith(b":"):
             pieces[place] = COMMENTS.sub(b"", piece)
             kept += piece.count(b"\n") - pieces[place].count(b"\n")
     *blocks, text = pieces
-    return Piece(tuple(map(read_block, blocks)), rest, text, over, kept)
+    return Piece(tuple(map(read_block, blocks)), chunk, text, over, kept)
 
 
 def read_body(data: bytes) -> tuple[bytes, bytes, bool]:

@@ -1,5 +1,7 @@
 """What a load test's streams read of a response: its head, its chunks and its blocks."""
 
+import math
+
 import pytest
 
 from loadtest.checker import payload
@@ -59,10 +61,10 @@ def read(pieces):
         (["HTTP/1.1 200 OK", "transfer-encoding:  Chunked "], Head(200, None)),
         (["HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"], Head(200, None)),
         (["HTTP/1.1 200 OK", "Server: nginx", "Content-Length: 12"], Head(200, 12)),
-        (["HTTP/1.1 200 OK", "Content-Length: many"], Head(200, -1)),
-        (["HTTP/1.1 200 OK", "Server: nginx"], Head(200, -1)),
-        (["HTTP/1.0 401 Unauthorized"], Head(401, -1)),
-        (["HTTP/1.1 503"], Head(503, -1)),
+        (["HTTP/1.1 200 OK", "Content-Length: many"], Head(200, math.inf)),
+        (["HTTP/1.1 200 OK", "Server: nginx"], Head(200, math.inf)),
+        (["HTTP/1.0 401 Unauthorized"], Head(401, math.inf)),
+        (["HTTP/1.1 503"], Head(503, math.inf)),
     ],
 )
 def test_a_head_says_its_status_and_how_its_body_ends(lines, head):

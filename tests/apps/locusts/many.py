@@ -245,9 +245,7 @@ def churn():
             "users": len({peer.user for peer in served}),
             "places": sum(peer.field("last-event-id") is not None for peer in served),
             "here": list(swarm.streams),
-            "gone": sorted(
-                int(name) for name, each in records.items() if each.ears["news"].until is not None
-            ),
+            "gone": sorted(int(name) for name, each in records.items() if each.ears["news"].gone),
             "behind": swarm.behind({"news": (1, time.time())}),
             "before": swarm.behind({"news": (1, 0.0)})["behind"],
             "counted": counted(swarm.tally),
