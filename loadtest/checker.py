@@ -13,10 +13,11 @@ wrong with them; a publisher keeps eight bytes per event.
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Place(NamedTuple):
     last: int
     connection: int = 0
     id: str = ""
-    told: float | None = None
+    told: float = -math.inf
 
     def __str__(self) -> str:
         numbers = f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
@@ -106,8 +107,7 @@ class Ear:
     since: float
     gone: bool = False
     high: int = 0
-    told: float | None = None
-    """When the client was told that something may be missing, if nothing newer came since."""
+    told: float = -math.inf  # when a reset told it that something may be missing, if nothing newer came since
     holes: list[Place] = field(default_factory=list)
     repeated: list[Place] = field(default_factory=list)
     disordered: list[Place] = field(default_factory=list)
@@ -129,29 +129,21 @@ class Ear:
         _extend(places, n, connection, id)
 
     def has(self, n: int, at: float) -> bool:
-        """Whether it got event ``n``, published at ``at``, or is owed it not, or was told after it."""
-        if self.gone or n <= max(self.high, self.after or 0):
-            return True
-        return (self.after is None and at <= self.since) or any(reset.at >= at for reset in self.resets)
-
-    def level(self, numbering: Numbering) -> bool:
-        """Whether it got the newest event, or is owed none, or was just told that it missed it."""
-        return self.gone or max(self.high + 1, self._owed(numbering, self.told)) > numbering.last
+        """Whether it got event ``n``, published at ``at``, or is not owed it, or was just told of it."""
+        before = at <= self.since if self.after is None else n <= self.after
+        return self.gone or before or n <= self.high or at <= self.told
 
     def lost(self, numbering: Numbering) -> list[Place]:
         """What it was owed, did not get, and was not told of."""
+        begin = numbering.first_after(self.since) if self.after is None else self.after + 1
         rest = Place(self.high + 1, self.high if self.gone else numbering.last, told=self.told)
         lost: list[Place] = []
         for place in (*self.holes, rest):
-            lost += place.without(0, self._owed(numbering, place.told) - 1)
+            # What was published after the client had its reset is no part of what the reset is about.
+            lost += place.without(0, max(begin, numbering.first_after(place.told)) - 1)
         for n in numbering.unconfirmed:
             lost = [left for place in lost for left in place.without(n, n)]
         return lost
-
-    def _owed(self, numbering: Numbering, told: float | None) -> int:
-        """The first number that it is owed, and that was published after it was told of what is missing."""
-        begin = self.after + 1 if self.after is not None else numbering.first_after(self.since)
-        return begin if told is None else max(begin, numbering.first_after(told))
 
 
 @dataclass(slots=True)
@@ -166,6 +158,10 @@ class Client:
         """From here on the client is owed what is numbered above ``after``; if that is not known,
         what is published after ``since``."""
         self.ears[channel] = Ear(after, since)
+
+    def behind(self, newest: Mapping[str, tuple[int, float]]) -> bool:
+        """Whether it lacks a channel's newest event, of which ``newest`` says the number and the time."""
+        return any(name in newest and not ear.has(*newest[name]) for name, ear in self.ears.items())
 
     def leave(self) -> None:
         """The client goes for good: it is owed nothing newer than the newest it has."""
@@ -187,7 +183,7 @@ class Client:
         else:
             if n > ear.high + 1:
                 ear.holes.append(Place(ear.high + 1, n - 1, self.connection, id, ear.told))
-            ear.high, ear.told = n, None
+            ear.high, ear.told = n, -math.inf
         if not id:
             return
         order, _, tag = id.partition(".")
@@ -204,7 +200,7 @@ class Client:
         """
         ear = self.ears[channel]
         ear.resets.append(ResetSeen(reason, ear.high, at, self.connection))
-        ear.told = max(at, ear.told or at)
+        ear.told = max(at, ear.told)
 
 
 class Finding(NamedTuple):
@@ -275,8 +271,9 @@ class Checker:
         return self.clients.setdefault(name, Client())
 
     def level(self, client: Client) -> bool:
-        """Whether ``client`` waits for nothing: see ``Ear.level``."""
-        return all(ear.level(self.numbering(channel)) for channel, ear in client.ears.items())
+        """Whether ``client`` waits for nothing."""
+        known = self.numberings.items()
+        return not client.behind({name: (each.last, each.times[-1]) for name, each in known if each.times})
 
     def report(self, *, overlap: bool = False) -> Report:
         """The verdict; with ``overlap`` an event may come again, and after newer ones."""

@@ -66,10 +66,13 @@ class Packed:
 
 
 class Streams:
-    """Open connections and how many events each has got.  ``network`` n connects from 127.0.n.x."""
+    """Open connections and how many events each has got.
 
-    def __init__(self, network: int) -> None:
-        self._network = network
+    ``network`` n connects from 127.0.n.x; ``receive_buffer`` is SO_RCVBUF, if not the kernel's choice.
+    """
+
+    def __init__(self, network: int, receive_buffer: int | None = None) -> None:
+        self._network, self._receive_buffer = network, receive_buffer
         self._poll = select.epoll()
         self._buffer = bytearray(1 << 20)  # the most that one read takes
         self._sockets: dict[int, socket.socket] = {}
@@ -91,12 +94,10 @@ class Streams:
         *,
         at_once: int = 200,
         stay: bool = True,
-        receive_buffer: int | None = None,
     ) -> None:
         """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``.
 
-        No more than ``at_once`` wait for that, and those that do not ``stay`` leave then.  ``receive_buffer``
-        is the connections' SO_RCVBUF, if not the kernel's choice.
+        No more than ``at_once`` wait for that, and those that do not ``stay`` leave then.
         """
         began, started, opened = time.monotonic(), 0, 0
         early: dict[int, bytes] = {}
@@ -107,7 +108,7 @@ class Streams:
                 raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
             due = requests[started : min(1 + int(took * rate), started + at_once - len(early))]
             # First all connect, then all ask.
-            for fd, request in [(self._connect(port, receive_buffer), request) for request in due]:
+            for fd, request in [(self._connect(port), request) for request in due]:
                 self._sockets[fd].sendall(request)
                 early[fd] = b""
             started += len(due)
@@ -149,10 +150,10 @@ class Streams:
         self.expect(0)  # none has more
         return took
 
-    def _connect(self, port: int, receive_buffer: int | None) -> int:
+    def _connect(self, port: int) -> int:
         connection = socket.socket()
-        if receive_buffer is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if self._receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         # Each address has only so many ports.
         connection.bind((f"127.0.{self._network}.{1 + len(self._sockets) % 32}", 0))
         connection.connect(("127.0.0.1", port))
@@ -170,11 +171,10 @@ class Streams:
         head, body = response
         if head.status != 200:
             raise RuntimeError(f"no stream: {first[:300]!r}")
-        if head.encoding != "gzip":
-            return body
-        # From the beginning: there may have been fewer before.
-        packed = self._receive[fd] = Packed(self._sockets[fd].recv_into)
-        return packed.plain(body)
+        if head.encoding == "gzip":  # from the beginning: there may have been fewer before
+            packed = self._receive[fd] = Packed(self._sockets[fd].recv_into)
+            body = packed.plain(body)
+        return body
 
     def packed(self) -> int:
         """How many streams come compressed."""
@@ -314,11 +314,11 @@ class Reader:
 
 
 @contextlib.contextmanager
-def reading(network: int) -> Iterator[Reader]:
-    """A process for streams until the end of the block, and the pipe to it."""
+def reading(*given: int) -> Iterator[Reader]:
+    """A process until the end of the block, with the ``Streams`` that are made of this."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, network), daemon=True)
+    process = context.Process(target=_work, args=(theirs, *given), daemon=True)
     with programs.undisturbed():
         process.start()
     theirs.close()
@@ -330,14 +330,14 @@ def reading(network: int) -> Iterator[Reader]:
         process.join()
 
 
-def _work(pipe: Connection, network: int) -> None:
+def _work(pipe: Connection, *given: int) -> None:
     """Does what the pipe says until it is closed, also by Ctrl-C."""
-    streams = Streams(network)
+    streams = Streams(*given)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            method, given, named = pipe.recv()
+            method, asked, named = pipe.recv()
             try:
-                answer = method(streams, *given, **named)
+                answer = method(streams, *asked, **named)
             except (OSError, RuntimeError, ValueError) as error:
                 answer = error
             pipe.send((len(streams), answer))

@@ -73,12 +73,9 @@ class Loop:
 
     def watch(self, fd: int, call: Call, *, writing: bool = False) -> None:
         """Call when it can be read, or written."""
-        wanted = EPOLLOUT if writing else EPOLLIN
-        if fd in self._watched:
-            self._poll.modify(fd, wanted)
-        else:
-            self._watched[fd] = call
-            self._poll.register(fd, wanted)
+        self.forget(fd)
+        self._watched[fd] = call
+        self._poll.register(fd, EPOLLOUT if writing else EPOLLIN)
 
     def forget(self, fd: int) -> None:
         """Call no more."""

@@ -58,11 +58,10 @@ class State(IntEnum):
 
     WAITING = 0  # for its first turn, or for what ``retry:`` said
     CONNECTING = 1
-    SECURING = 2
-    ASKING = 3  # for the response's head
-    GREETED = 4  # for its place in the stream
-    LIVE = 5
-    OVER = 6  # it left, or has given up
+    ASKING = 2  # for the response's head
+    GREETED = 3  # for its place in the stream
+    LIVE = 4
+    OVER = 5  # it left, or has given up
 
 
 @dataclass(slots=True, eq=False)
@@ -107,8 +106,8 @@ class Stream:
         try:
             if state == State.WAITING:
                 self._connect()
-            elif state < State.ASKING:
-                self._advance()
+            elif state == State.CONNECTING:
+                self._ask()
             elif state < State.OVER:
                 self._read()
         except WireError as error:
@@ -139,16 +138,12 @@ class Stream:
         error = connection.connect_ex(self.target.address(self.number))
         if error not in (0, errno.EINPROGRESS):
             raise OSError(error, "cannot connect")
+        if self.target.context is not None:
+            self.socket = Secured(self.target.context, connection, self.target.host)
         self._watch(writing=True)
 
-    def _advance(self) -> None:
-        if self.state == State.CONNECTING:
-            error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise OSError(error, "cannot connect")
-            if self.target.context is not None:
-                self.socket = Secured(self.target.context, self.socket, self.target.host)
-            self.state = State.SECURING
+    def _ask(self) -> None:
+        """Send the request once there is a connection; if there is none, that says so."""
         if self.target.context is not None:
             try:
                 self.socket.do_handshake()
@@ -156,10 +151,10 @@ class Stream:
                 self._watch(writing=isinstance(wanted, ssl.SSLWantWriteError))
                 return
         now = time.time()
-        self.tally.second(now).connect[rounded(now - self._began)] += 1
-        self.state = State.ASKING
         # A request is small, and the socket's buffer empty.
         self.socket.send(self.target.request(self.number, self.user, self.last_id))
+        self.tally.second(now).connect[rounded(now - self._began)] += 1
+        self.state = State.ASKING
         self._watch()
 
     def _watch(self, *, writing: bool = False) -> None:

@@ -187,13 +187,10 @@ class Swarm:
 
         ``newest`` are that event's number and when it was published.
         """
-        lacking = sum(
-            any(name in newest and not ear.has(*newest[name]) for name, ear in stream.record.ears.items())
-            for stream in self.streams.values()
-        )
+        streams = self.streams.values()
         return {
             "wanted": self.wanted,
-            "live": sum(stream.state == State.LIVE for stream in self.streams.values()),
-            "over": sum(stream.state == State.OVER for stream in self.streams.values()),
-            "behind": lacking,
+            "live": sum(stream.state == State.LIVE for stream in streams),
+            "over": sum(stream.state == State.OVER for stream in streams),
+            "behind": sum(stream.record.behind(newest) for stream in streams),
         }

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 Histogram = Counter[int]
 """Milliseconds, as Locust rounds them → how many."""
 
 
-def _rounded(ms: int) -> int:
-    return round(ms, 2 - min(5, len(str(ms))))
-
-
-ROUNDED = [_rounded(ms) for ms in range(20_000)]
-
-
 def rounded(seconds: float) -> int:
     """Whole milliseconds, to two digits, as Locust keeps them."""
-    ms = int(seconds * 1000)
-    return ROUNDED[ms] if 0 <= ms < 20_000 else max(0, _rounded(ms))
+    return _rounded(int(seconds * 1000))
+
+
+@cache
+def _rounded(ms: int) -> int:
+    return max(0, round(ms, 2 - min(5, len(str(ms)))))
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ Pure, and quick where it matters: thousands of streams get the same bytes, which
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from functools import lru_cache
@@ -136,27 +137,21 @@ def read_body(data: bytes) -> tuple[bytes, bytes, bool]:
 @lru_cache(maxsize=4096)
 def read_block(raw: bytes) -> Block:
     """Read what stands between two blank lines.  Raises WireError."""
-    event, id, retry_ms = "message", None, None
-    data: list[str] = []
+    said: dict[str, list[str]] = {"event": ["message"], "data": [], "id": [], "retry": []}
     try:
         lines = raw.decode().split("\n")
     except UnicodeDecodeError as error:
         raise WireError(f"no UTF-8: {raw[:80]!r}") from error
     for line in lines:
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "event":
-            event = value
-        elif field == "data":
-            data.append(value)
-        elif field == "id":
-            id = value
-        elif field == "retry" and value.isdecimal() and len(value) <= DIGITS:
-            retry_ms = int(value)
+        name, _, value = line.partition(":")
+        if name in said:
+            said[name].append(value.removeprefix(" "))
+    event = said["event"][-1]
+    data = "\n".join(said["data"]) if said["data"] else None
+    id = said["id"][-1] if said["id"] else None
+    times = [int(value) for value in said["retry"] if value.isdecimal() and len(value) <= DIGITS]
     payload = None
-    if data and event == "message":
-        try:
-            payload = read_payload("\n".join(data))
-        except (ValueError, LookupError, TypeError):
-            payload = None  # somebody else's event
-    return Block(event, "\n".join(data) if data else None, id, retry_ms, payload)
+    if data is not None and event == "message":
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # somebody else's event
+            payload = read_payload(data)
+    return Block(event, data, id, times[-1] if times else None, payload)

@@ -205,7 +205,7 @@ def test_level_is_to_wait_for_nothing(script, after, level):
         ("1 R3", {"after": 0}, 3, True),
         ("1 R2", {"after": 0}, 3, False),  # told before the event was published
         ("1 R3 R1", {"after": 0}, 3, True),
-        ("1 R4 2", {"after": 0}, 3, True),
+        ("1 R4 2", {"after": 0}, 3, False),  # it goes on after the reset
         ("1 L", {"after": 0}, 4, True),
         ("L", {"after": None, "since": 0.0}, 4, True),
     ],
