@@ -25,7 +25,6 @@ Answer = TypeVar("Answer")
 
 MARK = b"~"  # once in each event
 BATCH = 1024  # descriptors that one ``epoll`` call tells of
-NO_PACE = 1e12  # streams a second
 
 
 class Arrival(NamedTuple):
@@ -37,11 +36,8 @@ class Arrival(NamedTuple):
 
 
 class Packed:
-    """Reads a connection whose stream comes compressed as ``recv_into`` does, but for what is in the buffer
-    afterwards.
-
-    That is as many ``MARK``s as the plain text has, and nothing else, so that whoever counts them there, and
-    counts bytes as they were on the wire, need not know.
+    """Reads a connection whose stream comes compressed as ``recv_into`` does, and leaves as many ``MARK``s in
+    the buffer as the plain text has: who counts those, and the bytes on the wire, need not know.
     """
 
     def __init__(self, receive: Callable[[bytearray], int]) -> None:
@@ -86,32 +82,27 @@ class Streams:
         self._times = array("d")
 
     def open(
-        self,
-        port: int,
-        requests: Sequence[bytes],
-        ready: bytes,
-        rate: float,
-        *,
-        at_once: int = 200,
-        stay: bool = True,
+        self, port: int, requests: Sequence[bytes], ready: bytes, rate: float | None, *, stay: bool = True
     ) -> None:
-        """Open one stream for each request, ``rate`` per second; return when each has sent ``ready``.
+        """Open one stream for each request; return when each has sent ``ready``.
 
-        No more than ``at_once`` wait for that, and those that do not ``stay`` leave then.
+        So many per second, of which no more than 200 wait for that; or all at once.  Those that do not
+        ``stay`` leave when they are ready.
         """
-        began, started, opened = time.monotonic(), 0, 0
+        began, opened = time.monotonic(), 0
+        deadline = began + (len(requests) / rate if rate else 0.0) + 60.0  # a server may be slower
         early: dict[int, bytes] = {}
         while opened < len(requests):
-            took = time.monotonic() - began
-            if took > len(requests) / rate + 60.0:  # a server may be slower than the rate
+            now = time.monotonic()
+            if now > deadline:
                 said = next(iter(early.values()), b"")
                 raise RuntimeError(f"{len(requests) - opened} streams could not be opened in time: {said!r}")
-            due = requests[started : min(1 + int(took * rate), started + at_once - len(early))]
+            due = min(1 + int((now - began) * rate), opened + 200) if rate else len(requests)
             # First all connect, then all ask.
-            for fd, request in [(self._connect(port), request) for request in due]:
+            asking = [(self._connect(port), request) for request in requests[opened + len(early) : due]]
+            for fd, request in asking:
                 self._sockets[fd].sendall(request)
                 early[fd] = b""
-            started += len(due)
             for fd, _ in self._poll.poll(0.01, BATCH):
                 if fd not in early:
                     self._counts[fd] += self._take(fd)
@@ -133,7 +124,7 @@ class Streams:
         """
         due = time.monotonic()
         for first in range(0, len(requests), at_once):
-            self.open(port, requests[first : first + at_once], ready, NO_PACE, stay=False)
+            self.open(port, requests[first : first + at_once], ready, None, stay=False)
             due += at_once / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -143,7 +134,7 @@ class Streams:
         Seconds from the first connect to the last event; there may be no stream open.
         """
         began = time.monotonic()
-        self.open(port, requests, b"", NO_PACE, at_once=len(requests))
+        self.open(port, requests, b"", None)
         self._told += events
         self._lacking = sum(count < self._told for count in self._counts.values())
         took = self.read(60.0, record=False).at - began
@@ -152,14 +143,13 @@ class Streams:
 
     def _connect(self, port: int) -> int:
         connection = socket.socket()
+        fd = connection.fileno()
+        self._sockets[fd], self._receive[fd] = connection, connection.recv_into
         if self._receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
         # Each address has only so many ports.
         connection.bind((f"127.0.{self._network}.{1 + len(self._sockets) % 32}", 0))
         connection.connect(("127.0.0.1", port))
-        fd = connection.fileno()
-        self._sockets[fd] = connection
-        self._receive[fd] = connection.recv_into
         self._poll.register(fd, select.EPOLLIN)
         return fd
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -67,15 +67,12 @@ class Tally:
 
     def __init__(self) -> None:
         self.streams = 0
-        self.seconds: dict[int, Second] = {}
+        self.seconds: defaultdict[int, Second] = defaultdict(Second)
         self._taken = 0
 
     def second(self, now: float) -> Second:
         """The one that ``now`` (seconds of the wall clock) is in."""
-        found = self.seconds.get(int(now))
-        if found is None:
-            found = self.seconds[int(now)] = Second()
-        return found
+        return self.seconds[int(now)]
 
     def take(self, now: float) -> dict[int, Second]:
         """The seconds that are over, also where nothing happened; they are forgotten here."""

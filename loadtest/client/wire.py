@@ -17,7 +17,8 @@ LONGEST_HEAD = 16_384  # bytes that a response's head may have
 LONGEST_SIZE = 200  # bytes of a chunk's length, with what may follow it
 DIGITS = 12  # of a number that makes sense here
 
-HEX = b"0123456789abcdefABCDEF"
+SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]+)[ \t]*(?:;[^\r]*)?\r\n")
+"""A chunk's length; what may follow it is an extension."""
 
 COMMENTS = re.compile(rb"\A(?::[^\n]*\n)+")
 """They stand before a block and are no part of it: no blank line ends them."""
@@ -115,22 +116,17 @@ def read_body(data: bytes) -> tuple[bytes, bytes, bool]:
     """
     body, over = b"", False
     while data and not over:
-        size, end, rest = data.partition(b"\r\n")
-        if not end:
-            if len(data) > (LONGEST_SIZE if b";" in data else 20):
-                raise WireError(f"no length of a chunk: {data[:20]!r}")
+        size = SIZE.match(data)
+        if size is None:
+            line, end, _ = data.partition(b"\r\n")
+            if end or len(data) > (LONGEST_SIZE if b";" in data else 20):
+                raise WireError(f"no length of a chunk: {line[:20]!r}")
             break
-        digits = size.partition(b";")[0].strip()  # what may follow is an extension
-        if not digits or digits.strip(HEX):
-            raise WireError(f"no length of a chunk: {size[:20]!r}")
-        length = int(digits, 16)
-        if len(rest) < length + 2:
+        begin, length = size.end(), int(size[1], 16)
+        if len(data) < begin + length + 2:
             break
-        if length:
-            body += rest[:length]
-        else:
-            over = True
-        data = rest[length + 2 :]
+        body += data[begin : begin + length]
+        data, over = data[begin + length + 2 :], not length
     return body, data, over
 
 
