@@ -111,13 +111,13 @@ class Stream:
             elif state < State.OVER:
                 self._read()
         except WireError as error:
-            self._fail(f"no stream: {error}")
+            self._close("errors", f"no stream: {error}")
         except ssl.SSLError as error:  # its errno is OpenSSL's own
-            self._fail(f"TLS: {error.reason or type(error).__name__}")
+            self._close("errors", f"TLS: {error.reason or type(error).__name__}")
         except OSError as error:
-            self._fail(errno.errorcode.get(error.errno or 0, type(error).__name__))
+            self._close("errors", errno.errorcode.get(error.errno or 0, type(error).__name__))
         except Exception as error:  # noqa: BLE001 - whatever a server sends ends this stream, and no other
-            self._fail(f"no stream: {type(error).__name__}: {error}"[:200])
+            self._close("errors", f"no stream: {type(error).__name__}: {error}"[:200])
 
     def _connect(self) -> None:
         now = time.time()
@@ -181,8 +181,7 @@ class Stream:
             now = time.time()
             self.tally.second(now).first_byte[rounded(now - self._began)] += 1
             if head.status != 200:
-                self._refused(f"status {head.status}")
-                self._close(comes_back=False)
+                self._close("refusals", f"status {head.status}", comes_back=False)
                 return
             self.state = State.GREETED
             self._length = head.length
@@ -190,10 +189,9 @@ class Stream:
             self._length -= len(data)
             over = self._length <= 0
             piece = read_text(self._text + data + (b"\n\n" if over else b""), over=over)
-        elif self._chunk or self._text:
-            piece = read_chunks(self._chunk + data, self._text)
         else:
-            piece = read_fresh(data)
+            read = read_chunks if self._chunk or self._text else read_fresh
+            piece = read(self._chunk + data, self._text)
         self._chunk, self._text = piece.chunk, piece.text
         if piece.kept and self.state == State.LIVE:
             self.tally.second(time.time()).kept += piece.kept
@@ -245,7 +243,7 @@ class Stream:
             self._goodbye = str(said.get("reason"))
         elif block.event == "edge-refused":
             self._goodbye = "refused"
-            self._refused(str(said.get("error")))
+            self.tally.second(time.time()).refusals[str(said.get("error"))] += 1
 
     def _live(self) -> None:
         now = time.time()
@@ -258,27 +256,21 @@ class Stream:
         self.state = State.LIVE
         self.opened(self, now)
 
-    def _refused(self, code: str) -> None:
-        self.tally.second(time.time()).refusals[code] += 1
-
     def _ended(self, *, whole: bool = False) -> None:
         """The response is over, or was cut off."""
-        second = self.tally.second(time.time())
         if self.state == State.LIVE:
-            second.endings[self._goodbye or ("end" if whole else "cut")] += 1
-        elif self._goodbye != "refused":
-            # A proxy that cannot reach the app says 200 and a retry: and no more.
-            if whole:
-                second.refusals["proxy"] += 1
-            else:
-                second.errors["closed before it was live"] += 1
-        self._close()
+            self._close("endings", self._goodbye or ("end" if whole else "cut"))
+        elif self._goodbye == "refused":
+            self._close()
+        elif whole:  # a proxy that cannot reach the app says 200 and a retry: and no more
+            self._close("refusals", "proxy")
+        else:
+            self._close("errors", "closed before it was live")
 
-    def _fail(self, what: str) -> None:
-        self.tally.second(time.time()).errors[what] += 1
-        self._close()
-
-    def _close(self, *, comes_back: bool = True) -> None:
+    def _close(self, what: str = "", code: str = "", *, comes_back: bool = True) -> None:
+        """Let the connection go; it is counted under ``code`` of what happens in a second."""
+        if what:
+            getattr(self.tally.second(time.time()), what)[code] += 1
         if self.state == State.LIVE:
             self.tally.streams -= 1
         if self.socket is not None:
@@ -301,8 +293,8 @@ class Stream:
     def drop(self) -> None:
         """Lose the connection, as when the network fails; it comes back by itself."""
         if self.state == State.LIVE:
-            self.tally.second(time.time()).endings["dropped"] += 1
-        if self.socket is not None:
+            self._close("endings", "dropped")
+        elif self.socket is not None:
             self._close()
 
     def leave(self) -> None:

@@ -59,8 +59,8 @@ class Swarm:
     def remove(self, count: int) -> None:
         """The newest leave for good."""
         self.wanted -= count
-        for number in list(self.streams)[max(0, len(self.streams) - count) :]:
-            self.streams.pop(number).leave()
+        for _ in range(min(count, len(self.streams))):
+            self.streams.popitem()[1].leave()
 
     def _new(self) -> None:
         stream = Stream(self._next, self.target, self.loop, self.tally, *self._hooks)

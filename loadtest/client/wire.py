@@ -86,16 +86,13 @@ def read_head(data: bytes) -> tuple[Head, bytes] | None:
     return Head(int(status[:3]), None if chunked else length, encoding), rest
 
 
-@lru_cache(maxsize=1024)
-def read_fresh(data: bytes) -> Piece:
-    """As ``read_chunks``, with nothing waiting: what many streams get at once is read once."""
-    return read_chunks(data, b"")
-
-
-def read_chunks(data: bytes, text: bytes) -> Piece:
+def read_chunks(data: bytes, text: bytes = b"") -> Piece:
     """Read chunks, which begin where ``data`` does; ``text`` is what waits of a block.  Raises WireError."""
     body, rest, over = read_body(data)
     return read_text(text + body, rest, over=over)
+
+
+read_fresh = lru_cache(maxsize=1024)(read_chunks)  # with nothing waiting: what many get at once is read once
 
 
 def read_text(text: bytes, chunk: bytes = b"", *, over: bool = False) -> Piece:
