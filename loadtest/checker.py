@@ -148,7 +148,10 @@ class Ear:
 
 @dataclass(slots=True)
 class Client:
-    """What one client got, over all of its connections."""
+    """What one client got, over all of its connections.
+
+    Raises KeyError for a channel that the client does not listen to.
+    """
 
     ears: dict[str, Ear] = field(default_factory=dict)
     connection: int = 1
@@ -173,10 +176,7 @@ class Client:
         self.connection += 1
 
     def event(self, channel: str, n: int, id: str = "") -> None:
-        """Event ``n`` of ``channel`` arrived; ``id`` is the client's Last-Event-ID after it.
-
-        Raises KeyError for a channel that the client does not listen to.
-        """
+        """Event ``n`` of ``channel`` arrived; ``id`` is the client's Last-Event-ID after it."""
         ear = self.ears[channel]
         if n <= ear.high:
             ear.late(n, self.connection, id)
@@ -194,10 +194,7 @@ class Client:
             _extend(ear.disordered, n, self.connection, id)
 
     def reset(self, channel: str, reason: str, at: float) -> None:
-        """The client was told at ``at`` that ``channel`` may lack something from here on.
-
-        Raises KeyError for a channel that the client does not listen to.
-        """
+        """The client was told at ``at`` that ``channel`` may lack something from here on."""
         ear = self.ears[channel]
         ear.resets.append(ResetSeen(reason, ear.high, at, self.connection))
         ear.told = max(at, ear.told)

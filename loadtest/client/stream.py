@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, cast
+from typing import Any
 
 from gevent import monkey
 
@@ -32,25 +32,19 @@ Socket: Any = monkey.get_original("socket", "socket")
 
 
 class Secured:
-    """A connected, non-blocking socket under TLS, as small as OpenSSL allows.
+    """A non-blocking socket under TLS, as small as OpenSSL allows.
 
     Not an ``ssl.SSLSocket``: gevent replaces that class under Python's own ``wrap_socket``.  What this
-    calls is what that one calls.  Raises ssl.SSLWantReadError where there is nothing yet.
+    calls is what that one calls.  Raises ssl.SSLWantReadError where there is nothing yet, and another
+    ssl.SSLError at the end.
     """
 
-    __slots__ = ("_read", "close", "do_handshake", "fileno", "send", "setsockopt")
+    __slots__ = ("close", "do_handshake", "fileno", "recv", "send", "setsockopt")
 
     def __init__(self, context: Any, plain: Any, name: str) -> None:
         tls = context._wrap_socket(plain, False, name)
-        self.do_handshake, self.send, self._read = tls.do_handshake, tls.write, tls.read
+        self.do_handshake, self.recv, self.send = tls.do_handshake, tls.read, tls.write
         self.setsockopt, self.fileno, self.close = plain.setsockopt, plain.fileno, plain.close
-
-    def recv(self, size: int) -> bytes:
-        """What is there; nothing at the end."""
-        try:
-            return cast(bytes, self._read(size))
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return b""
 
 
 class State(IntEnum):
@@ -166,7 +160,7 @@ class Stream:
             data = self.socket.recv(17_000)
         except (ssl.SSLWantReadError, BlockingIOError):
             return  # what came was TLS's own
-        except OSError:
+        except OSError:  # also where TLS ends
             data = b""
         if not data:
             self._ended()
