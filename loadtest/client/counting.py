@@ -304,11 +304,11 @@ class Reader:
 
 
 @contextlib.contextmanager
-def reading(*given: int) -> Iterator[Reader]:
-    """A process until the end of the block, with the ``Streams`` that are made of this."""
+def reading(network: int, receive_buffer: int | None = None) -> Iterator[Reader]:
+    """A process with ``Streams`` until the end of the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, *given), daemon=True)
+    process = context.Process(target=_work, args=(theirs, network, receive_buffer), daemon=True)
     with programs.undisturbed():
         process.start()
     theirs.close()
@@ -320,14 +320,14 @@ def reading(*given: int) -> Iterator[Reader]:
         process.join()
 
 
-def _work(pipe: Connection, *given: int) -> None:
+def _work(pipe: Connection, network: int, receive_buffer: int | None) -> None:
     """Does what the pipe says until it is closed, also by Ctrl-C."""
-    streams = Streams(*given)
+    streams = Streams(network, receive_buffer)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            method, asked, named = pipe.recv()
+            method, given, named = pipe.recv()
             try:
-                answer = method(streams, *asked, **named)
+                answer = method(streams, *given, **named)
             except (OSError, RuntimeError, ValueError) as error:
                 answer = error
             pipe.send((len(streams), answer))
