@@ -22,8 +22,7 @@ from redis.asyncio import Redis
 
 from sse_edge import Publisher
 
-from ..client.counting import MARK
-from ..client.reader import Reader, reading
+from ..client.counting import MARK, Reader, Streams, reading
 from ..measure import machine
 from ..measure.process import cpu_seconds, open_files, rss, settled
 from ..site import programs
@@ -118,12 +117,13 @@ class Contender:
     def grow(self, streams: int) -> None:
         """Open streams until there are so many."""
         first = self.reader.streams
-        self.reader.open(self.port, self.requests(first, streams - first), self.ready, self.rate)
+        asked = self.requests(first, streams - first)
+        self.reader.ask(Streams.open, self.port, asked, self.ready, self.rate)
 
     def leave(self) -> None:
         """Close all streams, and wait until the server has let go of them."""
         wanted = sum(map(open_files, self.pids)) - self.reader.streams
-        self.reader.drop(self.reader.streams)
+        self.reader.ask(Streams.drop, self.reader.streams)
         deadline = time.monotonic() + LEAVING
         while sum(map(open_files, self.pids)) > wanted:
             if time.monotonic() > deadline:
@@ -133,7 +133,8 @@ class Contender:
     def resume(self, streams: int, missed: int) -> float:
         """Seconds until so many clients, which come all at once, have what they missed; nobody was there."""
         place = self.miss(missed)
-        return self.reader.herd(self.port, self.requests(0, streams, f"Last-Event-ID: {place}"), missed)
+        asked = self.requests(0, streams, f"Last-Event-ID: {place}")
+        return self.reader.ask(Streams.herd, self.port, asked, missed)
 
     def data(self) -> str:
         """The next event's data."""

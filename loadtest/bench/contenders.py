@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
-from ..client.reader import Reader
+from ..client.counting import Reader
 from ..measure import machine
 from ..measure.process import children
 from ..site import programs

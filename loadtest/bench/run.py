@@ -11,8 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self, TypeVar
 
-from ..client.counting import Arrival, Streams
-from ..client.reader import Reader
+from ..client.counting import Arrival, Reader, Streams
 from .arena import Arena, Contender
 from .contenders import KINDS, OPTIONAL
 from .targets import Samples
@@ -135,7 +134,7 @@ def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float]
     for _ in range(events):
         contender.reader.expect(1)
         (published,) = contender.publish([0.0])
-        arrivals.append(contender.reader.arrival())
+        arrivals.append(contender.reader.answer())
         lasts.append(arrivals[-1].at - published)
     time.sleep(AFTERWARDS)
     return contender.cpu() - cpu, lasts, arrivals
@@ -159,7 +158,7 @@ def burst(contender: Contender, pace: Sequence[float], *others: Reader) -> Burst
         reader.expect(len(pace), record=True, seconds=300)
     cpu = contender.cpu()
     published = contender.publish(pace)
-    arrivals = [reader.arrival() for reader in readers]
+    arrivals = [reader.answer() for reader in readers]
     time.sleep(AFTERWARDS)
     cpu = contender.cpu() - cpu
     p50, p99, _ = contender.reader.ask(Streams.latencies, published)

@@ -22,8 +22,7 @@ from loadtest.bench.groups import BY_DEFAULT, PARTS
 from loadtest.bench.groups.fan_out import CONTENTS, card, tick
 from loadtest.bench.run import Plan, Run
 from loadtest.bench.targets import FIGURES, TABLES, TARGETS, Always, Flat, Target, medians, verdicts
-from loadtest.client.counting import Packed, Streams
-from loadtest.client.reader import reading
+from loadtest.client.counting import Packed, Streams, reading
 from loadtest.measure import machine
 from loadtest.measure.process import cpu_seconds
 from servers.processes import descendants, still_there
@@ -267,7 +266,7 @@ def test_a_refused_stream_is_said():
         port = listener.getsockname()[1]
         listener.close()
         with pytest.raises(OSError, match="refused"):
-            reader.open(port, [b"GET"], b": open", 1000.0)
+            reader.ask(Streams.open, port, [b"GET"], b": open", 1000.0)
 
 
 @contextlib.contextmanager
@@ -306,7 +305,7 @@ def test_a_visit_ends_when_the_stream_is_live():
         reader.visit(port, [b"GET %d" % number for number in range(5)], b": open", 2, 20.0)
         assert time.monotonic() - began >= 3 * 2 / 20.0
         assert {each.result(10) for each in heard} == {b"GET %d" % number for number in range(5)}
-        assert reader.drop(1) == 0
+        assert len(reader) == 0
         reader.expect(1)
         reader.read(1.0, record=False)  # nobody is waited for
 
@@ -436,7 +435,7 @@ def test_events_reach_every_stream():
         assert edge.check_sink()
         edge.reader.expect(5, record=True)
         published = edge.publish([0.0] * 5)
-        edge.reader.arrival()
+        edge.reader.answer()
         assert len(published) == 5
         edge.task = True
         with pytest.raises(RuntimeError, match="TaskSink"):
@@ -449,10 +448,10 @@ def test_the_floor():
         floor.grow(10)
         floor.reader.expect(3)
         floor.publish([0.0] * 3)
-        assert floor.reader.arrival().size == 10 * 3 * WIRE
-        floor.reader.expect_each(15)
+        assert floor.reader.answer().size == 10 * 3 * WIRE
+        floor.reader.tell(Streams.each, 15)
         floor.publish([0.0] * 15, each=True)
-        assert len(floor.reader.moments()) == 15
+        assert len(floor.reader.answer()) == 15
         floor.leave()
         floor.grow(5)
         floor.leave()

@@ -104,7 +104,7 @@ def _loop(run: Run, edge: Contender, size: int) -> None:
         edge.reader.expect(events)
         edge.ask("/bench/probe/start")
         edge.publish([number * spacing for number in range(events)])
-        edge.reader.arrival()
+        edge.reader.answer()
         run.add(name, size, loop_longest=edge.ask("/bench/probe/stop")["longest"], loop_fan_out=fan_out)
 
 
@@ -137,9 +137,9 @@ def channels(run: Run) -> None:
             one_at_a_time(contender, 1)
         for name, contender in run.turns(contenders, run.plan.some_rounds, f"{size:,} channels"):
             cpu, _, _ = one_at_a_time(contender, 2)
-            contender.reader.expect_each(len(pace))
+            contender.reader.tell(Streams.each, len(pace))
             published = contender.publish(pace, each=True)
-            moments = contender.reader.moments()
+            moments = contender.reader.answer()
             waits = sorted(came - sent for came, sent in zip(moments, published, strict=True))
             p50, p99 = (waits[len(waits) * part // 100] for part in (50, 99))
             run.add(name, size, channels_cpu=cpu / size / 2, alone_p50=p50, alone_p99=p99)

@@ -21,6 +21,7 @@ from sse_edge import Event, RedisBackend, Retention
 from sse_edge.backends.base import Outgoing
 from sse_edge.tune.history import memory
 
+from ...client.counting import Streams
 from ...site import programs
 from ..arena import Contender
 from ..run import Run
@@ -58,7 +59,7 @@ def idle(run: Run) -> None:
     for name in ("bare", *(name for name in run.names if name != "floor"), "sse_edge, own channels"):
         with run.contender(name) as contender:
             contender.grow(min(100, run.plan.sizes[0]))
-            contender.reader.drop(contender.reader.streams)
+            contender.reader.ask(Streams.drop, contender.reader.streams)
             before = contender.held()
             for size in run.plan.sizes:
                 run.progress(f"memory of {size:,} streams on {name}")

@@ -8,8 +8,7 @@ the others see: how long an event takes to them, and the worker's CPU for each e
 import time
 from statistics import median
 
-from ...client.counting import MARK
-from ...client.reader import Reader, reading
+from ...client.counting import MARK, Reader, Streams, reading
 from ..contenders import Edge
 from ..run import Run, burst
 
@@ -24,7 +23,10 @@ ENDED = 30.0  # seconds for the stuck streams to be ended after the last event
 def stuck(run: Run) -> None:
     """Rounds on one worker."""
     plan, said = run.plan, []
-    with run.contender("sse_edge", **SETTINGS) as edge, reading(next(run.arena.networks)) as some:
+    with (
+        run.contender("sse_edge", **SETTINGS) as edge,
+        reading(next(run.arena.networks), RECEIVE_BUFFER) as some,
+    ):
         assert isinstance(edge, Edge)
         edge.content = lambda number, overhead: "x" * (SIZE - len(MARK)) + MARK.decode()
         edge.grow(plan.streams - plan.stuck)
@@ -41,7 +43,7 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     """All three phases; afterwards the stuck ones are gone.  How many were ended, and during the second."""
     plan = run.plan
     asked = edge.requests(edge.reader.streams + number * plan.stuck, plan.stuck)
-    some.open(edge.port, asked, edge.ready, edge.rate, receive_buffer=RECEIVE_BUFFER)
+    some.ask(Streams.open, edge.port, asked, edge.ready, edge.rate)
     took = median(burst(edge, [0.0], some).took for _ in range(5))
     pace = [max(plan.stuck_spacing, ROOM * took) * number for number in range(plan.stuck_events)]
 
@@ -60,7 +62,7 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     while (count := _slow(edge) - ended) < plan.stuck and time.monotonic() < deadline:
         time.sleep(0.2)
     run.add("sse_edge", plan.streams, stuck_wrong=abs(count - plan.stuck))
-    some.drop(some.streams)
+    some.ask(Streams.drop, some.streams)
     phase("after")
     run.add("after", plan.streams, stuck_memory=edge.held())
     return count, meanwhile
