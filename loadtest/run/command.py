@@ -17,13 +17,13 @@ import importlib.metadata
 import logging
 import math
 import os
-import resource
 import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import gevent
@@ -32,23 +32,23 @@ from sse_edge.errors import ConfigError
 from sse_edge.tune.sizing import size
 
 from ..measure import machine
-from ..measure.sampler import Sampler
 from ..report.files import RESULTS, keep, write
 from ..report.progress import Progress
 from ..scenarios import SCENARIOS
+from ..scenarios.script import Deployment, crowd
 from ..site import programs
 from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
 from .master import Master
-from .options import count, crowd, declare, scenario
-from .probe import ProbeError, examine
+from .options import THEIRS, count, declare, scenario
+from .probe import examine
 from .round import ALL, play
 
 
-def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; exits with a message when it makes no sense."""
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for; exits with a message when it makes no sense."""
     parser = argparse.ArgumentParser(
         prog="python -m loadtest",
         description=__doc__,
@@ -78,11 +78,14 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME",
         help=f"also write {RESULTS.name}/NAME.json, .txt and .svg (default: SCENARIO-STREAMS)",
     )
-    found = parser.parse_args(given)
-    if found.target:
-        for name in ("workers", "tls"):
-            if getattr(found, name) is not None:
-                parser.error(f"--{name} is for what is started here, and --target names what runs already")
+    usual = {name: parser.get_default(name) for name in THEIRS}
+    parser.set_defaults(**dict.fromkeys(THEIRS))  # so that it is seen what is given
+    found = parser.parse_args(words, argparse.Namespace(words=words))
+    for name in ("workers", "tls") if found.target else THEIRS:
+        if getattr(found, name) is not None:
+            place = "what is started here, and --target names" if found.target else "--target, which names"
+            parser.error(f"--{name.replace('_', '-')} is for {place} what runs already")
+    vars(found).update((name, usual[name]) for name in THEIRS if getattr(found, name) is None)
     if found.proxy == "none" and found.tls:
         parser.error("--tls is between clients and proxy, and --proxy is none")
     found.tls = (found.proxy != "none") if found.tls is None else found.tls
@@ -97,8 +100,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         plain = "" if found.tls or found.proxy == "none" else "-plain"
         capacity = found.scenario == "capacity"
         found.save = f"capacity-{found.proxy}{plain}" if capacity else f"{found.scenario}-{found.streams}"
-    if found.out is None:
-        found.out = Path("loadtest-runs") / f"{found.scenario}-{datetime.now():%Y%m%d-%H%M%S}"
+    found.out = found.out or Path("loadtest-runs") / f"{found.scenario}-{datetime.now():%Y%m%d-%H%M%S}"
     return found
 
 
@@ -107,8 +109,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def lay_out(given: argparse.Namespace) -> Layout:
     """The processes of a deployment for so many streams.  RuntimeError when this machine cannot run it."""
-    lacks = missing(given.proxy)
-    if lacks:
+    if lacks := missing(given.proxy):
         raise RuntimeError("missing: " + "; ".join(lacks))
     streams = math.prod(crowd(given.streams))
     try:
@@ -148,7 +149,7 @@ def clients(given: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site | Theirs, Layout | None]]:
+def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Deployment, Layout | None]]:
     """What is under load, until the end of the block; ``given`` then says where it is."""
     if given.target:
         yield Theirs(given.disturb), None
@@ -167,33 +168,26 @@ def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Site 
 
 
 def summarise(
-    given: argparse.Namespace,
-    conductor: Conductor,
-    layout: Layout | None,
-    began: datetime,
-    command: str,
-    processes: int,
+    given: argparse.Namespace, conductor: Conductor, layout: Layout | None, began: datetime
 ) -> dict[str, Any]:
     """Everything that the report says."""
-    streams = conductor.streams
-    said = list(remarks(layout, len(os.sched_getaffinity(0)))) if layout else []
+    run, cores = conductor.script, len(os.sched_getaffinity(0))
+    said = remarks(layout, cores) if layout else []
     if layout:
         said.append("the kernel's memory is that of all sockets, the clients' too")
-    if streams != given.streams:
-        said.append(
-            f"{streams:,} streams, {conductor.per_user} for each of {conductor.users} users of Locust"
-        )
-    said += _bounds(conductor.sampler) + conductor.scenario.remarks(conductor)
+    if run.streams != given.streams:
+        said.append(f"{run.streams:,} streams, {run.per_user} for each of {run.users} users of Locust")
+    said += _bounds(run.sampler.busy, cores) + conductor.scenario.remarks(run)
     return {
-        "command": command,
+        "command": shlex.join(["python", "-m", "loadtest", *given.words]),
         "began": began.isoformat(timespec="seconds"),
         "took": round((datetime.now(UTC) - began).total_seconds(), 1),
         "machine": facts(given.proxy if layout else "none")
         | {"locust": importlib.metadata.version("locust")},
         "setup": {
-            "streams": streams,
-            "users": conductor.users,
-            "processes": processes,
+            "streams": run.streams,
+            "users": run.users,
+            "processes": given.processes,
             "workers": layout.workers if layout else 0,
             "proxy": given.proxy if layout else "target",
             "tls": given.target.startswith("https"),
@@ -204,19 +198,15 @@ def summarise(
     }
 
 
-def _bounds(sampler: Sampler) -> list[str]:
-    """Where this machine bounds a figure."""
-    said, cores, busy = [], len(os.sched_getaffinity(0)), sampler.busy
-    if not busy:
-        return []
-    full = sum(all_of_it > 0.9 * cores for all_of_it, _ in busy)
-    if full > len(busy) / 10:
+def _bounds(busy: Sequence[tuple[float, float]], cores: int) -> list[str]:
+    """Where this machine bounds a figure; ``busy`` are cores that worked, and that worked for this run."""
+    said: list[str] = []
+    if busy and (full := fmean(worked > 0.9 * cores for worked, _ in busy)) > 0.1:
         said.append(
-            f"all {cores} cores were busy in {100 * full / len(busy):.0f} % of the time: what is said of "
+            f"all {cores} cores were busy in {100 * full:.0f} % of the time: what is said of "
             "time is bounded by this machine, clients and servers together"
         )
-    others = sum(all_of_it - ours for all_of_it, ours in busy) / len(busy)
-    if others > 0.3:
+    if busy and (others := fmean(worked - ours for worked, ours in busy)) > 0.3:
         said.append(
             f"other programs, and what conducts and publishes, had {others:.1f} of {cores} cores: "
             "what is said of time is no better than that"
@@ -224,39 +214,35 @@ def _bounds(sampler: Sampler) -> list[str]:
     return said
 
 
-def main(given_arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run it; the module says what it exits with."""
-    given = arguments(given_arguments)
+    given = arguments(sys.argv[1:])
     # It is caught where the run is conducted; gevent need not print it.
     gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)
     if given.scenario == ALL:
-        return play(given, given_arguments or sys.argv[1:])
+        return play(given.words, given.out)
     logging.basicConfig(level=logging.ERROR)
-    command = shlex.join(["python", "-m", "loadtest", *(given_arguments or sys.argv[1:])])
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     began, progress = datetime.now(UTC), Progress(seldom=10.0)
     try:
-        processes = clients(given)
-        with tempfile.TemporaryDirectory(prefix="loadtest-") as directory, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
+            stack.callback(progress.clear)
+            given.processes = clients(given)
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="loadtest-"))
             deployment, layout = stack.enter_context(deployed(given, Path(directory)))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
             master = Master(given, deployment, progress)
             stack.callback(master.end)
-            conductor = master.conduct(processes, given.out)
-            summary = summarise(given, conductor, layout, began, command, processes)
+            conductor = master.conduct()
+            summary = summarise(given, conductor, layout, began)
             if conductor.failure and isinstance(deployment, Site):
                 summary["failure"] += "\n" + deployment.said()
     except KeyboardInterrupt:
-        progress.clear()
         print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
         return programs.INTERRUPTED
-    except (ProbeError, RuntimeError, OSError) as error:
-        progress.clear()
+    except (RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    progress.clear()
     print(write(given.out, summary))
     print(f"\nreport: {given.out / 'index.html'}")
     if summary["interrupted"]:

@@ -16,8 +16,9 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_histor
 
 from ..measure.sampler import CLIENTS
 from ..report.progress import Progress
+from ..scenarios.script import Deployment
 from ..site import programs
-from ..site.deployment import Site, Theirs
+from ..site.deployment import Site
 from .conductor import Conductor
 from .member import Listeners
 from .shape import Shape, listen
@@ -28,13 +29,15 @@ LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 class Master:
     """Locust's master, with the conductor in it, and its other processes, until ``end``."""
 
-    def __init__(self, given: argparse.Namespace, deployment: Site | Theirs, progress: Progress) -> None:
+    def __init__(self, given: argparse.Namespace, deployment: Deployment, progress: Progress) -> None:
+        self._given = given
         self._deployment = deployment
         self._progress = progress
         self._children: list[programs.Program] = []
         listen()
         options = get_parser(default_config_files=[]).parse_args(["--headless"])
-        vars(options).update((name, value) for name, value in vars(given).items() if name in vars(options))
+        wanted = {**vars(given), "expect_workers": given.processes}
+        vars(options).update((name, value) for name, value in wanted.items() if name in vars(options))
         self._shape = Shape()  # type: ignore[no-untyped-call]
         self._environment = Environment(
             user_classes=[Listeners], shape_class=self._shape, events=locust.events, parsed_options=options
@@ -43,15 +46,14 @@ class Master:
         self._runner = self._environment.create_master_runner("127.0.0.1", self._port)
         self._environment.events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
 
-    def conduct(self, processes: int, out: Path) -> Conductor:
-        """The scenario, until it is over or interrupted; what Locust writes goes to ``out``."""
-        self._start(processes)
+    def conduct(self) -> Conductor:
+        """The scenario, until it is over or interrupted; with what Locust writes."""
+        self._start()
         conductor = Conductor(self._environment, self._deployment, self._parts, self._progress)
         self._shape.conductor = conductor
         gevent.spawn(stats_history, self._runner)
-        csv = StatsCSVFileWriter(
-            self._environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True
-        )
+        files = str(self._given.out / "locust")
+        csv = StatsCSVFileWriter(self._environment, PERCENTILES_TO_REPORT, files, full_history=True)
         writing = gevent.spawn(csv.stats_writer)
         conductor.begin()
         self._runner.start_shape()
@@ -68,33 +70,20 @@ class Master:
         if conductor.failure:
             conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self._children if child.log)
         # Locust ends with its load shape, when every process has sent its last figures.
-        with gevent.Timeout(10.0, False):
-            gevent.joinall([self._runner.shape_greenlet])
+        gevent.joinall([self._runner.shape_greenlet], timeout=10.0)
         gevent.sleep(1.2)  # they are on their way to Locust's files
         writing.kill()
         csv.close_files()
-        (out / "locust.html").write_text(get_html_report(self._environment, show_download_link=False))
+        Path(f"{files}.html").write_text(get_html_report(self._environment, show_download_link=False))
         return conductor
 
-    def _start(self, processes: int) -> None:
+    def _start(self) -> None:
+        processes = self._given.processes
         self._progress(f"starting {processes} processes of Locust")
-        assert self._environment.parsed_options is not None
-        self._environment.parsed_options.expect_workers = processes
-        arguments = [
-            sys.executable,
-            "-m",
-            "locust",
-            "-f",
-            str(LOCUSTFILE),
-            "--worker",
-            "--loglevel",
-            "WARNING",
-        ]
-        arguments += ["--master-host", "127.0.0.1", "--master-port", str(self._port)]
+        place = f"--worker --master-host 127.0.0.1 --master-port {self._port} --loglevel WARNING"
+        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
         for _ in range(processes):
-            self._children.append(
-                programs.Program(arguments, None, {"PYTHONPATH": str(LOCUSTFILE.parents[1])})
-            )
+            self._children.append(programs.Program(command, None, {}))
         deadline = time.monotonic() + 60
         while len(self._runner.clients.ready) < processes:
             self._check()

@@ -13,7 +13,8 @@ from ..checker import SHOWN, Numbering
 from ..client.swarm import Swarm
 from ..client.target import Target
 from ..scenarios import SCENARIOS
-from .options import crowd, secret
+from ..scenarios.script import crowd
+from .options import secret
 from .statistics import tell
 
 
@@ -31,15 +32,14 @@ class Member:
         environment.events.quitting.add_listener(self._stop)
 
     @property
-    def index(self) -> int:
-        """This process's number."""
+    def _index(self) -> int:
         return max(0, int(self._runner.worker_index))
 
     def _start(self, **_: object) -> None:
         options: Any = self._environment.parsed_options
         self.swarm = Swarm(
             target(options),
-            self.index,
+            self._index,
             processes=max(1, options.expect_workers or 1),
             personal=SCENARIOS[options.scenario].personal,
         )
@@ -69,8 +69,8 @@ class Member:
             swarm.close()
 
     def _ordered(self, environment: Environment, msg: Any, **_: object) -> None:
-        number, order, given = msg.data["number"], msg.data["order"], msg.data["given"]
-        answer: dict[str, Any] = {"number": number, "index": self.index}
+        order, given = msg.data["order"], msg.data["given"]
+        answer: dict[str, Any] = {"number": msg.data["number"], "index": self._index}
         # The conductor may ask before Locust has told this process to begin.
         deadline = time.monotonic() + 30
         while self.swarm is None and time.monotonic() < deadline:
@@ -101,7 +101,7 @@ class Member:
 
 
 def target(options: Any) -> Target:
-    """What the options name.  Raises TargetError."""
+    """What the options name.  Raises TargetError, and OSError where no certificate can be read."""
     return Target(
         options.target.split(","),
         secret(),

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..client.target import PER_SOURCE
 from ..scenarios import SCENARIOS
 
 MOST = 1_000_000  # of streams, and of anything else that can be given as a number
 
+THEIRS = ("redis", "cookie", "cacert", "channel", "own_channel", "disturb")
+"""What is said of a target, and is known of what ``python -m loadtest`` starts."""
+
 Number = TypeVar("Number", int, float)
-
-
-def crowd(streams: int) -> tuple[int, int]:
-    """How many users Locust has for so many streams, and how many streams each holds: an address's worth."""
-    users = math.ceil(streams / PER_SOURCE)
-    return users, math.ceil(streams / users)
 
 
 def _number(kind: type[Number], holds: Callable[[Number], bool], must: str) -> Callable[[str], Number]:
@@ -44,7 +39,10 @@ share = _number(float, lambda found: 0 < found < 1, "a share, more than 0 and le
 
 def steps(value: str) -> list[int]:
     """Numbers of streams."""
-    return [count(step) for step in value.split(",")]
+    found = [count(step) for step in value.split(",")]
+    if found != sorted(set(found)):
+        raise argparse.ArgumentTypeError(f"each must be more than the one before: {value!r}")
+    return found
 
 
 def scenario(value: str) -> str:
@@ -62,7 +60,7 @@ def declare(add: Callable[..., Any]) -> None:
     add("--idle", type=positive, help="seconds of silence first (default: the scenario's)")
     add("--share", type=share, default=0.1, help="slow: of the clients that stop reading (default: 0.1)")
     add("--drop", action="store_true", help="storm: cut every connection at once, and kill no worker")
-    often = "capacity: of streams (default: a tenth, three tenths, all)"
+    often = "capacity: of streams, rising (default: a tenth, three tenths, all)"
     add("--steps", type=steps, metavar="N,N,…", help=often)
     add("--pause", type=positive, default=5.0, help="deploy: seconds between two restarts (default: 5)")
     add("--target", default="", help="a running deployment, as https://localhost/events/me")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import subprocess
@@ -20,31 +19,25 @@ ALL = "all"
 SECONDS = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}  # of the main parts; 6 of all others
 
 
-def play(given: argparse.Namespace, arguments: Sequence[str]) -> int:
-    """Each scenario in a process of its own, with the same ``arguments``; 1 when one failed."""
-    rest = list(arguments)
+def play(words: Sequence[str], out: Path) -> int:
+    """Each scenario in a process of its own, with the same words of a command line; 1 when one failed."""
+    rest = list(words)
     rest.remove(ALL)
-    if "--out" in rest:
-        at = rest.index("--out")
-        del rest[at : at + 2]
     began, failed = time.monotonic(), []
     for name in SCENARIOS:
-        out = given.out / name
-        own = [name, *rest, "--out", str(out)]
-        if given.seconds is None:
-            own += ["--seconds", str(SECONDS.get(name, 6.0))]
-        if "--idle" not in rest:
-            own += ["--idle", "2"]
+        # The last of an option counts: what is given before this, and a folder each after that.
+        short = ["--seconds", str(SECONDS.get(name, 6.0)), "--idle", "2"]
+        own = [name, *short, *rest, "--out", str(out / name)]
         started = time.monotonic()
         done = _done([sys.executable, "-m", "loadtest", *own])
-        print(f"{name:<10} {time.monotonic() - started:4.0f} s  {_verdict(out, done)}", flush=True)
+        print(f"{name:<10} {time.monotonic() - started:4.0f} s  {_verdict(out / name, done)}", flush=True)
         if done.returncode:
             failed.append(name)
             print(f"           again: python -m loadtest {shlex.join(own)}", flush=True)
         if done.returncode == programs.INTERRUPTED:
             return programs.INTERRUPTED
     print(f"{len(SCENARIOS) - len(failed)} of {len(SCENARIOS)} scenarios in {time.monotonic() - began:.0f} s")
-    print(f"reports: {given.out}/*/index.html")
+    print(f"reports: {out}/*/index.html")
     return int(bool(failed))
 
 

@@ -16,7 +16,7 @@ from ..site.deployment import Theirs
 from .conductor import Conductor
 from .member import Member
 from .options import declare
-from .probe import ProbeError, examine
+from .probe import examine
 
 log = logging.getLogger("loadtest")
 
@@ -32,7 +32,7 @@ class Shape(LoadTestShape):
         if self.conductor is None or self.conductor.over:
             return None
         # One user opens nothing by itself: Locust tells its processes to begin with the first.
-        return max(self.conductor.wanted_users, int(not self.conductor.seconds)), 100.0
+        return max(self.conductor.script.wanted_users, int(not self.conductor.script.seconds)), 100.0
 
 
 class Alone(Shape):
@@ -45,7 +45,7 @@ class Alone(Shape):
             options = environment.parsed_options
             try:
                 examine(options)
-            except ProbeError as error:
+            except RuntimeError as error:
                 log.error("%s", error)
                 environment.process_exit_code = 2
                 return None
@@ -53,12 +53,12 @@ class Alone(Shape):
             self.conductor.begin()
         found = super().tick()
         if found is None:
-            environment.process_exit_code = finish(self.conductor)
+            environment.process_exit_code = _finish(self.conductor, environment.parsed_options.summary)
             self.conductor = None
         return found
 
 
-def finish(conductor: Conductor) -> int:
+def _finish(conductor: Conductor, out: str) -> int:
     """Say how it went; Locust's exit code."""
     conductor.close()
     summary = conductor.summary()
@@ -67,8 +67,8 @@ def finish(conductor: Conductor) -> int:
         log.info("%s: %s (%s) %s", each["what"], each["value"], each["limit"], met)
     if conductor.failure:
         log.error("could not be finished: %s", conductor.failure)
-    if conductor.options.summary:
-        Path(conductor.options.summary).write_text(json.dumps(summary, indent=1) + "\n")
+    if out:
+        Path(out).write_text(json.dumps(summary, indent=1) + "\n")
     return 2 if conductor.failure else int(not all(each["met"] for each in summary["thresholds"]))
 
 
@@ -93,11 +93,11 @@ def _attach(environment: Environment, runner: Any, **_: object) -> None:
         environment.sse_member = Member(environment)  # type: ignore[attr-defined]
     if isinstance(runner, locust.runners.WorkerRunner):
         return
-    shape: Any = environment.shape_class
 
     def told(environment: Environment, msg: Any, **_: object) -> None:
-        if shape.conductor is not None:
-            getattr(shape.conductor, msg.type)(msg.data)
+        conductor: Conductor | None = environment.shape_class.conductor  # type: ignore[union-attr]
+        if conductor is not None:
+            conductor.told(msg.type, msg.data)
 
     for what in ("seen", "answered"):
         runner.register_message(what, told)

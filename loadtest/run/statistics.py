@@ -15,24 +15,17 @@ TIMES = {"connect": "connect", "first_byte": "first byte", "latency": "event", "
 """What is timed, and its name in Locust: until the connection is there (TLS too), until the response begins,
 from publishing to the client, and from an ending until the stream is live again."""
 
-COUNTS = ("endings", "refusals", "errors")
+COUNTS = {"endings": "ending", "refusals": "refusal", "errors": "error"}
 
 
 def tell(stats: RequestStats, second: Second, at: int) -> None:
     """Let Locust know of a second, as if it had been told of each thing by itself."""
     for what, name in TIMES.items():
-        histogram: Histogram = getattr(second, what)
-        if histogram:
-            entry = _entry(stats, name, at, histogram.total())
-            entry.total_response_time = sum(ms * count for ms, count in histogram.items())
-            entry.min_response_time, entry.max_response_time = min(histogram), max(histogram)
-            entry.response_times.update(histogram)
-            _add(stats, entry)
-    for what in COUNTS:
-        counts: Counter[str] = getattr(second, what)
-        for code, count in counts.items():
-            entry = _entry(stats, f"{what.removesuffix('s')} {code}", at, count)
-            entry.num_none_requests = count
+        if times := getattr(second, what):
+            _add(stats, _entry(stats, name, at, times.total(), times))
+    for what, name in COUNTS.items():
+        for code, count in getattr(second, what).items():
+            entry = _entry(stats, f"{name} {code}", at, count, Counter())
             if what == "errors":
                 entry.num_failures = entry.num_fail_per_sec[at] = count
                 key = StatsError.create_key(KIND, entry.name, code)
@@ -40,9 +33,13 @@ def tell(stats: RequestStats, second: Second, at: int) -> None:
             _add(stats, entry)
 
 
-def _entry(stats: RequestStats, name: str, at: int, count: int) -> StatsEntry:
+def _entry(stats: RequestStats, name: str, at: int, count: int, times: Histogram) -> StatsEntry:
     entry = StatsEntry(stats, name, KIND)
     entry.num_requests = entry.num_reqs_per_sec[at] = count
+    entry.num_none_requests = count - times.total()
+    entry.total_response_time = sum(ms * number for ms, number in times.items())
+    entry.min_response_time, entry.max_response_time = min(times, default=None), max(times, default=0)
+    entry.response_times.update(times)
     entry.start_time = entry.last_request_timestamp = float(at)
     return entry
 

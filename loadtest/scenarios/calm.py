@@ -36,7 +36,7 @@ class Ramp(Scenario):
                 run.open(users)
                 with run.phase(f"{users * run.per_user:,}"):
                     run.wait(self.length / len(steps), f"{users * run.per_user:,} streams")
-            run.at_full()
+            run.sampler.at_full()
 
 
 class Broadcast(Scenario):
@@ -93,7 +93,7 @@ class Soak(Scenario):
         with run.phase("soak"), run.publishing(self.pace):
             first = time.time() - run.began + self.length / 5
             run.wait(self.length, "soaking")
-            run.found["growth"] = run.growth(first)
+            run.found["growth"] = run.sampler.growth("worker", first)
 
     def thresholds(self, run: Script) -> list[Threshold]:
         """The workers' memory is level.  A slope over less than one maximum duration says nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -13,10 +13,7 @@ from ..measure.process import open_files, own, pss, settled
 from ..measure.sampler import CLIENTS
 from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
 from .scenario import Scenario
-from .script import Script
-
-SIZE = 110
-"""Bytes of an event's data; with id and what is around them 150 go to the client."""
+from .script import SIZE, Script
 
 FILLING = 0.3
 """Seconds after an event in which the kernel's buffers are looked at."""
@@ -55,7 +52,7 @@ class Capacity(Scenario):
 
     def script(self, run: Script) -> None:
         """Warm up, and then each step."""
-        if "worker" not in run.parts():
+        if "worker" not in run.sampler.parts():
             raise RuntimeError("capacity looks at processes that are started here: give no --target")
         self._base: ByPart = {}
         self._warm(run)
@@ -121,13 +118,11 @@ class Capacity(Scenario):
         with run.phase(f"{name} idle"), self._using(run, after=0.0) as waiting:
             run.wait(self.silence, f"{name} streams are idle")
         minutes = (time.monotonic() - began) / 60
-        grown = {part: size - self._memory[part] for part, size in _held(run).items()}
-        files = by_part(_parts(run), open_files)
-        files = {part: count - self._files[part] for part, count in files.items()}
-        each = _each(files, streams)
-        kernel = kernel_memory((slab() - self._slab) / streams, each)
-        others = sockets() - self._sockets - round(sum(files.values()))
-        run.at_full()
+        memory = _each(_held(run), streams, self._memory)
+        files = _each(by_part(_parts(run), open_files), streams, self._files)
+        kernel = kernel_memory((slab() - self._slab) / streams, files)
+        others = sockets() - self._sockets - round(streams * sum(files.values()))
+        run.sampler.at_full()
 
         events = max(1, round(self.length * self.pace))
         with run.phase(f"{name} to all"), self._using(run) as delivering:
@@ -141,8 +136,8 @@ class Capacity(Scenario):
             run.level(fresh=0.0)
         return {
             "streams": streams,
-            "memory": {**_each(grown, streams), "kernel": kernel},
-            "files": each,
+            "memory": {**memory, "kernel": kernel},
+            "files": files,
             "others": others,
             "buffers": buffers / streams,
             "connect": _each(connecting, streams - opened),
@@ -182,13 +177,14 @@ class Capacity(Scenario):
 
 def _parts(run: Script) -> dict[str, list[int]]:
     """The clients by the name under which nothing of theirs is the deployment's."""
-    return {READER if name == CLIENTS else name: list(pids) for name, pids in run.parts().items()}
+    parts = run.sampler.parts()
+    return {READER if name == CLIENTS else name: list(pids) for name, pids in parts.items()}
 
 
 def _held(run: Script) -> ByPart:
     return settled(lambda: by_part(_parts(run), own))
 
 
-def _each(figures: Mapping[str, float], count: float) -> ByPart:
-    """Of one of so many."""
-    return {name: figure / count for name, figure in figures.items()}
+def _each(figures: ByPart, count: float, before: ByPart | None = None) -> ByPart:
+    """Of one of so many, without what there was before."""
+    return {name: (figure - (before or {}).get(name, 0.0)) / count for name, figure in figures.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,15 +28,11 @@ class Threshold:
 
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
-        value = "not found" if self.value is None else round(self.value, 3)
-        shown = f"{value:,}{self.unit}" if isinstance(value, int | float) else value
-        limit = f"{self.most:,}{self.unit}"
-        return {
-            "what": self.what,
-            "value": shown if self.unit else value,
-            "limit": limit if self.most == 0 else f"at most {limit}",
-            "met": self.met,
-        }
+        value: float | str = "not found" if self.value is None else round(self.value, 3)
+        if self.unit and not isinstance(value, str):
+            value = f"{value:,}{self.unit}"
+        limit = f"at most {self.most:,}{self.unit}" if self.most else "0"
+        return {"what": self.what, "value": value, "limit": limit, "met": self.met}
 
 
 class Scenario:
@@ -74,21 +70,21 @@ class Scenario:
 
     def thresholds(self, run: Script) -> list[Threshold]:
         """What must hold."""
-        verdict: dict[str, Any] = run.verdict or {}
-        endings, refusals = run.counts("endings"), run.counts("refusals")
-        fine = {why for why in refusals if why in self.refusals or why.startswith("abuse: ")}
+        verdict, whole = run.verdict or {}, run.whole
+        refusals = {why: count for why, count in whole.refusals.items() if not why.startswith("abuse: ")}
+        none_of = {
+            "events lost": verdict.get("lost"),
+            "events repeated": verdict.get("repeated"),
+            "events out of order": verdict.get("disordered"),
+            "events that nobody knows were published": run.press.failed,
+            "clients stranded": verdict.get("stranded"),
+            "clients not open at the end": verdict.get("away"),
+            "unexpected endings": _others(whole.endings, self.endings),
+            "unexpected refusals": _others(refusals, self.refusals),
+            "connections that failed": whole.errors.total(),
+        }
         return [
-            Threshold("events lost", verdict.get("lost"), 0),
-            Threshold("events repeated", verdict.get("repeated"), 0),
-            Threshold("events out of order", verdict.get("disordered"), 0),
-            Threshold("events that nobody knows were published", run.press.failed, 0),
-            Threshold("clients stranded", verdict.get("stranded"), 0),
-            Threshold("clients not open at the end", verdict.get("away"), 0),
-            Threshold(
-                "unexpected endings", sum(endings[why] for why in endings if why not in self.endings), 0
-            ),
-            Threshold("unexpected refusals", sum(refusals[why] for why in refusals if why not in fine), 0),
-            Threshold("connections that failed", sum(run.counts("errors").values()), 0),
+            *(Threshold(what, value, 0) for what, value in none_of.items()),
             *(Threshold(what, find(run), most, unit) for what, find, most, unit in self.limits),
             *([compared(run, *self.unnoticed)] if self.unnoticed else []),
         ]
@@ -103,12 +99,8 @@ class Scenario:
 
     def own_channels(self, users: Iterable[tuple[int, int]]) -> list[str]:
         """Those of so many users each from a number on."""
-        name = self.options.own_channel
-        return [
-            name.replace("{user}", f"u{number}")
-            for first, count in users
-            for number in range(first, first + count)
-        ]
+        numbers = (number for first, count in users for number in range(first, first + count))
+        return [self.options.own_channel.replace("{user}", f"u{number}") for number in numbers]
 
     def fill(self, run: Script) -> None:
         """Open all, and let them wait for a while: what they hold is looked at then."""
@@ -116,7 +108,11 @@ class Scenario:
             run.open()
         with run.phase("idle"):
             run.wait(self.silence, "idle")
-            run.at_full()
+            run.sampler.at_full()
+
+
+def _others(counts: Mapping[str, int], fine: Container[str]) -> int:
+    return sum(count for why, count in counts.items() if why not in fine)
 
 
 def found(name: str) -> Callable[[Script], float | None]:
@@ -126,7 +122,7 @@ def found(name: str) -> Callable[[Script], float | None]:
 
 def compared(run: Script, what: str, before: str, during: str, times: float) -> Threshold:
     """The 99th percentile of latency in a phase: it may be ``times`` another's, or ``NOTICED`` more."""
-    first, second = run.p99(before), run.p99(during)
+    first, second = (run.delivery(phase)["p99"] for phase in (before, during))
     if first is None or second is None:
         return Threshold(what, None, 0)
     most = max(times * first, first + NOTICED)

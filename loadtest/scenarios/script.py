@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import gevent
+
+from ..client.tally import Second, percentile, spread, together
+from ..client.target import PER_SOURCE
+from ..measure.sampler import Sampler
 from ..site.deployment import Site, Theirs
+from .press import Press
 
 LEVEL = 60.0
 """Seconds after the last event within which every client is to have it."""
@@ -15,91 +23,201 @@ LEVEL = 60.0
 FRESH = 1.0
 """Seconds that an event may be under way before who lacks it counts as behind."""
 
+SIZE = 110
+"""Bytes of an event's data; with id and what is around them 150 go to the client."""
 
 Deployment = Site | Theirs
 
 
-class Press(Protocol):
-    """Who publishes."""
-
-    failed: int
-    """Events of which nobody knows whether they are out."""
-
-    def publish(self, channel: str, size: int) -> None:
-        """One event, whose data has ``size`` bytes or a few more."""
-
-    def burst(self, channel: str, count: int, spacing: float, size: int) -> None:
-        """So many events, that many seconds apart or as soon as the one before is out."""
+def crowd(streams: int) -> tuple[int, int]:
+    """How many users Locust has for so many streams, and how many streams each holds: an address's worth."""
+    users = math.ceil(streams / PER_SOURCE)
+    return users, math.ceil(streams / users)
 
 
-class Script(Protocol):
-    """A run, as its scenario sees it.  Whatever cannot be done raises RuntimeError."""
+class Script:
+    """A run, as its scenario sees it.  Whatever cannot be done raises RuntimeError.
 
-    users: int
-    """Locust's users when all are there; each is an address with ``per_user`` streams."""
-    per_user: int
-    began: float
-    """By the wall clock."""
-    found: dict[str, Any]
-    """What a scenario has found out, for its thresholds and the report."""
-    verdict: dict[str, Any] | None
-    """What every client got, held against what was published; None before ``judge``."""
-    progress: Callable[[str], None]
-    at_full: Callable[[], None]
-    """Called once all streams are open and idle: memory is looked at then."""
+    ``ask`` has each process's answer to an order, a method of ``Swarm`` or "judge"; ``parts`` are the
+    processes of each part, the clients' too.
+    """
 
-    @property
-    def deployment(self) -> Deployment:
-        """What is under load."""
+    def __init__(
+        self,
+        options: Any,
+        ask: Callable[..., list[Any]],
+        deployment: Deployment,
+        parts: Callable[[], Mapping[str, Sequence[int]]] = dict,
+        progress: Callable[[str], None] = lambda what: None,
+    ) -> None:
+        self.options, self.ask, self.deployment, self.progress = options, ask, deployment, progress
+        self.users, self.per_user = crowd(options.streams)
+        self.wanted_users = 0
+        """What Locust is asked for, a scenario's load shape."""
+        self.press = Press(options.redis)
+        self.sampler = Sampler(parts)
+        self.began = self.sampler.began
+        """By the wall clock."""
+        self.seconds: dict[int, Second] = {}
+        self.whole = Second()
+        """All of them as one."""
+        self.phases: list[dict[str, Any]] = []
+        self.found: dict[str, Any] = {}
+        """What a scenario has found out, for its thresholds and the report."""
+        self.verdict: dict[str, Any] | None = None
+        """What every client got, held against what was published; None before ``judge``."""
 
-    @property
-    def press(self) -> Press:
-        """Who publishes."""
-
-    @property
-    def processes(self) -> int:
-        """How many hold streams."""
+    # What it does
 
     def open(self, users: int | None = None) -> None:
         """Have so many users (all), and wait until each of their streams is live."""
+        self.wanted_users = self.users if users is None else users
+        wanted = self.wanted_users * self.per_user
+        best, since = -1, time.monotonic()
+        while True:
+            state = self.state()
+            live = state["live"]
+            if live == wanted == state["wanted"]:
+                return
+            if live > best:
+                best, since = live, time.monotonic()
+            self.progress(f"opening: {live:,} of {wanted:,} streams")
+            if state["over"] or time.monotonic() > since + 90:  # seconds without a new stream
+                gevent.sleep(1.2)  # the reasons are on their way
+                said = (self.whole.refusals + self.whole.errors).most_common(5)
+                why = ", ".join(f"{what}: {number:,}" for what, number in said) or "nothing was refused"
+                raise RuntimeError(f"{live:,} of {wanted:,} streams could be opened; {why}")
+            gevent.sleep(0.5)
 
-    def ask(self, order: str, **given: Any) -> list[Any]:
-        """Each process's answer to an order: a method of ``Swarm``."""
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A part of the run with a name, of which latency is told apart.  It begins with a whole second."""
+        gevent.sleep(1 - time.time() % 1)
+        part = {"name": name, "from": time.time() - self.began, "to": 0.0}
+        self.phases.append(part)
+        self.progress(name)
+        try:
+            yield
+        finally:
+            part["to"] = time.time() - self.began
 
-    def phase(self, name: str) -> AbstractContextManager[None]:
-        """A part of the run with a name, of which latency is told apart."""
-
+    @contextlib.contextmanager
     def publishing(
-        self, rate: float, size: int = 110, channels: list[str] | None = None, hands: int = 1
-    ) -> AbstractContextManager[None]:
+        self, rate: float, size: int = SIZE, channels: Sequence[str] = (), hands: int = 1
+    ) -> Iterator[None]:
         """Events during a block: so many a second in all, to the shared channel or to these in turn."""
+        gevent.sleep(1 - time.time() % 1)  # so that the first is not counted with what was before
+        with self.press.publishing(channels or [self.options.channel], rate, size, hands):
+            yield
 
     def wait(self, seconds: float, what: str) -> None:
         """Let time pass, and say so."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.progress(f"{what}, {left:.0f} s to go{self._now()}")
+            gevent.sleep(min(1.0, left))
 
-    def until(self, holds: Callable[[Counter[str]], bool], seconds: float) -> bool:
-        """Wait until something holds of the streams' state; whether it does in time."""
+    def until(
+        self, holds: Callable[[Counter[str]], bool], seconds: float, fresh: float = FRESH
+    ) -> float | None:
+        """Seconds until something holds of the streams' state; None if it does not in time."""
+        began = time.monotonic()
+        while (asked := time.monotonic()) < began + seconds:
+            if holds(self.state(fresh)):
+                return asked - began
+            gevent.sleep(0.2)
+        return None
 
     def level(self, seconds: float = LEVEL, fresh: float = FRESH) -> float | None:
         """Seconds until every stream is open and has what is older than ``fresh``; None if not in time."""
 
+        def holds(state: Counter[str]) -> bool:
+            live, wanted, behind = state["live"], state["wanted"], state["behind"]
+            if live == wanted and not behind:
+                return True
+            self.progress(f"not yet level: {live:,} of {wanted:,} open, {behind:,} behind")
+            return False
+
+        return self.until(holds, seconds, fresh)
+
     def judge(self, seconds: float = LEVEL) -> None:
-        """Wait for the last event, and make the verdict."""
+        """Wait for the last event, and hold what every client got against what was published."""
+        self.progress("waiting for the last events")
+        self.level(seconds, fresh=0.0)
+        state, numberings = self.state(0.0), self.press.numberings
+        numbers = {name: (list(each.times), sorted(each.unconfirmed)) for name, each in numberings.items()}
+        counts: Counter[str] = Counter(published=sum(each.last for each in numberings.values()))
+        resets: Counter[str] = Counter()
+        findings: list[str] = []
+        for one in self.ask("judge", numbers=numbers):
+            resets.update(one.pop("resets"))
+            findings += one.pop("findings")
+            counts.update(one)
+        gevent.sleep(1.2)  # the last seconds are on their way
+        self.verdict = {
+            **counts,
+            "resets": dict(resets),
+            "findings": findings[:20],
+            "stranded": state["over"],
+            "away": state["wanted"] - state["live"] - state["over"],
+        }
 
-    def delivery(self, name: str) -> Mapping[str, Any]:
+    # What it sees
+
+    @property
+    def streams(self) -> int:
+        """How many there are when all are there."""
+        return self.users * self.per_user
+
+    def seen(self, data: dict[Any, Any]) -> None:
+        """Seconds of one process."""
+        for at, second in data.items():
+            self.seconds.setdefault(int(at), Second()).add(second)
+            self.whole.add(second)
+
+    def state(self, fresh: float = FRESH) -> Counter[str]:
+        """How many streams are wanted, live, over and behind."""
+        whole: Counter[str] = Counter()
+        for one in self.ask("behind", newest=self.press.newest(fresh)):
+            whole.update(one)
+        return whole
+
+    def delivery(self, name: str) -> dict[str, Any]:
         """How many events came in a phase, and how soon (p50, p99, longest), in seconds or None."""
+        part = next((each for each in self.phases if each["name"] == name), {"from": 1.0, "to": 0.0})
+        first, last = int(self.began + part["from"]), int(self.began + part["to"])
+        whole = together(second for at, second in self.seconds.items() if first <= at <= last)
+        found = spread(whole.latency) or {}
+        times = {name: found.get(name) for name in ("p50", "p99", "longest")}
+        return {"events": whole.events, "kept": whole.kept, **times}
 
-    def p99(self, name: str) -> float | None:
-        """The 99th percentile of latency in the phase of this name, in seconds; None where nothing came."""
-
-    def growth(self, first: float) -> float | None:
-        """Percent by which the workers' memory grows in an hour, from that second of the run on."""
-
-    def counts(self, what: str) -> Counter[str]:
-        """All endings, refusals or errors."""
-
-    def reconnects(self) -> Mapping[str, Any] | None:
+    def reconnects(self) -> dict[str, Any] | None:
         """How many, on average and in the busiest second, from the first to the last."""
+        found = {at: second.reconnects for at, second in self.seconds.items() if second.reconnects}
+        if not found:
+            return None
+        seconds = max(found) - min(found) + 1
+        number = sum(found.values())
+        return {"count": number, "mean": number / seconds, "peak": max(found.values()), "seconds": seconds}
 
-    def parts(self) -> Mapping[str, Sequence[int]]:
-        """The processes of each part, by their ids; the clients' too."""
+    def timeline(self) -> list[dict[str, Any]]:
+        """What happened, second by second."""
+        counts = ("streams", "attempts", "opened", "events", "endings", "refusals")
+        return [
+            {
+                "t": at - int(self.began),
+                "p50": percentile(second.latency, 0.5),
+                "p99": percentile(second.latency, 0.99),
+                **{name: getattr(second, name) for name in counts},
+            }
+            for at, second in sorted(self.seconds.items())
+        ]
+
+    def _now(self) -> str:
+        last = max((at for at in self.seconds if at < time.time() - 1.5), default=None)
+        if last is None:
+            return ""
+        second = self.seconds[last]
+        text = f": {second.streams:,} streams, {second.events:,} events/s"
+        latency = percentile(second.latency, 0.99)
+        return text + (f", p99 {latency * 1000:.0f} ms" if latency is not None else "")

@@ -36,12 +36,11 @@ class Churn(Scenario):
         run.judge()
         with run.phase("all leave"):
             run.open(0)
-            deadline = time.monotonic() + 30
-            while empty is not None:
-                run.found["left"] = (run.deployment.files() or 0) - empty
-                if run.found["left"] <= SPARE * run.deployment.workers or time.monotonic() > deadline:
-                    break
-                gevent.sleep(0.5)
+            if empty is not None:
+                most, deadline = empty + SPARE * run.deployment.workers, time.monotonic() + 30
+                while (files := run.deployment.files() or 0) > most and time.monotonic() < deadline:
+                    gevent.sleep(0.5)
+                run.found["left"] = files - empty
 
     def thresholds(self, run: Script) -> list[Threshold]:
         """The workers hold nothing any more."""
@@ -74,10 +73,8 @@ class Storm(Scenario):
                     run.deployment.kill(0)
                 began = time.monotonic()
                 # The first client has to notice, before all can be back.
-                if (
-                    run.until(lambda state: state["live"] < state["wanted"], 30.0)
-                    and run.level(LEVEL) is not None
-                ):
+                noticed = run.until(lambda state: state["live"] < state["wanted"], 30.0)
+                if noticed is not None and run.level(LEVEL) is not None:
                     run.found["level"] = time.monotonic() - began
             with run.phase("after"):
                 run.wait(self.length / 2, "after")
@@ -143,6 +140,10 @@ class Slow(Scenario):
                 run.found["level"] = run.level()
 
 
+def _unrefused(run: Script) -> bool:
+    return not any(why.startswith("abuse: ") for why in run.whole.refusals)
+
+
 class Abuse(Scenario):
     """One address and one user are far over their caps: the others do not notice.
 
@@ -158,12 +159,7 @@ class Abuse(Scenario):
     limits = (
         ("streams that the one address got", found("address"), Limits().per_ip or 0, ""),
         ("streams that the one user got", found("user"), Limits().per_user or 0, ""),
-        (
-            "abuse that was not refused at all",
-            lambda run: not any(why.startswith("abuse: ") for why in run.counts("refusals")),
-            0,
-            "",
-        ),
+        ("abuse that was not refused at all", _unrefused, 0, ""),
     )
     unnoticed = ("the others' p99 with abuse", "without", "with", 1.25)
 
@@ -175,7 +171,8 @@ class Abuse(Scenario):
                 run.wait(self.length, "without abuse")
             # One process is the address, and one the user; with one process it is both.
             with run.phase("with"):
-                run.ask("abuse", address=300, user=300, pause=5.0, processes=run.processes)
+                processes = len(run.ask("range"))
+                run.ask("abuse", address=300, user=300, pause=5.0, processes=processes)
                 run.wait(self.length, "with abuse")
             held = run.ask("retreat")
             run.found |= {who: sum(each[who] for each in held) for who in ("address", "user")}

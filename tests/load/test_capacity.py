@@ -3,13 +3,13 @@
 import os
 import socket
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from loadtest.client.tally import Second
 from loadtest.client.target import PER_SOURCE, source
 from loadtest.measure.usage import READER, Cpu, busy_seconds, kernel_memory
 from loadtest.report.capacity import draw, tables
@@ -177,7 +177,7 @@ def run(*steps):
     return SimpleNamespace(
         found={"steps": list(steps)},
         verdict=verdict,
-        counts=lambda what: Counter(),
+        whole=Second(),
         press=SimpleNamespace(failed=0),
     )
 

@@ -299,7 +299,14 @@ def test_another_redis(behind, private_redis, tmp_path):
         (["steady", "--proxy", "none", "--tls"], "--tls is between clients and proxy"),
         (["capacity", "--steps", "10,x"], "--steps: must be a whole number from 1 to 1000000: 'x'"),
         (["capacity", "--steps", "10,20", "--streams", "15"], "--steps has 20, more than --streams 15"),
+        (["capacity", "--steps", "10,5"], "--steps: each must be more than the one before: '10,5'"),
         (["capacity", "--target", "http://127.0.0.1:1/"], "capacity looks at what is started here"),
+        (["steady", "--redis", "redis://127.0.0.1:6379/0"], "--redis is for --target, which names what runs"),
+        (["all", "--own-channel=inbox:{user}"], "--own-channel is for --target, which names what runs"),
+        (
+            ["steady", "--target", "https://127.0.0.1:1/events/me", "--cacert", "/nowhere"],
+            "--cacert: /nowhere: No such file or directory",
+        ),
         (["steady", "--proxy", "apache"], "'apache'"),
         (["steady", "--streams", "900000"], "MiB are available: give fewer streams"),
         (["steady", "--streams", "40000", "--workers", "2"], "per_worker=15_000): --workers 3"),
@@ -458,18 +465,18 @@ class Runner:
             self.clients.clear()
         for index in range(len(self.clients)):
             answer = {"received": 3, "resets": {}, "findings": []} if told["order"] == "judge" else {}
-            conductor.answered({"number": told["number"], "index": index, "answer": answer})
+            conductor.told("answered", {"number": told["number"], "index": index, "answer": answer})
 
 module.MasterRunner = Runner
 given = dict(streams=10, scenario="steady", redis="memory://", seconds=0, rate=0, idle=0)
 options = SimpleNamespace(**given)
 environment = SimpleNamespace(parsed_options=options, runner=Runner())
 conductor = Conductor(environment, None)
-conductor.scenario = SimpleNamespace(script=lambda run: gevent.sleep(100), thresholds=lambda run: [])
+conductor.scenario = SimpleNamespace(script=lambda run: gevent.sleep(100))
 conductor.begin()
 gevent.sleep(0.05)
 conductor.interrupt(1.0)
-print(conductor.over, conductor.failure, conductor.verdict["received"])
+print(conductor.over, conductor.failure, conductor.script.verdict["received"])
 """
 
 

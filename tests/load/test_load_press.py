@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from loadtest.checker import read_payload
-from loadtest.run.press import Press
+from loadtest.scenarios.press import Press
 from parts import publishers
 from sse_edge import RedisBackend
 from sse_edge.errors import ConfigError, EventError

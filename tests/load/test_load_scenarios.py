@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from loadtest.client.target import PER_SOURCE
-from loadtest.run.options import crowd, declare, scenario, secret
+from loadtest.run.options import declare, scenario, secret
 from loadtest.scenarios import SCENARIOS, Threshold
 from loadtest.scenarios.scenario import NOTICED, compared
+from loadtest.scenarios.script import crowd
 from sse_edge import Limits
 
 NAMES = {
@@ -46,7 +47,6 @@ class Run:
         self.options = options("--streams", "100", *given)
         self.scenario = SCENARIOS[name](self.options)
         self.users, self.per_user = crowd(100)
-        self.processes = 2
         self.began = 0.0
         self.verdict = dict(FINE)
         self.found = {}
@@ -56,6 +56,9 @@ class Run:
         self.happened["refusals"]["abuse: ip-limit"] = 1
         self.herd = {"count": 100, "mean": 10.0, "peak": 20, "seconds": 10}
         self.press = SimpleNamespace(failed=0, burst=lambda *given: self.orders.append("burst"))
+        self.sampler = SimpleNamespace(
+            at_full=lambda: self.orders.append("full"), growth=lambda name, first: 1.0
+        )
         self.deployment = SimpleNamespace(
             workers=2,
             files=lambda: 40,
@@ -84,8 +87,8 @@ class Run:
         self.phases.append(part)
         yield part
 
-    def p99(self, name):
-        return 0.1 if {"name": name} in self.phases else None
+    def delivery(self, name):
+        return {"p99": 0.1 if {"name": name} in self.phases else None}
 
     @contextlib.contextmanager
     def publishing(self, rate, size=110, channels=None, hands=1):
@@ -104,26 +107,21 @@ class Run:
 
     def until(self, holds, seconds):
         assert not holds({"live": 5, "wanted": 5})
-        return holds({"live": 4, "wanted": 5})
+        return 0.5 if holds({"live": 4, "wanted": 5}) else None
 
     def wait(self, seconds, what):
         assert seconds > 0
         assert self.open_users
 
-    def at_full(self):
-        self.orders.append("full")
-
     def judge(self, seconds=60.0):
         self.orders.append("judge")
-
-    def growth(self, first):
-        return 1.0
 
     def progress(self, what):
         pass
 
-    def counts(self, what):
-        return self.happened[what]
+    @property
+    def whole(self):
+        return SimpleNamespace(**self.happened)
 
     def reconnects(self):
         return self.herd
@@ -179,7 +177,7 @@ def test_a_script_opens_publishes_and_is_silent_again(name):
         ("storm", ["--drop"], ["open 2", "full", "publish 1", "drop", "silence"]),
         ("deploy", [], ["open 2", "full", "publish 1", "restart 0", "restart 1", "silence"]),
         ("slow", [], ["open 2", "full", "publish 1", "stall", "wake", "silence"]),
-        ("abuse", [], ["open 2", "full", "publish 1", "abuse", "retreat", "silence"]),
+        ("abuse", [], ["open 2", "full", "publish 1", "range", "abuse", "retreat", "silence"]),
         ("soak", [], ["open 2", "full", "publish 1", "silence"]),
     ],
 )
@@ -318,7 +316,7 @@ def test_a_herd_is_found():
 def test_only_a_long_soak_tells_of_growth(seconds, missed):
     """In a minute memory grows by chance."""
     run = Run("soak", "--seconds", seconds)
-    run.growth = lambda first: 50.0
+    run.sampler.growth = lambda name, first: 50.0
     run.scenario.script(run)
     assert run.missed() == missed
 
@@ -354,6 +352,11 @@ def test_a_threshold_is_shown_with_its_unit(threshold, shown, limit):
     assert found["met"] is threshold.met
 
 
+def measured(p99):
+    """A run whose phases had these latencies."""
+    return SimpleNamespace(delivery=lambda name: {"p99": p99.get(name)})
+
+
 @pytest.mark.parametrize(
     ("before", "during", "times", "value", "most", "met"),
     [
@@ -370,8 +373,9 @@ def test_a_threshold_is_shown_with_its_unit(threshold, shown, limit):
 )
 def test_latency_is_compared_with_before(before, during, times, value, most, met):
     """So many times what it was, or what nobody notices more."""
-    run = SimpleNamespace(p99={"without": before, "with": during}.get)
-    found = compared(run, "the others' p99", "without", "with", times)
+    found = compared(
+        measured({"without": before, "with": during}), "the others' p99", "without", "with", times
+    )
     assert (found.value, found.most, found.unit, found.met) == (value, most, " ms", met)
     assert found.what == f"the others' p99; without: {before * 1000:.0f} ms"
     assert NOTICED == 0.05
@@ -380,7 +384,7 @@ def test_latency_is_compared_with_before(before, during, times, value, most, met
 @pytest.mark.parametrize("p99", [{}, {"without": 0.1}, {"with": 0.1}, {"without": None, "with": None}])
 def test_what_cannot_be_compared_is_not_met(p99):
     """Without events in both there is nothing to compare."""
-    found = compared(SimpleNamespace(p99=p99.get), "x", "without", "with", 2.0)
+    found = compared(measured(p99), "x", "without", "with", 2.0)
     assert (found.value, found.met) == (None, False)
 
 
