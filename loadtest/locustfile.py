@@ -7,16 +7,14 @@ Add ``--headless`` for no page, ``--processes 4`` for more cores, ``--master`` a
 machines.  ``python -m loadtest`` does the same with all that is needed around it.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
 # Locust puts this file's folder on the path, and not the one that the package is in.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from loadtest.run.conductor import Alone, listen
 from loadtest.run.member import Listeners
-from loadtest.run.shape import Alone, listen
 
 __all__ = ["Alone", "Listeners"]
 

@@ -9,17 +9,18 @@ and CSV.  Exits with 0 when every threshold is met, 1 when one is not, 2 when th
 finished, and 130 when it was interrupted; the report of what was measured is written all the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import importlib.metadata
+import json
 import logging
 import math
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,9 +43,10 @@ from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
 from .master import Master
-from .options import THEIRS, count, declare, scenario
+from .options import ALL, THEIRS, count, declare, scenario
 from .probe import examine
-from .round import ALL, play
+
+SHORT = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}  # of the main parts; 6 of all others
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -55,29 +57,18 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="scenarios:\n" + "\n".join(f"  {name:<10} {each.what}" for name, each in SCENARIOS.items()),
     )
-    parser.add_argument(
-        "scenario",
-        type=lambda value: value if value == ALL else scenario(value),
-        metavar="SCENARIO",
-        help=f"see below; {ALL}: each for a short while",
-    )
-    declare(parser.add_argument)
-    parser.add_argument("--proxy", choices=PROXIES, default="nginx", help="(default: nginx)")
-    parser.add_argument("--workers", type=count, metavar="N", help="app processes (default: as tune says)")
-    parser.add_argument(
-        "--tls", action=argparse.BooleanOptionalAction, help="to the proxy (default: yes, without a proxy no)"
-    )
-    parser.add_argument(
-        "--processes", type=count, metavar="N", help="of Locust (default: one for 10,000 streams)"
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: loadtest-runs/SCENARIO-TIME")
-    parser.add_argument(
-        "--save",
-        nargs="?",
-        const="",
-        metavar="NAME",
-        help=f"also write {RESULTS.name}/NAME.json, .txt and .svg (default: SCENARIO-STREAMS)",
-    )
+    add = parser.add_argument
+    add("scenario", type=scenario, metavar="SCENARIO", help=f"see below; {ALL}: each for a short while")
+    declare(add)
+    add("--proxy", choices=PROXIES, default="nginx", help="(default: nginx)")
+    add("--workers", type=count, metavar="N", help="app processes (default: as tune says)")
+    often = "to the proxy (default: yes, without a proxy no)"
+    add("--tls", action=argparse.BooleanOptionalAction, help=often)
+    add("--processes", type=count, metavar="N", help="of Locust (default: one for 10,000 streams)")
+    add("--out", type=Path, metavar="DIR", help="default: loadtest-runs/SCENARIO-TIME")
+    kept = f"also write {RESULTS.name}/NAME.json, .txt and .svg (default: SCENARIO-STREAMS)"
+    add("--save", nargs="?", const="", metavar="NAME", help=kept)
+
     usual = {name: parser.get_default(name) for name in THEIRS}
     parser.set_defaults(**dict.fromkeys(THEIRS))  # so that it is seen what is given
     found = parser.parse_args(words, argparse.Namespace(words=words))
@@ -91,14 +82,13 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     found.tls = (found.proxy != "none") if found.tls is None else found.tls
     if found.seconds is not None and found.scenario == "ramp" and found.seconds < 5:
         parser.error(f"--seconds {found.seconds:g} is too short for the steps of ramp: 5 or more")
-    if found.scenario == "capacity":
-        if found.target:
-            parser.error("--target names what runs already, and capacity looks at what is started here")
-        if found.steps and max(found.steps) > found.streams:
-            parser.error(f"--steps has {max(found.steps)}, more than --streams {found.streams}")
+    capacity = found.scenario == "capacity"
+    if capacity and found.target:
+        parser.error("--target names what runs already, and capacity looks at what is started here")
+    if capacity and found.steps and found.steps[-1] > found.streams:
+        parser.error(f"--steps has {found.steps[-1]}, more than --streams {found.streams}")
     if found.save == "":
         plain = "" if found.tls or found.proxy == "none" else "-plain"
-        capacity = found.scenario == "capacity"
         found.save = f"capacity-{found.proxy}{plain}" if capacity else f"{found.scenario}-{found.streams}"
     found.out = found.out or Path("loadtest-runs") / f"{found.scenario}-{datetime.now():%Y%m%d-%H%M%S}"
     return found
@@ -107,33 +97,20 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 # What it takes
 
 
-def lay_out(given: argparse.Namespace) -> Layout:
-    """The processes of a deployment for so many streams.  RuntimeError when this machine cannot run it."""
-    if lacks := missing(given.proxy):
-        raise RuntimeError("missing: " + "; ".join(lacks))
-    streams = math.prod(crowd(given.streams))
-    try:
-        # As many workers as tune would have: the others can take a lost one's streams.
-        workers = given.workers or size(streams).workers
-        return arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
-    except ConfigError as error:
-        raise RuntimeError(str(error)) from error
-
-
 def clients(given: argparse.Namespace) -> int:
     """How many processes hold the streams.  RuntimeError when they cannot."""
     users, each = crowd(given.streams)
     streams, here = users * each, Host.read()
-    processes = given.processes or -(-streams // STREAMS_PER_READER)
-    share = -(-users // processes) * each
+    processes = given.processes or math.ceil(streams / STREAMS_PER_READER)
+    share = math.ceil(users / processes) * each
     if share + machine.DESCRIPTORS > here.files:
-        least = -(-streams // max(1, here.files - machine.DESCRIPTORS))
+        least = math.ceil(streams / max(1, here.files - machine.DESCRIPTORS))
         raise RuntimeError(
             f"--processes {processes} would be {share:,} streams each, and a process may have {here.files:,} "
             f"descriptors: --processes {least}, or raise the hard limit (ulimit -Hn) to "
             f"{share + machine.DESCRIPTORS}"
         )
-    taken = streams * READER_STREAM_BYTES[given.tls if not given.target else given.target.startswith("https")]
+    taken = streams * READER_STREAM_BYTES[given.target.startswith("https") if given.target else given.tls]
     if taken > here.memory:
         raise RuntimeError(
             f"--streams {streams} takes about {taken >> 20:,} MiB of memory for the clients alone, and "
@@ -154,12 +131,16 @@ def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Deplo
     if given.target:
         yield Theirs(given.disturb), None
         return
-    layout = lay_out(given)
+    if lacks := missing(given.proxy):
+        raise RuntimeError("missing: " + "; ".join(lacks))
+    streams = math.prod(crowd(given.streams))
+    # As many workers as tune would have: the others can take a lost one's streams.
+    workers = given.workers or size(streams).workers
+    layout = arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
     with Shipped(layout, directory) as site:
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
-        given.redis, given.cacert, given.channel = site.redis, site.authority or "", "news"
-        given.cookie = COOKIE
+        given.redis, given.cacert, given.cookie = site.redis, site.authority or "", COOKIE
         os.environ["SSE_EDGE_SECRET"] = site.secret
         yield site, layout
 
@@ -214,6 +195,56 @@ def _bounds(busy: Sequence[tuple[float, float]], cores: int) -> list[str]:
     return said
 
 
+# A round
+
+
+def play(words: Sequence[str], out: Path) -> int:
+    """Each scenario in a process of its own, with the same words of a command line; 1 when one failed."""
+    rest = list(words)
+    rest.remove(ALL)
+    began, failed = time.monotonic(), 0
+    for name in SCENARIOS:
+        # The last of an option counts: what is given before this, and a folder each after that.
+        short = ["--seconds", str(SHORT.get(name, 6.0)), "--idle", "2"]
+        own = [name, *short, *rest, "--out", str(out / name)]
+        started = time.monotonic()
+        code, said = _play([sys.executable, "-m", "loadtest", *own])
+        verdict = _verdict(out / name) if code in (0, 1) else f"FAILED: {said.strip()[-600:]}"
+        print(f"{name:<10} {time.monotonic() - started:4.0f} s  {verdict}", flush=True)
+        if code:
+            failed += 1
+            print(f"           again: python -m loadtest {shlex.join(own)}", flush=True)
+        if code == programs.INTERRUPTED:
+            return code
+    print(f"{len(SCENARIOS) - failed} of {len(SCENARIOS)} scenarios in {time.monotonic() - began:.0f} s")
+    print(f"reports: {out}/*/index.html")
+    return int(failed > 0)
+
+
+def _play(command: Sequence[str]) -> tuple[int, str]:
+    """What a scenario exits with, and its errors; it comes to its end also where this is interrupted."""
+    quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, stdout=quiet, stderr=pipe, text=True, start_new_session=True) as process:  # noqa: S603
+        try:
+            _, said = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()
+            _, said = process.communicate()
+    return process.returncode, said
+
+
+def _verdict(out: Path) -> str:
+    summary = json.loads((out / "summary.json").read_text())
+    missed = [f"{each['what']}: {each['value']}" for each in summary["thresholds"] if not each["met"]]
+    if missed:
+        return "MISSED: " + "; ".join(missed)
+    received, latency = summary["verdict"]["received"], summary["latency"] or {}
+    return f"ok    {received:>9,} events, none lost, p99 {1000 * latency.get('p99', 0):.0f} ms"
+
+
+# The whole
+
+
 def main() -> int:
     """Run it; the module says what it exits with."""
     given = arguments(sys.argv[1:])
@@ -240,7 +271,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
         return programs.INTERRUPTED
-    except (RuntimeError, OSError) as error:
+    except (ConfigError, RuntimeError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print(write(given.out, summary))

@@ -1,20 +1,30 @@
-"""Conducts a run from Locust's master: asks every process that holds streams, and plays the scenario."""
+"""Conducts a run from Locust's master: plays the scenario, asks every process that holds streams, and has
+Locust hold as many users as the scenario wants."""
 
-from __future__ import annotations
-
+import json
+import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gevent
+import locust.runners
+from locust import LoadTestShape, events
 from locust.env import Environment
-from locust.runners import MasterRunner
 
 from sse_edge.errors import EdgeError
 
 from ..client.tally import spread
 from ..scenarios import SCENARIOS
 from ..scenarios.script import LEVEL, Deployment, Script
+from ..site.deployment import Theirs
+from .member import Member
+from .options import declare
+from .probe import examine
+
+log = logging.getLogger("loadtest")
 
 
 class Conductor:
@@ -53,7 +63,7 @@ class Conductor:
         self._answers = {}
         self._runner.send_message("order", {"number": self._number, "order": order, "given": given})
         deadline = time.monotonic() + 120
-        while (left := self._processes - len(self._answers)) > 0:
+        while (left := self._processes() - len(self._answers)) > 0:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{left} of Locust's processes do not answer")
             gevent.sleep(0.01)
@@ -64,41 +74,31 @@ class Conductor:
                 raise RuntimeError(answer["error"])
         return [self._answers[index]["answer"] for index in sorted(self._answers)]
 
-    @property
     def _processes(self) -> int:
-        return len(self._runner.clients) if isinstance(self._runner, MasterRunner) else 1
+        return len(self._runner.clients) if isinstance(self._runner, locust.runners.MasterRunner) else 1
 
     # The whole
 
     def begin(self) -> None:
         """Let the scenario begin."""
-        self._playing = gevent.spawn(self._play)
-
-    def _play(self) -> None:
-        try:
-            self._try(self.scenario.script, self.script)
-            if self.failure is None:
-                self._judge()
-        finally:
-            self.over = not self.interrupted  # who interrupted it is still to judge
+        self._playing = gevent.spawn(self._play, self.scenario.script)
 
     def interrupt(self, seconds: float) -> None:
         """Stop the scenario where it is, and judge what has come by then."""
         self.interrupted = True
         self._playing.kill()
-        self._judge(seconds)
-        self.over = True
+        self._play(lambda run: None, seconds)
 
-    def _judge(self, seconds: float = LEVEL) -> None:
-        """Unless the scenario has done so."""
-        if self.script.verdict is None:
-            self._try(self.script.judge, seconds)
-
-    def _try(self, what: Callable[..., None], *given: Any) -> None:
+    def _play(self, scenario: Callable[[Script], None], seconds: float = LEVEL) -> None:
         try:
-            what(*given)
+            scenario(self.script)
+            if self.script.verdict is None:
+                self.script.judge(seconds)
         except (RuntimeError, OSError, EdgeError) as error:
             self.failure = str(error)
+        except Exception:  # noqa: BLE001 - a fault of ours ends the run too, and has to be seen
+            self.failure = traceback.format_exc()
+        self.over = True  # which it is not when it was interrupted: what came is still judged then
 
     def close(self) -> None:
         """Nobody publishes or looks on any more."""
@@ -124,5 +124,91 @@ class Conductor:
             "memory": run.sampler.per_part(run.streams),
             "cpu": run.sampler.used,
             "samples": run.sampler.samples,
-            **self.scenario.figures(run),
+            **run.found,
         }
+
+
+# As Locust's load shape
+
+
+class Shape(LoadTestShape):
+    """As many users as the conductor's scenario wants, until its script is over."""
+
+    runner: Any
+    conductor: Conductor | None = None
+
+    def tick(self) -> tuple[int, float] | None:
+        """How many, and how many more a second: their streams wait for each other."""
+        if self.conductor is None or self.conductor.over:
+            return None
+        # One user opens nothing by itself: Locust tells its processes to begin with the first.
+        return max(self.conductor.script.wanted_users, int(not self.conductor.script.seconds)), 100.0
+
+    def told(self, environment: Environment, msg: Any, **_: object) -> None:
+        """What a process says is for the conductor, if a test runs."""
+        if self.conductor is not None:
+            self.conductor.told(msg.type, msg.data)
+
+
+class Alone(Shape):
+    """The same under the ``locust`` command: a conductor for each test, and how it went in the log."""
+
+    def tick(self) -> tuple[int, float] | None:
+        """See ``Shape``."""
+        environment = self.runner.environment
+        if self.conductor is None:
+            options = environment.parsed_options
+            try:
+                examine(options)
+            except RuntimeError as error:
+                log.error("%s", error)
+                environment.process_exit_code = 2
+                return None
+            self.conductor = Conductor(environment, Theirs(options.disturb))
+            self.conductor.begin()
+        found = super().tick()
+        if found is None:
+            environment.process_exit_code = _finish(self.conductor, environment.parsed_options.summary)
+            self.conductor = None
+        return found
+
+
+def _finish(conductor: Conductor, out: str) -> int:
+    """Say how it went; Locust's exit code."""
+    conductor.close()
+    summary = conductor.summary()
+    for each in summary["thresholds"]:
+        met = "met" if each["met"] else "MISSED"
+        log.info("%s: %s (%s) %s", each["what"], each["value"], each["limit"], met)
+    if conductor.failure:
+        log.error("could not be finished: %s", conductor.failure)
+    if out:
+        Path(out).write_text(json.dumps(summary, indent=1) + "\n")
+    return 2 if conductor.failure else int(not all(each["met"] for each in summary["thresholds"]))
+
+
+def listen() -> None:
+    """Let Locust know of the options, and of who does what in a process that begins."""
+    # A busy process may be late with a sign of life, and is none the worse for it.
+    locust.runners.HEARTBEAT_LIVENESS = 30
+    locust.runners.WORKER_REPORT_INTERVAL = 1.0
+    events.init_command_line_parser.add_listener(_options)
+    events.init.add_listener(_attach)
+
+
+def _options(parser: Any) -> None:
+    parser.add_argument("--scenario", choices=list(SCENARIOS), default="steady", help="what happens")
+    declare(parser.add_argument)
+    parser.add_argument("--summary", default="", help="write what was found to this file, as JSON")
+
+
+def _attach(environment: Environment, runner: Any, **_: object) -> None:
+    """The master conducts, the others hold streams; a process that is alone does both."""
+    if not isinstance(runner, locust.runners.MasterRunner):
+        environment.sse_member = Member(environment)  # type: ignore[attr-defined]
+    if isinstance(runner, locust.runners.WorkerRunner):
+        return
+
+    shape: Any = environment.shape_class
+    for what in ("seen", "answered"):
+        runner.register_message(what, shape.told)

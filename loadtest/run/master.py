@@ -1,7 +1,5 @@
 """A run of Locust: its master, and the processes that hold streams."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
@@ -19,9 +17,8 @@ from ..report.progress import Progress
 from ..scenarios.script import Deployment
 from ..site import programs
 from ..site.deployment import Site
-from .conductor import Conductor
+from .conductor import Conductor, Shape, listen
 from .member import Listeners
-from .shape import Shape, listen
 
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 

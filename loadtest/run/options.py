@@ -1,13 +1,13 @@
 """What may be asked for: by ``python -m loadtest``, by ``locust``, and in Locust's own page."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..scenarios import SCENARIOS
+
+ALL = "all"  # where a scenario's name is asked for: each of them
 
 MOST = 1_000_000  # of streams, and of anything else that can be given as a number
 
@@ -46,8 +46,8 @@ def steps(value: str) -> list[int]:
 
 
 def scenario(value: str) -> str:
-    """A scenario's name."""
-    if value not in SCENARIOS:
+    """A scenario's name, or that of a round of all."""
+    if value not in {*SCENARIOS, ALL}:
         raise argparse.ArgumentTypeError(f"there is no scenario {value!r}: {', '.join(SCENARIOS)}")
     return value
 

@@ -1,10 +1,10 @@
 """Is there a stream to load at all?  One is opened at each address, and an event sent, before all are."""
 
-from __future__ import annotations
-
+import contextlib
 import errno
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -13,13 +13,11 @@ from sse_edge import SyncPublisher
 from sse_edge.errors import ConfigError, EdgeError
 
 from ..checker import payload
-from ..client.stream import State, Stream
 from ..client.swarm import Swarm
 from .member import target as named
 from .options import secret
 
-SECONDS = 5.0
-"""Within which a stream begins, and an event arrives."""
+SECONDS = 5.0  # within which a stream begins, and an event arrives
 
 REASONS = {
     "401": "SSE_EDGE_SECRET is not the secret of the app, or --cookie not its cookie",
@@ -28,8 +26,6 @@ REASONS = {
 }
 
 DOCTOR = "`sse-edge doctor` with the same URL says more"
-
-HELD = "a proxy on the way to {} holds the stream back (proxy_buffering on, or a compressor)"
 
 
 def examine(options: Any) -> None:
@@ -46,30 +42,39 @@ def examine(options: Any) -> None:
         publisher = SyncPublisher(options.redis)
     except ConfigError as error:
         raise RuntimeError(f"--redis: {error}") from error
+    redis, channel = options.redis.rpartition("@")[2], options.channel  # without what is secret in it
+    place = f"{target.host}:{'/'.join(str(port) for _, port in target.addresses)}"
+    held = f"a proxy on the way to {place} holds the stream back (proxy_buffering on, or a compressor)"
     swarm = Swarm(target, index=700)  # no other process has the users of that one
-    try:
+    with contextlib.closing(publisher), contextlib.closing(swarm):
         swarm.add(len(target.addresses))
-        for stream in list(swarm.streams.values()):
-            _open(swarm, stream)
-        _hear(swarm, publisher, options)
-    finally:
-        swarm.close()
-        publisher.close()
+        if not _comes(swarm, place, lambda: swarm.behind({})["live"] == swarm.wanted):
+            raise RuntimeError(f"nothing came within {SECONDS:g} s: {held}; {DOCTOR}")
+        at = time.time()
+        try:
+            publisher.publish(channel, payload(channel, 1, at))
+        except EdgeError as error:
+            raise RuntimeError(f"--redis: {redis}: {error}") from error
+        if not _comes(swarm, place, lambda: not swarm.behind({channel: (1, at)})["behind"]):
+            raise RuntimeError(
+                f"an event published to {channel!r} on {redis} did not arrive within {SECONDS:g} s: "
+                f"{held}, or Redis is another one (--redis), or the target does not carry --channel"
+            )
 
 
-def _open(swarm: Swarm, stream: Stream) -> None:
-    """Wait until it is live."""
-    place = f"{swarm.target.host}:{swarm.target.address(stream.number)[1]}"
+def _comes(swarm: Swarm, place: str, holds: Callable[[], bool]) -> bool:
+    """Whether it holds in time.  RuntimeError when a stream is refused or fails before."""
     deadline = time.monotonic() + SECONDS
-    while stream.state != State.LIVE:
+    while not holds():
         for second in swarm.tally.seconds.values():
             for code in second.errors:
                 raise RuntimeError(f"--target: {_failed(code, place)}")
             for code in second.refusals:
                 raise RuntimeError(_refused(code, place))
         if time.monotonic() > deadline:
-            raise RuntimeError(f"nothing came within {SECONDS:g} s: {HELD.format(place)}; {DOCTOR}")
+            return False
         gevent.sleep(0.01)
+    return True
 
 
 def _failed(code: str, place: str) -> str:
@@ -87,22 +92,3 @@ def _refused(code: str, place: str) -> str:
         status = code.removeprefix("status ")
         return f"{place} answers {status}: {REASONS.get(status, 'that is no stream')}; {DOCTOR}"
     return f"{place} refuses streams: {code}; {DOCTOR}"
-
-
-def _hear(swarm: Swarm, publisher: SyncPublisher, options: Any) -> None:
-    """Publish one event, and wait until each stream has it."""
-    redis = options.redis.rpartition("@")[2]  # without what is secret in it
-    at = time.time()
-    try:
-        publisher.publish(options.channel, payload(options.channel, 1, at))
-    except EdgeError as error:
-        raise RuntimeError(f"--redis: {redis}: {error}") from error
-    deadline = time.monotonic() + SECONDS
-    while swarm.behind({options.channel: (1, at)})["behind"]:
-        if time.monotonic() > deadline:
-            raise RuntimeError(
-                f"an event published to {options.channel!r} on {redis} did not arrive within {SECONDS:g} s: "
-                f"{HELD.format(swarm.target.host)}, or Redis is another one (--redis), or the target does "
-                "not carry --channel"
-            )
-        gevent.sleep(0.01)

@@ -1,7 +1,5 @@
 """The scenarios, by name."""
 
-from __future__ import annotations
-
 from .calm import Broadcast, Personal, Ramp, Soak, Steady
 from .capacity import Capacity
 from .scenario import Scenario, Threshold

@@ -1,7 +1,5 @@
 """Scenarios in which nothing goes wrong: streams are held, and events go to them."""
 
-from __future__ import annotations
-
 import math
 import time
 
@@ -14,12 +12,6 @@ class Steady(Scenario):
 
     name = "steady"
     what = "holds N streams: silence, then events to all of them"
-
-    def script(self, run: Script) -> None:
-        """Open, wait, publish."""
-        self.fill(run)
-        with run.phase("events"), run.publishing(self.pace):
-            run.wait(self.length, "events")
 
 
 class Ramp(Scenario):
@@ -52,8 +44,7 @@ class Broadcast(Scenario):
     def script(self, run: Script) -> None:
         """Single events, then bursts, each once the one before has arrived."""
         self.fill(run)
-        with run.phase("single events"), run.publishing(self.pace):
-            run.wait(self.length, "single events")
+        self.send(run, "single events")
         run.level(fresh=0.0)
         with run.phase("bursts"):
             run.found["bursts"] = 0
@@ -75,9 +66,8 @@ class Personal(Scenario):
         """Every user's channel in turn."""
         self.fill(run)
         channels = self.own_channels(run.ask("range"))
-        hands = min(8, len(channels))
-        with run.phase("events"), run.publishing(self.pace, channels=channels, hands=hands):
-            run.wait(self.length, f"events, {self.pace:g} a second in all")
+        what = f"events, {self.pace:g} a second in all"
+        self.send(run, "events", what, channels=channels, hands=min(8, len(channels)))
 
 
 class Soak(Scenario):
@@ -90,10 +80,9 @@ class Soak(Scenario):
     def script(self, run: Script) -> None:
         """Open, and publish for long."""
         self.fill(run)
-        with run.phase("soak"), run.publishing(self.pace):
-            first = time.time() - run.began + self.length / 5
-            run.wait(self.length, "soaking")
-            run.found["growth"] = run.sampler.growth("worker", first)
+        first = time.time() - run.began + self.length / 5
+        self.send(run, "soak", "soaking")
+        run.found["growth"] = run.sampler.growth("worker", first)
 
     def thresholds(self, run: Script) -> list[Threshold]:
         """The workers' memory is level.  A slope over less than one maximum duration says nothing."""

@@ -1,7 +1,5 @@
 """What streams take of a machine: memory and descriptors, and CPU to connect, to wait and to deliver."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator
@@ -15,11 +13,8 @@ from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, s
 from .scenario import Scenario
 from .script import SIZE, Script
 
-FILLING = 0.3
-"""Seconds after an event in which the kernel's buffers are looked at."""
-
-OTHERS = 0.05
-"""Sockets of other programs, as a part of the streams', beyond which the kernel's memory tells nothing."""
+FILLING = 0.3  # seconds after an event in which the kernel's buffers are looked at
+OTHERS = 0.05  # sockets of others, as a part of the streams', beyond which the kernel's memory tells nothing
 
 
 def thirds(streams: int) -> list[int]:
@@ -66,10 +61,6 @@ class Capacity(Scenario):
             step |= {part: told[part] for part in ("p50", "p99", "longest")}
             step["received"] = told["events"] + alone["events"]
             step["keep_alives"] = run.delivery(f"{name} idle")["kept"] / step["streams"] / step.pop("minutes")
-
-    def figures(self, run: Script) -> dict[str, Any]:
-        """The steps, and what there was without streams."""
-        return {name: run.found[name] for name in ("without_streams", "steps") if name in run.found}
 
     def remarks(self, run: Script) -> list[str]:
         """Which figures other programs have disturbed."""

@@ -1,7 +1,5 @@
 """Who publishes: it numbers every event, and remembers when it was published."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections import defaultdict

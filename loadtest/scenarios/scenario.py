@@ -1,7 +1,5 @@
 """What a scenario is: a script, and the thresholds that decide whether it went well."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -39,20 +37,13 @@ class Scenario:
     """One; its load shape is how many users it has the conductor ask Locust for, and when."""
 
     name: ClassVar[str]
-    what: ClassVar[str]
-    """What it does, in a sentence."""
-    seconds: ClassVar[float] = 60.0
-    """Of its main part, where no other time is asked for."""
-    rate: ClassVar[float] = 1.0
-    """Events a second, the same."""
-    idle: ClassVar[float] = 20.0
-    """Seconds of silence before events come, the same."""
-    personal: ClassVar[bool] = False
-    """Whether each stream hears its user's own channel too."""
-    endings: ClassVar[frozenset[str]] = frozenset({"max-duration"})
-    """How streams end when all is well."""
-    refusals: ClassVar[frozenset[str]] = frozenset()
-    """Why streams may be refused when all is well."""
+    what: ClassVar[str]  # it does, in a sentence
+    seconds: ClassVar[float] = 60.0  # of its main part, where no other time is asked for
+    rate: ClassVar[float] = 1.0  # events a second, the same
+    idle: ClassVar[float] = 20.0  # seconds of silence before events come, the same
+    personal: ClassVar[bool] = False  # whether each stream hears its user's own channel too
+    endings: ClassVar[frozenset[str]] = frozenset({"max-duration"})  # of streams when all is well
+    refusals: ClassVar[frozenset[str]] = frozenset()  # of streams when all is well
     limits: ClassVar[tuple[tuple[str, Callable[[Script], float | None], float, str], ...]] = ()
     """What more must hold: what it is, where it is found, what it may be at most, and its unit."""
     unnoticed: ClassVar[tuple[str, str, str, float] | None] = None
@@ -65,8 +56,9 @@ class Scenario:
         self.options = options
 
     def script(self, run: Script) -> None:
-        """Do it.  Raises RuntimeError when it cannot go on."""
-        raise NotImplementedError
+        """Do it: hold all, and then send events to all.  Raises RuntimeError when it cannot go on."""
+        self.fill(run)
+        self.send(run, "events")
 
     def thresholds(self, run: Script) -> list[Threshold]:
         """What must hold."""
@@ -89,10 +81,6 @@ class Scenario:
             *([compared(run, *self.unnoticed)] if self.unnoticed else []),
         ]
 
-    def figures(self, run: Script) -> dict[str, Any]:
-        """What else the summary has of it."""
-        return {}
-
     def remarks(self, run: Script) -> list[str]:
         """What else there is to say of the figures, a sentence each."""
         return []
@@ -109,6 +97,11 @@ class Scenario:
         with run.phase("idle"):
             run.wait(self.silence, "idle")
             run.sampler.at_full()
+
+    def send(self, run: Script, phase: str, what: str = "", **how: Any) -> None:
+        """Events for the length of the main part, which is a phase."""
+        with run.phase(phase), run.publishing(self.pace, **how):
+            run.wait(self.length, what or phase)
 
 
 def _others(counts: Mapping[str, int], fine: Container[str]) -> int:

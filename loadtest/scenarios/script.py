@@ -1,7 +1,5 @@
 """What a scenario can do to a run, and see of it."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time
@@ -17,14 +15,9 @@ from ..measure.sampler import Sampler
 from ..site.deployment import Site, Theirs
 from .press import Press
 
-LEVEL = 60.0
-"""Seconds after the last event within which every client is to have it."""
-
-FRESH = 1.0
-"""Seconds that an event may be under way before who lacks it counts as behind."""
-
-SIZE = 110
-"""Bytes of an event's data; with id and what is around them 150 go to the client."""
+LEVEL = 60.0  # seconds after the last event within which every client is to have it
+FRESH = 1.0  # seconds that an event may be under way before who lacks it counts as behind
+SIZE = 110  # bytes of an event's data; with id and what is around them 150 go to the client
 
 Deployment = Site | Theirs
 
@@ -52,18 +45,15 @@ class Script:
     ) -> None:
         self.options, self.ask, self.deployment, self.progress = options, ask, deployment, progress
         self.users, self.per_user = crowd(options.streams)
-        self.wanted_users = 0
-        """What Locust is asked for, a scenario's load shape."""
+        self.streams = self.users * self.per_user  # when all are there
+        self.wanted_users = 0  # what Locust is asked for, a scenario's load shape
         self.press = Press(options.redis)
         self.sampler = Sampler(parts)
-        self.began = self.sampler.began
-        """By the wall clock."""
+        self.began = self.sampler.began  # by the wall clock
         self.seconds: dict[int, Second] = {}
-        self.whole = Second()
-        """All of them as one."""
+        self.whole = Second()  # all of them as one
         self.phases: list[dict[str, Any]] = []
-        self.found: dict[str, Any] = {}
-        """What a scenario has found out, for its thresholds and the report."""
+        self.found: dict[str, Any] = {}  # by the scenario, for its thresholds and the report
         self.verdict: dict[str, Any] | None = None
         """What every client got, held against what was published; None before ``judge``."""
 
@@ -164,11 +154,6 @@ class Script:
 
     # What it sees
 
-    @property
-    def streams(self) -> int:
-        """How many there are when all are there."""
-        return self.users * self.per_user
-
     def seen(self, data: dict[Any, Any]) -> None:
         """Seconds of one process."""
         for at, second in data.items():
@@ -214,10 +199,9 @@ class Script:
         ]
 
     def _now(self) -> str:
-        last = max((at for at in self.seconds if at < time.time() - 1.5), default=None)
-        if last is None:
+        second = self.seconds.get(int(time.time()) - 2)  # by now all processes have told of it
+        if second is None:
             return ""
-        second = self.seconds[last]
         text = f": {second.streams:,} streams, {second.events:,} events/s"
         latency = percentile(second.latency, 0.99)
         return text + (f", p99 {latency * 1000:.0f} ms" if latency is not None else "")

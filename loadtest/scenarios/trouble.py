@@ -1,7 +1,5 @@
 """Scenarios in which something goes wrong while events go to all."""
 
-from __future__ import annotations
-
 import time
 
 import gevent
@@ -11,11 +9,8 @@ from sse_edge import Limits
 from .scenario import Scenario, Threshold, found
 from .script import Script
 
-LEVEL = 120.0
-"""Seconds after a storm for all to be level again."""
-
-SPARE = 4
-"""Descriptors that a worker may have more than before: connections to Redis, made under load, are kept."""
+LEVEL = 120.0  # seconds after a storm for all to be level again
+SPARE = 4  # descriptors more than before: connections of a worker to Redis, made under load, are kept
 
 
 class Churn(Scenario):

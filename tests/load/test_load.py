@@ -455,7 +455,7 @@ def _words(pid):
 INTERRUPTED = """
 import gevent
 from types import SimpleNamespace
-import loadtest.run.conductor as module
+import locust.runners
 from loadtest.run.conductor import Conductor
 
 class Runner:
@@ -467,7 +467,7 @@ class Runner:
             answer = {"received": 3, "resets": {}, "findings": []} if told["order"] == "judge" else {}
             conductor.told("answered", {"number": told["number"], "index": index, "answer": answer})
 
-module.MasterRunner = Runner
+locust.runners.MasterRunner = Runner
 given = dict(streams=10, scenario="steady", redis="memory://", seconds=0, rate=0, idle=0)
 options = SimpleNamespace(**given)
 environment = SimpleNamespace(parsed_options=options, runner=Runner())

@@ -8,7 +8,7 @@ from locust.stats import RequestStats, bucket_response_time
 from loadtest.client import tally as tallies
 from loadtest.client.tally import Second, Tally
 from loadtest.client.target import Target, TargetError
-from loadtest.run import statistics
+from loadtest.run import member
 
 from .played import SECRET
 
@@ -37,9 +37,9 @@ def take(script):
         else:
             taken = tally.take(at)
             for second, one in taken.items():
-                statistics.tell(stats, one, second)
+                member.tell(stats, one, second)
             given.append([[second, one.events, one.streams] for second, one in taken.items()])
-    entry = stats.get("event", statistics.KIND)
+    entry = stats.get("event", member.KIND)
     return {"given": given, "kept": sorted(tally.seconds), "told": entry.num_requests}
 
 
@@ -49,7 +49,7 @@ def tell(latencies, counts):
     ``latencies`` are milliseconds by second, ``counts`` [kind, code, number] by second.
     """
     tally, told, single = Tally(), RequestStats(), RequestStats()
-    kind = statistics.KIND
+    kind = member.KIND
     for at, values in enumerate(latencies, 1_000_000):
         for ms in values:
             tally.second(at).latency[tallies.rounded((ms + 0.5) / 1000)] += 1
@@ -62,7 +62,7 @@ def tell(latencies, counts):
                 if what == "errors":
                     single.log_error(kind, f"error {code}", code)
     for at in sorted(tally.seconds):
-        statistics.tell(told, tally.seconds[at], at)
+        member.tell(told, tally.seconds[at], at)
 
     def said(stats):
         entries = {
