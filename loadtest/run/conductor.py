@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sse_edge.errors import EdgeError
 
 from ..client.tally import spread
 from ..scenarios import SCENARIOS
-from ..scenarios.script import LEVEL, Deployment, Script
+from ..scenarios.script import LEVEL, Deployment, Parts, Say, Script
 from ..site.deployment import Theirs
 from .member import Member
 from .options import declare
@@ -30,13 +30,7 @@ log = logging.getLogger("loadtest")
 class Conductor:
     """A run of a scenario, from its beginning until it is over; ``failure`` is what went wrong."""
 
-    def __init__(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        parts: Callable[[], Mapping[str, Sequence[int]]] = dict,
-        progress: Callable[[str], None] = lambda what: None,
-    ) -> None:
+    def __init__(self, environment: Environment, deployment: Deployment, parts: Parts, progress: Say) -> None:
         options: Any = environment.parsed_options
         self.scenario = SCENARIOS[options.scenario](options)
         self.script = Script(options, self.ask, deployment, parts, progress)
@@ -115,7 +109,7 @@ class Conductor:
             "interrupted": self.interrupted,
             "failure": self.failure,
             "thresholds": [threshold.to_dict() for threshold in thresholds],
-            "phases": [{**part, **run.delivery(part["name"])} for part in run.phases],
+            "phases": [{"name": name, **part, **run.delivery(name)} for name, part in run.phases.items()],
             "verdict": run.verdict,
             **{name: spread(getattr(whole, name)) for name in ("latency", "connect", "first_byte", "away")},
             **{name: getattr(whole, name) for name in ("endings", "refusals", "errors")},
@@ -164,7 +158,7 @@ class Alone(Shape):
                 log.error("%s", error)
                 environment.process_exit_code = 2
                 return None
-            self.conductor = Conductor(environment, Theirs(options.disturb))
+            self.conductor = Conductor(environment, Theirs(options.disturb), dict, log.debug)
             self.conductor.begin()
         found = super().tick()
         if found is None:

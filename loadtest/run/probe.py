@@ -42,7 +42,7 @@ def examine(options: Any) -> None:
         publisher = SyncPublisher(options.redis)
     except ConfigError as error:
         raise RuntimeError(f"--redis: {error}") from error
-    redis, channel = options.redis.rpartition("@")[2], options.channel  # without what is secret in it
+    channel, redis = options.channel, options.redis.rpartition("@")[2]  # what is before that is secret
     place = f"{target.host}:{'/'.join(str(port) for _, port in target.addresses)}"
     held = f"a proxy on the way to {place} holds the stream back (proxy_buffering on, or a compressor)"
     swarm = Swarm(target, index=700)  # no other process has the users of that one

@@ -71,7 +71,7 @@ class Press:
         until, found = time.time() - fresh, {}
         for name, each in self.numberings.items():
             n = each.first_after(until) - 1
-            while n in each.unconfirmed:
+            while n in each.unconfirmed:  # nobody knows whether it is out
                 n -= 1
             if n:
                 found[name] = n, each.times[n - 1]

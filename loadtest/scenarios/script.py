@@ -20,6 +20,8 @@ FRESH = 1.0  # seconds that an event may be under way before who lacks it counts
 SIZE = 110  # bytes of an event's data; with id and what is around them 150 go to the client
 
 Deployment = Site | Theirs
+Parts = Callable[[], Mapping[str, Sequence[int]]]  # the processes of each part, the clients' too
+Say = Callable[[str], None]
 
 
 def crowd(streams: int) -> tuple[int, int]:
@@ -31,17 +33,11 @@ def crowd(streams: int) -> tuple[int, int]:
 class Script:
     """A run, as its scenario sees it.  Whatever cannot be done raises RuntimeError.
 
-    ``ask`` has each process's answer to an order, a method of ``Swarm`` or "judge"; ``parts`` are the
-    processes of each part, the clients' too.
+    ``ask`` has each process's answer to an order: a method of ``Swarm``, or "judge".
     """
 
     def __init__(
-        self,
-        options: Any,
-        ask: Callable[..., list[Any]],
-        deployment: Deployment,
-        parts: Callable[[], Mapping[str, Sequence[int]]] = dict,
-        progress: Callable[[str], None] = lambda what: None,
+        self, options: Any, ask: Callable[..., list[Any]], deployment: Deployment, parts: Parts, progress: Say
     ) -> None:
         self.options, self.ask, self.deployment, self.progress = options, ask, deployment, progress
         self.users, self.per_user = crowd(options.streams)
@@ -52,7 +48,7 @@ class Script:
         self.began = self.sampler.began  # by the wall clock
         self.seconds: dict[int, Second] = {}
         self.whole = Second()  # all of them as one
-        self.phases: list[dict[str, Any]] = []
+        self.phases: dict[str, dict[str, float]] = {}
         self.found: dict[str, Any] = {}  # by the scenario, for its thresholds and the report
         self.verdict: dict[str, Any] | None = None
         """What every client got, held against what was published; None before ``judge``."""
@@ -83,8 +79,7 @@ class Script:
     def phase(self, name: str) -> Iterator[None]:
         """A part of the run with a name, of which latency is told apart.  It begins with a whole second."""
         gevent.sleep(1 - time.time() % 1)
-        part = {"name": name, "from": time.time() - self.began, "to": 0.0}
-        self.phases.append(part)
+        part = self.phases[name] = {"from": time.time() - self.began, "to": 0.0}
         self.progress(name)
         try:
             yield
@@ -169,7 +164,7 @@ class Script:
 
     def delivery(self, name: str) -> dict[str, Any]:
         """How many events came in a phase, and how soon (p50, p99, longest), in seconds or None."""
-        part = next((each for each in self.phases if each["name"] == name), {"from": 1.0, "to": 0.0})
+        part = self.phases.get(name, {"from": 1.0, "to": 0.0})
         first, last = int(self.began + part["from"]), int(self.began + part["to"])
         whole = together(second for at, second in self.seconds.items() if first <= at <= last)
         found = spread(whole.latency) or {}
