@@ -3,7 +3,7 @@
 import math
 import time
 
-from .scenario import Scenario, Threshold, found
+from .scenario import Scenario, Threshold
 from .script import Script
 
 
@@ -37,9 +37,6 @@ class Broadcast(Scenario):
     name = "broadcast"
     what = "single events to all streams, then 3 bursts of 100 events at 2 ms"
     seconds = 30.0
-    limits = (
-        ("bursts that did not arrive within a minute", lambda run: 3 - run.found.get("bursts", 0), 0, ""),
-    )
 
     def script(self, run: Script) -> None:
         """Single events, then bursts, each once the one before has arrived."""
@@ -52,6 +49,10 @@ class Broadcast(Scenario):
                 run.progress(f"burst {number + 1} of 3")
                 run.press.burst(self.options.channel, 100, 0.002, 150)
                 run.found["bursts"] += run.level(fresh=0.0) is not None
+
+    def limits(self, run: Script) -> list[Threshold]:
+        """Each burst arrives."""
+        return [Threshold("bursts that did not arrive within a minute", 3 - run.found.get("bursts", 0), 0)]
 
 
 class Personal(Scenario):
@@ -84,10 +85,9 @@ class Soak(Scenario):
         self.send(run, "soak", "soaking")
         run.found["growth"] = run.sampler.growth("worker", first)
 
-    def thresholds(self, run: Script) -> list[Threshold]:
+    def limits(self, run: Script) -> list[Threshold]:
         """The workers' memory is level.  A slope over less than one maximum duration says nothing."""
-        common = super().thresholds(run)
-        growth = found("growth")(run)
-        if self.length >= 1800 and growth is not None:
-            common.append(Threshold("growth of the workers' memory in an hour", growth, 5.0, " %"))
-        return common
+        growth = run.found.get("growth")
+        if self.length < 1800 or growth is None:
+            return []
+        return [Threshold("growth of the workers' memory in an hour", growth, 5.0, " %")]

@@ -10,7 +10,7 @@ import gevent
 from ..measure.process import open_files, own, pss, settled
 from ..measure.sampler import CLIENTS
 from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
-from .scenario import Scenario
+from .scenario import Scenario, Threshold
 from .script import SIZE, Script
 
 FILLING = 0.3  # seconds after an event in which the kernel's buffers are looked at
@@ -20,12 +20,6 @@ OTHERS = 0.05  # sockets of others, as a part of the streams', beyond which the 
 def thirds(streams: int) -> list[int]:
     """A tenth, three tenths, and all."""
     return [max(1, streams // 10), max(1, 3 * streams // 10), streams]
-
-
-def differing(run: Script) -> int | None:
-    """By how many events what came differs from what was due."""
-    steps = run.found.get("steps")
-    return sum(abs(step["expected"] - step.get("received", 0)) for step in steps) if steps else None
 
 
 class Capacity(Scenario):
@@ -43,7 +37,6 @@ class Capacity(Scenario):
     seconds = 20.0
     idle = 60.0
     personal = True
-    limits = (("events by which what came differs from what was due", differing, 0, ""),)
 
     def script(self, run: Script) -> None:
         """Warm up, and then each step."""
@@ -61,6 +54,12 @@ class Capacity(Scenario):
             step |= {part: told[part] for part in ("p50", "p99", "longest")}
             step["received"] = told["events"] + alone["events"]
             step["keep_alives"] = run.delivery(f"{name} idle")["kept"] / step["streams"] / step.pop("minutes")
+
+    def limits(self, run: Script) -> list[Threshold]:
+        """Each step's events have come."""
+        steps = run.found.get("steps")
+        wrong = sum(abs(step["expected"] - step.get("received", 0)) for step in steps) if steps else None
+        return [Threshold("events by which what came differs from what was due", wrong, 0)]
 
     def remarks(self, run: Script) -> list[str]:
         """Which figures other programs have disturbed."""

@@ -1,6 +1,6 @@
 """What a scenario is: a script, and the thresholds that decide whether it went well."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,10 +44,6 @@ class Scenario:
     personal: ClassVar[bool] = False  # whether each stream hears its user's own channel too
     endings: ClassVar[frozenset[str]] = frozenset({"max-duration"})  # of streams when all is well
     refusals: ClassVar[frozenset[str]] = frozenset()  # of streams when all is well
-    limits: ClassVar[tuple[tuple[str, Callable[[Script], float | None], float, str], ...]] = ()
-    """What more must hold: what it is, where it is found, what it may be at most, and its unit."""
-    unnoticed: ClassVar[tuple[str, str, str, float] | None] = None
-    """Whose latency, in which phase and which later one, and how many times as long it may be then."""
 
     def __init__(self, options: Any) -> None:
         self.length = float(options.seconds or self.seconds)
@@ -75,11 +71,11 @@ class Scenario:
             "unexpected refusals": _others(refusals, self.refusals),
             "connections that failed": whole.errors.total(),
         }
-        return [
-            *(Threshold(what, value, 0) for what, value in none_of.items()),
-            *(Threshold(what, find(run), most, unit) for what, find, most, unit in self.limits),
-            *([compared(run, *self.unnoticed)] if self.unnoticed else []),
-        ]
+        return [*(Threshold(what, value, 0) for what, value in none_of.items()), *self.limits(run)]
+
+    def limits(self, run: Script) -> list[Threshold]:
+        """What must hold of this one besides."""
+        return []
 
     def remarks(self, run: Script) -> list[str]:
         """What else there is to say of the figures, a sentence each."""
@@ -106,11 +102,6 @@ class Scenario:
 
 def _others(counts: Mapping[str, int], fine: Container[str]) -> int:
     return sum(count for why, count in counts.items() if why not in fine)
-
-
-def found(name: str) -> Callable[[Script], float | None]:
-    """What a script has put into ``run.found``, for a threshold."""
-    return lambda run: run.found.get(name)
 
 
 def compared(run: Script, what: str, before: str, during: str, times: float) -> Threshold:

@@ -6,7 +6,7 @@ import gevent
 
 from sse_edge import Limits
 
-from .scenario import Scenario, Threshold, found
+from .scenario import Scenario, Threshold, compared
 from .script import Script
 
 LEVEL = 120.0  # seconds after a storm for all to be level again
@@ -37,11 +37,10 @@ class Churn(Scenario):
                     gevent.sleep(0.5)
                 run.found["left"] = files - empty
 
-    def thresholds(self, run: Script) -> list[Threshold]:
+    def limits(self, run: Script) -> list[Threshold]:
         """The workers hold nothing any more."""
-        common, workers = super().thresholds(run), run.deployment.workers
-        what = "descriptors of the workers after all have left"
-        return [*common, Threshold(what, run.found.get("left"), SPARE * workers)] if workers else common
+        workers, what = run.deployment.workers, "descriptors of the workers after all have left"
+        return [Threshold(what, run.found.get("left"), SPARE * workers)] if workers else []
 
 
 class Storm(Scenario):
@@ -53,7 +52,6 @@ class Storm(Scenario):
     endings = frozenset({"cut", "dropped", "max-duration"})
     # What the proxy says while a worker is away, and the others' caps until it is back.
     refusals = frozenset({"proxy", "worker-full"})
-    limits = (("all level again after", found("level"), LEVEL, " s"),)
 
     def script(self, run: Script) -> None:
         """Events all the time; the blow; until all are level; a while after."""
@@ -74,10 +72,9 @@ class Storm(Scenario):
             with run.phase("after"):
                 run.wait(self.length / 2, "after")
 
-
-def _herd(run: Script) -> float | None:
-    rates = run.reconnects()
-    return rates["peak"] / rates["mean"] if rates else None
+    def limits(self, run: Script) -> list[Threshold]:
+        """All are back in time."""
+        return [Threshold("all level again after", run.found.get("level"), LEVEL, " s")]
 
 
 class Deploy(Scenario):
@@ -88,10 +85,6 @@ class Deploy(Scenario):
     seconds = 10.0
     endings = frozenset({"drain", "max-duration"})
     refusals = frozenset({"draining", "proxy", "worker-full"})
-    limits = (
-        ("reconnects in the busiest second ÷ mean", _herd, 3.0, ""),
-        ("all level again after the last restart", found("level"), 60.0, " s"),
-    )
 
     def script(self, run: Script) -> None:
         """One restart after another."""
@@ -108,6 +101,15 @@ class Deploy(Scenario):
                 run.found["level"] = run.level()
                 run.wait(self.length, "after")
 
+    def limits(self, run: Script) -> list[Threshold]:
+        """There is no herd, and all are back in time."""
+        rates = run.reconnects()
+        herd = rates["peak"] / rates["mean"] if rates else None
+        return [
+            Threshold("reconnects in the busiest second ÷ mean", herd, 3.0),
+            Threshold("all level again after the last restart", run.found.get("level"), 60.0, " s"),
+        ]
+
 
 class Slow(Scenario):
     """Some are stuck among many: nobody notices, and nothing is lost."""
@@ -117,8 +119,6 @@ class Slow(Scenario):
     seconds = 90.0
     # The app ends them, or the proxy does; they see that when they read again.
     endings = frozenset({"cut", "end", "slow", "max-duration"})
-    limits = (("all level again after", found("level"), 60.0, " s"),)
-    unnoticed = ("the others' p99 while some are stuck", "before", "stuck", 1.5)
 
     def script(self, run: Script) -> None:
         """Before, stuck, and awake again."""
@@ -134,9 +134,12 @@ class Slow(Scenario):
                 run.ask("wake")
                 run.found["level"] = run.level()
 
-
-def _unrefused(run: Script) -> bool:
-    return not any(why.startswith("abuse: ") for why in run.whole.refusals)
+    def limits(self, run: Script) -> list[Threshold]:
+        """Those that were stuck get all of it, and the others have not noticed."""
+        return [
+            Threshold("all level again after", run.found.get("level"), 60.0, " s"),
+            compared(run, "the others' p99 while some are stuck", "before", "stuck", 1.5),
+        ]
 
 
 class Abuse(Scenario):
@@ -151,12 +154,6 @@ class Abuse(Scenario):
         "while events go to all others"
     )
     seconds = 30.0
-    limits = (
-        ("streams that the one address got", found("address"), Limits().per_ip or 0, ""),
-        ("streams that the one user got", found("user"), Limits().per_user or 0, ""),
-        ("abuse that was not refused at all", _unrefused, 0, ""),
-    )
-    unnoticed = ("the others' p99 with abuse", "without", "with", 1.25)
 
     def script(self, run: Script) -> None:
         """Without, then with."""
@@ -171,3 +168,14 @@ class Abuse(Scenario):
                 run.wait(self.length, "with abuse")
             held = run.ask("retreat")
             run.found |= {who: sum(each[who] for each in held) for who in ("address", "user")}
+
+    def limits(self, run: Script) -> list[Threshold]:
+        """Both are refused at their caps, and the others have not noticed."""
+        caps, found = Limits(), run.found
+        refused = any(why.startswith("abuse: ") for why in run.whole.refusals)
+        return [
+            Threshold("streams that the one address got", found.get("address"), caps.per_ip or 0),
+            Threshold("streams that the one user got", found.get("user"), caps.per_user or 0),
+            Threshold("abuse that was not refused at all", not refused, 0),
+            compared(run, "the others' p99 with abuse", "without", "with", 1.25),
+        ]
