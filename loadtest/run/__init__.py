@@ -1,1 +1,1 @@
-"""A run: what is asked for, who publishes, who conducts, and what is measured besides."""
+"""A run: what is asked for, who conducts, and who holds streams."""
