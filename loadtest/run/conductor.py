@@ -130,6 +130,7 @@ class Shape(LoadTestShape):
 
     runner: Any
     conductor: Conductor | None = None
+    here = 0  # processes that take orders; that they are connected, which Locust knows, may be before
 
     def tick(self) -> tuple[int, float] | None:
         """How many, and how many more a second: their streams wait for each other."""
@@ -139,8 +140,10 @@ class Shape(LoadTestShape):
         return max(self.conductor.script.wanted_users, int(not self.conductor.script.seconds)), 100.0
 
     def told(self, environment: Environment, msg: Any, **_: object) -> None:
-        """What a process says is for the conductor, if a test runs."""
-        if self.conductor is not None:
+        """What a process says, once it is here, is for the conductor, if a test runs."""
+        if msg.type == "here":
+            self.here += 1
+        elif self.conductor is not None:
             self.conductor.told(msg.type, msg.data)
 
 
@@ -201,8 +204,8 @@ def _attach(environment: Environment, runner: Any, **_: object) -> None:
     if not isinstance(runner, locust.runners.MasterRunner):
         environment.sse_member = Member(environment)  # type: ignore[attr-defined]
     if isinstance(runner, locust.runners.WorkerRunner):
+        runner.send_message("here")
         return
-
     shape: Any = environment.shape_class
-    for what in ("seen", "answered"):
+    for what in ("here", "seen", "answered"):
         runner.register_message(what, shape.told)

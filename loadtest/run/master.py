@@ -82,7 +82,7 @@ class Master:
         for _ in range(processes):
             self._children.append(programs.Program(command, None, {}))
         deadline = time.monotonic() + 60
-        while len(self._runner.clients.ready) < processes:
+        while self._shape.here < processes:
             self._check()
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{processes} processes of Locust have not come up in 60 s")
