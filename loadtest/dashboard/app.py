@@ -11,19 +11,14 @@ from sse_edge import Limits, PublishToken, SignedCookie, SSEMiddleware
 from sse_edge.asgi import Receive, Scope, Send
 
 SECRET = "a secret of the recorded run"  # noqa: S105 - for loopback alone
-
 AUTH = SignedCookie(SECRET, secure=False)
-
 TOKENS = PublishToken(SECRET)
-
-DRAIN = 4.0
-"""Seconds over which streams are sent away."""
 
 
 async def drained(scope: Scope, receive: Receive, send: Send) -> None:
     """Whatever is asked that is no stream: the worker takes no more of them, and its own are sent away."""
     if scope["type"] == "http":
-        await edge.drain(DRAIN)
+        await edge.drain(4.0)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body"})
 
@@ -42,9 +37,7 @@ edge = SSEMiddleware(
     publish_path="/publish",
     publish_auth=TOKENS,
     keep_alive=2.0,
-    poll_wait=2.0,
     retry=1.0,
-    drain_window=DRAIN,
     max_unsent=65_536,
     max_unsent_age=5.0,
 )

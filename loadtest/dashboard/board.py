@@ -1,77 +1,59 @@
-"""The dashboard's panels, and what each asks Prometheus for."""
+"""The dashboard's panels as deploy/grafana.json has them, and how Grafana shows a field and says a value."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 BOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
 
+SCALES: dict[str, dict[float, str]] = {
+    "s": {1e-6: " µs", 1e-3: " ms", 1: " s", 60: " min"},
+    "bytes": {1: " B", 2**10: " KiB", 2**20: " MiB", 2**30: " GiB"},
+    "ops": {1: "/s", 1e3: " K/s", 1e6: " Mil/s"},
+    "short": {1: "", 1e3: " K", 1e6: " Mil"},
+    "none": {1: ""},
+}
+"""What the parts of a unit are called."""
 
-class Query(NamedTuple):
-    """One of a panel: in PromQL, for all jobs, servers and workers; ``legend`` has ``{{label}}`` in it."""
-
-    ref: str
-    expr: str
-    legend: str
-    instant: bool
-
-    def name(self, labels: Mapping[str, str]) -> str:
-        """What the legend says of a series."""
-        told = re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), self.legend)
-        return " ".join(told.split())
+Panel = Mapping[str, Any]
 
 
-class Panel(NamedTuple):
-    """A panel: ``kind`` as Grafana calls it, its place in 24 columns, and all that it says of itself."""
-
-    id: int
-    kind: str
-    title: str
-    x: int
-    y: int
-    w: int
-    h: int
-    queries: tuple[Query, ...]
-    told: dict[str, Any]
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """How its fields are shown."""
-        found: dict[str, Any] = self.told.get("fieldConfig", {}).get("defaults", {})
-        return found
-
-    def overrides(self, name: str) -> dict[str, Any]:
-        """How the field of this name is shown otherwise: property → value."""
-        return {
-            each["id"]: each["value"]
-            for override in self.told.get("fieldConfig", {}).get("overrides", ())
-            if override["matcher"] == {"id": "byName", "options": name}
-            for each in override["properties"]
-        }
+def panels(interval: str = "1m") -> list[Panel]:
+    """Each of them, rows too, of all jobs, servers and workers; ``interval`` is what rates are over."""
+    return list(json.loads(filled(BOARD.read_text(), interval))["panels"])
 
 
-def panels(interval: str = "1m", path: Path = BOARD) -> Iterator[Panel]:
-    """Each of them, rows too; ``interval`` is what rates are taken over."""
-    for told in json.loads(path.read_text())["panels"]:
-        queries = tuple(
-            Query(
-                each["refId"],
-                filled(each["expr"], interval),
-                each["legendFormat"],
-                each.get("instant", False),
-            )
-            for each in told.get("targets", ())
-        )
-        grid = told["gridPos"]
-        place = (grid["x"], grid["y"], grid["w"], grid["h"])
-        yield Panel(told["id"], told["type"], told["title"], *place, queries, told)
-
-
-def filled(expr: str, interval: str) -> str:
+def filled(text: str, interval: str) -> str:
     """With its variables as they are when all is chosen."""
-    expr = expr.replace("$__rate_interval", interval)
-    return re.sub(r'"\$(job|instance|worker)"', '".*"', expr)
+    return re.sub(r"\$(job|instance|worker)\b", ".*", text.replace("$__rate_interval", interval))
+
+
+def named(query: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What a query's legend says of a series."""
+    legend = re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), query["legendFormat"])
+    return " ".join(legend.split())
+
+
+def field(panel: Panel, name: str = "") -> dict[str, Any]:
+    """How a panel shows a field of this name, or any other: property → value."""
+    config = panel["fieldConfig"]
+    found = dict(config["defaults"])
+    found |= {f"custom.{key}": value for key, value in found.get("custom", {}).items()}
+    for override in config["overrides"]:
+        if override["matcher"] == {"id": "byName", "options": name}:
+            found |= {each["id"]: each["value"] for each in override["properties"]}
+    return found
+
+
+def said(value: float, unit: str) -> str:
+    """In the largest part of its unit that it has one of, with three digits."""
+    if unit == "percentunit":
+        return f"{said(100 * value, 'none')} %"
+    scale = SCALES[unit]
+    part = max((each for each in scale if each <= abs(value)), default=1)
+    places = max(0, 3 - len(str(int(abs(value / part)))))
+    return f"{round(value / part, places):g}{scale[part]}"

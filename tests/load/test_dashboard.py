@@ -1,20 +1,19 @@
 """deploy/grafana.json: what panels ask for exists, a real Prometheus has it, and without one they say so."""
 
-import asyncio
 import copy
 import itertools
 import json
 import re
 import time
 
+import gevent
 import pytest
 
-from loadtest.dashboard import board, events
-from loadtest.dashboard.__main__ import RESULTS
-from loadtest.dashboard.crowd import Crowd
+from loadtest.dashboard import board, incidents
+from loadtest.dashboard.__main__ import SAVED
+from loadtest.dashboard.board import said
+from loadtest.dashboard.incidents import Servers
 from loadtest.dashboard.plot import draw
-from loadtest.dashboard.site import Servers
-from loadtest.dashboard.units import said
 from loadtest.site.prometheus import ALERTS, prometheus
 from servers.processes import command
 from sse_edge.figures import FIGURES
@@ -144,10 +143,10 @@ def test_names_that_have_a_colour():
     known = {each.code for each in REFUSALS} | {each.reason for each in ENDINGS} | {"published"}
     known |= {"dropped: malformed", "dropped: foreign"}
     for each in board.panels():
-        legends = {query.legend for query in each.queries}
-        names = {one["matcher"]["options"] for one in each.told.get("fieldConfig", {}).get("overrides", ())}
-        if each.kind != "table":
-            assert names <= legends | known, each.title
+        legends = {query["legendFormat"] for query in each.get("targets", ())}
+        names = {one["matcher"]["options"] for one in each.get("fieldConfig", {}).get("overrides", ())}
+        if each["type"] != "table":
+            assert names <= legends | known, each["title"]
 
 
 # ---- its picture
@@ -170,8 +169,10 @@ def test_values_are_said_as_grafana_says_them(value, unit, text):
 
 def test_the_picture_is_of_this_dashboard():
     """What was recorded has each query of each panel, and something for each panel."""
-    recorded = json.loads((RESULTS / "dashboard.json").read_text())
-    asked = {str(each.id): [query.ref for query in each.queries] for each in board.panels()}
+    recorded = json.loads(SAVED.read_text())
+    asked = {
+        str(each["id"]): [query["refId"] for query in each.get("targets", ())] for each in board.panels()
+    }
     assert {number: list(shown) for number, shown in recorded["panels"].items()} == asked
     assert [panel for panel, shown in recorded["panels"].items() if shown and not any(shown.values())] == []
     assert "dashboard.png" in (board.BOARD.parent / "DASHBOARD.md").read_text()
@@ -179,9 +180,11 @@ def test_the_picture_is_of_this_dashboard():
 
 def test_a_picture_of_some_data(tmp_path):
     """A panel of each kind is drawn, and one that has no data says so."""
-    recorded = json.loads((RESULTS / "dashboard.json").read_text())
-    first, *others = {each.kind: each._replace(y=0) for each in board.panels()}.values()
-    shown = {str(each.id): recorded["panels"][str(each.id)] for each in others}
+    recorded = json.loads(SAVED.read_text())
+    first, *others = {each["type"]: each for each in board.panels()}.values()
+    for each in (first, *others):
+        each["gridPos"]["y"] = 0
+    shown = {str(each["id"]): recorded["panels"][str(each["id"])] for each in others}
     draw({**recorded, "panels": shown}, tmp_path / "some.png", [first, *others])
     assert (tmp_path / "some.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -208,46 +211,47 @@ def recorded(tmp_path_factory):
     path = "/status/metrics?by=worker"
     began = time.time()  # when nothing is scraped yet
     with prometheus(site.targets, every="250ms", path=path, rules=rules) as ours, site:
-        asyncio.run(happen(site, ours))
+        happen(site, ours)
         yield ours, began, time.time()
 
 
-async def happen(site, ours):
+def happen(site, ours):
     """A quiet moment, and then all of it."""
-    crowd = Crowd(site.ports, events.path)
-    crowd.join(12)
-    publishing = asyncio.ensure_future(events.publish(site, crowd, 0.02))
-    await until(ours, "up == 1")  # it looks for targets every five seconds
-    await until(ours, "sum(sse_edge_streams) >= 12")
-    crowd.join(12)  # so that a rate sees who is let in: of the first ones it knows no before
-    await until(ours, "sum(sse_edge_streams) >= 24")
-    await until(ours, QUIET)
-    crowd.cut()
-    (server,) = site.programs["worker"]
-    await asyncio.gather(
-        events.refused(crowd),
-        events.dropped(site),
-        events.asleep(site, crowd, 2, 1),
-        asyncio.to_thread(site.drain, 0),
-        until(ours, "sse_edge_ready == 0"),
-    )
-    await until(ours, "sum(rate(sse_edge_unsent_bytes_count[2s])) > 0")  # it looks with each keep-alive
-    publishing.cancel()
-    await asyncio.to_thread(site.stop_redis)
-    crowd.cut()  # so that leases are to be given back
-    await until(ours, "max(sse_edge_degraded) == 1")
-    await until(ours, 'count(ALERTS{alertname="SseEdgeBackendAway", alertstate="firing"}) == 2')
-    crowd.leave()
-    await asyncio.to_thread(server.stop)
-    await until(ours, 'ALERTS{alertname="SseEdgeWorkerDown", alertstate="firing"}')
+    crowd = site.swarm()
+    crowd.add(12)
+    publishing = gevent.spawn(incidents.publish, site, 0.02)
+    until(ours, "up == 1")  # it looks for targets every five seconds
+    until(ours, "sum(sse_edge_streams) >= 12")
+    crowd.add(12)  # so that a rate sees who is let in: of the first ones it knows no before
+    until(ours, "sum(sse_edge_streams) >= 24")
+    until(ours, QUIET)
+    crowd.drop()
+    (server,), (redis,) = site.programs["worker"], site.programs["Redis"]
+    at_once = [
+        gevent.spawn(incidents.aside, incidents.refused, site),
+        gevent.spawn(incidents.asleep, site, 2, 1),
+        gevent.spawn(incidents.aside, incidents.ask, *site.ports, "POST", "/drain"),
+        gevent.spawn(until, ours, "sse_edge_ready == 0"),
+    ]
+    gevent.joinall(at_once, raise_error=True)
+    until(ours, "sum(rate(sse_edge_unsent_bytes_count[2s])) > 0")  # it looks with each keep-alive
+    publishing.kill()
+    incidents.aside(redis.stop)
+    crowd.drop()  # so that leases are to be given back
+    until(ours, "max(sse_edge_degraded) == 1")
+    until(ours, 'count(ALERTS{alertname="SseEdgeBackendAway", alertstate="firing"}) == 2')
+    crowd.close()
+    assert crowd.loop.failure is None
+    incidents.aside(server.stop)
+    until(ours, 'ALERTS{alertname="SseEdgeWorkerDown", alertstate="firing"}')
 
 
-async def until(ours, expr):
+def until(ours, expr):
     """Wait until Prometheus has this."""
     deadline = time.monotonic() + 20
-    while not await asyncio.to_thread(ours.at, expr, time.time()):
+    while not ours.at(expr, time.time()):
         assert time.monotonic() < deadline, expr
-        await asyncio.sleep(0.1)
+        gevent.sleep(0.1)
 
 
 @pytest.mark.live
@@ -255,10 +259,10 @@ def test_every_query_has_data(recorded):
     """Each query of each panel gives something of a run in which something happened."""
     ours, began, ended = recorded
     empty = [
-        f"{panel.title}: {query.expr}"
+        f"{panel['title']}: {query['expr']}"
         for panel in board.panels("2s")
-        for query in panel.queries
-        if not ours.over(query.expr, began, ended + 0.5, 0.5)  # the last moment, too
+        for query in panel.get("targets", ())
+        if not ours.over(query["expr"], began, ended + 0.5, 0.5)  # the last moment, too
     ]
     assert empty == []
 
@@ -282,10 +286,10 @@ def test_a_dashboard_without_data(recorded):
     """Of a time in which nothing was scraped no query fails, and what is wrong is just that."""
     ours, began, _ = recorded
     said = {
-        panel.title: [query.name(each["metric"]) for each in result]
+        panel["title"]: [board.named(query, each["metric"]) for each in result]
         for panel in board.panels("1m")
-        for query in panel.queries
-        if (result := ours.over(query.expr, began - 7200, began - 7100, 10))
+        for query in panel.get("targets", ())
+        if (result := ours.over(query["expr"], began - 7200, began - 7100, 10))
     }
     assert said == {
         "Alerts": ["Alerts"],
