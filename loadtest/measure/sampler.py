@@ -23,19 +23,20 @@ class Sampler:
     """Memory and CPU by part; ``parts`` are the processes of each, now."""
 
     def __init__(self, parts: Callable[[], Mapping[str, Sequence[int]]]) -> None:
+        self.began = time.time()
+        """When the run began, by the wall clock; ``samples`` count from there."""
         self.samples: list[dict[str, Any]] = []
-        """Their times count from when this object was made."""
         self.busy: list[tuple[float, float]] = []
         """Cores that worked at all, and those that worked for this run; one pair for each sample."""
         self._full: ByPart = {}
         self.used: Counter[str] = Counter()
         """Seconds of CPU so far."""
-        self._parts = parts
+        self.parts = parts
         self._cpu: dict[int, float] = {}
         self._slab, self._sockets = slab(), sockets()
         self._by_part(self._newly_used)  # from here on
         self._empty = self._memory()
-        self._running = gevent.spawn(self._run, time.time(), time.monotonic(), busy_seconds())
+        self._running = gevent.spawn(self._run, self.began, time.monotonic(), busy_seconds())
 
     def at_full(self) -> None:
         """All streams are open and idle."""
@@ -65,7 +66,7 @@ class Sampler:
     def _by_part(self, ask: Callable[[int], float]) -> ByPart:
         """What ``ask`` says of each process, added up for each part; nothing of one that has just ended."""
         found: ByPart = {}
-        for name, pids in self._parts().items():
+        for name, pids in self.parts().items():
             found[name] = 0.0
             for pid in pids:
                 with contextlib.suppress(OSError):
