@@ -221,7 +221,7 @@ class Arena:
             deadline = time.monotonic() + STARTING
             while not (pids := contender.delivering(program.pid)):
                 if program.exit_code is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{command[0]} did not start:\n{program.log}")
+                    raise RuntimeError(f"{kind.__name__} did not start:\n{program.log}")
                 time.sleep(0.02)
             contender.pids = pids
             yield contender
