@@ -67,6 +67,7 @@ TOGETHER = {
     "tests/admission/test_signed_in.py": "signed in",
     "tests/admission/test_spellings.py": "spellings",
     "tests/house/test_supply.py": "supply",
+    "tests/load/test_report.py": "report",
     "tests/pages/test_shown_python.py": "shown",
     "tests/pages/test_site.py": "site",
 }

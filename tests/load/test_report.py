@@ -1,6 +1,7 @@
 """The report of a run: every figure of the summary is in it, and what went wrong is at the top."""
 
 import copy
+import functools
 import json
 import re
 from xml.etree import ElementTree as ET
@@ -137,15 +138,17 @@ NOTHING = {
 LONG = "a sentence that is longer than a line of the page and of the terminal, " * 3
 
 
-@pytest.fixture
-def picture(tmp_path):
-    """The SVG of a summary, as text."""
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """The SVG of a summary, as text; each is drawn once."""
+    path = tmp_path_factory.mktemp("picture") / "plot.svg"
 
-    def make(summary):
-        draw(summary, tmp_path / "plot.svg")
-        return (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    @functools.cache
+    def drawn(told):
+        draw(json.loads(told), path)
+        return path.read_text(encoding="utf-8")
 
-    return make
+    return lambda summary: drawn(json.dumps(summary))
 
 
 def whole(figure):
