@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gevent
+
 from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
@@ -41,6 +43,7 @@ def main() -> None:
     if given.draw:
         draw(json.loads(SAVED.read_text()), given.draw)
         return
+    gevent.get_hub().NOT_ERROR += (KeyboardInterrupt,)  # it would print where it came
     progress = Progress()
     recorded = record(progress)
     progress.clear()
