@@ -5,7 +5,7 @@ import time
 import pytest
 
 from apps.scripted import STREAM
-from servers.tabs import ALONE, LOCKS, Tabs
+from servers.tabs import ALONE, HOSTS, LOCKS, Tabs
 
 KEEP_ALIVE = ": keep-alive\n\n"
 
@@ -55,7 +55,7 @@ def test_where_things_are_forbidden(tabs, scripted, root, prepare):
     assert opened == (1 if root == "/noworkers" or "SharedWorker = class" in prepare else 2)
 
 
-@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+@HOSTS
 def test_two_versions_at_once(tabs, scripted, prepare):
     """After a deploy an old tab and a new one have a stream each, and know nothing of each other."""
     modules = ["/client.js?v=1", "/client.js?v=2", "/client.js?v=2"]
@@ -79,7 +79,7 @@ def test_a_clock_that_is_moved(tabs, scripted):
     assert len(scripted.asked) == 1
 
 
-@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+@HOSTS
 def test_events_of_a_channel_that_was_reset(tabs, scripted, prepare):
     """Each comes in its order: what was before, the reset, what is after, of lower ids or other data."""
     both = [subscribe(tabs, prepare=prepare) for _ in range(2)]
@@ -255,7 +255,7 @@ def test_a_page_that_throws(tabs, scripted):
     assert tabs.run(tab, "return thrown.length") == 3
 
 
-@pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
+@HOSTS
 def test_a_page_that_has_heard_enough(tabs, scripted, prepare):
     """In the middle of what others had: it is told nothing after its end."""
     first = subscribe(tabs, prepare=prepare)

@@ -3,13 +3,11 @@
 import pytest
 
 from apps.edge import AUTH
-from servers.tabs import LOCKS, Tabs, Ticker, figures, level, streams
+from servers.tabs import HOSTS, LOCKS, Tabs, Ticker, figures, level, streams
 
 VALUE = AUTH.issue("u42", ["order:1", "order:2", "order:3", "state:*"])
 PATHS = ["/events/me", "/events/orders/1", "/events/orders/2", "/events/orders/3"]
 CHANNELS = ["news", "order:1", "order:2", "order:3"]
-
-HOSTS = pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
 
 
 @pytest.fixture

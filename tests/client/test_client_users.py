@@ -3,9 +3,8 @@
 import pytest
 
 from apps.edge import AUTH
-from servers.tabs import ALONE, LOCKS, Tabs, figures, streams
+from servers.tabs import ALONE, HOSTS, LOCKS, Tabs, figures, streams
 
-HOSTS = pytest.mark.parametrize("prepare", ["", LOCKS], ids=["worker", "locks"])
 OTHER = {"state": "ended", "reason": "other-user"}
 
 
@@ -50,7 +49,9 @@ def test_another_user_signs_in(tabs, publisher, prepare, path):
     assert tabs.run(both[0], "return stream.state") == OTHER
 
 
-@pytest.mark.parametrize("prepare", ["", LOCKS, ALONE], ids=["worker", "locks", "alone"])
+@pytest.mark.parametrize(
+    "prepare", ["", pytest.param(LOCKS, marks=pytest.mark.heavy), ALONE], ids=["worker", "locks", "alone"]
+)
 def test_a_stream_that_comes_back_as_another_users(tabs, publisher, prepare):
     """What is cut and asked for again with somebody else's cookie is not given to the old user's tab."""
     tab = tabs.open(prepare=prepare)

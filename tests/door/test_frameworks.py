@@ -123,7 +123,7 @@ async def test_example(framework, example, connect, table):
     table.holds(framework, "revoked, it ends within a second, and opens none", "yes")
 
 
-@pytest.mark.parametrize("framework", ["FastAPI", "Flask"])
+@pytest.mark.parametrize("framework", ["FastAPI", pytest.param("Flask", marks=pytest.mark.heavy)])
 def test_example_in_a_browser(framework, example, page):
     """Chromium keeps the cookie, here without TLS too, and shows messages until the session ends."""
     page.get(example(framework) + "/")
@@ -154,7 +154,7 @@ async def test_django_tells_of_an_order_when_it_is_committed(example, connect):
         assert (event.event, json.loads(event.data)) == ("state", {"order": order, "state": "shipped"})
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.heavy)])
 async def test_celery(serve, redis_url, connect, pool):
     """A task publishes from a worker of each pool, up to its end."""
     env = {"REDIS": redis_url}

@@ -6,6 +6,7 @@ import threading
 import time
 import urllib.request
 
+import pytest
 from selenium.common.exceptions import WebDriverException
 
 from .browser import wait_for
@@ -25,6 +26,12 @@ import(module).then(({subscribe}) => {
 """
 LOCKS = "delete window.SharedWorker"
 ALONE = "delete window.SharedWorker; delete window.BroadcastChannel"
+HOSTS = pytest.mark.parametrize(
+    "prepare", ["", pytest.param(LOCKS, marks=pytest.mark.heavy)], ids=["worker", "locks"]
+)
+"""In which of a browser's ways tabs share a stream: without ``--heavy`` the one that most have, but where the
+tests are about the ways.
+"""
 
 
 class Tabs:
