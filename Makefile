@@ -46,7 +46,7 @@ tests = $(foreach name,$(1),$(or $(wildcard tests/*/test_$(name).py),$(error tes
 TASK_SINK = $(call tests,drain rollout nginx caddy secure)
 
 # Most tests wait for servers; so many wait at the same time.
-PROCESSES = -n 5 --dist loadgroup
+PROCESSES = -n 6 --dist loadgroup
 
 unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
 	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)

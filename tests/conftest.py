@@ -126,6 +126,8 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
+            if "firefox" in nodeid.lower():  # it takes seconds to start, and so it does once
+                return "firefox"
             return TOGETHER.get(nodeid.partition("::")[0], nodeid)
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
@@ -587,9 +589,12 @@ def firefox():
         firefox.close()
 
 
-@pytest.fixture(params=["chromium", "firefox"])
+@pytest.fixture(params=["chromium", pytest.param("firefox", marks=pytest.mark.heavy)])
 def tabs(request):
-    """Either browser, without cookies: ``tabs.open(url)`` is a tab, and as many more as one likes."""
+    """Either browser, without cookies: ``tabs.open(url)`` is a tab, and as many more as one likes.
+
+    Firefox with ``--heavy``; without, it is asked what all clients are asked, by test_clients.
+    """
     browser = request.getfixturevalue("browser" if request.param == "chromium" else "firefox")
     browser.fresh()
     try:

@@ -220,10 +220,6 @@ def test_signing_out_and_in_as_somebody_else(demo, page):
 
 # ---- several tabs of one browser
 
-BOTH = pytest.mark.parametrize(
-    "tabs", ["chromium", pytest.param("firefox", marks=pytest.mark.heavy)], indirect=True
-)
-
 
 def enter(tabs, url):
     """A tab of the demo, signed in as Alice by a click if nobody is."""
@@ -236,7 +232,6 @@ def enter(tabs, url):
     return tab
 
 
-@BOTH
 def test_tabs_share_one_stream(demo, tabs):
     """Each says how many there are, while they come and go; the server has one stream, and all hear it."""
     url = demo().url
@@ -253,7 +248,6 @@ def test_tabs_share_one_stream(demo, tabs):
     wait_for(first, "document.getElementById('tabs').innerText === 'one stream, one tab'")
 
 
-@BOTH
 def test_all_tabs_are_dropped_and_signed_out(demo, tabs):
     """Cut off, each tab comes back and has missed nothing; signed out in one, all are at the beginning."""
     url = demo().url

@@ -36,7 +36,7 @@ async def frames(request):
     browser.fresh()
 
 
-USUAL = {*BROWSERS, "htmx 2 with htmx-ext-sse", "htmx 4 with hx-sse", "eventsource 4", "httpx-sse", "curl"}
+USUAL = {*BROWSERS, "htmx 2 with htmx-ext-sse", "eventsource 4", "httpx-sse", "curl"}
 """Browsers, and one of each language and kind; with ``--heavy`` the others too."""
 
 

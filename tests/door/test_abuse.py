@@ -260,9 +260,7 @@ async def test_ends_where_it_began(arena, publisher, heavy, abuse, kind):
 
 @pytest.mark.live
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[] if kind == "granian" else [pytest.mark.heavy]) for kind in OTHERS]
-)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.heavy) for kind in OTHERS])
 async def test_other_servers(arena, publisher, heavy, kind):
     """One abuse after the other, while others are served: in the end there is no more than before."""
     front, worker = arena.front(kind, publisher), arena.worker(kind)

@@ -45,7 +45,14 @@ def test_what_the_log_says_of_costs(text, names):
     assert f"{sizes[FIRST]['memory']:.0f} KiB" in outlet.TAKEN_OVER
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+USUAL = {FIRST, "hypercorn, HTTP/1.1", "hypercorn, HTTP/2", "granian", "daphne", "`sse-edge serve`"}
+"""One of each kind; the others with ``--heavy``."""
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[] if row.name in USUAL else [pytest.mark.heavy], id=row.name) for row in ROWS],
+)
 async def test_promises(serve_app, row):
     """Every promise, tried on every server."""
     assert await survey(row, serve_app) == results()[row.name]["cells"]

@@ -65,10 +65,9 @@ def test_each_stuck_stream_is_to_be_ended(wrong, verdict):
     assert verdicts(rows).splitlines()[-1].endswith(f"≤ 0  {verdict}")
 
 
-def test_footprint(measured, monkeypatch):
+@pytest.mark.heavy
+def test_footprint(measured):
     """What lines ask for is told by what they are for, and is about what the process holds."""
-    some = ("memory, one channel", "Redis, a channel each")
-    monkeypatch.setattr(memory, "CASES", {case: memory.CASES[case] for case in some})
     run, text = measured("footprint", streams=1000)  # with few, what is freed meanwhile counts for much
     for case in memory.CASES:
         parts = {part: by[1000][0] for part, by in run.samples[f"footprint: {case}"].items()}

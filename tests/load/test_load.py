@@ -148,14 +148,13 @@ def capacity(summary, out):
     assert (out / "index.html").read_text().count("<svg") == 2
 
 
-HEAVY = [ramp, broadcast, personal, churn, deploy, slow, abuse, soak]
+HEAVY = [steady, ramp, broadcast, personal, churn, deploy, slow, abuse, soak]
 """What is as the others, as far as what runs it goes."""
 
 
 @pytest.mark.parametrize(
     "check",
     [
-        steady,
         storm,
         capacity,
         *(pytest.param(each, marks=pytest.mark.heavy) for each in HEAVY),
@@ -199,7 +198,7 @@ def test_storm_can_cut_everybody(tmp_path):
     "options",
     [
         pytest.param(["--proxy", "caddy"], marks=pytest.mark.heavy),
-        ["--proxy", "none"],
+        pytest.param(["--proxy", "none"], marks=pytest.mark.heavy),
         pytest.param(["--no-tls"], marks=pytest.mark.heavy),
     ],
     ids=" ".join,
@@ -511,6 +510,7 @@ def test_an_interrupted_run_is_over_when_it_is_judged():
     assert done.stdout == "True None 6\n", done.stderr
 
 
+@pytest.mark.heavy
 def test_a_process_of_locust_dies(running):
     """The run ends, says which process ended, and writes what there is."""
     process, out = running
