@@ -1,8 +1,7 @@
-"""One ``epoll`` and one clock for all streams of a process, in whatever event loop they are put."""
+"""One ``epoll`` and one clock for all streams of a process, in gevent's event loop."""
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 import itertools
 import time
@@ -14,62 +13,29 @@ from gevent import monkey
 
 TICK = 0.02  # seconds between two looks at what is due
 
-# Locust has gevent replace it; thousands of streams on one ``epoll`` take the kernel's own.
+# Locust has gevent replace these; thousands of streams on one ``epoll`` take the kernel's own.
 epoll: Any = monkey.get_original("select", "epoll")
+Socket: Any = monkey.get_original("socket", "socket")
 EPOLLIN, EPOLLOUT = 1, 4
 
 Call = Callable[[], None]
 
-Put = Callable[[int, Call], Call]
-"""Has an event loop call when this descriptor is ready, and at each tick; what ends that."""
-
-
-def in_gevent(fd: int, call: Call) -> Call:
-    """In gevent's."""
-    # One watcher for good: to add an epoll to another, as a wait for each turn would, the kernel looks at
-    # all that are in it.
-    hub = gevent.get_hub().loop
-    watchers = hub.io(fd, 1), hub.timer(TICK, TICK)
-    for watcher in watchers:
-        watcher.start(call)
-
-    def end() -> None:
-        for watcher in watchers:
-            watcher.stop()
-            watcher.close()
-
-    return end
-
-
-def in_asyncio(fd: int, call: Call) -> Call:
-    """In the one of asyncio that is running."""
-    running = asyncio.get_running_loop()
-    running.add_reader(fd, call)
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(TICK)
-            call()
-
-    ticking = running.create_task(tick())
-
-    def end() -> None:
-        running.remove_reader(fd)
-        ticking.cancel()
-
-    return end
-
 
 class Loop:
-    """Calls back when a descriptor is ready, or a time has come; ``put`` has an event loop turn it."""
+    """Calls back when a descriptor is ready, or a time has come."""
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self) -> None:
         self.failure: Exception | None = None  # of a call, where nothing should go wrong
         self.due: list[tuple[float, int, Call]] = []
         self._order = itertools.count()
         self._poll = epoll()
         self._watched: dict[int, Call] = {}
-        self._end = put(self._poll.fileno(), self._turn)
+        # One watcher for good: to add an epoll to another, as a wait for each turn would, the kernel looks
+        # at all that are in it.
+        hub = gevent.get_hub().loop
+        self._watchers = hub.io(self._poll.fileno(), 1), hub.timer(TICK, TICK)
+        for watcher in self._watchers:
+            watcher.start(self._turn)
 
     def watch(self, fd: int, call: Call, *, writing: bool = False) -> None:
         """Call when it can be read, or written."""
@@ -100,5 +66,7 @@ class Loop:
 
     def close(self) -> None:
         """No more calls."""
-        self._end()
+        for watcher in self._watchers:
+            watcher.stop()
+            watcher.close()
         self._poll.close()

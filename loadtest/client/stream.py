@@ -17,18 +17,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from gevent import monkey
-
 from .. import checker
-from .loop import Loop
+from .loop import Loop, Socket
 from .tally import Tally, rounded
 from .target import Target
 from .wire import Block, WireError, read_chunks, read_fresh, read_head, read_text
 
 RETRY_MS = 3000  # what browsers wait that were told nothing
-
-# Locust has gevent replace these; thousands of streams on one ``epoll`` take the kernel's own.
-Socket: Any = monkey.get_original("socket", "socket")
 
 
 class Secured:

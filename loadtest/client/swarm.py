@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any
 
 from ..checker import Checker
-from .loop import Loop, Put, in_gevent
+from .loop import Loop
 from .stream import State, Stream
 from .tally import Tally
 from .target import Target
@@ -21,15 +21,10 @@ NUMBERS = 1_000_000  # streams that a process may ever have; the next one's numb
 
 
 class Swarm:
-    """All streams of a process; ``personal`` says that each hears its user's own channel too.
+    """All streams of a process; ``personal`` says that each hears its user's own channel too."""
 
-    ``put`` puts their loop into an event loop.
-    """
-
-    def __init__(
-        self, target: Target, index: int, *, processes: int = 1, personal: bool = False, put: Put = in_gevent
-    ) -> None:
-        self.loop = Loop(put)
+    def __init__(self, target: Target, index: int, *, processes: int = 1, personal: bool = False) -> None:
+        self.loop = Loop()
         self.target = target
         self.first = index * NUMBERS
         self.tally = Tally()
