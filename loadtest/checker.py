@@ -10,8 +10,6 @@ publishers and clients.  What is kept does not grow with the events a client get
 wrong with them; a publisher keeps eight bytes per event.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from array import array
@@ -19,7 +17,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 SHOWN = 20  # findings that a report's text names at most
 
@@ -55,7 +53,7 @@ class Place(NamedTuple):
         numbers = f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
         return f"{numbers} (connection {self.connection}, id {self.id})" if self.connection else numbers
 
-    def without(self, first: int, last: int) -> Iterator[Place]:
+    def without(self, first: int, last: int) -> Iterator[Self]:
         """What is left of it without the events ``first`` to ``last``, of which there is one at least."""
         for begin, end in ((self.first, min(self.last, first - 1)), (max(self.first, last + 1), self.last)):
             if begin <= end:

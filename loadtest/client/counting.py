@@ -5,8 +5,6 @@ No event loop and no parser: one ``epoll``, one buffer for all, and each event i
 comes compressed is unpacked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import select

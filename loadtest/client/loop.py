@@ -1,7 +1,5 @@
 """One ``epoll`` and one clock for all streams of a process, in gevent's event loop."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import time

@@ -4,8 +4,6 @@ It waits what ``retry:`` told it, comes back with its Last-Event-ID, and gives u
 200, as an EventSource does.  What it gets goes into a record of the checker.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import random
@@ -66,8 +64,8 @@ class Stream:
     target: Target
     loop: Loop
     tally: Tally
-    opened: Callable[[Stream, float], None]
-    closed: Callable[[Stream], None]
+    opened: Callable[["Stream", float], None]
+    closed: Callable[["Stream"], None]
     user: str = ""
     source: str | None = None
     pause: float | None = None

@@ -1,7 +1,5 @@
 """The streams of one process, on one loop."""
 
-from __future__ import annotations
-
 import random
 import time
 from collections import deque

@@ -1,7 +1,5 @@
 """What happens to a process's streams, second by second."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields

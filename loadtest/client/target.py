@@ -1,7 +1,5 @@
 """What streams ask for, and where: the URL taken apart, the request, and whose session it carries."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 from collections.abc import Sequence

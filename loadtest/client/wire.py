@@ -3,8 +3,6 @@
 Pure, and quick where it matters: thousands of streams get the same bytes, which are read once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import re

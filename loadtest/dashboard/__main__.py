@@ -7,8 +7,6 @@ a Redis that goes away and a rolling restart happen to them; then each query of 
 over that time, and drawn where its panel is.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

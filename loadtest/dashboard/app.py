@@ -3,8 +3,6 @@
 ``BACKEND`` is the backend's URL.
 """
 
-from __future__ import annotations
-
 import os
 
 from sse_edge import Limits, PublishToken, SignedCookie, SSEMiddleware

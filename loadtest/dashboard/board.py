@@ -1,7 +1,5 @@
 """The dashboard's panels as deploy/grafana.json has them, and how Grafana shows a field and says a value."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

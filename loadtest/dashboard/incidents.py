@@ -1,7 +1,5 @@
 """The servers that are recorded, who visits them, and what happens meanwhile."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import random

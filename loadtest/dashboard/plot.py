@@ -1,7 +1,5 @@
 """The dashboard as a picture: its own panels where they are, of what was recorded."""
 
-from __future__ import annotations
-
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

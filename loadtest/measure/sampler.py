@@ -1,7 +1,5 @@
 """What each part of a run uses, looked at again and again while it runs."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections import Counter
