@@ -88,8 +88,7 @@ class Swarm:
                 own = [self.target.personal(stream.number)] if self._personal else []
                 for channel in [self.target.shared, *own]:
                     stream.record.listen(channel, since=now)
-            if self._lifetime is not None:
-                self._expire(stream, self._lifetime)
+            self._expire(stream)
         self._open()
 
     def _closed(self, stream: Stream) -> None:
@@ -98,11 +97,10 @@ class Swarm:
         if self._queue:
             self.loop.after(0.0, self._open)
 
-    def drop(self) -> int:
-        """Let all streams lose their connections; how many."""
+    def drop(self) -> None:
+        """Let all streams lose their connections."""
         for stream in self.streams.values():
             stream.drop()
-        return len(self.streams)
 
     def stall(self, share: float) -> int:
         """Let this share of the streams stop reading; how many."""
@@ -112,22 +110,20 @@ class Swarm:
             stream.stall()
         return len(chosen)
 
-    def wake(self) -> int:
-        """Let all read again; how many did not."""
-        stuck = [stream for stream in self.streams.values() if stream.stuck]
-        for stream in stuck:
-            stream.wake()
-        return len(stuck)
+    def wake(self) -> None:
+        """Let all read again."""
+        for stream in self.streams.values():
+            if stream.stuck:
+                stream.wake()
 
     def churn(self, lifetime: float | None) -> None:
         """Let streams leave for good after so many seconds on average, and others come; None: no more."""
         self._lifetime = lifetime
-        if lifetime is not None:
-            for stream in self.streams.values():
-                if stream.state == State.LIVE:
-                    self._expire(stream, lifetime)
+        for stream in self.streams.values():
+            if stream.state == State.LIVE:
+                self._expire(stream)
 
-    def _expire(self, stream: Stream, lifetime: float) -> None:
+    def _expire(self, stream: Stream) -> None:
         def expire() -> None:
             if self._lifetime is not None and stream.number in self.streams:
                 stream.leave()
@@ -135,7 +131,8 @@ class Swarm:
                 self._new()
                 self._open()
 
-        self.loop.after(random.expovariate(1 / lifetime), expire)
+        if self._lifetime is not None:
+            self.loop.after(random.expovariate(1 / self._lifetime), expire)
 
     def abuse(self, address: int, user: int, pause: float, processes: int) -> None:
         """Let so many strangers come from one address, and one user come so many times from many addresses.

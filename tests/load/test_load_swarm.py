@@ -303,7 +303,7 @@ def test_who_left_while_waiting_does_not_come_back(locusts):
 def test_dropped_connections_are_resumed(locusts):
     """Who loses its connection comes back by itself, and says where it was."""
     found = locusts.play("drop")
-    assert (found["dropped"], found["away"]) == (3, 0)
+    assert found["away"] == 0
     assert found["places"] == [None] * 3 + ["0-1"] * 3
     assert happened(found["counted"], attempts=6, reconnects=3, opened=6, streams=3, endings={"dropped": 3})
 
@@ -343,7 +343,7 @@ def test_an_order_does_not_wait_for_events(locusts):
 def test_the_stuck_read_on_when_they_wake(locusts):
     """Half stop reading, and the others do not; then they get everything, late, which is no latency."""
     found = locusts.play("stall")
-    assert (found["stalled"], found["woken"], found["again"]) == (1, 1, 0)
+    assert (found["stalled"], found["woken"]) == (1, True)
     place, behind = found["during"]
     assert place == "0-1"
     assert behind == {"wanted": 2, "live": 2, "over": 0, "behind": 1}

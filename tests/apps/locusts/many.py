@@ -76,11 +76,10 @@ def drop():
         served = server.serve(Peer.greet)
         server.swarm.add(3)
         until(lambda: server.swarm.behind({})["live"] == 3)
-        dropped = server.swarm.drop()
+        server.swarm.drop()
         away = server.swarm.behind({})["live"]
         until(lambda: len(served) == 6 and server.swarm.behind({})["live"] == 3)
         return {
-            "dropped": dropped,
             "away": away,
             "places": [peer.field("last-event-id") for peer in served],
             "counted": counted(server.swarm.tally),
@@ -178,7 +177,8 @@ def stall():
             until(lambda n=n: other.last_id == f"{n}-1")
         during = [stuck.last_id, server.swarm.behind({"news": (3, began)})]
         heard = sum(counted(server.swarm.tally)["latency"].values())
-        woken = server.swarm.wake()
+        server.swarm.wake()
+        woken = not stuck.stuck
         until(lambda: stuck.last_id == "3-1")
         late = sum(counted(server.swarm.tally)["latency"].values()) - heard
         for peer in served:
@@ -190,7 +190,6 @@ def stall():
             "heard": heard,
             "woken": woken,
             "late": late,
-            "again": server.swarm.wake(),
             "behind": server.swarm.behind({"news": (4, time.time())}),
             "faults": faults(server.swarm, [began] * 3 + [time.time()]),
             "counted": counted(server.swarm.tally),
