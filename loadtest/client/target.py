@@ -30,14 +30,11 @@ def source(number: int) -> str:
     return f"127.{1 + place // 62_500}.{place // 250 % 250}.{1 + place % 250}"
 
 
-class TargetError(ValueError):
-    """The target makes no sense, or cannot be reached."""
-
-
 class Target:
     """Where streams go: ``urls`` differ in their ports only, and streams go round them.
 
-    ``secret`` and ``cookie`` are those of the app's SignedCookie.  Raises TargetError.
+    ``secret`` and ``cookie`` are those of the app's SignedCookie.  Raises ValueError for what makes no sense
+    or has no address.
     """
 
     rooms: Sequence[str] = ()
@@ -62,7 +59,7 @@ class Target:
         parts = [urlsplit(url) for url in urls]
         for url, part in zip(urls, parts, strict=True):
             if part.scheme not in ("http", "https") or not part.hostname:
-                raise TargetError(f"{url!r} is no http(s) URL")
+                raise ValueError(f"{url!r} is no http(s) URL")
         first = parts[0]
         self.context: Any = None
         """TLS, or None without; ``authority`` is the file of who signed the server's certificate."""
@@ -77,7 +74,7 @@ class Target:
         try:
             found = socket.getaddrinfo(self.host, ports[0], socket.AF_INET, socket.SOCK_STREAM)
         except OSError as error:
-            raise TargetError(f"{self.host!r} has no address: {error}") from error
+            raise ValueError(f"{self.host!r} has no address: {error}") from error
         address = str(found[0][4][0])
         self.addresses = [(address, port) for port in ports]
         self.here = address.startswith("127.")

@@ -109,7 +109,7 @@ class Member:
 
 
 def target(options: Any) -> Target:
-    """What the options name.  Raises TargetError, and OSError where no certificate can be read."""
+    """What the options name.  Raises ValueError, and OSError where no certificate can be read."""
     return Target(
         options.target.split(","),
         secret(),

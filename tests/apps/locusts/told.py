@@ -7,7 +7,7 @@ from locust.stats import RequestStats, bucket_response_time
 
 from loadtest.client import tally as tallies
 from loadtest.client.tally import Second, Tally
-from loadtest.client.target import Target, TargetError
+from loadtest.client.target import Target
 from loadtest.run import member
 
 from .played import SECRET
@@ -128,7 +128,7 @@ def target(url):
     """What a target makes of a URL, or why it makes nothing."""
     try:
         made = Target(url.split(","), SECRET)
-    except TargetError as error:
+    except ValueError as error:
         return {"error": str(error)}
     line, *fields = made.request(1, "u1", "5-1").decode().split("\r\n")
     return {
