@@ -161,6 +161,6 @@ def burst(contender: Contender, pace: Sequence[float], *others: Reader) -> Burst
     arrivals = [reader.answer() for reader in readers]
     time.sleep(AFTERWARDS)
     cpu = contender.cpu() - cpu
-    p50, p99, _ = contender.reader.ask(Streams.latencies, published)
+    p50, p99 = contender.reader.ask(Streams.latencies, published)
     took = max(arrival.at for arrival in arrivals) - published[0]
     return Burst(cpu, p50, p99, took, arrivals[0].cpu)
