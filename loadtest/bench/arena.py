@@ -123,7 +123,7 @@ class Contender:
     def leave(self) -> None:
         """Close all streams, and wait until the server has let go of them."""
         wanted = sum(map(open_files, self.pids)) - self.reader.streams
-        self.reader.ask(Streams.drop, self.reader.streams)
+        self.reader.ask(Streams.close)
         deadline = time.monotonic() + LEAVING
         while sum(map(open_files, self.pids)) > wanted:
             if time.monotonic() > deadline:

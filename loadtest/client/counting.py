@@ -252,20 +252,15 @@ class Streams:
     def __len__(self) -> int:
         return len(self._sockets)
 
-    def drop(self, streams: int) -> None:
-        """Close the last so many."""
-        for fd in list(self._sockets)[-streams:]:
+    def close(self) -> None:
+        """Close all; others may be opened."""
+        for fd in list(self._sockets):
             self._close(fd)
 
     def _close(self, fd: int) -> None:
         self._sockets.pop(fd).close()
         del self._receive[fd]
         self._counts.pop(fd, None)
-
-    def close(self) -> None:
-        """Close all."""
-        self.drop(len(self._sockets))
-        self._poll.close()
 
 
 def _ended() -> NoReturn:

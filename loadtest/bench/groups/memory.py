@@ -59,7 +59,7 @@ def idle(run: Run) -> None:
     for name in ("bare", *(name for name in run.names if name != "floor"), "sse_edge, own channels"):
         with run.contender(name) as contender:
             contender.grow(min(100, run.plan.sizes[0]))
-            contender.reader.ask(Streams.drop, contender.reader.streams)
+            contender.reader.ask(Streams.close)
             before = contender.held()
             for size in run.plan.sizes:
                 run.progress(f"memory of {size:,} streams on {name}")

@@ -62,7 +62,7 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     while (count := _slow(edge) - ended) < plan.stuck and time.monotonic() < deadline:
         time.sleep(0.2)
     run.add("sse_edge", plan.streams, stuck_wrong=abs(count - plan.stuck))
-    some.ask(Streams.drop, some.streams)
+    some.ask(Streams.close)
     phase("after")
     run.add("after", plan.streams, stuck_memory=edge.held())
     return count, meanwhile
