@@ -1,6 +1,5 @@
 """What each part of a run uses, looked at again and again while it runs."""
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 import gevent
 
 from .process import cpu_seconds, own
-from .usage import SOCKET_INODE_BYTES, ByPart, busy_seconds, slab, socket_memory, sockets
+from .usage import SOCKET_INODE_BYTES, ByPart, busy_seconds, by_part, slab, socket_memory, sockets
 
 EVERY = 1.0  # seconds between two looks, or more: looking may take a twentieth of the time
 KERNEL = "kernel"
@@ -32,7 +31,7 @@ class Sampler:
         self.parts = parts
         self._cpu: dict[int, float] = {}
         self._slab, self._sockets = slab(), sockets()
-        self._by_part(self._newly_used)  # from here on
+        by_part(parts(), self._newly_used)  # from here on
         self._empty = self._memory()
         self._running = gevent.spawn(self._run, self.began, time.monotonic(), busy_seconds())
 
@@ -61,20 +60,10 @@ class Sampler:
         """No more looks."""
         self._running.kill()
 
-    def _by_part(self, ask: Callable[[int], float]) -> ByPart:
-        """What ``ask`` says of each process, added up for each part; nothing of one that has just ended."""
-        found: ByPart = {}
-        for name, pids in self.parts().items():
-            found[name] = 0.0
-            for pid in pids:
-                with contextlib.suppress(OSError):
-                    found[name] += ask(pid)
-        return found
-
     def _memory(self) -> ByPart:
         """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
         grown = slab() - self._slab + (sockets() - self._sockets) * SOCKET_INODE_BYTES
-        return {**self._by_part(own), KERNEL: max(0.0, grown) + socket_memory()}
+        return {**by_part(self.parts(), own), KERNEL: max(0.0, grown) + socket_memory()}
 
     def _newly_used(self, pid: int) -> float:
         """Seconds of CPU since this was asked before, or since the process began."""
@@ -86,7 +75,7 @@ class Sampler:
         while True:
             gevent.sleep(pause)
             now, work = time.monotonic(), busy_seconds()
-            memory, cpu = self._memory(), self._by_part(self._newly_used)
+            memory, cpu = self._memory(), by_part(self.parts(), self._newly_used)
             self.used.update(cpu)
             rates = {name: used / (now - last) for name, used in cpu.items()}
             self.busy.append(((work - worked) / (now - last), sum(rates.values())))

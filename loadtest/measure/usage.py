@@ -1,5 +1,6 @@
 """What the parts of a deployment use, and the kernel for them."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,8 +63,13 @@ def busy_seconds() -> float:
 
 
 def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> ByPart:
-    """What ``ask`` says of each process, added up for each part."""
-    return {name: sum(map(ask, pids)) for name, pids in parts.items()}
+    """What ``ask`` says of each process, added up for each part; nothing of one that has just ended."""
+    found = dict.fromkeys(parts, 0.0)
+    for name, pids in parts.items():
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                found[name] += ask(pid)
+    return found
 
 
 def slab() -> int:
