@@ -4,8 +4,6 @@ Each FILE is the summary of a run (``summary.json``, or one of ``loadtest/result
 it, by the same name.  Exits with 2 when one cannot be read, or when there is nothing in it to draw.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """What streams take of a machine, at each number of them: as tables, and as a picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

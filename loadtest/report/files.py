@@ -1,7 +1,5 @@
 """A report's files: in a folder of its own, and the small ones among the results that are kept."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

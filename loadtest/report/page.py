@@ -1,7 +1,5 @@
 """A run as a page that needs nothing else: how it went, its pictures, and its text."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from html import escape

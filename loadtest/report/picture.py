@@ -1,7 +1,5 @@
 """What all pictures have in common: letters, axes, colours, and the same bytes for the same figures."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run as a picture: what happened from its beginning to its end."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

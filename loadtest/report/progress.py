@@ -1,7 +1,5 @@
 """How far a long run is."""
 
-from __future__ import annotations
-
 import sys
 import time
 

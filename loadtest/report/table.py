@@ -1,7 +1,5 @@
 """Figures, and columns of them, as text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 Rows = list[list[str]]

@@ -1,7 +1,5 @@
 """A run as text: for a terminal, to keep, and on the page."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """What is under load, as scenarios disturb it: programs that are started here, or what runs already."""
 
-from __future__ import annotations
-
 import contextlib
 import shlex
 import subprocess

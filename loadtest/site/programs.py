@@ -1,7 +1,5 @@
 """The programs under load, started on loopback and ended for certain."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools

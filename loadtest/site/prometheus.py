@@ -1,7 +1,5 @@
 """A Prometheus of our own on loopback, with the shipped alerts."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import tempfile

@@ -4,8 +4,6 @@ Replaced in them are ports, paths, the certificate and the workers' addresses; e
 ``sse-edge tune`` writes it.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import secrets
