@@ -214,7 +214,8 @@ class Arena:
             contender = kind(self, reader)
             with machine.on(self.server):
                 command = contender.command(Path(directory))
-                program = stack.enter_context(programs.running(command, contender.port, **settings))
+                program = programs.Program(command, contender.port, **settings)
+                stack.callback(program.close)
             if contender.forks:
                 stack.callback(program.stop)  # a SIGKILL would leave its children behind
             stack.enter_context(contender.opened)

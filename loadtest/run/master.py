@@ -80,7 +80,7 @@ class Master:
         place = f"--worker --master-host 127.0.0.1 --master-port {self._port} --loglevel WARNING"
         command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
         for _ in range(processes):
-            self._children.append(programs.Program(command, None, {}))
+            self._children.append(programs.Program(command, None))
         deadline = time.monotonic() + 60
         while self._shape.here < processes:
             self._check()
@@ -103,7 +103,7 @@ class Master:
     def end(self) -> None:
         """Stop what this has started."""
         for child in self._children:
-            child.end()
+            child.close()
         if self._shape.conductor is not None:
             self._shape.conductor.close()
         self._runner.greenlet.kill(block=False)

@@ -43,8 +43,8 @@ class Site(contextlib.ExitStack):
 
     def start(self, part: str, arguments: list[str], port: int, **env: str) -> Program:
         """One more program of a part."""
-        program = Program(arguments, port, env)
-        self.callback(program.end)
+        program = Program(arguments, port, **env)
+        self.callback(program.close)
         if part in self.gently:
             self.callback(program.stop, EXIT)
         self.programs[part].append(program)

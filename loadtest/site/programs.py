@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from ..measure import machine
 READY = 20.0  # seconds for a program to accept connections
 STOPPING = 10.0  # seconds for a program to end by itself, with what it has started
 INTERRUPTED = 130  # what a command exits with after Ctrl-C or SIGTERM
-
 
 _taken: set[int] = set()
 
@@ -102,10 +101,8 @@ def interruptible(main: Callable[[], int | None]) -> int | None:
 class Program:
     """A child, its output in a file; one with a ``port`` accepts connections there once it is started."""
 
-    def __init__(self, arguments: Sequence[str], port: int | None, env: Mapping[str, str]) -> None:
-        self._port = port
-        self._arguments = arguments
-        self._env = {**os.environ, **env}
+    def __init__(self, arguments: Sequence[str], port: int | None, **env: str) -> None:
+        self._arguments, self._port, self._env = arguments, port, {**os.environ, **env}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed together with the child
         with contextlib.ExitStack() as failing:
             failing.enter_context(self._output)
@@ -169,7 +166,7 @@ class Program:
         self._child.kill()
         self._child.wait()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """SIGKILL, if it still runs; its log is gone then."""
         self.kill()
         self._output.close()
@@ -196,18 +193,11 @@ def edge_server(app: str, port: int, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(arguments: Sequence[str], port: int, **env: str) -> Iterator[Program]:
-    """A program that listens on ``port``, until the end of the block."""
-    program = Program(arguments, port, env)
-    try:
-        yield program
-    finally:
-        program.end()
-
-
-@contextlib.contextmanager
 def redis() -> Iterator[str]:
     """A Redis that keeps nothing on disk; its URL."""
     port = free_port()
-    with tempfile.TemporaryDirectory() as directory, running(redis_server(port, Path(directory)), port):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        contextlib.closing(Program(redis_server(port, Path(directory)), port)),
+    ):
         yield f"redis://127.0.0.1:{port}/0"

@@ -73,7 +73,7 @@ def prometheus(
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
         ]
-        with programs.running(arguments, port) as program:
+        with contextlib.closing(programs.Program(arguments, port)) as program:
             ours = Prometheus(f"http://127.0.0.1:{port}")
             program.wait_for(ours.ready)
             yield ours

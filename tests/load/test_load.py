@@ -432,7 +432,7 @@ while True:
 def test_a_worker_that_does_not_come_back(tmp_path):
     """What it wrote is said, and still there for the report, with what it wrote in its first life."""
     port, broken = free_port(), tmp_path / "broken"
-    worker = Program([sys.executable, "-c", WORKER, str(port), str(broken)], port, {})
+    worker = Program([sys.executable, "-c", WORKER, str(port), str(broken)], port)
     try:
         worker.kill()
         broken.touch()
@@ -441,7 +441,7 @@ def test_a_worker_that_does_not_come_back(tmp_path):
         assert worker.exit_code == 1
         assert worker.log == "hello\nhello\ncannot begin\n"
     finally:
-        worker.end()
+        worker.close()
 
 
 def test_a_run_that_is_interrupted_before_it_begins(tmp_path):
