@@ -1,4 +1,8 @@
-"""The apps that run under uvicorn, each with some more paths for the benchmark itself.
+"""The apps under uvicorn, each with more paths for the benchmark itself, and the requests for their streams.
+
+The edge is built from the environment: ``BACKEND`` is the backend's URL, ``CAPS=0`` turns the limits off,
+``COMPRESS=1`` has rooms compressed for clients that take gzip; ``KEEP_ALIVE``, ``MAX_UNSENT`` and
+``MAX_UNSENT_AGE`` are the settings of those names.
 
 ``/bench/collect`` collects garbage, so that memory is compared without it; ``/bench/allocated`` is what
 tracemalloc knows, where ``PYTHONTRACEMALLOC`` is set; ``/bench/sinks`` counts the sinks in use;
@@ -14,18 +18,68 @@ import os
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
+from sse_edge import Channel, Limits, SignedCookie, SSEMiddleware
 from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send, respond
 
-from ..site import apps
-
+AUTH = SignedCookie("a secret of the load tests", secure=False)
 CHANNEL = "bench"  # the Redis channel of the sse-starlette app
+
+
+def requests(paths: Sequence[str], first: int = 0, headers: Sequence[str] = ()) -> list[bytes]:
+    """A browser's request for each path, each of a user of its own; ``headers`` are more lines of all."""
+    made = []
+    for number, path in enumerate(paths, first):
+        cookie = AUTH.issue(f"u{number}", [f"room:{path.rpartition('/')[2]}"])
+        head = [
+            f"GET {path} HTTP/1.1",
+            "Host: localhost",
+            "Accept: text/event-stream",
+            "Cache-Control: no-cache",
+            "Sec-Fetch-Site: same-origin",
+            "Sec-Fetch-Mode: cors",
+            "Sec-Fetch-Dest: empty",
+            f"Cookie: session={cookie}",
+            *headers,
+        ]
+        made.append("\r\n".join([*head, "", ""]).encode())
+    return made
+
+
+async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """One chunk, then silence until the client leaves."""
+    if scope["type"] != "http":
+        raise ValueError("only http is served")
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    chunk = b": stream open\nretry: 3000\nid: 1-1\nevent: edge-position\ndata: {}\n\n"
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+UNLIMITED = Limits(per_user=None, per_ip=None, connects_per_ip=None)
+LIMITS = Limits(per_user=6, per_ip=100_000, per_worker=100_000, connects_per_ip="1000000/minute")
+
+edge = SSEMiddleware(
+    backend=os.environ.get("BACKEND", "memory://"),
+    auth=AUTH,
+    channels={
+        "/events/rooms/{room}": Channel("room:{room}", compress=os.environ.get("COMPRESS") == "1"),
+        "/events/me": "user:{user}",
+    },
+    limits=UNLIMITED if os.environ.get("CAPS") == "0" else LIMITS,
+    keep_alive=float(os.environ.get("KEEP_ALIVE", "15")),
+    drain_window=20,
+    max_unsent=int(os.environ.get("MAX_UNSENT", "1048576")),
+    max_unsent_age=float(os.environ.get("MAX_UNSENT_AGE", "30")),
+)
 
 
 class Probe:
@@ -55,7 +109,7 @@ def measured(app: ASGIApp) -> ASGIApp:
     paths: dict[str, Callable[[], Any]] = {
         "/bench/allocated": allocated,
         "/bench/collect": gc.collect,
-        "/bench/figures": apps.edge.figures,
+        "/bench/figures": edge.figures,
         "/bench/probe/start": probe.start,
         "/bench/probe/stop": probe.stop,
         "/bench/sinks": sinks,
@@ -89,7 +143,7 @@ def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, A
     async def wrapped(message: Message) -> None:
         await send(message)
 
-    return apps.edge(scope, receive, wrapped)
+    return edge(scope, receive, wrapped)
 
 
 # Factories for uvicorn: a library is needed by its own app alone.
@@ -166,6 +220,6 @@ def eventstream_app() -> ASGIApp:
     return measured(get_asgi_application())
 
 
-bare_app = partial(measured, apps.bare)
-edge_app = partial(measured, apps.edge)
+bare_app = partial(measured, bare)
+edge_app = partial(measured, edge)
 task_app = partial(measured, wrapped_send)

@@ -26,7 +26,7 @@ from ..client.counting import MARK, Reader, Streams, reading
 from ..measure import machine
 from ..measure.process import cpu_seconds, open_files, rss, settled
 from ..site import programs
-from ..site.apps import requests
+from .apps import requests
 
 HERE = Path(__file__).parent
 
@@ -205,7 +205,7 @@ class Arena:
     def contender(self, kind: type[Contender], **settings: str) -> Iterator[Contender]:
         """A server with a reader of its own, until the end of the block.
 
-        ``settings`` are environment variables, as ``site.apps`` tells of them, and the edge's own.
+        ``settings`` are environment variables, as ``apps`` tells of them, and the edge's own.
         """
         settings = {"BACKEND": self.url, "SSE_EDGE_SINK": "auto", **settings}
         with contextlib.ExitStack() as stack:

@@ -1,1 +1,1 @@
-"""What is under load: programs on loopback, deployments of the shipped files, and apps for the benchmarks."""
+"""What is under load: programs on loopback, deployments of the shipped files, and what looks on."""

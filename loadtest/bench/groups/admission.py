@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from ...client.counting import Streams
-from ...site.apps import requests
+from ..apps import requests
 from ..arena import Contender
 from ..run import AFTERWARDS, Run
 
