@@ -3,11 +3,12 @@
 import contextlib
 import json
 import tempfile
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
+
+import requests
 
 from . import programs
 
@@ -22,23 +23,13 @@ class Prometheus:
 
     def ask(self, what: str, **parameters: Any) -> Any:
         """The ``data`` of an answer.  Raises HTTPError, with Prometheus's reason, for what it refuses."""
-        body = urllib.parse.urlencode(parameters).encode() if parameters else None
-        with urllib.request.urlopen(f"{self.url}/api/v1/{what}", body, timeout=30) as answer:  # noqa: S310 - ours
-            return json.load(answer)["data"]
-
-    def ready(self) -> bool:
-        """Whether it answers."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/-/ready", timeout=5):  # noqa: S310
-            return True
-        return False
+        answer = requests.get(f"{self.url}/api/v1/{what}", parameters, timeout=30)
+        answer.raise_for_status()
+        return answer.json()["data"]
 
     def over(self, expr: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
         """The series of an expression over this time, each with ``metric`` and ``values``."""
         return list(self.ask("query_range", query=expr, start=start, end=end, step=step)["result"])
-
-    def at(self, expr: str, moment: float) -> list[dict[str, Any]]:
-        """The series of an expression at a moment, each with ``metric`` and ``value``."""
-        return list(self.ask("query", query=expr, time=moment)["result"])
 
 
 @contextlib.contextmanager
@@ -54,7 +45,7 @@ def prometheus(
             {
                 "job_name": "sse-edge",
                 "metrics_path": address,
-                "params": urllib.parse.parse_qs(query),
+                "params": parse_qs(query),
                 "static_configs": [
                     {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}}
                     for name, port in targets.items()
@@ -75,5 +66,5 @@ def prometheus(
         ]
         with contextlib.closing(programs.Program(arguments, port)) as program:
             ours = Prometheus(f"http://127.0.0.1:{port}")
-            program.wait_for(ours.ready)
+            program.wait_for(lambda: requests.get(f"{ours.url}/-/ready", timeout=30).ok)
             yield ours

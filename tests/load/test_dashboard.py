@@ -249,7 +249,7 @@ def happen(site, ours):
 def until(ours, expr):
     """Wait until Prometheus has this."""
     deadline = time.monotonic() + 20
-    while not ours.at(expr, time.time()):
+    while not ours.ask("query", query=expr)["result"]:
         assert time.monotonic() < deadline, expr
         gevent.sleep(0.1)
 
