@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..report.picture import captioned, dress, fit, headed, picture
+from ..report.picture import captioned, dress, fit, headed, logarithmic, picture
 from .targets import FIGURES, SCALES, Series
 
 PANELS = {
@@ -50,27 +50,19 @@ def draw(samples: Mapping[str, Series], path: Path, facts: Mapping[str, str]) ->
                     ys = [median(series[name][x]) * scale for x in xs]
                     (keys[label],) = axis.plot(xs, ys, line, color=colour, marker=marker, ms=5, lw=1.8)
             sizes = sorted({size for each in series.values() for size in each})
-            _dress(axis, sizes, logarithmic="rate" in what)
+            _dress(axis, sizes)
+            (logarithmic if "rate" in what else fit)(axis)
             headed(axis, title, how)
         captioned(figure, keys, f"{facts['cpu']}, Linux {facts['kernel']}")
     return True
 
 
-def _dress(axis: Any, sizes: Sequence[int], *, logarithmic: bool) -> None:
-    """Scales, and beside them the last figure of each line, as high or low as the lines end."""
-    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
-
+def _dress(axis: Any, sizes: Sequence[int]) -> None:
+    """The sizes below, and beside it the last figure of each line, as high or low as the lines end."""
     axis.set_xlabel("open streams")
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.set_xlim(left=0)
     dress(axis)
-    if logarithmic:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        fit(axis)
     ends = {line: line.get_ydata()[-1] for line in axis.get_lines()}
     lines = sorted(ends, key=ends.__getitem__, reverse=True)
     figures = [f"{ends[line]:,.0f}" if ends[line] >= 100 else f"{ends[line]:.1f}" for line in lines]

@@ -1,7 +1,7 @@
 """What all pictures have in common: letters, axes, colours, and the same bytes for the same figures."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,16 @@ def dress(axis: Any) -> None:
     axis.yaxis.set_major_formatter(lambda figure, _: f"{figure:,.10g}")
     axis.grid(axis="y", color="#dddddd", lw=0.7)
     axis.set_axisbelow(True)
+
+
+def logarithmic(axis: Any, marks: Sequence[int] = (1, 2, 5)) -> None:
+    """A scale of ratios, with these marks in each power of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=marks))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    dress(axis)  # the scale has marks of its own
 
 
 def headed(axis: Any, title: str, how: str) -> None:

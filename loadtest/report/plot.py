@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .picture import GREY, PARTS, dress, fit, picture
+from .picture import GREY, PARTS, dress, fit, logarithmic, picture
 from .table import number
 from .text import Summary, part_name
 
@@ -58,9 +58,8 @@ def draw(summary: Summary, path: Path) -> None:
         for axis in heads:
             axis.set_axis_off()
             for name, at, line in names:
-                axis.text(
-                    (at + LETTER / WIDTH) * end, (line + 0.4) * 0.18 / strip, name, va="center", fontsize=SIZE
-                )
+                place = (at + LETTER / WIDTH) * end, (line + 0.4) * 0.18 / strip
+                axis.text(*place, name, va="center", fontsize=SIZE)
             axis.set_ylim(1, 0)
         *panels, memory, cpu = (axis for row in rows for axis in row)
         for axis, (title, found) in zip(panels, lines.items(), strict=True):
@@ -132,17 +131,15 @@ def _codes(timeline: Rows, what: str) -> dict[str, Points]:
 
 
 def _over_time(axis: Any, phases: Rows, end: float) -> None:
-    from matplotlib.ticker import MaxNLocator, MultipleLocator  # noqa: PLC0415 - slow to load
-
     for place, phase in enumerate(phases):
         axis.axvspan(phase["from"], phase["to"], color=BANDS[place % 2], lw=0, zorder=0)
         axis.axvline(phase["from"], color="#cfd4da", lw=0.7, zorder=0.5)
     dress(axis)
     axis.set_xlim(0, end)
     step = next((step for step in STEPS if end / step <= 9), STEPS[-1])
-    axis.xaxis.set_major_locator(MultipleLocator(step))
+    axis.set_xticks(range(0, int(end) + 1, step))
     axis.xaxis.set_major_formatter(lambda seconds, _: clock(seconds, end))
-    axis.yaxis.set_major_locator(MaxNLocator(4, steps=(1, 2, 2.5, 5, 10)))
+    axis.locator_params(axis="y", nbins=4)
 
 
 def _head(axis: Any, title: str, how: str = "", least: float = 0.001) -> None:
@@ -191,17 +188,8 @@ def _lines(axis: Any, title: str, lines: Mapping[str, Points], none: str) -> Non
     how = f"at most {number(highest)}{', logarithmic' if wide else ''}"
     _head(axis, title, how, least=4 if counted else 0.001)
     if wide:
-        _logarithmic(axis, lowest, highest)
-
-
-def _logarithmic(axis: Any, lowest: float, highest: float) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter  # noqa: PLC0415
-
-    axis.set_yscale("log", nonpositive="clip")
-    axis.set_ylim(lowest / 1.3, highest * 1.3)
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-    dress(axis)  # the scale has marks of its own
+        logarithmic(axis, (1, 2, 5) if highest < 100 * lowest else (1,))
+        axis.set_ylim(lowest / 1.3, highest * 1.3)
 
 
 def _stack(axis: Any, summary: Summary, what: str, unit: float, more: Mapping[str, str]) -> None:
