@@ -26,9 +26,7 @@ class Progress:
         self._said = now, words
         minutes, seconds = divmod(int(now - self._began), 60)
         text = f"{minutes}:{seconds:02d}  {what}"
-        print(
-            f"\r\x1b[K{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True
-        )
+        print(f"\r\x1b[K{text}" if terminal else f"{text}\n", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """No more."""
