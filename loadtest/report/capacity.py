@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..measure.usage import READER
 from .picture import PARTS, captioned, dress, fit, headed, picture
-from .table import Rows, number
+from .table import Rows, Summary, number, part_name
 
 Step = Mapping[str, Any]
 """What ``scenarios.capacity`` found with so many streams."""
-
-CLIENTS = "reader"
 
 INSIDE = " of CPU; the kernel's share is within the others"
 
@@ -20,13 +19,13 @@ def present(steps: Sequence[Step]) -> list[str]:
     return [part for part in ("worker", "proxy", "Redis") if part in steps[0]["memory"]]
 
 
-def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
+def tables(summary: Summary) -> dict[str, Rows]:
     """All of it, by what each table is about; nothing of another scenario."""
     steps: Sequence[Step] = summary.get("steps") or ()
     if not steps:
         return {}
     parts = present(steps)
-    heads = [summary["setup"]["proxy"] if part == "proxy" else part for part in parts]
+    heads = [part_name(summary, part) for part in parts]
 
     def table(heads: list[str], each: Callable[[Step], list[float | None]]) -> Rows:
         return [["streams", *heads], *([f"{step['streams']:,}", *map(number, each(step))] for step in steps)]
@@ -37,7 +36,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
             # The kernel's CPU is within the others', its memory is not.
             whole = [*parts, "kernel"] if what == "memory" else parts
             each = [found[part] for part in (*parts, "kernel")]
-            return [*each, sum(found[part] for part in whole), found[CLIENTS]]
+            return [*each, sum(found[part] for part in whole), found[READER]]
 
         return table([*heads, "kernel", "all", "(clients)"], figures)
 
@@ -51,7 +50,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
     return {
         "Memory per stream, KiB": by_part("memory", 1024),
         "Descriptors per stream": table(
-            [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, CLIENTS)]
+            [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, READER)]
         ),
         f"To connect, µs per stream{INSIDE}": by_part("connect", 1e-6),
         f"Idle, µs per stream and minute{INSIDE}": by_part("idle", 1e-6),
@@ -72,7 +71,7 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Rows]:
     }
 
 
-def draw(summary: Mapping[str, Any], path: Path) -> None:
+def draw(summary: Summary, path: Path) -> None:
     """Write an SVG of memory, CPU and delay over the number of streams."""
     steps, setup, facts = summary["steps"], summary["setup"], summary["machine"]
     parts = present(steps)
@@ -101,7 +100,7 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
             axis.set_xlim(-0.6, len(steps) - 0.4)
             dress(axis)
             fit(axis)
-        named = {setup["proxy"] if part == "proxy" else part: key for part, key in keys.items()}
+        named = {part_name(summary, part): key for part, key in keys.items()}
         note = f"{setup['proxy']}{', TLS' if setup['tls'] else ''}; {facts['cpu']}, Linux {facts['kernel']}"
         captioned(figure, named, note)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import capacity, page, plot, text
-from .text import Summary
+from .table import Summary
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from . import text
+from .table import Summary
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -42,7 +43,7 @@ pre {{ overflow-x: auto; font: 13px/1.4 ui-monospace, Menlo, Consolas, monospace
 """
 
 
-def page(summary: text.Summary, pictures: Iterable[str], links: Mapping[str, str]) -> str:
+def page(summary: Summary, pictures: Iterable[str], links: Mapping[str, str]) -> str:
     """All of it; ``pictures`` are SVGs, and ``links`` are the other files by what they are."""
     said = escape(text.text(summary, findings=1000))
     return PAGE.format(

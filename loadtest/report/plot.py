@@ -9,8 +9,7 @@ from statistics import median
 from typing import Any
 
 from .picture import GREY, PARTS, dress, fit, logarithmic, picture
-from .table import number
-from .text import Summary, part_name
+from .table import Summary, number, part_name
 
 LINES = ("#0b6e4f", "#c8641b", "#7a5195", "#4a86b8", "#b5293b", "#a38a00", "#c45a9a", "#8a8f98")
 """Colours of a panel's lines, in their order; the last is for what is left."""

@@ -1,6 +1,10 @@
 """Figures, and columns of them, as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Summary = Mapping[str, Any]
+"""All that is known of a run."""
 
 Rows = list[list[str]]
 """A table's rows, the first of which are its heads; without rows where nothing was measured."""
@@ -12,6 +16,11 @@ def number(figure: float | None, unit: float = 1) -> str:
         return ""
     figure /= unit
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def part_name(summary: Summary, part: str) -> str:
+    """The proxy by its own name."""
+    return str(summary["setup"]["proxy"]) if part == "proxy" else part
 
 
 def aligned(rows: Sequence[Sequence[str]], *left: int) -> list[str]:

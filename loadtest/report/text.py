@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from . import capacity
-from .table import Rows, aligned, number
+from sse_edge.counted import counted
 
-Summary = Mapping[str, Any]
+from . import capacity
+from .table import Rows, Summary, aligned, number, part_name
 
 VERDICT = {
     "clients": "clients",
@@ -78,13 +78,7 @@ def judged(summary: Summary) -> list[tuple[str, str]]:
 
 def title(summary: Summary) -> str:
     """Which scenario, and how large."""
-    return f"{summary['scenario']}: {_some(summary['setup']['streams'], 'stream')}"
-
-
-def part_name(summary: Summary, part: str) -> str:
-    """The proxy by its own name, where that is known."""
-    proxy: str = summary["setup"]["proxy"]
-    return proxy if part == "proxy" and proxy in {"nginx", "caddy"} else part
+    return f"{summary['scenario']}: {counted(summary['setup']['streams'], 'stream')}"
 
 
 def lasting(seconds: float) -> str:
@@ -101,9 +95,9 @@ def _setup(given: Mapping[str, Any]) -> str:
         said = f"to {given['target']}"
     else:
         said = "without a proxy" if given["proxy"] == "none" else f"through {given['proxy']}"
-        said += f", {'TLS' if given['tls'] else 'no TLS'}, {_some(given['workers'], 'worker')}"
-    users, processes = _some(given["users"], "user"), _some(given["processes"], "process", "processes")
-    return f"{said}; {users} in {processes} of Locust"
+        said += f", {'TLS' if given['tls'] else 'no TLS'}, {counted(given['workers'], 'worker')}"
+    users, processes = counted(given["users"], "user"), given["processes"]
+    return f"{said}; {users} in {processes:,} process{'es' * (processes != 1)} of Locust"
 
 
 # Tables
@@ -195,7 +189,3 @@ def _wrapped(label: str, facts: Sequence[str]) -> list[str]:
 
 def _value(found: float | str) -> str:
     return found if isinstance(found, str) else number(found)
-
-
-def _some(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
