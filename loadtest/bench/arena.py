@@ -30,7 +30,6 @@ from .apps import requests
 
 HERE = Path(__file__).parent
 
-STARTING = 20.0  # seconds for a server to have all its processes
 LEAVING = 30.0  # seconds for a server to let go of streams that are closed
 WIRE = 150  # bytes of one event of ``text`` on the wire, framing and id included
 PRIME = 7919  # more than there are streams in a row that would be near each other
@@ -219,10 +218,5 @@ class Arena:
             if contender.forks:
                 stack.callback(program.stop)  # a SIGKILL would leave its children behind
             stack.enter_context(contender.opened)
-            deadline = time.monotonic() + STARTING
-            while not (pids := contender.delivering(program.pid)):
-                if program.exit_code is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{kind.__name__} did not start:\n{program.log}")
-                time.sleep(0.02)
-            contender.pids = pids
+            contender.pids = program.wait_for(lambda: contender.delivering(program.pid))
             yield contender

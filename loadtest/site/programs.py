@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import TypeVar
 
 from ..measure import machine
 
-READY = 20.0  # seconds for a program to accept connections
+READY = 20.0  # seconds for a program to begin
 STOPPING = 10.0  # seconds for a program to end by itself, with what it has started
 INTERRUPTED = 130  # what a command exits with after Ctrl-C or SIGTERM
+
+Found = TypeVar("Found")
 
 _taken: set[int] = set()
 
@@ -124,13 +127,14 @@ class Program:
             self.kill()
             raise
 
-    def wait_for(self, ready: Callable[[], bool]) -> None:
-        """Look until it is ready.  Raises RuntimeError, with its log, when it ends before or takes long."""
+    def wait_for(self, ready: Callable[[], Found]) -> Found:
+        """Look until it is there.  Raises RuntimeError, with its log, when it ends before or takes long."""
         deadline = time.monotonic() + READY
-        while not ready():
+        while not (found := ready()):
             if self.exit_code is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{shlex.join(self._arguments)} did not start:\n{self.log}")
             time.sleep(0.02)
+        return found
 
     def _accepts(self) -> bool:
         if self._port is None:
