@@ -46,8 +46,14 @@ class Shipped(Site):
         self._files = tuned(layout.sizing, [f"127.0.0.1:{port}" for port in places])
         config = self._write("redis.conf", self._files["redis.conf"])
         self.start_redis(str(config), "--supervised", "no", "--loglevel", "warning")
+        env = {  # as the systemd unit has it
+            "SESSION_SECRET": self.secret,
+            "REDIS": self.redis,
+            "SSE_EDGE_SERVE_BACKLOG": str(layout.sizing.backlog),
+            "SSE_EDGE_SERVE_GRACE": "25",
+        }
         for port in places:
-            self._start_worker(port)
+            self.start("worker", programs.edge_server("app:app", port, "--app-dir", str(DEPLOY)), port, **env)
         if layout.proxy == "none":
             self.ports = places
         elif layout.proxy == "nginx":
@@ -68,16 +74,6 @@ class Shipped(Site):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
-
-    def _start_worker(self, port: int) -> None:
-        """As the systemd unit starts it."""
-        env = {
-            "SESSION_SECRET": self.secret,
-            "REDIS": self.redis,
-            "SSE_EDGE_SERVE_BACKLOG": str(self.layout.sizing.backlog),
-            "SSE_EDGE_SERVE_GRACE": "25",
-        }
-        self.start("worker", programs.edge_server("app:app", port, "--app-dir", str(DEPLOY)), port, **env)
 
     def _start_nginx(self) -> int:
         layout, directory, port = self.layout, self.directory / "nginx", programs.free_port()
