@@ -33,8 +33,7 @@ def picture(path: Path, width: float, height: float) -> Iterator[Any]:
     with mpl.rc_context(looks):
         figure = Figure(figsize=(width, height), facecolor="white")
         yield figure
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(path, format="svg", metadata=nothing)
+        figure.savefig(path, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
 
 
 def dress(axis: Any) -> None:
