@@ -43,7 +43,7 @@ from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
 from .master import Master
-from .options import ALL, THEIRS, count, declare, scenario
+from .options import ALL, OURS, THEIRS, count, declare, scenario
 from .probe import examine
 
 SHORT = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}  # of the main parts; 6 of all others
@@ -69,14 +69,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     kept = f"also write {RESULTS.name}/NAME.json, .txt and .svg (default: SCENARIO-STREAMS)"
     add("--save", nargs="?", const="", metavar="NAME", help=kept)
 
-    usual = {name: parser.get_default(name) for name in THEIRS}
-    parser.set_defaults(**dict.fromkeys(THEIRS))  # so that it is seen what is given
+    usual = {name: parser.get_default(name) for name in (*OURS, *THEIRS)}
+    parser.set_defaults(**dict.fromkeys(usual))  # so that it is seen what is given
     found = parser.parse_args(words, argparse.Namespace(words=words))
-    for name in ("workers", "tls") if found.target else THEIRS:
+    for name in OURS if found.target else THEIRS:
         if getattr(found, name) is not None:
             place = "what is started here, and --target names" if found.target else "--target, which names"
             parser.error(f"--{name.replace('_', '-')} is for {place} what runs already")
-    vars(found).update((name, usual[name]) for name in THEIRS if getattr(found, name) is None)
+    vars(found).update((name, value) for name, value in usual.items() if getattr(found, name) is None)
     if found.proxy == "none" and found.tls:
         parser.error("--tls is between clients and proxy, and --proxy is none")
     found.tls = (found.proxy != "none") if found.tls is None else found.tls

@@ -11,8 +11,11 @@ ALL = "all"  # where a scenario's name is asked for: each of them
 
 MOST = 1_000_000  # of streams, and of anything else that can be given as a number
 
+OURS = ("proxy", "workers", "tls")
+"""What is said of what ``python -m loadtest`` starts."""
+
 THEIRS = ("redis", "cookie", "cacert", "channel", "own_channel", "disturb")
-"""What is said of a target, and is known of what ``python -m loadtest`` starts."""
+"""What is said of a target, and is known of what is started here."""
 
 Number = TypeVar("Number", int, float)
 

@@ -293,6 +293,10 @@ BAD = [
         ["steady", "--target", "http://127.0.0.1:1/", "--workers", "2"],
         "--workers is for what is started here",
     ),
+    (
+        ["steady", "--target", "http://127.0.0.1:1/", "--proxy", "caddy"],
+        "--proxy is for what is started here, and --target names what runs already",
+    ),
     (["steady", "--proxy", "none", "--tls"], "--tls is between clients and proxy"),
     (["capacity", "--steps", "10,x"], "--steps: must be a whole number from 1 to 1000000: 'x'"),
     (["capacity", "--steps", "10,20", "--streams", "15"], "--steps has 20, more than --streams 15"),
