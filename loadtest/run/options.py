@@ -1,6 +1,7 @@
 """What may be asked for: by ``python -m loadtest``, by ``locust``, and in Locust's own page."""
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,13 +25,10 @@ def _number(kind: type[Number], holds: Callable[[Number], bool], must: str) -> C
     """What reads a number of which this holds; who gives another is told what it must be."""
 
     def read(value: str) -> Number:
-        try:
-            found = kind(value)
-        except ValueError:
-            found = None
-        if found is None or not holds(found):
-            raise argparse.ArgumentTypeError(f"must be {must}: {value!r}")
-        return found
+        with contextlib.suppress(ValueError):
+            if holds(found := kind(value)):
+                return found
+        raise argparse.ArgumentTypeError(f"must be {must}: {value!r}")
 
     return read
 
