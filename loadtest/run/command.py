@@ -43,9 +43,10 @@ from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
 from .master import Master
-from .options import ALL, OURS, THEIRS, count, declare, scenario
+from .options import OURS, THEIRS, count, declare
 from .probe import examine
 
+ALL = "all"  # where a scenario's name is asked for: each of them
 SHORT = {"ramp": 15.0, "slow": 10.0, "churn": 10.0, "abuse": 10.0}  # of the main parts; 6 of all others
 
 
@@ -58,7 +59,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         epilog="scenarios:\n" + "\n".join(f"  {name:<10} {each.what}" for name, each in SCENARIOS.items()),
     )
     add = parser.add_argument
-    add("scenario", type=scenario, metavar="SCENARIO", help=f"see below; {ALL}: each for a short while")
+    names = [*SCENARIOS, ALL]
+    add("scenario", choices=names, metavar="SCENARIO", help=f"see below; {ALL}: each for a short while")
     declare(add)
     add("--proxy", choices=PROXIES, default="nginx", help="(default: nginx)")
     add("--workers", type=count, metavar="N", help="app processes (default: as tune says)")

@@ -6,10 +6,6 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..scenarios import SCENARIOS
-
-ALL = "all"  # where a scenario's name is asked for: each of them
-
 MOST = 1_000_000  # of streams, and of anything else that can be given as a number
 
 OURS = ("proxy", "workers", "tls")
@@ -44,13 +40,6 @@ def steps(value: str) -> list[int]:
     if found != sorted(set(found)):
         raise argparse.ArgumentTypeError(f"each must be more than the one before: {value!r}")
     return found
-
-
-def scenario(value: str) -> str:
-    """A scenario's name, or that of a round of all."""
-    if value not in {*SCENARIOS, ALL}:
-        raise argparse.ArgumentTypeError(f"there is no scenario {value!r}: {', '.join(SCENARIOS)}")
-    return value
 
 
 def declare(add: Callable[..., Any]) -> None:

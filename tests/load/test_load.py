@@ -277,7 +277,7 @@ def test_another_redis(behind, private_redis, tmp_path):
 
 
 BAD = [
-    (["steadily"], "there is no scenario 'steadily': steady, ramp"),
+    (["steadily"], "SCENARIO: invalid choice: 'steadily' (choose from"),
     (["steady", "--streams", "0"], "--streams: must be a whole number from 1 to 1000000: '0'"),
     (
         ["steady", "--seconds", "soon"],

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from loadtest.client.target import PER_SOURCE
-from loadtest.run.options import declare, scenario, secret
+from loadtest.run.options import declare, secret
 from loadtest.scenarios import SCENARIOS, Threshold
 from loadtest.scenarios.scenario import NOTICED, compared
 from loadtest.scenarios.script import crowd
@@ -141,7 +141,6 @@ def test_every_scenario_is_there():
         assert not each.what.endswith(".")
         assert each.seconds > 0
         assert each.rate > 0
-        assert scenario(name) == name
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
@@ -453,14 +452,6 @@ def test_a_wrong_option_is_named(given, said, capsys):
         options(*given)
     assert exit.value.code == 2
     assert said in capsys.readouterr().err
-
-
-def test_a_scenario_that_is_not_there_is_named():
-    """With those that are."""
-    with pytest.raises(
-        argparse.ArgumentTypeError, match="there is no scenario 'chaos': steady, ramp, .*soak"
-    ):
-        scenario("chaos")
 
 
 def test_the_secret_comes_from_the_environment(monkeypatch):
