@@ -32,7 +32,6 @@ class Member:
     def __init__(self, environment: Environment) -> None:
         self.swarm: Swarm | None = None
         self._environment = environment
-        assert environment.runner is not None
         self._runner: Any = environment.runner
         self._runner.register_message("order", self._ordered, concurrent=True)
         environment.events.test_start.add_listener(self._start)
@@ -148,28 +147,24 @@ def tell(stats: RequestStats, second: Second, at: int) -> None:
     """Let Locust know of a second as a whole, as if it had been told of each thing in it by itself."""
     for what, name in TIMES.items():
         if times := getattr(second, what):
-            _add(stats, _entry(stats, name, at, times.total(), times))
+            _add(stats, name, at, times.total(), times)
     for what, name in COUNTS.items():
         for code, count in getattr(second, what).items():
-            entry = _entry(stats, f"{name} {code}", at, count, Counter())
-            if what == "errors":
-                entry.num_failures = entry.num_fail_per_sec[at] = count
-                key = StatsError.create_key(KIND, entry.name, code)
-                stats.errors.setdefault(key, StatsError(KIND, entry.name, code)).occurrences += count
-            _add(stats, entry)
+            label, failed = f"{name} {code}", count if what == "errors" else 0
+            _add(stats, label, at, count, Counter(), failed)
+            if failed:
+                key = StatsError.create_key(KIND, label, code)
+                stats.errors.setdefault(key, StatsError(KIND, label, code)).occurrences += failed
 
 
-def _entry(stats: RequestStats, name: str, at: int, count: int, times: Histogram) -> StatsEntry:
+def _add(stats: RequestStats, name: str, at: int, count: int, times: Histogram, failed: int = 0) -> None:
     entry = StatsEntry(stats, name, KIND)
     entry.num_requests = entry.num_reqs_per_sec[at] = count
     entry.num_none_requests = count - times.total()
+    entry.num_failures = entry.num_fail_per_sec[at] = failed
     entry.total_response_time = sum(ms * number for ms, number in times.items())
     entry.min_response_time, entry.max_response_time = min(times, default=None), max(times, default=0)
     entry.response_times.update(times)
     entry.start_time = entry.last_request_timestamp = float(at)
-    return entry
-
-
-def _add(stats: RequestStats, entry: StatsEntry) -> None:
-    for known in (stats.get(entry.name, KIND), stats.total):
+    for known in (stats.get(name, KIND), stats.total):
         known.extend(entry)
