@@ -38,11 +38,11 @@ from ..report.progress import Progress
 from ..scenarios import SCENARIOS
 from ..scenarios.script import Deployment, crowd
 from ..site import programs
-from ..site.deployment import Site, Theirs
-from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, Layout, arrange, remarks
+from ..site.deployment import Theirs
+from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
-from .master import Master
+from .master import conduct
 from .options import OURS, THEIRS, count, declare
 from .probe import examine
 
@@ -128,10 +128,10 @@ def clients(given: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Deployment, Layout | None]]:
+def deployed(given: argparse.Namespace) -> Iterator[Deployment]:
     """What is under load, until the end of the block; ``given`` then says where it is."""
     if given.target:
-        yield Theirs(given.disturb), None
+        yield Theirs(given.disturb)
         return
     if lacks := missing(given.proxy):
         raise RuntimeError("missing: " + "; ".join(lacks))
@@ -139,22 +139,24 @@ def deployed(given: argparse.Namespace, directory: Path) -> Iterator[tuple[Deplo
     # As many workers as tune would have: the others can take a lost one's streams.
     workers = given.workers or size(streams).workers
     layout = arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
-    with Shipped(layout, directory) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="loadtest-") as directory,
+        Shipped(layout, Path(directory)) as site,
+    ):
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
         given.redis, given.cacert, given.cookie = site.redis, site.authority or "", COOKIE
         os.environ["SSE_EDGE_SECRET"] = site.secret
-        yield site, layout
+        yield site
 
 
 # The report
 
 
-def summarise(
-    given: argparse.Namespace, conductor: Conductor, layout: Layout | None, began: datetime
-) -> dict[str, Any]:
+def summarise(given: argparse.Namespace, conductor: Conductor, began: datetime) -> dict[str, Any]:
     """Everything that the report says."""
     run, cores = conductor.script, len(os.sched_getaffinity(0))
+    layout = run.deployment.layout if isinstance(run.deployment, Shipped) else None
     said = remarks(layout, cores) if layout else []
     if layout:
         said.append("the kernel's memory is that of all sockets, the clients' too")
@@ -260,16 +262,11 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             stack.callback(progress.clear)
             given.processes = clients(given)
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="loadtest-"))
-            deployment, layout = stack.enter_context(deployed(given, Path(directory)))
+            deployment = stack.enter_context(deployed(given))
             examine(given)
             given.out.mkdir(parents=True, exist_ok=True)
-            master = Master(given, deployment, progress)
-            stack.callback(master.end)
-            conductor = master.conduct()
-            summary = summarise(given, conductor, layout, began)
-            if conductor.failure and isinstance(deployment, Site):
-                summary["failure"] += "\n" + deployment.said()
+            conductor = conduct(given, deployment, progress)
+            summary = summarise(given, conductor, began)
     except KeyboardInterrupt:
         print("interrupted before anything was measured; everything it started is stopped", file=sys.stderr)
         return programs.INTERRUPTED

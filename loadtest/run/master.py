@@ -1,9 +1,11 @@
 """A run of Locust: its master, and the processes that hold streams."""
 
 import argparse
+import contextlib
 import sys
-import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import gevent
 import locust
@@ -23,87 +25,76 @@ from .member import Listeners
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 
 
-class Master:
-    """Locust's master, with the conductor in it, and its other processes, until ``end``."""
+def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progress) -> Conductor:
+    """The scenario, until it is over or interrupted; with what Locust writes."""
+    runner = _master(given)
+    environment, shape = runner.environment, runner.environment.shape_class
+    children: list[programs.Program] = []
 
-    def __init__(self, given: argparse.Namespace, deployment: Deployment, progress: Progress) -> None:
-        self._given = given
-        self._deployment = deployment
-        self._progress = progress
-        self._children: list[programs.Program] = []
-        listen()
-        options = get_parser(default_config_files=[]).parse_args(["--headless"])
-        wanted = {**vars(given), "expect_workers": given.processes}
-        vars(options).update((name, value) for name, value in wanted.items() if name in vars(options))
-        self._shape = Shape()  # type: ignore[no-untyped-call]
-        self._environment = Environment(
-            user_classes=[Listeners], shape_class=self._shape, events=locust.events, parsed_options=options
-        )
-        self._port = programs.free_port()
-        self._runner = self._environment.create_master_runner("127.0.0.1", self._port)
-        self._environment.events.init.fire(environment=self._environment, runner=self._runner, web_ui=None)
+    def parts() -> dict[str, list[int]]:
+        pids = [child.pid for child in children if child.exit_code is None]
+        return {**(deployment.parts if isinstance(deployment, Site) else {}), CLIENTS: pids}
 
-    def conduct(self) -> Conductor:
-        """The scenario, until it is over or interrupted; with what Locust writes."""
-        self._start()
-        conductor = Conductor(self._environment, self._deployment, self._parts, self._progress)
-        self._shape.conductor = conductor
-        gevent.spawn(stats_history, self._runner)
-        files = str(self._given.out / "locust")
-        csv = StatsCSVFileWriter(self._environment, PERCENTILES_TO_REPORT, files, full_history=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(runner.greenlet.kill, block=False)
+        progress(f"starting {given.processes} processes of Locust")
+        place = f"--worker --master-host 127.0.0.1 --master-port {runner.master_bind_port} --loglevel WARNING"
+        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
+        for _ in range(given.processes):
+            children.append(programs.Program(command, None))
+            stack.callback(children[-1].close)
+        late = RuntimeError(f"{given.processes} processes of Locust have not come up in 60 s")
+        with gevent.Timeout(60, late):
+            while shape.here < given.processes:
+                _check(children)
+                gevent.sleep(0.05)
+        conductor = shape.conductor = Conductor(environment, deployment, parts, progress)
+        stack.callback(conductor.close)
+        files = str(given.out / "locust")
+        gevent.spawn(stats_history, runner)
+        csv = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, files, full_history=True)
         writing = gevent.spawn(csv.stats_writer)
         conductor.begin()
-        self._runner.start_shape()
+        runner.start_shape()
         try:
             while not conductor.over:
-                self._check()
+                _check(children)
                 gevent.sleep(0.2)
         except KeyboardInterrupt:
-            self._progress.clear()
+            progress.clear()
             print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
             conductor.interrupt(5.0)  # what is under way may take so long
         except RuntimeError as error:
             conductor.failure = str(error)
         if conductor.failure:
-            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in self._children if child.log)
+            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in children if child.log)
+            conductor.failure += f"\n{deployment.said()}" if isinstance(deployment, Site) else ""
         # Locust ends with its load shape, when every process has sent its last figures.
-        gevent.joinall([self._runner.shape_greenlet], timeout=10.0)
+        gevent.joinall([runner.shape_greenlet], timeout=10.0)
         gevent.sleep(1.2)  # they are on their way to Locust's files
         writing.kill()
         csv.close_files()
-        Path(f"{files}.html").write_text(get_html_report(self._environment, show_download_link=False))
-        return conductor
+        Path(f"{files}.html").write_text(get_html_report(environment, show_download_link=False))
+    return conductor
 
-    def _start(self) -> None:
-        processes = self._given.processes
-        self._progress(f"starting {processes} processes of Locust")
-        place = f"--worker --master-host 127.0.0.1 --master-port {self._port} --loglevel WARNING"
-        command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
-        for _ in range(processes):
-            self._children.append(programs.Program(command, None))
-        deadline = time.monotonic() + 60
-        while self._shape.here < processes:
-            self._check()
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{processes} processes of Locust have not come up in 60 s")
-            gevent.sleep(0.05)
 
-    def _parts(self) -> dict[str, list[int]]:
-        pids = [child.pid for child in self._children if child.exit_code is None]
-        return {**(self._deployment.parts if isinstance(self._deployment, Site) else {}), CLIENTS: pids}
+def _master(given: argparse.Namespace) -> Any:
+    """Locust's master, which is this process."""
+    listen()
+    options = get_parser(default_config_files=[]).parse_args(["--headless"])
+    wanted = {**vars(given), "expect_workers": given.processes}
+    vars(options).update((name, value) for name, value in wanted.items() if name in vars(options))
+    shape = Shape()  # type: ignore[no-untyped-call]
+    environment = Environment(
+        user_classes=[Listeners], shape_class=shape, events=locust.events, parsed_options=options
+    )
+    runner = environment.create_master_runner("127.0.0.1", programs.free_port())
+    environment.events.init.fire(environment=environment, runner=runner, web_ui=None)
+    return runner
 
-    def _check(self) -> None:
-        """RuntimeError when a process of Locust has ended."""
-        for child in self._children:
-            if child.exit_code is not None:
-                raise RuntimeError(
-                    f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}"
-                )
 
-    def end(self) -> None:
-        """Stop what this has started."""
-        for child in self._children:
-            child.close()
-        if self._shape.conductor is not None:
-            self._shape.conductor.close()
-        self._runner.greenlet.kill(block=False)
+def _check(children: Iterable[programs.Program]) -> None:
+    """RuntimeError when a process of Locust has ended."""
+    for child in children:
+        if child.exit_code is not None:
+            raise RuntimeError(f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}")
