@@ -64,17 +64,16 @@ def examine(options: Any) -> None:
 
 def _comes(swarm: Swarm, place: str, holds: Callable[[], bool]) -> bool:
     """Whether it holds in time.  RuntimeError when a stream is refused or fails before."""
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        for second in swarm.tally.seconds.values():
-            for code in second.errors:
-                raise RuntimeError(f"--target: {_failed(code, place)}")
-            for code in second.refusals:
-                raise RuntimeError(_refused(code, place))
-        if time.monotonic() > deadline:
-            return False
-        gevent.sleep(0.01)
-    return True
+    with gevent.Timeout(SECONDS, False):
+        while not holds():
+            for second in swarm.tally.seconds.values():
+                for code in second.errors:
+                    raise RuntimeError(f"--target: {_failed(code, place)}")
+                for code in second.refusals:
+                    raise RuntimeError(_refused(code, place))
+            gevent.sleep(0.01)
+        return True
+    return False
 
 
 def _failed(code: str, place: str) -> str:

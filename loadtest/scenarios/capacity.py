@@ -76,12 +76,11 @@ class Capacity(Scenario):
         run.open(users)
         run.press.publish(self.options.channel, SIZE)
         run.level(fresh=0.0)
-        files, deadline = run.deployment.files() or 0, time.monotonic() + 30
+        files = run.deployment.files() or 0
         run.open(0)
-        while (run.deployment.files() or 0) > files - users * run.per_user:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the workers keep streams whose clients are gone")
-            gevent.sleep(0.05)
+        with gevent.Timeout(30, RuntimeError("the workers keep streams whose clients are gone")):
+            while (run.deployment.files() or 0) > files - users * run.per_user:
+                gevent.sleep(0.05)
         gevent.sleep(0.2)
         self._memory, self._files = _held(run), by_part(_parts(run), open_files)
         self._slab, self._sockets = slab(), sockets()

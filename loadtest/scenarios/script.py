@@ -86,14 +86,12 @@ class Script:
         finally:
             part["to"] = time.time() - self.began
 
-    @contextlib.contextmanager
     def publishing(
         self, rate: float, size: int = SIZE, channels: Sequence[str] = (), hands: int = 1
-    ) -> Iterator[None]:
+    ) -> contextlib.AbstractContextManager[None]:
         """Events during a block: so many a second in all, to the shared channel or to these in turn."""
         gevent.sleep(1 - time.time() % 1)  # so that the first is not counted with what was before
-        with self.press.publishing(channels or [self.options.channel], rate, size, hands):
-            yield
+        return self.press.publishing(channels or [self.options.channel], rate, size, hands)
 
     def wait(self, seconds: float, what: str) -> None:
         """Let time pass, and say so."""

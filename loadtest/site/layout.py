@@ -1,10 +1,8 @@
 """How many processes hold so many streams, and whether this machine lets them: numbers in, numbers out."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from sse_edge.tune.machine import Machine
 from sse_edge.tune.sizing import MIB, PER_WORKER, RESERVED_FILES, UNEVEN, Sizing, size
@@ -29,7 +27,7 @@ class Host:
     memory: int
 
     @classmethod
-    def read(cls) -> Host:
+    def read(cls) -> Self:
         """This machine; raises this process's limit on descriptors, and with it that of its children."""
         files = machine.raise_descriptors()
         return cls(files, Machine.read().ports or 28_232, machine.available_memory())

@@ -10,8 +10,8 @@ import pytest
 
 from loadtest.client.target import PER_SOURCE
 from loadtest.run.options import declare, secret
-from loadtest.scenarios import SCENARIOS, Threshold
-from loadtest.scenarios.scenario import NOTICED, compared
+from loadtest.scenarios import SCENARIOS
+from loadtest.scenarios.scenario import NOTICED, Threshold, compared
 from loadtest.scenarios.script import crowd
 from sse_edge import Limits
 
