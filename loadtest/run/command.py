@@ -96,9 +96,6 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     return found
 
 
-# What it takes
-
-
 def clients(given: argparse.Namespace) -> int:
     """How many processes hold the streams.  RuntimeError when they cannot."""
     users, each = crowd(given.streams)
@@ -150,9 +147,6 @@ def deployed(given: argparse.Namespace) -> Iterator[Deployment]:
         yield site
 
 
-# The report
-
-
 def summarise(given: argparse.Namespace, conductor: Conductor, began: datetime) -> dict[str, Any]:
     """Everything that the report says."""
     run, cores = conductor.script, len(os.sched_getaffinity(0))
@@ -199,9 +193,6 @@ def _bounds(busy: Sequence[tuple[float, float]], cores: int) -> list[str]:
     return said
 
 
-# A round
-
-
 def play(words: Sequence[str], out: Path) -> int:
     """Each scenario in a process of its own, with the same words of a command line; 1 when one failed."""
     rest = list(words)
@@ -244,9 +235,6 @@ def _verdict(out: Path) -> str:
         return "MISSED: " + "; ".join(missed)
     received, latency = summary["verdict"]["received"], summary["latency"] or {}
     return f"ok    {received:>9,} events, none lost, p99 {1000 * latency.get('p99', 0):.0f} ms"
-
-
-# The whole
 
 
 def main() -> int:

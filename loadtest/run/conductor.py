@@ -42,8 +42,6 @@ class Conductor:
         self._answers: dict[int, Any] = {}
         self._playing: Any = None
 
-    # What the processes say
-
     def told(self, what: str, data: dict[Any, Any]) -> None:
         """Seconds of a process ("seen"), or its answer to an order."""
         if what == "seen":
@@ -70,8 +68,6 @@ class Conductor:
 
     def _processes(self) -> int:
         return len(self._runner.clients) if isinstance(self._runner, locust.runners.MasterRunner) else 1
-
-    # The whole
 
     def begin(self) -> None:
         """Let the scenario begin."""
@@ -120,9 +116,6 @@ class Conductor:
             "samples": run.sampler.samples,
             **run.found,
         }
-
-
-# As Locust's load shape
 
 
 class Shape(LoadTestShape):

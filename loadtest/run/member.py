@@ -140,9 +140,6 @@ class Listeners(User):
         gevent.sleep(3600)
 
 
-# What Locust is told
-
-
 def tell(stats: RequestStats, second: Second, at: int) -> None:
     """Let Locust know of a second as a whole, as if it had been told of each thing in it by itself."""
     for what, name in TIMES.items():
