@@ -136,10 +136,7 @@ def deployed(given: argparse.Namespace) -> Iterator[Deployment]:
     # As many workers as tune would have: the others can take a lost one's streams.
     workers = given.workers or size(streams).workers
     layout = arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
-    with (
-        tempfile.TemporaryDirectory(prefix="loadtest-") as directory,
-        Shipped(layout, Path(directory)) as site,
-    ):
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, Shipped(layout, Path(folder)) as site:
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
         given.redis, given.cacert, given.cookie = site.redis, site.authority or "", COOKIE
@@ -152,8 +149,6 @@ def summarise(given: argparse.Namespace, conductor: Conductor, began: datetime) 
     run, cores = conductor.script, len(os.sched_getaffinity(0))
     layout = run.deployment.layout if isinstance(run.deployment, Shipped) else None
     said = remarks(layout, cores) if layout else []
-    if layout:
-        said.append("the kernel's memory is that of all sockets, the clients' too")
     if run.streams != given.streams:
         said.append(f"{run.streams:,} streams, {run.per_user} for each of {run.users} users of Locust")
     said += _bounds(run.sampler.busy, cores) + conductor.scenario.remarks(run)

@@ -100,28 +100,17 @@ class Script:
             self.progress(f"{what}, {left:.0f} s to go{self._now()}")
             gevent.sleep(min(1.0, left))
 
-    def until(
-        self, holds: Callable[[Counter[str]], bool], seconds: float, fresh: float = FRESH
-    ) -> float | None:
-        """Seconds until something holds of the streams' state; None if it does not in time."""
-        began = time.monotonic()
-        while (asked := time.monotonic()) < began + seconds:
-            if holds(self.state(fresh)):
-                return asked - began
-            gevent.sleep(0.2)
-        return None
-
     def level(self, seconds: float = LEVEL, fresh: float = FRESH) -> float | None:
         """Seconds until every stream is open and has what is older than ``fresh``; None if not in time."""
-
-        def holds(state: Counter[str]) -> bool:
+        began = time.monotonic()
+        while (asked := time.monotonic()) < began + seconds:
+            state = self.state(fresh)
             live, wanted, behind = state["live"], state["wanted"], state["behind"]
             if live == wanted and not behind:
-                return True
+                return asked - began
             self.progress(f"not yet level: {live:,} of {wanted:,} open, {behind:,} behind")
-            return False
-
-        return self.until(holds, seconds, fresh)
+            gevent.sleep(0.2)
+        return None
 
     def judge(self, seconds: float = LEVEL) -> None:
         """Wait for the last event, and hold what every client got against what was published."""

@@ -66,8 +66,9 @@ class Storm(Scenario):
                     run.deployment.kill(0)
                 began = time.monotonic()
                 # The first client has to notice, before all can be back.
-                noticed = run.until(lambda state: state["live"] < state["wanted"], 30.0)
-                if noticed is not None and run.level(LEVEL) is not None:
+                while (state := run.state())["live"] >= state["wanted"] and time.monotonic() < began + 30:
+                    gevent.sleep(0.2)
+                if state["live"] < state["wanted"] and run.level(LEVEL) is not None:
                     run.found["level"] = time.monotonic() - began
             with run.phase("after"):
                 run.wait(self.length / 2, "after")
@@ -127,8 +128,7 @@ class Slow(Scenario):
             with run.phase("before"):
                 run.wait(min(20.0, self.length), "all read")
             with run.phase("stuck"):
-                stuck = sum(run.ask("stall", share=float(self.options.share)))
-                run.found["stuck"] = stuck
+                stuck = run.found["stuck"] = sum(run.ask("stall", share=float(self.options.share)))
                 run.wait(self.length, f"{stuck:,} do not read")
             with run.phase("awake"):
                 run.ask("wake")

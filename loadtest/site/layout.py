@@ -89,6 +89,7 @@ def remarks(layout: Layout, cores: int) -> list[str]:
         "clients come from addresses of their own, 50 streams each, so that every cap stays as it is shipped",
         "clients, proxy, app and Redis share this machine; the clients are reported apart",
         "the kernel's work for a socket is done, and counted, in the process that sends or receives",
+        "the kernel's memory is that of all sockets, the clients' too",
     ]
     plain = {
         "nginx": 'no TLS: the words "ssl http2" were removed from nginx.conf',
