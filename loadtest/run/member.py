@@ -38,15 +38,11 @@ class Member:
         environment.events.test_stop.add_listener(self._stop)
         environment.events.quitting.add_listener(self._stop)
 
-    @property
-    def _index(self) -> int:
-        return max(0, int(self._runner.worker_index))
-
     def _start(self, **_: object) -> None:
         options: Any = self._environment.parsed_options
         self.swarm = Swarm(
             target(options),
-            self._index,
+            self._runner.worker_index,
             processes=max(1, options.expect_workers or 1),
             personal=SCENARIOS[options.scenario].personal,
         )
@@ -77,7 +73,7 @@ class Member:
 
     def _ordered(self, environment: Environment, msg: Any, **_: object) -> None:
         order, given = msg.data["order"], msg.data["given"]
-        answer: dict[str, Any] = {"number": msg.data["number"], "index": self._index}
+        answer: dict[str, Any] = {"number": msg.data["number"], "index": self._runner.worker_index}
         # The conductor may ask before Locust has told this process to begin.
         deadline = time.monotonic() + 30
         while self.swarm is None and time.monotonic() < deadline:
