@@ -26,8 +26,8 @@ class Ramp(Scenario):
         with run.publishing(self.pace):
             for users in steps:
                 run.open(users)
-                with run.phase(f"{users * run.per_user:,}"):
-                    run.wait(self.length / len(steps), f"{users * run.per_user:,} streams")
+                streams = f"{users * run.per_user:,}"
+                run.stay(self.length / len(steps), streams, f"{streams} streams")
             run.sampler.at_full()
 
 

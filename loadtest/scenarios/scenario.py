@@ -90,9 +90,8 @@ class Scenario:
         """Open all, and let them wait for a while: what they hold is looked at then."""
         with run.phase("open"):
             run.open()
-        with run.phase("idle"):
-            run.wait(self.silence, "idle")
-            run.sampler.at_full()
+        run.stay(self.silence, "idle")
+        run.sampler.at_full()
 
     def send(self, run: Script, phase: str, what: str = "", **how: Any) -> None:
         """Events for the length of the main part, which is a phase."""

@@ -100,6 +100,11 @@ class Script:
             self.progress(f"{what}, {left:.0f} s to go{self._now()}")
             gevent.sleep(min(1.0, left))
 
+    def stay(self, seconds: float, phase: str, what: str = "") -> None:
+        """Let time pass, which is a phase."""
+        with self.phase(phase):
+            self.wait(seconds, what or phase)
+
     def level(self, seconds: float = LEVEL, fresh: float = FRESH) -> float | None:
         """Seconds until every stream is open and has what is older than ``fresh``; None if not in time."""
         began = time.monotonic()

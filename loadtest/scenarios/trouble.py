@@ -57,8 +57,7 @@ class Storm(Scenario):
         """Events all the time; the blow; until all are level; a while after."""
         self.fill(run)
         with run.publishing(self.pace):
-            with run.phase("before"):
-                run.wait(self.length / 2, "before")
+            run.stay(self.length / 2, "before")
             with run.phase("storm"):
                 if self.options.drop:
                     run.ask("drop")
@@ -70,8 +69,7 @@ class Storm(Scenario):
                     gevent.sleep(0.2)
                 if state["live"] < state["wanted"] and run.level(LEVEL) is not None:
                     run.found["level"] = time.monotonic() - began
-            with run.phase("after"):
-                run.wait(self.length / 2, "after")
+            run.stay(self.length / 2, "after")
 
     def limits(self, run: Script) -> list[Threshold]:
         """All are back in time."""
@@ -92,8 +90,7 @@ class Deploy(Scenario):
         self.fill(run)
         workers = run.deployment.workers or 1
         with run.publishing(self.pace):
-            with run.phase("before"):
-                run.wait(self.length, "before")
+            run.stay(self.length, "before")
             for number in range(workers):
                 with run.phase(f"restart {number + 1}"):
                     run.deployment.restart(number)
@@ -125,8 +122,7 @@ class Slow(Scenario):
         """Before, stuck, and awake again."""
         self.fill(run)
         with run.publishing(self.pace, 8000):
-            with run.phase("before"):
-                run.wait(min(20.0, self.length), "all read")
+            run.stay(min(20.0, self.length), "before", "all read")
             with run.phase("stuck"):
                 stuck = run.found["stuck"] = sum(run.ask("stall", share=float(self.options.share)))
                 run.wait(self.length, f"{stuck:,} do not read")
@@ -159,8 +155,7 @@ class Abuse(Scenario):
         """Without, then with."""
         self.fill(run)
         with run.publishing(self.pace):
-            with run.phase("without"):
-                run.wait(self.length, "without abuse")
+            run.stay(self.length, "without", "without abuse")
             # One process is the address, and one the user; with one process it is both.
             with run.phase("with"):
                 processes = len(run.ask("range"))

@@ -114,6 +114,10 @@ class Run:
         assert seconds > 0
         assert self.open_users
 
+    def stay(self, seconds, phase, what=""):
+        with self.phase(phase):
+            self.wait(seconds, what)
+
     def judge(self, seconds=60.0):
         self.orders.append("judge")
 
