@@ -66,15 +66,15 @@ def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progres
             conductor.interrupt(5.0)  # what is under way may take so long
         except RuntimeError as error:
             conductor.failure = str(error)
-        if conductor.failure:
-            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in children if child.log)
-            conductor.failure += f"\n{deployment.said()}" if isinstance(deployment, Site) else ""
         # Locust ends with its load shape, when every process has sent its last figures.
         gevent.joinall([runner.shape_greenlet], timeout=10.0)
         gevent.sleep(1.2)  # they are on their way to Locust's files
         writing.kill()
         csv.close_files()
         Path(f"{files}.html").write_text(get_html_report(environment, show_download_link=False))
+        if conductor.failure:
+            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in children if child.log)
+            conductor.failure += f"\n{deployment.said()}" if isinstance(deployment, Site) else ""
     return conductor
 
 
