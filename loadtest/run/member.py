@@ -32,6 +32,7 @@ class Member:
     def __init__(self, environment: Environment) -> None:
         self.swarm: Swarm | None = None
         self._environment = environment
+        assert environment.runner is not None
         self._runner: Any = environment.runner
         self._runner.register_message("order", self._ordered, concurrent=True)
         environment.events.test_start.add_listener(self._start)
