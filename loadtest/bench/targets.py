@@ -1,7 +1,5 @@
 """What is measured and what is to hold of it, from samples to verdicts, and both as text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,17 +13,8 @@ Samples = dict[str, Series]  # by what was measured
 Found = tuple[float, float, float] | None  # the figure of a row, the lowest and the highest, if measured
 Row = dict[str, Any]  # a target with what was found, as JSON has it
 
-# Samples are in seconds, events per second, bytes, and parts of one.
-SCALES = {
-    "µs": 1e6,
-    "ms": 1e3,
-    "MiB": 2**-20,
-    "KiB": 2**-10,
-    "bytes": 1,
-    "thousand events/s": 1e-3,
-    "%": 100,
-    "": 1,
-}
+# By unit, what samples are multiplied by: they are in seconds, events per second, bytes, and parts of one.
+SCALES = {"µs": 1e6, "ms": 1e3, "MiB": 2**-20, "KiB": 2**-10, "thousand events/s": 1e-3, "%": 100}
 
 
 class Figure(NamedTuple):
@@ -62,8 +51,7 @@ class Target:
 
     def judge(self, samples: Mapping[str, Series]) -> Row:
         """With what was found, and in one word or two what comes of it."""
-        found = self.find(samples)
-        figure, lowest, highest = found or (None, None, None)
+        figure, lowest, highest = self.find(samples) or (None, None, None)
         if figure is None:
             verdict = "not measured"
         elif self.bound is None:
@@ -278,7 +266,7 @@ def verdicts(rows: Sequence[Row]) -> str:
         swing = f"{row['lowest']:.3g} to {row['highest']:.3g}" if measured else "-"
         bound = "-" if row["target"] is None else f"{'≥' if row['at_least'] else '≤'} {row['target']:.3g}"
         cells.append([row["what"], figure, swing, bound, row["verdict"]])
-    return columns(cells, 0, 4)
+    return "\n".join(aligned(cells, 0, 4))
 
 
 def medians(samples: Mapping[str, Series], figures: Mapping[str, Figure], counted: str = "streams") -> str:
@@ -291,17 +279,7 @@ def medians(samples: Mapping[str, Series], figures: Mapping[str, Figure], counte
         cells = []
         for what, figure in found.items():
             rounds = series(samples, what, name).get(size)
-            cells.append(number(median(rounds) * SCALES[figure.unit]) if rounds else "-")
+            cells.append(number(median(rounds) * SCALES.get(figure.unit, 1)) if rounds else "-")
         if set(cells) != {"-"}:
             table.append([f"{size:,}", name, *cells])
-    return columns(table, 1)
-
-
-def columns(table: Sequence[Sequence[str]], *left: int) -> str:
-    """Lines of cells, each as wide as its column; the named ones to the left, others to the right."""
-    wide = [max(map(len, column)) for column in zip(*table, strict=True)]
-    padded = [
-        [f"{cell:<{wide[place]}}" if place in left else cell for place, cell in enumerate(row)]
-        for row in table
-    ]
-    return "\n".join(line.rstrip() for line in aligned(padded))
+    return "\n".join(aligned(table, 1))
