@@ -1,7 +1,5 @@
 """Who is compared: how each is started, asked for a stream, and given an event to deliver."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import http.client
@@ -12,17 +10,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlencode
 
-from ..client.counting import Reader
 from ..measure import machine
 from ..measure.process import children
 from ..site import programs
 from .apps import CHANNEL
-from .arena import HERE, Arena, Contender
+from .arena import HERE, Contender
 
 PUBLISHED_AT_ONCE = 200  # events to personal channels in one round trip
 KEY = "what signs a token to publish in the load tests"
@@ -283,13 +280,9 @@ class Pushpin(Contender):
     rate = 250.0  # when more come at once, it refuses some
     forks = True
 
-    def __init__(self, arena: Arena, reader: Reader) -> None:
-        super().__init__(arena, reader)
-        self._publish_port = programs.free_port()
-        self._connections: Iterator[socket.socket] = iter(())
-
     def command(self, directory: Path) -> list[str]:
         (directory / "routes").write_text("* test\n")
+        self._publish_port = programs.free_port()
         return ["pushpin", "--config", self.configured(directory, "pushpin.conf", publish=self._publish_port)]
 
     def delivering(self, pid: int) -> list[int]:
@@ -315,7 +308,6 @@ class Pushpin(Contender):
         next(self._connections).sendall(self.request("", self.data()))
 
     def request(self, path: str, data: str) -> bytes:
-        """What publishes this."""
         item = {"channel": "bench", "formats": {"http-stream": {"content": f"data: {data}\n\n"}}}
         return request("/publish/", json.dumps({"items": [item]}), JSON)
 
