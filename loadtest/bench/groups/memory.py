@@ -105,14 +105,9 @@ def kept(run: Run) -> None:
             channels = min(CHANNELS[1], max(CHANNELS[0], run.plan.kept_bytes // (size * events)))
             used, _ = run.arena.runner.run(_filled(size, events, channels))
             reckoned = memory(channels, events, size)
-            run.add(
-                f"of {size:,} bytes",
-                events,
-                kept_channels=channels,
-                kept_used=used / channels,
-                kept_reckoned=reckoned / channels,
-                kept_part=used / reckoned,
-            )
+            name = f"of {size:,} bytes"
+            run.add(name, events, kept_channels=channels, kept_used=used / channels)
+            run.add(name, events, kept_reckoned=reckoned / channels, kept_part=used / reckoned)
     plain, published = run.arena.runner.run(_filled(*KEYED))
     keyed, _ = run.arena.runner.run(_filled(*KEYED, keyed=True))
     run.notes["a dedupe key takes"] = f"{(keyed - plain) / published:.0f} bytes"
@@ -126,18 +121,14 @@ async def _filled(size: int, events: int, channels: int, *, keyed: bool = False)
     if events > 1:
         chance.shuffle(todo)
     body = Event("x" * (size - len(Event("").encode()))).encode()
+    outgoing = [Outgoing(name, body, f"key-{number}" if keyed else None) for number, name in enumerate(todo)]
     with programs.redis() as url, Redis.from_url(url) as client:
         redis: Any = client
         backend = RedisBackend(url, retention={"task:*": Retention(events, 3600)})
         await backend.publish([Outgoing("other", body)])
         before = redis.info("memory")["used_memory"]
         for at in range(0, len(todo), AT_ONCE):
-            await backend.publish(
-                [
-                    Outgoing(name, body, f"key-{number}" if keyed else None)
-                    for number, name in enumerate(todo[at : at + AT_ONCE], at)
-                ]
-            )
+            await backend.publish(outgoing[at : at + AT_ONCE])
         used: int = redis.info("memory")["used_memory"] - before
         await backend.close()
     return used, len(todo)
