@@ -15,10 +15,8 @@ from ..run import AFTERWARDS, Run
 
 ROOMS = 100  # channels that the clients share
 AT_ONCE = 50
-
 RATE = 1000.0  # streams per second
 WARM = 500  # visitors that are not counted
-
 
 MEMORY = {"BACKEND": "memory://"}
 SEEN = ", cookie seen before"
@@ -64,15 +62,14 @@ def come_back(run: Run) -> None:
     """All at once, each with events that it missed, one contender after the other; the first round is not
     counted."""
     streams, missed = run.plan.resumed, run.plan.missed
-    seen: set[str] = set()
     with run.contenders(["floor", "sse_edge", "nchan"]) as contenders:
         what = f"{streams:,} clients with {missed} missed events each"
-        for name, contender in run.turns(contenders, run.plan.some_rounds + 1, what):
+        turns = run.turns(contenders, run.plan.some_rounds + 1, what)
+        for number, (name, contender) in enumerate(turns):
             cpu = contender.cpu()
             took = contender.resume(streams, missed)
             time.sleep(AFTERWARDS)
             cpu = contender.cpu() - cpu
-            if name in seen:
+            if number >= len(contenders):
                 run.add(name, streams, resume_last=took, resume_cpu=cpu / streams)
-            seen.add(name)
             contender.leave()

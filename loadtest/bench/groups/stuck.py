@@ -31,9 +31,8 @@ def stuck(run: Run) -> None:
         edge.content = lambda number, overhead: "x" * (SIZE - len(MARK)) + MARK.decode()
         edge.grow(plan.streams - plan.stuck)
         edge.check_sink()
-        for number in range(plan.few_rounds):
-            what = f"{plan.stuck:,} of {plan.streams:,} streams stuck"
-            run.progress(f"{what}, round {number + 1} of {plan.few_rounds}")
+        what = f"{plan.stuck:,} of {plan.streams:,} streams stuck"
+        for number, _ in enumerate(run.turns({"sse_edge": edge}, plan.few_rounds, what)):
             ended, meanwhile = _round(run, edge, some, number)
             said.append(f"{ended:,} ({meanwhile:,} before the last event)")
     run.notes[f"of {plan.stuck:,} that stop reading ended as slow"] = ", ".join(said)
