@@ -93,12 +93,11 @@ def writing(run: Run) -> None:
     with machine.on(run.arena.server | os.sched_getaffinity(0)):
         for way in (NOTHING, PUBLISHED, WRITTEN):
             run.progress(f"tokens to {channels:,} channels: {way}")
-            with programs.redis() as url, Redis.from_url(url) as client:
-                redis: Any = client
+            with programs.redis() as url, Redis.from_url(url) as redis:
                 # Not multiprocessing's own, which puts others in the place of those that a signal ends.
                 pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"))
                 each = (url, way, channels // PROCESSES, run.plan.written_seconds)
-                before = redis.info("all")
+                before: Any = redis.info("all")
                 try:
                     with programs.undisturbed():
                         asked = [pool.submit(produce, *each, str(number)) for number in range(PROCESSES)]
@@ -107,7 +106,7 @@ def writing(run: Run) -> None:
                     for process in multiprocessing.active_children():
                         process.kill()
                     pool.shutdown()
-                after = redis.info("all")
+                after: Any = redis.info("all")
             tokens, events, cpu = (sum(column) for column in columns)
             own = cpu / tokens
             spent = sum(after[name] - before[name] for name in ("used_cpu_user", "used_cpu_sys"))
