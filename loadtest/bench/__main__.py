@@ -96,25 +96,13 @@ def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str
     wire = ", ".join(f"{name} {size:.0f}" for name, size in run.wire_bytes.items())
     said = {"bytes per event on the wire": wire} if wire else {}
     said |= run.notes | facts | {"command": command}
-    sections = [
-        *([verdicts(rows)] if rows else []),
-        "Medians",
-        *(
-            f"{title}\n{medians(run.samples, figures, COUNTED.get(title, 'streams'))}"
-            for title, figures in TABLES.items()
-            if figures.keys() & run.samples.keys()
-        ),
-        "\n".join(f"{what}: {found}" for what, found in said.items()),
-    ]
-    whole = {
-        "command": command,
-        "machine": facts,
-        "plan": dataclasses.asdict(run.plan),
-        "wire_bytes": run.wire_bytes,
-        "notes": run.notes,
-        "rows": rows,
-        "samples": run.samples,
-    }
+    sections = [verdicts(rows), "Medians"] if rows else ["Medians"]
+    for title, figures in TABLES.items():
+        if figures.keys() & run.samples.keys():
+            sections.append(f"{title}\n{medians(run.samples, figures, COUNTED.get(title, 'streams'))}")
+    sections.append("\n".join(f"{what}: {found}" for what, found in said.items()))
+    whole: dict[str, Any] = {"command": command, "machine": facts, "plan": dataclasses.asdict(run.plan)}
+    whole |= {"wire_bytes": run.wire_bytes, "notes": run.notes, "rows": rows, "samples": run.samples}
     return "\n\n".join(sections), whole
 
 
