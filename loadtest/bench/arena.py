@@ -72,7 +72,7 @@ class Contender:
         self.content: Content = text
         # Streams of a server that was killed still count for their users.
         self.users = next(arena.users)
-        self._number = 0
+        self._numbers = itertools.count(1)
 
     def command(self, directory: Path) -> list[str]:
         """What starts it, with its files in this directory.  RuntimeError if they cannot be made."""
@@ -137,8 +137,7 @@ class Contender:
 
     def data(self) -> str:
         """The next event's data."""
-        self._number += 1
-        return self.content(self._number, self.overhead)
+        return self.content(next(self._numbers), self.overhead)
 
     def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
         """Publish an event at each of these seconds from now, and wait for the answers; when each was sent.

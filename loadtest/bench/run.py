@@ -19,7 +19,6 @@ from .targets import Samples
 AFTERWARDS = 0.02  # seconds for a server to be done with an event that all streams have
 SILENCE = "3600"  # seconds between keep-alives where one contender waits while another is measured
 
-
 Each = TypeVar("Each")
 
 
@@ -104,11 +103,8 @@ class Run:
     def contenders(self, names: Sequence[str], **settings: str) -> Iterator[dict[str, Contender]]:
         """Those of them that take part, all at once, until the end of the block."""
         with contextlib.ExitStack() as stack:
-            yield {
-                name: stack.enter_context(self.contender(name, **settings))
-                for name in names
-                if self.has(name)
-            }
+            there = filter(self.has, names)
+            yield {name: stack.enter_context(self.contender(name, **settings)) for name in there}
 
     def grow(self, contenders: Mapping[str, Contender], streams: int) -> None:
         """Open streams on each until it has so many."""
