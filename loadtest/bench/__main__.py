@@ -52,6 +52,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     found.streams = found.streams or (3000 if found.quick else 15_000)
     found.save = found.save if found.save != "" else "-".join(found.only or ["bench"])
     found.only = found.only or list(BY_DEFAULT)
+    # What is measured only if it is asked for is measured of the edge alone.
+    names = CONTENDERS if set(BY_DEFAULT) & set(found.only) else ("sse_edge",)
+    found.names = [name for name in names if name not in found.without]
     return found
 
 
@@ -68,21 +71,13 @@ def _parts(value: str) -> list[str]:
     return value.split(",")
 
 
-def contenders(given: argparse.Namespace) -> list[str]:
-    """Who takes part: of what is measured only if it is asked for, the edge alone."""
-    if not set(BY_DEFAULT) & set(given.only):
-        return ["sse_edge"]
-    return [name for name in CONTENDERS if name not in given.without]
-
-
 def check(given: argparse.Namespace) -> None:
     """RuntimeError when the run could not be finished on this machine."""
-    names = contenders(given)
     drawn = given.save is not None and not given.no_plot and bool(plot.PANELS.keys() & set(given.only))
-    if lacks := machine.missing(set(names), plot=drawn):
+    if lacks := machine.missing(set(given.names), plot=drawn):
         raise RuntimeError("missing: " + "; ".join(lacks))
     machine.raise_descriptors(given.streams)
-    needed, available = given.streams * len(names) * MEMORY, machine.available_memory()
+    needed, available = given.streams * len(given.names) * MEMORY, machine.available_memory()
     if available < needed:
         raise RuntimeError(
             f"--streams {given.streams} takes about {needed >> 20} MiB of memory, and {available >> 20} MiB "
@@ -115,7 +110,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     facts, progress, began, failure = machine.facts(), Progress(), time.monotonic(), None
-    run = Run(Plan.of(given.streams, quick=given.quick), contenders(given), set(given.only), progress)
+    run = Run(Plan.of(given.streams, quick=given.quick), given.names, set(given.only), progress)
     try:
         measure(run)
     except (RuntimeError, OSError) as error:
