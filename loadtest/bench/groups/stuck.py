@@ -22,7 +22,7 @@ ENDED = 30.0  # seconds for the stuck streams to be ended after the last event
 
 def stuck(run: Run) -> None:
     """Rounds on one worker."""
-    plan, said = run.plan, []
+    plan = run.plan
     with (
         run.contender("sse_edge", **SETTINGS) as edge,
         reading(next(run.arena.networks), RECEIVE_BUFFER) as some,
@@ -32,13 +32,12 @@ def stuck(run: Run) -> None:
         edge.grow(plan.streams - plan.stuck)
         edge.check_sink()
         what = f"{plan.stuck:,} of {plan.streams:,} streams stuck"
-        for number, _ in enumerate(run.turns({"sse_edge": edge}, plan.few_rounds, what)):
-            ended, meanwhile = _round(run, edge, some, number)
-            said.append(f"{ended:,} ({meanwhile:,} before the last event)")
+        turns = run.turns({"sse_edge": edge}, plan.few_rounds, what)
+        said = [_round(run, edge, some, number) for number, _ in enumerate(turns)]
     run.notes[f"of {plan.stuck:,} that stop reading ended as slow"] = ", ".join(said)
 
 
-def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
+def _round(run: Run, edge: Edge, some: Reader, number: int) -> str:
     """All three phases; afterwards the stuck ones are gone.  How many were ended, and during the second."""
     plan = run.plan
     asked = edge.requests(edge.reader.streams + number * plan.stuck, plan.stuck)
@@ -64,7 +63,7 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> tuple[int, int]:
     some.ask(Streams.close)
     phase("after")
     run.add("after", plan.streams, stuck_memory=edge.held())
-    return count, meanwhile
+    return f"{count:,} ({meanwhile:,} before the last event)"
 
 
 def _slow(edge: Edge) -> int:
