@@ -65,10 +65,8 @@ class Contender:
         self.arena = arena
         self.reader = reader
         self.port = programs.free_port()
-        self.pids: list[int] = []
-        """The processes that deliver."""
-        self.opened = contextlib.ExitStack()
-        """What publishing has opened, which is closed before the server ends."""
+        self.pids: list[int] = []  # the processes that deliver
+        self.opened = contextlib.ExitStack()  # by publishing, and closed before the server ends
         self.content: Content = text
         # Streams of a server that was killed still count for their users.
         self.users = next(arena.users)

@@ -34,8 +34,7 @@ class Poster(Contender):
     """
 
     own = "/one"
-    sent = 0
-    """Requests that are not answered."""
+    sent = 0  # requests that are not answered
 
     @functools.cached_property
     def connection(self) -> socket.socket:
@@ -177,8 +176,7 @@ class Edge(App):
     path = "/events/rooms/{port}"  # the edges of one run share a Redis, and each has a channel of its own
     ready = b"\nid: "
     overhead = 40
-    task = False
-    """Whether its streams are to be written through a task."""
+    task = False  # whether its streams are to be written through a task
 
     async def send(self, stream: int | None) -> None:
         await self.arena.events.publish(f"room:{self.port}", self.data())
@@ -234,18 +232,17 @@ class Mercure(Poster):
         program = built("mercure", directory, "go", "build", "-mod=mod", "-o", "mercure", ".")
         return [program, str(self.port), str(directory / "events.db"), KEY]
 
+    @functools.cached_property
+    def token(self) -> str:
+        """Allows to publish everything."""
+        import jwt  # noqa: PLC0415 - an extra
+
+        return jwt.encode({"mercure": {"publish": ["*"]}}, KEY, "HS256")
+
     def request(self, path: str, data: str) -> bytes:
         form = "Content-Type: application/x-www-form-urlencoded"
         body = urlencode({"topic": "bench", "data": data})
-        return request("/.well-known/mercure", body, form, f"Authorization: Bearer {mercure_token()}")
-
-
-@functools.cache
-def mercure_token() -> str:
-    """Allows to publish everything."""
-    import jwt  # noqa: PLC0415 - an extra
-
-    return jwt.encode({"mercure": {"publish": ["*"]}}, KEY, "HS256")
+        return request("/.well-known/mercure", body, form, f"Authorization: Bearer {self.token}")
 
 
 class Centrifugo(Poster):

@@ -10,15 +10,9 @@ from ..contenders import Edge
 from ..run import SILENCE, Run, burst, one_at_a_time
 
 BURST = [number * 0.002 for number in range(100)]  # when the events of a burst are published, in seconds
-OVERLAP = 4
-"""Events published in the time that one fan-out takes: there is no pause, and no more than it can take."""
-
-SLOW = {"sse-starlette", "django-eventstream"}
-"""They have one burst, and not one for each round: it takes minutes and no target needs it."""
-
-PACE = 0.005
-"""Seconds between events to one stream each: whoever delivers one is done with it before the next."""
-
+OVERLAP = 4  # events published in the time of one fan-out: there is no pause, and no more than it can take
+SLOW = {"sse-starlette", "django-eventstream"}  # have one burst: it takes minutes and no target needs more
+PACE = 0.005  # seconds between events to one stream each: who delivers one is done with it before the next
 ORDERS = 50  # orders whose cards change in turn
 
 

@@ -38,9 +38,7 @@ PAUSE = 0.004
 have lost what it needs: the usual case."""
 
 DATA = "x" * 100
-
 NOTHING = "no publishing"
-
 RATE = 200.0  # tokens a second of each channel
 PROCESSES = 2  # that produce
 
