@@ -89,9 +89,10 @@ class Contender:
             connection.request(method, path, body, headers)
             return json.loads(connection.getresponse().read())
 
-    def delivering(self, pid: int) -> list[int]:
-        """The processes that deliver, of the one that was started; none before all of them are there."""
-        return [pid]
+    def started(self, pid: int) -> bool:
+        """Whether all processes are there that deliver, of the one that was started: ``pids``."""
+        self.pids = [pid]
+        return True
 
     def requests(self, first: int, count: int, *headers: str) -> list[bytes]:
         """What the next streams ask with, of which there are ``first`` already, and with ``headers``."""
@@ -215,5 +216,5 @@ class Arena:
             if contender.forks:
                 stack.callback(program.stop)  # a SIGKILL would leave its children behind
             stack.enter_context(contender.opened)
-            contender.pids = program.wait_for(lambda: contender.delivering(program.pid))
+            program.wait_for(lambda: contender.started(program.pid))
             yield contender

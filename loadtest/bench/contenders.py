@@ -116,8 +116,9 @@ class Nchan(Poster):
         path = self.configured(directory, "nchan.conf", module=machine.NCHAN, user=user, **numbers)
         return [machine.program("nginx") or "nginx", "-e", "stderr", "-p", str(directory), "-c", path]
 
-    def delivering(self, pid: int) -> list[int]:
-        return children(pid)
+    def started(self, pid: int) -> bool:
+        self.pids = children(pid)
+        return bool(self.pids)
 
     def miss(self, events: int) -> str:
         place: str = self.ask("/publish", "POST", "~", Accept="text/json")["last_message_id"]
@@ -282,14 +283,13 @@ class Pushpin(Contender):
         self._publish_port = programs.free_port()
         return ["pushpin", "--config", self.configured(directory, "pushpin.conf", publish=self._publish_port)]
 
-    def delivering(self, pid: int) -> list[int]:
-        found = children(pid)
-        if len(found) < 3:
-            return []
+    def started(self, pid: int) -> bool:
+        self.pids = [pid, *children(pid)]
+        if len(self.pids) < 4:
+            return False
         with socket.create_connection(("127.0.0.1", self.port)) as probe:
             probe.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            # They have found each other.
-            return [pid, *found] if probe.recv(1024).startswith(b"HTTP/1.1 200 ") else []
+            return probe.recv(1024).startswith(b"HTTP/1.1 200 ")  # they have found each other
 
     def publish(self, pace: Sequence[float], *, each: bool = False) -> list[float]:
         address = ("127.0.0.1", self._publish_port)
