@@ -49,10 +49,9 @@ def come(run: Run) -> None:
                 contender = contenders[name] = stack.enter_context(run.contender(who, **settings))
                 known[name] = requests(paths, contender.users)
                 visit(contender, known[name] if SEEN in name else known[name][:WARM])
-        users = streams
-        for name, contender in run.turns(contenders, run.plan.some_rounds, "admission"):
-            asked = known[name] if SEEN in name else requests(paths, contender.users + users)
-            users += streams
+        turns = run.turns(contenders, run.plan.some_rounds, "admission")
+        for number, (name, contender) in enumerate(turns, 1):
+            asked = known[name] if SEEN in name else requests(paths, contender.users + number * streams)
             cpu = contender.cpu()
             visit(contender, asked)
             run.add(name, streams, admission_cpu=(contender.cpu() - cpu) / streams)

@@ -32,11 +32,8 @@ from ..run import Run
 from ..targets import PUBLISHED, WRITTEN
 
 AT_ONCE = 500  # events that are published concurrently
-
-PAUSE = 0.004
-"""Seconds between events that are published one at a time.  Redis is asleep in between, and the core's caches
-have lost what it needs: the usual case."""
-
+# Redis is asleep in between, and the core's caches have lost what it needs: the usual case.
+PAUSE = 0.004  # seconds between events that are published one at a time
 DATA = "x" * 100
 NOTHING = "no publishing"
 RATE = 200.0  # tokens a second of each channel
