@@ -3,8 +3,6 @@
 All get the same request heads, and all put about ``WIRE`` bytes on the wire for an event of ``text``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import http.client
@@ -16,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import Redis
 
@@ -61,7 +59,7 @@ class Contender:
     rate = 1500.0
     forks = False
 
-    def __init__(self, arena: Arena, reader: Reader) -> None:
+    def __init__(self, arena: "Arena", reader: Reader) -> None:
         self.arena = arena
         self.reader = reader
         self.port = programs.free_port()
@@ -186,7 +184,7 @@ class Arena:
 
     @classmethod
     @contextlib.contextmanager
-    def prepared(cls) -> Iterator[Arena]:
+    def prepared(cls) -> Iterator[Self]:
         """One with Redis, and this process, its readers and Redis on cores of their own, until the end of the
         block."""
         server, rest = machine.cores()
