@@ -68,5 +68,4 @@ def _round(run: Run, edge: Edge, some: Reader, number: int) -> str:
 
 def _slow(edge: Edge) -> int:
     """How many streams were ended as slow so far."""
-    ended: int = edge.ask("/bench/figures")["endings"].get("slow", 0)
-    return ended
+    return int(edge.ask("/bench/figures")["endings"].get("slow", 0))
