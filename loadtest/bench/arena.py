@@ -128,7 +128,8 @@ class Contender:
 
     def resume(self, streams: int, missed: int) -> float:
         """Seconds until so many clients, which come all at once, have what they missed; nobody was there."""
-        place = self.miss(missed)
+        place = self.place(missed)
+        self.publish([0.0] * missed)
         asked = self.requests(0, streams, f"Last-Event-ID: {place}")
         return self.reader.ask(Streams.herd, self.port, asked, missed)
 
@@ -156,8 +157,8 @@ class Contender:
         """Publish an event to this stream, or to all."""
         raise NotImplementedError
 
-    def miss(self, events: int) -> str:
-        """Publish events that nobody hears; the Last-Event-ID of the moment before."""
+    def place(self, missed: int) -> str:
+        """The Last-Event-ID of now, before so many events."""
         raise NotImplementedError
 
     def collect(self) -> None:

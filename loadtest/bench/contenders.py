@@ -88,10 +88,9 @@ class Floor(Poster):
     def command(self, directory: Path) -> list[str]:
         return [built("floor", directory, "cc", "-O2", "-o", "floor", str(HERE / "floor.c")), str(self.port)]
 
-    def miss(self, events: int) -> str:
+    def place(self, missed: int) -> str:
         """It has no ids, and is told how many."""
-        self.publish([0.0] * events)
-        return str(events)
+        return str(missed)
 
 
 def built(name: str, directory: Path, *command: str) -> str:
@@ -120,10 +119,8 @@ class Nchan(Poster):
         self.pids = children(pid)
         return bool(self.pids)
 
-    def miss(self, events: int) -> str:
-        place: str = self.ask("/publish", "POST", "~", Accept="text/json")["last_message_id"]
-        self.publish([0.0] * events)
-        return place
+    def place(self, missed: int) -> str:
+        return str(self.ask("/publish", "POST", "~", Accept="text/json")["last_message_id"])
 
 
 class PersonalNchan(Nchan):
@@ -182,10 +179,8 @@ class Edge(App):
     async def send(self, stream: int | None) -> None:
         await self.arena.events.publish(f"room:{self.port}", self.data())
 
-    def miss(self, events: int) -> str:
-        place = self.arena.runner.run(self.arena.events.cursor())
-        self.publish([0.0] * events)
-        return place
+    def place(self, missed: int) -> str:
+        return self.arena.runner.run(self.arena.events.cursor())
 
     def check_sink(self) -> str:
         """What its streams are written through; RuntimeError unless all are alike, and as they should."""
