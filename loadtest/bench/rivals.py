@@ -11,7 +11,6 @@ proxy, one core for the server, keep-alives far apart where that can be set.
 import argparse
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -40,7 +39,7 @@ NEEDS = {
 def versions() -> dict[str, str]:
     """Of those that are installed the version."""
     found = {
-        "mercure": MERCURE_VERSION if shutil.which("go") else machine.ABSENT,
+        "mercure": MERCURE_VERSION if machine.program("go") else machine.ABSENT,
         "centrifugo": machine.says("go", "version", "-m", str(centrifugo()), pattern=r"mod\s+\S+/v6\s+(\S+)"),
         "pushpin": machine.says("pushpin", "--version", pattern=r"pushpin (\S+)"),
         "django-eventstream": machine.package("django-eventstream"),

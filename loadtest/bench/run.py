@@ -7,7 +7,6 @@ a while slows all of them; the others are silent while one works.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -95,7 +94,7 @@ class Run:
         whose = name.partition(",")[0]
         return whose not in OPTIONAL or whose in self.names
 
-    def contender(self, name: str, **settings: str) -> AbstractContextManager[Contender]:
+    def contender(self, name: str, **settings: str) -> contextlib.AbstractContextManager[Contender]:
         """One of them, until the end of the block; see ``Arena.contender``."""
         return self.arena.contender(KINDS[name], **settings)
 
