@@ -40,9 +40,8 @@ def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progres
         progress(f"starting {given.processes} processes of Locust")
         place = f"--worker --master-host 127.0.0.1 --master-port {runner.master_bind_port} --loglevel WARNING"
         command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
-        stack.callback(lambda: [child.close() for child in children])
         for _ in range(given.processes):
-            children.append(programs.Program(command, None))
+            children.append(stack.enter_context(contextlib.closing(programs.Program(command, None))))
         late = RuntimeError(f"{given.processes} processes of Locust have not come up in 60 s")
         with gevent.Timeout(60, late):
             while shape.here < given.processes:
