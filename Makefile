@@ -48,9 +48,13 @@ TASK_SINK = $(call tests,drain rollout nginx caddy secure)
 # Most tests wait for servers; so many wait at the same time.
 PROCESSES = -n 6 --dist loadgroup
 
+# Among others a test may get no turn for seconds.  What fails there is tried once more, alone, and fails if it does again.
+tried = $(VENV)/bin/pytest $(PROCESSES) $(1) || { [ $$? -eq 1 ] && echo "Once more, one after the other:" && \
+	$(VENV)/bin/pytest --last-failed --last-failed-no-failures none $(1); }
+
 unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## all tests (ARGS="-k origin -x")
-	$(VENV)/bin/pytest $(PROCESSES) $(ARGS)
-	$(if $(ARGS),,$(VENV)/bin/pytest $(PROCESSES) --sink task $(TASK_SINK))
+	$(call tried,$(ARGS))
+	$(if $(ARGS),,$(call tried,--sink task $(TASK_SINK)))
 
 fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 	$(VENV)/bin/pytest -m "not live" $(ARGS)
