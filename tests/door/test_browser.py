@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from apps.edge import AUTH
+from parts.visited import visiting
 from servers.browser import wait_for
 
 VALUE = AUTH.issue("u42")
@@ -35,17 +36,8 @@ fetch(url, options).then(
 
 @pytest.fixture
 def site(serve_app, redis_url, page):
-    """``site(path, cookie=…, **env)``: a server with streams, and the browser on its page with a cookie."""
-
-    def start(cookie=VALUE, host="127.0.0.1", **env):
-        process = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "RETRY": "0.2", **env})
-        process.url = f"http://{host}:{process.port}"
-        page.get(process.url)
-        if cookie is not None:
-            page.add_cookie({"name": "session", "value": cookie})
-        return process
-
-    return start
+    """``site(cookie=…, **env)``: a server with streams, and the browser on its page with a cookie."""
+    return visiting(serve_app, redis_url, page, VALUE)
 
 
 @pytest.fixture
