@@ -59,7 +59,7 @@ unit: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clien
 fast: $(VENV)/.dev  ## only the tests that start no server and no browser
 	$(VENV)/bin/pytest -m "not live" $(ARGS)
 
-whole: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## every test, those too of which make test has one of several, 40 minutes
+whole: $(VENV)/.dev packages examples/node_modules/.package-lock.json tests/clients/node_modules/.package-lock.json  ## every test, those too of which make test has one of several
 	$(VENV)/bin/pytest $(PROCESSES) --heavy $(ARGS)
 
 # Not TLS: the server that PyPI has is built without.

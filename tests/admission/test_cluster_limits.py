@@ -92,7 +92,7 @@ async def test_exactly_six(serve_app, redis_server, redis_url, crowd, kind):
     assert client.zcard("sse:{leases}:workers") == 4
     assert await crowd.attempt(process.url, cookies[0]) == code
     crowd.leave()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(5):
         while await crowd.attempt(process.url, cookies[0]) != "open":
             await asyncio.sleep(0.02)
     assert "Traceback" not in process.log

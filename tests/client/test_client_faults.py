@@ -123,7 +123,7 @@ def test_refused_together(tabs, scripted):
     tabs.run(tab, "window.more = [1, 2, 3, 4].map(number => subscribe('/events/' + number))")
     tabs.wait(tab, "more.every(({state}) => state.state === 'live')")
     counts = [each["query"].count("also=") for each in scripted.asked]
-    assert counts[1] > 1  # all three, unless the page got no turn between
+    assert counts[1] == 3
     assert max(counts[2:]) > 0
 
 
