@@ -125,11 +125,15 @@ class Store:
 
     def finished(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.finished``."""
+        ends: list[EventId] = []
         with self.lock:
-            self.now()
-            ends = [self._log(channel).finished for channel in channels]
-            known = [end for end in ends if end is not None]
-            return Place(max(known), self.tag) if known and len(known) == len(ends) else None
+            for channel in channels:
+                log = self._logs.get(channel)
+                end = None if log is None else log.finished
+                if end is None or self._has_expired(channel, end, self.now()):  # none, as almost always
+                    return None
+                ends.append(end)
+            return Place(max(ends), self.tag) if ends else None
 
     def _publish(self, event: Outgoing) -> str:
         if not self.kept.numbered:
@@ -140,7 +144,7 @@ class Store:
         known = None if key is None else self._keys.get(key)
         log = self._log(event.channel)
         finished, reopens = log.finished is not None, event.body == REOPENED
-        if known is not None and not self._has_expired(event.channel, known):
+        if known is not None and not self._has_expired(event.channel, known, last):
             # Where the channel goes on since it was finished by that key, it is to be finished again.
             if finished or not event.body.endswith(FINISHED):
                 return str(Place(known, self.tag))
@@ -170,12 +174,12 @@ class Store:
     def _log(self, channel: str) -> Log:
         """A channel's log; an empty one where there is none, or none any more."""
         log = self._logs.get(channel)
-        if log is None or self._has_expired(channel, log.head):
+        if log is None or self._has_expired(channel, log.head, self._last):
             return Log(*self._horizon(channel))
         return log
 
-    def _has_expired(self, channel: str, newest: EventId) -> bool:
-        return self.kept.of(channel).has_expired(newest, self._last)
+    def _has_expired(self, channel: str, newest: EventId, now: EventId) -> bool:
+        return self.kept.of(channel).has_expired(newest, now)
 
     def _horizon(self, channel: str) -> tuple[EventId, str]:
         """What can be said of a channel without a log: nothing was published since then."""

@@ -123,7 +123,7 @@ class MemorySubscriber:
     def finished(self, channels: Sequence[str]) -> Place | None:
         """See ``Subscriber.finished``."""
         with self._store.lock:
-            if any(heard[0] in channels for heard in self._heard):
+            if self._heard and any(heard[0] in channels for heard in self._heard):
                 return None  # what was published is not heard yet
             return self._store.finished(channels)
 
