@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 
+from ..leash import Leash
 from ..outcome import DRAIN, Ending
 from .audience import Audience
 from .clock import GOODBYE, Clock
@@ -36,19 +37,18 @@ class Drain:
         end_soon: Callable[[Iterable[Stream], Ending], int],
     ) -> None:
         self.begun = False
-        self.entering: set[asyncio.Timeout] = set()
+        self.entering: set[Leash] = set()
         self._audience = audience
         self._clock = clock
         self._end = end
         self._end_soon = end_soon
         self._hurry = asyncio.Event()
 
-    def refuse(self) -> set[asyncio.Timeout]:
+    def refuse(self) -> set[Leash]:
         """Take no more streams, and wait for nothing that would let one in; who is refused by that."""
         self.begun = True
         for leash in self.entering:
-            with contextlib.suppress(RuntimeError):  # it has an answer, or is refused already
-                leash.reschedule(0)
+            leash.pull()
         return set(self.entering)
 
     async def __call__(self, seconds: float, latest: float = NEVER) -> None:

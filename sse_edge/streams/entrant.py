@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import Self
 from ..admission.gate import Admission
 from ..asgi import Request
 from ..delivery.sink import Sink
+from ..leash import Leash
 from ..worker import Worker
 
 
@@ -40,7 +40,7 @@ class Entrant:
         self.began = began
         self.wait = wait
         self.joined = joined
-        self.leash = asyncio.timeout(None)
+        self.leash = Leash()
 
     def __enter__(self) -> Self:
         self.worker.hub.drain.entering.add(self.leash)

@@ -98,7 +98,10 @@ class Streams:
             request = legible(request)
         else:
             wait, joined = self._polling.wait(request), self._terms.joins and asks_others(request)
-            refusal = malformed(request) or (unjoinable(request) if joined else None)
+            if wait is not None:
+                refusal = malformed(request)
+            if joined:
+                refusal = refusal or unjoinable(request)
         headers = [*self._gate.headers(request), *closing, *([] if wait is None else BY_ACCEPT)]
         told = tells_identity(request)
 
@@ -138,7 +141,7 @@ class Streams:
         worker, request = entrant.worker, entrant.request
         hub = worker.hub
         try:
-            async with entrant.leash:
+            with entrant.leash:
                 if not worker.control.is_informed:
                     await worker.control.informed()
                 verdict = await self._gate.admit(
@@ -150,7 +153,7 @@ class Streams:
                     verdict = verdict._replace(varies=False, compress=False)
                 return verdict if request.method == "HEAD" else await self._opening.open(entrant, verdict)
         except TimeoutError:
-            if not entrant.leash.expired():
+            if not entrant.leash.pulled:
                 raise
             return DRAINING
 

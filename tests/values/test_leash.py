@@ -1,10 +1,10 @@
-"""What may swallow its cancellation is let go of all the same."""
+"""What a task waits for is ended from elsewhere, and where it may swallow its cancellation."""
 
 import asyncio
 
 import pytest
 
-from sse_edge.leash import SHOVES, leashed
+from sse_edge.leash import SHOVES, Leash, leashed
 
 
 async def stubborn(seen, swallows):
@@ -69,3 +69,80 @@ async def test_it_is_let_go_of():
     await cancelled(task)
     assert task.cancelled()
     assert seen == [asyncio.CancelledError] + [GeneratorExit] * (SHOVES - 1)
+
+
+async def test_a_leash_is_pulled():
+    """What is waited for inside is cancelled, once however often it is pulled, and whoever waits told so."""
+    leash, seen = Leash(), []
+
+    async def run():
+        with leash:
+            await stubborn(seen, 1)
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        leash.pull()
+        await asyncio.sleep(0.001)
+    assert (seen, task.done()) == ([asyncio.CancelledError], False)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("raises", [None, ValueError, asyncio.CancelledError])
+async def test_a_leash_that_is_pulled_tells_nothing_else(raises):
+    """What comes to its own end meanwhile is as if nobody had pulled; a cancellation is a time-out."""
+    leash = Leash()
+
+    async def run():
+        with leash:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if raises is not None:
+                    raise raises("its own") from None
+        await asyncio.sleep(0.001)  # nobody is cancelled later
+        return "went on"
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    leash.pull()
+    expected = {None: "went on", ValueError: ValueError, asyncio.CancelledError: TimeoutError}[raises]
+    if raises is None:
+        assert await task == expected
+    else:
+        with pytest.raises(expected):
+            await task
+    assert leash.pulled
+
+
+async def test_others_cancel_what_has_a_leash():
+    """A cancellation that is not its own stays one, also together with its own."""
+    for pulls in (False, True):
+        leash = Leash()
+
+        async def run(leash=leash):
+            with leash:
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(run())
+        await asyncio.sleep(0)
+        if pulls:
+            leash.pull()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_leash_that_nothing_is_on():
+    """Before, after, and by who is out before it waits again, it is pulled for nothing."""
+    leash = Leash()
+    leash.pull()
+    with leash:
+        leash.pull()
+    await asyncio.sleep(0.001)
+    leash.pull()
+    await asyncio.sleep(0.001)
+    assert not leash.pulled
