@@ -68,4 +68,7 @@ def _covers(template: str, anything: str) -> re.Pattern[str]:
 
 
 def _first(patterns: list[tuple[re.Pattern[str], str]], text: str) -> str:
-    return next((name for pattern, name in patterns if pattern.fullmatch(text)), FUNCTION)
+    for pattern, name in patterns:
+        if pattern.fullmatch(text):
+            return name
+    return FUNCTION

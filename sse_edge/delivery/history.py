@@ -44,11 +44,14 @@ class History:
         """Give ``stream`` what it is owed, and let it go live."""
         begin, stream.begin = stream.begin, None
         stream.first = first or NO_FIRST  # an empty one of its own would be there as long as it is
-        try:
-            replay = await self._owed(stream, after, begin, first)
-        except BackendError:
-            self._end(stream, BACKEND_LOST)
-            return
+        if self._is_owed(stream, after, begin, first):
+            try:
+                replay = await self._read(stream, after, first)
+            except BackendError:
+                self._end(stream, BACKEND_LOST)
+                return
+        else:
+            replay = Replay([], [], begin)
         self._let_live(stream, replay, after, begin)
 
     async def catch_up_later(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> None:
@@ -62,18 +65,23 @@ class History:
             self._give(stream, replay, after, begin, now)
             self._ends.look(stream, now)
 
-    async def _owed(
+    def _is_owed(
         self, stream: Stream, after: Place | None, begin: Place | None, first: Mapping[str, int]
-    ) -> Replay:
+    ) -> bool:
+        """Whether history may have something for ``stream``: else all that it is owed is heard since it
+        ``begin``s."""
+        finished = self._subscriber.finished
+        if after is not None or begin is None or first:
+            return True
+        return any(finished((name,)) for name in stream.channels)
+
+    async def _read(self, stream: Stream, after: Place | None, first: Mapping[str, int]) -> Replay:
         """What history has for ``stream``.  Raises BackendError."""
-        finished, channels = self._subscriber.finished, stream.channels
-        if after is not None or begin is None or first or any(finished((name,)) for name in channels):
-            began = time.monotonic()
-            replay = await self._subscriber.replay(channels, after, first, stream.user)
-            if after is not None:
-                self.found.observe(time.monotonic() - began)
-            return replay
-        return Replay([], [], begin)  # all that it is owed is heard since then
+        began = time.monotonic()
+        replay = await self._subscriber.replay(stream.channels, after, first, stream.user)
+        if after is not None:
+            self.found.observe(time.monotonic() - began)
+        return replay
 
     async def _owed_later(
         self, stream: Stream, after: Place | None, first: Mapping[str, int]
@@ -86,7 +94,9 @@ class History:
                 # Heard first: what is published between the reading and that would be lost.
                 begin = await self._subscriber.subscribe(channels)
                 self._subscriber.unsubscribe(channels)  # counted when the stream was adopted
-                replay = await self._owed(stream, after, begin, first)
+                replay = Replay([], [], begin)
+                if self._is_owed(stream, after, begin, first):
+                    replay = await self._read(stream, after, first)
             except BackendError:
                 await asyncio.sleep(AGAIN)
                 continue
@@ -128,7 +138,7 @@ def opening(replay: Replay, begin: Place, heard: Sequence[Heard]) -> Replay:
     ``replay`` are of the same data set.
     """
     if not replay.events:
-        return replay._replace(upto=begin, reach={})
+        return Replay([], replay.resets, begin)
     known = {(each.id, without_id(each.frame)) for each in heard}
     before = bisect_right(replay.events, begin.id, key=id_of)
     # Events of several partitions say a place only up to where the slowest of all is, and may share an id; to
