@@ -82,7 +82,7 @@ class Request:
 
     def all(self, name: bytes) -> list[str]:
         """Every value of a header, in order; ``name`` in lower case."""
-        once = self._by_name()
+        once = self._once or self._by_name()
         value = once.get(name)
         if value is None:
             return []
@@ -92,7 +92,7 @@ class Request:
 
     def once(self, names: Iterable[bytes]) -> tuple[bytes | None, ...] | None:
         """Each of these headers' values, None for one that is not there; None if any header is repeated."""
-        once = self._by_name()
+        once = self._once or self._by_name()
         return tuple(map(once.get, names)) if len(once) == len(self.headers) else None
 
     def first(self, name: bytes) -> str | None:
@@ -101,19 +101,17 @@ class Request:
         return values[0] if values else None
 
     def _by_name(self) -> dict[bytes, bytes]:
-        once = self._once
-        if once is None:
-            once = dict(self.headers)
-            object.__setattr__(self, "_once", once)
+        once = dict(self.headers)
+        object.__setattr__(self, "_once", once)
         return once
 
     @property
     def has_body(self) -> bool:
         """Whether the head says that a body follows (RFC 9112, section 6.3); HTTP/2 need not say it."""
-        lengths = self.all(b"content-length")
-        return bool(
-            (lengths and any(length.strip("0 \t") for length in lengths)) or self.all(b"transfer-encoding")
-        )
+        once = self._once or self._by_name()
+        if b"transfer-encoding" in once:
+            return True
+        return b"content-length" in once and any(each.strip("0 \t") for each in self.all(b"content-length"))
 
     @property
     def query(self) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ Nothing expensive comes before something cheap, and no slot is taken before ever
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,10 +70,11 @@ _FOREIGN = BAD_REQUEST.because(
 class Admission(NamedTuple):
     """A request that may have its stream.
 
-    ``cursor`` is the place up to which the client says it has seen everything.  ``subjects`` are the
-    leases held; the caller releases them.  ``guarded`` are the channels that only ``authorize`` opened,
-    so that it has to be asked again, each with the values that its name was filled with.  ``varies`` is
-    whether the stream is compressed for clients that take it, and ``compress`` whether this one does.
+    ``cursor`` is the place up to which the client says it has seen everything.  ``caps`` are the leases held,
+    each with how many there may be; the caller releases their ``subjects``.  ``guarded`` are the channels
+    that only ``authorize`` opened, so that it has to be asked again, each with the values that its name was
+    filled with.  ``varies`` is whether the stream is compressed for clients that take it, and ``compress``
+    whether this one does.
     ``first`` is how many of its last events a channel begins with for whoever has no place.  ``greetings``
     are asked, with the path's ``params``, for what comes before all else.  A ``source`` is what the stream
     has instead of its channels' events: it is asked likewise, and told what the client says it is ``after``.
@@ -83,7 +84,7 @@ class Admission(NamedTuple):
     channels: tuple[str, ...]
     cursor: Place | None
     address: str
-    subjects: tuple[str, ...]
+    caps: Sequence[tuple[str, int]]
     guarded: Mapping[str, Values] = NO_GUARD
     varies: bool = False
     compress: bool = False
@@ -92,6 +93,11 @@ class Admission(NamedTuple):
     params: Values = NO_VALUES
     source: Source | None = None
     after: str | None = None
+
+    @property
+    def subjects(self) -> list[str]:
+        """Whose leases they are."""
+        return [subject for subject, _ in self.caps]
 
 
 class Gate:
@@ -193,7 +199,7 @@ class Gate:
 
     def release(self, user: str | None, address: str) -> None:
         """Give back the leases that an admission of theirs holds."""
-        self._leases.release(self._subjects(user, address))
+        self._leases.release([subject for subject, _ in self._limits.caps(user, address)])
 
     async def ask(self, identity: Identity, channels: Mapping[str, Values]) -> Refusal | None:
         """Why ``authorize`` does not let ``identity`` read all of ``channels``, or None if it does.
@@ -270,11 +276,11 @@ class Gate:
         if resolved.source and after == UNTOLD:
             return _FOREIGN.of(identity.user)
         guarded = {
-            name: resolved.values.get(name, NO_VALUES)
+            name: resolved.values(name)
             for name in resolved.channels
             if name not in resolved.open and not identity.may_read(name)
         }
-        subjects = () if request.method == "HEAD" else self._subjects(identity.user, address)
+        caps = () if request.method == "HEAD" else self._limits.caps(identity.user, address)
         varies = resolved.compress
         compress = varies and takes_gzip(request.all(b"accept-encoding"))
         asks = resolved.greetings or resolved.source
@@ -283,7 +289,7 @@ class Gate:
             resolved.channels,
             place(after),
             address,
-            subjects,
+            caps,
             guarded,
             varies,
             compress,
@@ -296,12 +302,11 @@ class Gate:
 
     async def _lease(self, wanted: Admission, *, counted: bool) -> Refusal | None:
         """Take its leases, or say why not; what the rate has not ``counted`` is counted in the same step."""
-        user, address = wanted.identity.user, wanted.address
-        caps = self._limits.caps(user, address)
+        user, caps = wanted.identity.user, wanted.caps
         if counted and not caps:
             return None
         try:
-            refused = await (self._leases.acquire(caps) if counted else self.rate.enter(address, caps))
+            refused = await (self._leases.acquire(caps) if counted else self.rate.enter(wanted.address, caps))
         except BackendError:
             return BACKEND_DOWN.of(user)
         # No await from here on: who holds leases must learn of them.
@@ -310,9 +315,6 @@ class Gate:
         if isinstance(refused, float):
             return _too_fast(refused)
         return (USER_LIMIT if refused.startswith("user:") else IP_LIMIT).of(user)
-
-    def _subjects(self, user: str | None, address: str) -> tuple[str, ...]:
-        return tuple([subject for subject, _ in self._limits.caps(user, address)])
 
 
 def _too_fast(wait: float) -> Refusal:

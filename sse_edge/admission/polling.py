@@ -35,7 +35,7 @@ def tells_identity(request: Request) -> bool:
     """Whether its client wants to be told whose the answer is: by a parameter of Accept, ``identity=1``,
     which pages of other origins may send without asking first.
     """
-    return any("identity=1" in accept for accept in request.all(b"accept"))
+    return "identity=1" in ",".join(request.all(b"accept"))
 
 
 def malformed(request: Request) -> Refusal | None:

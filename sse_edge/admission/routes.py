@@ -44,19 +44,27 @@ _DOT_SEGMENT = re.compile(r"/\.\.?(?:/|\Z)")
 
 
 class Resolved(NamedTuple):
-    """The channels of one request; ``open`` are those that this user may read for being
-    this user, and ``values`` what each of the others was filled with, if it was.  ``compress`` is whether
-    all of them may be compressed together, and ``first`` how many of its last events whoever comes new is
-    given of a channel, where it is given any.  ``greetings`` make what comes before all else, and a
-    ``source`` all that is heard."""
+    """The channels of one request; ``open`` are those that this user may read for being this user.
+    ``compress`` is whether all of them may be compressed together, and ``first`` how many of its last events
+    whoever comes new is given of a channel, where it is given any.  ``greetings`` make what comes before all
+    else, and a ``source`` all that is heard.  ``made`` are the templates that channels were made of, if they
+    were, and ``filled`` what with."""
 
     channels: tuple[str, ...]
     open: Set[str]
-    values: Mapping[str, Values] = MappingProxyType({})
     compress: bool = False
     first: Mapping[str, int] = MappingProxyType({})
     greetings: tuple[Callback, ...] = ()
     source: Source | None = None
+    made: Mapping[str, Template] = MappingProxyType({})
+    filled: Values = NO_VALUES
+
+    def values(self, channel: str) -> Values:
+        """What a channel's name was filled with."""
+        made = self.made.get(channel)
+        if made is None:
+            return NO_VALUES
+        return MappingProxyType({name: self.filled[name] for name in made.names})
 
 
 class _Templates(NamedTuple):
@@ -229,14 +237,8 @@ class Routes:
                     open_.add(channel)
         except EventError as error:
             return BAD_REQUEST.because(str(error))
-        filled = {
-            channel: MappingProxyType({name: values[name] for name in one.names})
-            for channel, one in made.items()
-            if channel not in open_
-        }
-        return Resolved(
-            tuple(made), open_, filled, templates.compress, first, templates.greetings, templates.source
-        )
+        _, _, compress, _, greetings, source = templates
+        return Resolved(tuple(made), open_, compress, first, greetings, source, made, values)
 
     def _hint(self) -> None:
         if not self._hinted:
@@ -261,9 +263,7 @@ class Routes:
         if len(counts) > self._max_channels:
             return BAD_REQUEST.because(f"more than {self._max_channels} channels")
         first = {channel: count for channel, count in counts.items() if count}
-        return Resolved(
-            tuple(counts), frozenset(), compress=_compress(names), first=first, greetings=_greetings(names)
-        )
+        return Resolved(tuple(counts), frozenset(), _compress(names), first, _greetings(names))
 
     def _add(self, template: str, target: ChannelsFor) -> None:
         if not self.under(template):

@@ -57,7 +57,7 @@ async def test_admission():
         channels=("user:u42", "news"),
         cursor=FIVE,
         address="192.0.2.1",
-        subjects=("user:u42", "ip:192.0.2.1"),
+        caps=[("user:u42", 6), ("ip:192.0.2.1", 50)],
     )
     assert books.asked == [[("user:u42", 6), ("ip:192.0.2.1", 50)]]
 

@@ -142,20 +142,23 @@ async def test_open_channels(channels, expected):
     found = await resolve(Routes("/events", {"/events/{id}": channels}), "/events/7")
     assert found.channels == tuple(expected)
     assert found.open == {name for name, values in expected.items() if values is None}
-    assert found.values == {name: values for name, values in expected.items() if values is not None}
+    assert {name: found.values(name) for name in expected if expected[name] is not None} == {
+        name: values for name, values in expected.items() if values is not None
+    }
 
 
 async def test_values_are_read_only():
     """Nobody can change what a channel was filled with."""
     found = await resolve(Routes("/events", {"/events/{id}": "{id}"}), "/events/7")
     with pytest.raises(TypeError):
-        found.values["7"]["id"] = "8"
+        found.values("7")["id"] = "8"
 
 
 async def test_same_channel_by_two_templates():
     """Two templates that meet in one channel give it once, and open it if one of them does."""
     routes = Routes("/events", {"/events/{id}": ["user:{id}", "user:{user}"]})
-    assert await resolve(routes, "/events/u42") == Resolved(("user:u42",), frozenset({"user:u42"}))
+    found = await resolve(routes, "/events/u42")
+    assert (found.channels, found.open) == (("user:u42",), {"user:u42"})
 
 
 async def test_path_cannot_fill_in_the_user():
