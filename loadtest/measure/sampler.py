@@ -9,11 +9,10 @@ from typing import Any
 import gevent
 
 from .process import cpu_seconds, own
-from .usage import SOCKET_INODE_BYTES, ByPart, busy_seconds, by_part, slab, socket_memory, sockets
+from .usage import CLIENTS, SOCKET_INODE_BYTES, ByPart, busy_seconds, by_part, slab, socket_memory, sockets
 
 EVERY = 1.0  # seconds between two looks, or more: looking may take a twentieth of the time
 KERNEL = "kernel"
-CLIENTS = "Locust"
 
 
 class Sampler:
@@ -28,7 +27,7 @@ class Sampler:
         self._full: ByPart = {}
         self.used: Counter[str] = Counter()
         """Seconds of CPU so far."""
-        self.parts = parts
+        self._parts = parts
         self._cpu: dict[int, float] = {}
         self._slab, self._sockets = slab(), sockets()
         by_part(parts(), self._newly_used)  # from here on
@@ -63,7 +62,7 @@ class Sampler:
     def _memory(self) -> ByPart:
         """Bytes that each part holds; the kernel's are those of all new sockets, the clients' too."""
         grown = slab() - self._slab + (sockets() - self._sockets) * SOCKET_INODE_BYTES
-        return {**by_part(self.parts(), own), KERNEL: max(0.0, grown) + socket_memory()}
+        return {**by_part(self._parts(), own), KERNEL: max(0.0, grown) + socket_memory()}
 
     def _newly_used(self, pid: int) -> float:
         """Seconds of CPU since this was asked before, or since the process began."""
@@ -75,7 +74,7 @@ class Sampler:
         while True:
             gevent.sleep(pause)
             now, work = time.monotonic(), busy_seconds()
-            memory, cpu = self._memory(), by_part(self.parts(), self._newly_used)
+            memory, cpu = self._memory(), by_part(self._parts(), self._newly_used)
             self.used.update(cpu)
             rates = {name: used / (now - last) for name, used in cpu.items()}
             self.busy.append(((work - worked) / (now - last), sum(rates.values())))

@@ -16,6 +16,7 @@ do with files changes more than streams do; in ``/proc/slabinfo`` of Linux 6.18 
 and dentry by 217 bytes per socket."""
 
 TIME_WAIT_BYTES = 256  # of a connection that is over, for a minute, in the kernel
+CLIENTS = "Locust"  # whoever holds streams, among the parts of a run
 READER = "reader"  # the clients' part, which is no part of the deployment
 
 ByPart = dict[str, float]

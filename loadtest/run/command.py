@@ -36,9 +36,9 @@ from ..measure import machine
 from ..report.files import RESULTS, keep, write
 from ..report.progress import Progress
 from ..scenarios import SCENARIOS
-from ..scenarios.script import Deployment, crowd
+from ..scenarios.script import crowd
 from ..site import programs
-from ..site.deployment import Theirs
+from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
 from .conductor import Conductor
@@ -125,10 +125,11 @@ def clients(given: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def deployed(given: argparse.Namespace) -> Iterator[Deployment]:
+def deployed(given: argparse.Namespace) -> Iterator[Site]:
     """What is under load, until the end of the block; ``given`` then says where it is."""
     if given.target:
-        yield Theirs(given.disturb)
+        with Theirs(given.disturb) as theirs:
+            yield theirs
         return
     if lacks := missing(given.proxy):
         raise RuntimeError("missing: " + "; ".join(lacks))

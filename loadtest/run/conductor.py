@@ -18,8 +18,8 @@ from sse_edge.errors import EdgeError
 
 from ..client.tally import spread
 from ..scenarios import SCENARIOS
-from ..scenarios.script import LEVEL, Deployment, Parts, Say, Script
-from ..site.deployment import Theirs
+from ..scenarios.script import LEVEL, Say, Script
+from ..site.deployment import Site, Theirs
 from .member import Member
 from .options import declare
 from .probe import examine
@@ -30,10 +30,10 @@ log = logging.getLogger("loadtest")
 class Conductor:
     """A run of a scenario, from its beginning until it is over; ``failure`` is what went wrong."""
 
-    def __init__(self, environment: Environment, deployment: Deployment, parts: Parts, progress: Say) -> None:
+    def __init__(self, environment: Environment, deployment: Site, progress: Say) -> None:
         options: Any = environment.parsed_options
         self.scenario = SCENARIOS[options.scenario](options)
-        self.script = Script(options, self.ask, deployment, parts, progress)
+        self.script = Script(options, self.ask, deployment, progress)
         self.failure: str | None = None
         self.interrupted = False
         self.over = False
@@ -154,7 +154,7 @@ class Alone(Shape):
                 log.error("%s", error)
                 environment.process_exit_code = 2
                 return None
-            self.conductor = Conductor(environment, Theirs(options.disturb), dict, log.debug)
+            self.conductor = Conductor(environment, Theirs(options.disturb), log.debug)
             self.conductor.begin()
         found = super().tick()
         if found is None:

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
-from ..measure.sampler import CLIENTS
+from ..measure.usage import CLIENTS
 from ..report.progress import Progress
-from ..scenarios.script import Deployment
 from ..site import programs
 from ..site.deployment import Site
 from .conductor import Conductor, Shape, listen
@@ -25,29 +23,23 @@ from .member import Listeners
 LOCUSTFILE = Path(__file__).parents[1] / "locustfile.py"
 
 
-def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progress) -> Conductor:
+def conduct(given: argparse.Namespace, deployment: Site, progress: Progress) -> Conductor:
     """The scenario, until it is over or interrupted; with what Locust writes."""
     runner = _master(given)
     environment, shape = runner.environment, runner.environment.shape_class
-    children: list[programs.Program] = []
-
-    def parts() -> dict[str, list[int]]:
-        pids = [child.pid for child in children if child.exit_code is None]
-        return {**(deployment.parts if isinstance(deployment, Site) else {}), CLIENTS: pids}
-
     with contextlib.ExitStack() as stack:
         stack.callback(runner.greenlet.kill, block=False)
         progress(f"starting {given.processes} processes of Locust")
         place = f"--worker --master-host 127.0.0.1 --master-port {runner.master_bind_port} --loglevel WARNING"
         command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *place.split()]
         for _ in range(given.processes):
-            children.append(stack.enter_context(contextlib.closing(programs.Program(command, None))))
+            deployment.start(CLIENTS, command, None)
         late = RuntimeError(f"{given.processes} processes of Locust have not come up in 60 s")
         with gevent.Timeout(60, late):
             while shape.here < given.processes:
-                _check(children)
+                _check(deployment)
                 gevent.sleep(0.05)
-        conductor = shape.conductor = Conductor(environment, deployment, parts, progress)
+        conductor = shape.conductor = Conductor(environment, deployment, progress)
         stack.callback(conductor.close)
         files = str(given.out / "locust")
         gevent.spawn(stats_history, runner)
@@ -57,7 +49,7 @@ def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progres
         runner.start_shape()
         try:
             while not conductor.over:
-                _check(children)
+                _check(deployment)
                 gevent.sleep(0.2)
         except KeyboardInterrupt:
             progress.clear()
@@ -72,8 +64,7 @@ def conduct(given: argparse.Namespace, deployment: Deployment, progress: Progres
         csv.close_files()
         Path(f"{files}.html").write_text(get_html_report(environment, show_download_link=False))
         if conductor.failure:
-            conductor.failure += "".join(f"\n{child.log[-1500:]}" for child in children if child.log)
-            conductor.failure += f"\n{deployment.said()}" if isinstance(deployment, Site) else ""
+            conductor.failure = "\n".join([conductor.failure, *deployment.said()])
     return conductor
 
 
@@ -92,8 +83,8 @@ def _master(given: argparse.Namespace) -> Any:
     return runner
 
 
-def _check(children: Iterable[programs.Program]) -> None:
+def _check(deployment: Site) -> None:
     """RuntimeError when a process of Locust has ended."""
-    for child in children:
+    for child in deployment.programs[CLIENTS]:
         if child.exit_code is not None:
             raise RuntimeError(f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}")

@@ -8,8 +8,7 @@ from typing import Any
 import gevent
 
 from ..measure.process import open_files, own, pss, settled
-from ..measure.sampler import CLIENTS
-from ..measure.usage import READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
+from ..measure.usage import CLIENTS, READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
 from .scenario import Scenario, Threshold
 from .script import SIZE, Script
 
@@ -40,7 +39,7 @@ class Capacity(Scenario):
 
     def script(self, run: Script) -> None:
         """Warm up, and then each step."""
-        if "worker" not in run.sampler.parts():
+        if not run.deployment.workers:
             raise RuntimeError("capacity looks at processes that are started here: give no --target")
         self._base: ByPart = {}
         self._warm(run)
@@ -76,10 +75,10 @@ class Capacity(Scenario):
         run.open(users)
         run.press.publish(self.options.channel, SIZE)
         run.level(fresh=0.0)
-        files = run.deployment.files() or 0
+        files = run.deployment.files()
         run.open(0)
         with gevent.Timeout(30, RuntimeError("the workers keep streams whose clients are gone")):
-            while (run.deployment.files() or 0) > files - users * run.per_user:
+            while run.deployment.files() > files - users * run.per_user:
                 gevent.sleep(0.05)
         gevent.sleep(0.2)
         self._memory, self._files = _held(run), by_part(_parts(run), open_files)
@@ -166,8 +165,8 @@ class Capacity(Scenario):
 
 def _parts(run: Script) -> dict[str, list[int]]:
     """The clients by the name under which nothing of theirs is the deployment's."""
-    parts = run.sampler.parts()
-    return {READER if name == CLIENTS else name: list(pids) for name, pids in parts.items()}
+    parts = run.deployment.parts
+    return {READER if name == CLIENTS else name: pids for name, pids in parts.items()}
 
 
 def _held(run: Script) -> ByPart:

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gevent
@@ -12,15 +12,13 @@ import gevent
 from ..client.tally import Second, percentile, spread, together
 from ..client.target import PER_SOURCE
 from ..measure.sampler import Sampler
-from ..site.deployment import Site, Theirs
+from ..site.deployment import Site
 from .press import Press
 
 LEVEL = 60.0  # seconds after the last event within which every client is to have it
 FRESH = 1.0  # seconds that an event may be under way before who lacks it counts as behind
 SIZE = 110  # bytes of an event's data; with id and what is around them 150 go to the client
 
-Deployment = Site | Theirs
-Parts = Callable[[], Mapping[str, Sequence[int]]]  # the processes of each part, the clients' too
 Say = Callable[[str], None]
 
 
@@ -36,15 +34,13 @@ class Script:
     ``ask`` has each process's answer to an order: a method of ``Swarm``, or "judge".
     """
 
-    def __init__(
-        self, options: Any, ask: Callable[..., list[Any]], deployment: Deployment, parts: Parts, progress: Say
-    ) -> None:
+    def __init__(self, options: Any, ask: Callable[..., list[Any]], deployment: Site, progress: Say) -> None:
         self.options, self.ask, self.deployment, self.progress = options, ask, deployment, progress
         self.users, self.per_user = crowd(options.streams)
         self.streams = self.users * self.per_user  # when all are there
         self.wanted_users = 0  # what Locust is asked for, a scenario's load shape
         self.press = Press(options.redis)
-        self.sampler = Sampler(parts)
+        self.sampler = Sampler(lambda: deployment.parts)
         self.began = self.sampler.began  # by the wall clock
         self.seconds: dict[int, Second] = {}
         self.whole = Second()  # all of them as one

@@ -31,9 +31,9 @@ class Churn(Scenario):
         run.judge()
         with run.phase("all leave"):
             run.open(0)
-            if empty is not None:
-                most, deadline = empty + SPARE * run.deployment.workers, time.monotonic() + 30
-                while (files := run.deployment.files() or 0) > most and time.monotonic() < deadline:
+            if workers := run.deployment.workers:
+                most, deadline = empty + SPARE * workers, time.monotonic() + 30
+                while (files := run.deployment.files()) > most and time.monotonic() < deadline:
                     gevent.sleep(0.5)
                 run.found["left"] = files - empty
 

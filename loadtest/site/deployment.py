@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from ..measure.process import open_files
+from ..measure.usage import CLIENTS
 from . import programs
 from .programs import Program
 
@@ -16,23 +17,25 @@ EXIT = 40.0  # seconds for a worker to end by itself; the shipped unit gives it 
 
 
 class Site(contextlib.ExitStack):
-    """Workers, perhaps a proxy, and a Redis, until the end of a ``with``; they write to ``directory``."""
+    """Workers, perhaps a proxy, and a Redis, until the end of a ``with``; they write to ``directory``.
+
+    So long too whoever holds streams on them, as another part.
+    """
 
     gently: tuple[str, ...] = ()
     """Parts that are ended with SIGTERM, since they end processes of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path = Path()) -> None:
         super().__init__()
         self.directory = directory
         self.ports: list[int] = []
         """Where clients connect."""
         self.redis = ""
         """The URL of Redis."""
-        self.programs: dict[str, list[Program]] = {"worker": [], "proxy": [], "Redis": []}
+        self.programs: dict[str, list[Program]] = {"worker": [], "proxy": [], "Redis": [], CLIENTS: []}
 
     def begin(self) -> None:
-        """Start everything."""
-        raise NotImplementedError
+        """Start everything that does not run already."""
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as failing:
@@ -41,7 +44,7 @@ class Site(contextlib.ExitStack):
             failing.pop_all()
         return self
 
-    def start(self, part: str, arguments: list[str], port: int, **env: str) -> Program:
+    def start(self, part: str, arguments: list[str], port: int | None, **env: str) -> Program:
         """One more program of a part."""
         program = Program(arguments, port, **env)
         self.callback(program.close)
@@ -66,10 +69,10 @@ class Site(contextlib.ExitStack):
             if (pids := [program.pid for program in several if program.exit_code is None])
         }
 
-    def said(self) -> str:
+    def said(self) -> list[str]:
         """The ends of what the programs have written."""
         logs = [(name, program.log[-1500:]) for name, each in self.programs.items() for program in each]
-        return "\n".join(f"{name}: {log}" for name, log in logs if log.strip())
+        return [f"{name}: {log}" for name, log in logs if log.strip()]
 
     # As scenarios see it
 
@@ -93,17 +96,16 @@ class Site(contextlib.ExitStack):
             raise RuntimeError(f"worker {number} has not ended {EXIT:g} s after SIGTERM")
         worker.start()
 
-    def files(self) -> int | None:
+    def files(self) -> int:
         """Descriptors of all workers."""
         return sum(map(open_files, self.parts.get("worker", ())))
 
 
-class Theirs:
+class Theirs(Site):
     """What runs already; ``command`` disturbs it."""
 
-    workers = 0
-
     def __init__(self, command: str) -> None:
+        super().__init__()
         self._command = command
 
     def kill(self, number: int) -> None:
@@ -119,7 +121,3 @@ class Theirs:
     def restart(self, number: int) -> None:
         """Run the command, which restarts all workers one after another and returns then."""
         self.kill(number)
-
-    def files(self) -> int | None:
-        """Nobody knows."""
-        return None

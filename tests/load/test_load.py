@@ -487,7 +487,7 @@ locust.runners.MasterRunner = Runner
 given = dict(streams=10, scenario="steady", redis="memory://", seconds=0, rate=0, idle=0)
 options = SimpleNamespace(**given)
 environment = SimpleNamespace(parsed_options=options, runner=Runner())
-conductor = Conductor(environment, None, dict, str)
+conductor = Conductor(environment, SimpleNamespace(parts={}), str)
 conductor.scenario = SimpleNamespace(script=lambda run: gevent.sleep(100))
 conductor.begin()
 gevent.sleep(0.05)
