@@ -74,8 +74,6 @@ class Streams:
         self._counts: dict[int, int] = {}
         self._told = 0  # events that every stream is to have
         self._lacking = 0  # streams that have fewer
-        self._size = 0
-        self._cpu = 0.0
         self._steps = array("Q")
         self._times = array("d")
 
@@ -171,7 +169,6 @@ class Streams:
     def _take(self, fd: int) -> int:
         """Read what is there; how many events that were."""
         n = self._receive[fd](self._buffer) or _ended()
-        self._size += n
         return self._buffer.count(MARK, 0, n)
 
     def expect(self, events: int) -> None:
@@ -180,9 +177,7 @@ class Streams:
             raise RuntimeError("a stream has more events than were published")
         self._told += events
         self._lacking = len(self._counts)
-        self._size = 0
         self._steps, self._times = array("Q"), array("d")
-        self._cpu = time.process_time()
 
     def read(self, seconds: float, *, record: bool) -> Arrival:
         """Read until every stream has what is expected; RuntimeError after so many seconds.
@@ -193,7 +188,7 @@ class Streams:
         counts, receive, buffer, poll = self._counts, self._receive, self._buffer, self._poll.poll
         count, mark, now = buffer.count, MARK, time.monotonic
         steps, times = self._steps, self._times
-        deadline = now() + seconds
+        deadline, cpu = now() + seconds, time.process_time()
         while remaining:
             ready = poll(1.0, BATCH)
             moment = now()
@@ -218,7 +213,7 @@ class Streams:
                     if record:
                         steps.append(before << 32 | after)
                         times.append(moment)
-        return Arrival(now(), time.process_time() - self._cpu, size + self._size)
+        return Arrival(now(), time.process_time() - cpu, size)
 
     def each(self, events: int, seconds: float = 60.0) -> list[float]:
         """Read so many events, one after the other on whichever stream; when each came.
