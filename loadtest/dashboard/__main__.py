@@ -21,9 +21,8 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from ..site.prometheus import Prometheus, prometheus
-from .board import BOARD, Panel, named, panels
 from .incidents import CLIENTS, END, INCIDENTS, Servers, happen
-from .plot import draw
+from .plot import BOARD, Panel, draw, named, panels
 
 SAVED, PICTURE = RESULTS / "dashboard.json", BOARD.with_name("dashboard.png")
 SERVERS = 4

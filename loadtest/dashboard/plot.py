@@ -1,5 +1,7 @@
-"""The dashboard as a picture: its own panels where they are, of what was recorded."""
+"""The dashboard as a picture: its own panels where they are, of what was recorded, as Grafana shows them."""
 
+import json
+import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..report.plot import clock
-from .board import Panel, field, panels, said
+
+BOARD = Path(__file__).parents[2] / "deploy" / "grafana.json"
+
+SCALES: dict[str, dict[float, str]] = {
+    "s": {1e-6: " µs", 1e-3: " ms", 1: " s", 60: " min"},
+    "bytes": {1: " B", 2**10: " KiB", 2**20: " MiB", 2**30: " GiB"},
+    "ops": {1: "/s", 1e3: " K/s", 1e6: " Mil/s"},
+    "short": {1: "", 1e3: " K", 1e6: " Mil"},
+    "none": {1: ""},
+}
+"""What the parts of a unit are called."""
 
 COLUMN, ROW = 0.66, 0.31  # inches of the grid
 HEAD = 3  # rows above it
@@ -27,6 +39,7 @@ COLOURS = {
 
 GREY, LINE, PAGE = "#6e7681", "#e1e4e8", "#f4f5f5"
 
+Panel = Mapping[str, Any]
 Recorded = Mapping[str, Any]  # see ``__main__.record``
 Lines = Sequence[Mapping[str, Any]]
 """What a panel's queries gave: of each series ``ref``, ``name``, ``labels``, ``times`` and ``values``."""
@@ -203,3 +216,40 @@ def _shown(look: Mapping[str, Any], value: Any) -> tuple[str, str]:
     steps = look["thresholds"]["steps"]
     reached = [step["color"] for step in steps if step["value"] is None or value >= step["value"]]
     return said(value, look.get("unit", "short")), COLOURS[reached[-1]]
+
+
+def panels(interval: str = "1m") -> list[Panel]:
+    """Each of them, rows too, of all jobs, servers and workers; ``interval`` is what rates are over."""
+    return list(json.loads(filled(BOARD.read_text(), interval))["panels"])
+
+
+def filled(text: str, interval: str) -> str:
+    """With its variables as they are when all is chosen."""
+    return re.sub(r"\$(job|instance|worker)\b", ".*", text.replace("$__rate_interval", interval))
+
+
+def named(query: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What a query's legend says of a series."""
+    legend = re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), query["legendFormat"])
+    return " ".join(legend.split())
+
+
+def field(panel: Panel, name: str = "") -> dict[str, Any]:
+    """How a panel shows a field of this name, or any other: property → value."""
+    config = panel["fieldConfig"]
+    found = dict(config["defaults"])
+    found |= {f"custom.{key}": value for key, value in found.get("custom", {}).items()}
+    for override in config["overrides"]:
+        if override["matcher"] == {"id": "byName", "options": name}:
+            found |= {each["id"]: each["value"] for each in override["properties"]}
+    return found
+
+
+def said(value: float, unit: str) -> str:
+    """In the largest part of its unit that it has one of, with three digits."""
+    if unit == "percentunit":
+        return f"{said(100 * value, 'none')} %"
+    scale = SCALES[unit]
+    part = max((each for each in scale if each <= abs(value)), default=1)
+    places = max(0, 3 - len(str(int(abs(value / part)))))
+    return f"{round(value / part, places):g}{scale[part]}"

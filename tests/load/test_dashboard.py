@@ -9,17 +9,16 @@ import time
 import gevent
 import pytest
 
-from loadtest.dashboard import board, incidents
+from loadtest.dashboard import incidents, plot
 from loadtest.dashboard.__main__ import SAVED
-from loadtest.dashboard.board import said
 from loadtest.dashboard.incidents import Servers
-from loadtest.dashboard.plot import draw
+from loadtest.dashboard.plot import draw, said
 from loadtest.site.prometheus import ALERTS, prometheus
 from servers.processes import command
 from sse_edge.figures import FIGURES
 from sse_edge.outcome import ENDINGS, REFUSALS
 
-BOARD = json.loads(board.BOARD.read_text())
+BOARD = json.loads(plot.BOARD.read_text())
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -142,7 +141,7 @@ def test_names_that_have_a_colour():
     """Each code, reason and outcome that a panel gives a look of its own is one."""
     known = {each.code for each in REFUSALS} | {each.reason for each in ENDINGS} | {"published"}
     known |= {"dropped: malformed", "dropped: foreign"}
-    for each in board.panels():
+    for each in plot.panels():
         legends = {query["legendFormat"] for query in each.get("targets", ())}
         names = {one["matcher"]["options"] for one in each.get("fieldConfig", {}).get("overrides", ())}
         if each["type"] != "table":
@@ -170,18 +169,16 @@ def test_values_are_said_as_grafana_says_them(value, unit, text):
 def test_the_picture_is_of_this_dashboard():
     """What was recorded has each query of each panel, and something for each panel."""
     recorded = json.loads(SAVED.read_text())
-    asked = {
-        str(each["id"]): [query["refId"] for query in each.get("targets", ())] for each in board.panels()
-    }
+    asked = {str(each["id"]): [query["refId"] for query in each.get("targets", ())] for each in plot.panels()}
     assert {number: list(shown) for number, shown in recorded["panels"].items()} == asked
     assert [panel for panel, shown in recorded["panels"].items() if shown and not any(shown.values())] == []
-    assert "dashboard.png" in (board.BOARD.parent / "DASHBOARD.md").read_text()
+    assert "dashboard.png" in (plot.BOARD.parent / "DASHBOARD.md").read_text()
 
 
 def test_a_picture_of_some_data(tmp_path):
     """A panel of each kind is drawn, and one that has no data says so."""
     recorded = json.loads(SAVED.read_text())
-    first, *others = {each["type"]: each for each in board.panels()}.values()
+    first, *others = {each["type"]: each for each in plot.panels()}.values()
     for each in (first, *others):
         each["gridPos"]["y"] = 0
     shown = {str(each["id"]): recorded["panels"][str(each["id"])] for each in others}
@@ -260,7 +257,7 @@ def test_every_query_has_data(recorded):
     ours, began, ended = recorded
     empty = [
         f"{panel['title']}: {query['expr']}"
-        for panel in board.panels("2s")
+        for panel in plot.panels("2s")
         for query in panel.get("targets", ())
         if not ours.over(query["expr"], began, ended + 0.5, 0.5)  # the last moment, too
     ]
@@ -275,7 +272,7 @@ def test_variables_find_what_there_is(recorded):
     for variable in BOARD["templating"]["list"][1:]:
         series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
         assert variable["query"]["query"] == variable["definition"]
-        selector = board.filled(series, "")
+        selector = plot.filled(series, "")
         several = ours.ask("series", **{"match[]": selector, "start": began, "end": ended})
         found[variable["name"]] = {each[label] for each in several if label in each}
     assert found == {"job": {"sse-edge"}, "instance": {"web-1"}, "worker": {"0", "1"}}
@@ -286,8 +283,8 @@ def test_a_dashboard_without_data(recorded):
     """Of a time in which nothing was scraped no query fails, and what is wrong is just that."""
     ours, began, _ = recorded
     said = {
-        panel["title"]: [board.named(query, each["metric"]) for each in result]
-        for panel in board.panels("1m")
+        panel["title"]: [plot.named(query, each["metric"]) for each in result]
+        for panel in plot.panels("1m")
         for query in panel.get("targets", ())
         if (result := ours.over(query["expr"], began - 7200, began - 7100, 10))
     }
