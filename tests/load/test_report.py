@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.report.__main__ import main
 from loadtest.report.files import RESULTS
-from loadtest.report.page import page as page_of
+from loadtest.report.files import page as page_of
 from loadtest.report.plot import BANDS, LINES, MOST, NAME_LINES, PARTS, clock, draw, fitting, placed, thin
 from loadtest.report.text import judged, lasting, text
 
