@@ -1,13 +1,14 @@
-"""A process: what it uses, and what it holds, as the kernel says.
+"""A process, or the parts of a deployment: what they use, and what they hold, as the kernel says.
 
 Memory is weighed in three ways, each for what it is right for: ``rss`` is all that one process has in memory,
 ``pss`` is fair where several are added up, and ``own`` leaves out what is a file's.
 """
 
+import contextlib
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 LOOK_AGAIN = 0.25  # seconds
 
+CLIENTS = "Locust"  # whoever holds streams, among the parts of a run
+READER = "reader"  # the clients' part, which is no part of the deployment
+
+ByPart = dict[str, float]
 Figure = TypeVar("Figure")
 
 
@@ -85,3 +90,22 @@ def settled(look: Callable[[], Figure], looks: int = 20) -> Figure:
         time.sleep(LOOK_AGAIN)
         found.append(look())
     return found[-1]
+
+
+def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> ByPart:
+    """What ``ask`` says of each process, added up for each part; nothing of one that has just ended."""
+    found = dict.fromkeys(parts, 0.0)
+    for name, pids in parts.items():
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                found[name] += ask(pid)
+    return found
+
+
+def used_cpu(parts: Mapping[str, Sequence[int]]) -> ByPart:
+    """Seconds of CPU that each part's processes have used so far.
+
+    "kernel" is what of it, but of the reader's, was in system calls.
+    """
+    ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
+    return {**by_part(parts, cpu_seconds), "kernel": sum(map(system_seconds, ours))}

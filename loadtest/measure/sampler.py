@@ -8,8 +8,8 @@ from typing import Any
 
 import gevent
 
-from .process import cpu_seconds, own
-from .usage import CLIENTS, SOCKET_INODE_BYTES, ByPart, busy_seconds, by_part, slab, socket_memory, sockets
+from .machine import SOCKET_INODE_BYTES, busy_seconds, slab, socket_memory, sockets
+from .process import CLIENTS, ByPart, by_part, cpu_seconds, own
 
 EVERY = 1.0  # seconds between two looks, or more: looking may take a twentieth of the time
 KERNEL = "kernel"

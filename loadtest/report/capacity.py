@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..measure.usage import READER
+from ..measure.process import READER
 from .picture import PARTS, captioned, dress, fit, headed, picture
 from .table import Rows, Summary, number, part_name
 

@@ -13,7 +13,7 @@ from locust.env import Environment
 from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
-from ..measure.usage import CLIENTS
+from ..measure.process import CLIENTS
 from ..report.progress import Progress
 from ..site import programs
 from ..site.deployment import Site

@@ -7,8 +7,8 @@ from typing import Any
 
 import gevent
 
-from ..measure.process import open_files, own, pss, settled
-from ..measure.usage import CLIENTS, READER, ByPart, Cpu, by_part, kernel_memory, slab, socket_memory, sockets
+from ..measure.machine import kernel_memory, slab, socket_memory, sockets
+from ..measure.process import CLIENTS, READER, ByPart, by_part, open_files, own, pss, settled, used_cpu
 from .scenario import Scenario, Threshold
 from .script import SIZE, Script
 
@@ -142,10 +142,10 @@ class Capacity(Scenario):
     def _using(self, run: Script, after: float = 0.2) -> Iterator[ByPart]:
         """Seconds of CPU of a block and so long after it, without what is used when there are no streams."""
         used: ByPart = {}
-        before = Cpu.of(_parts(run))
+        began, before = time.monotonic(), used_cpu(_parts(run))
         yield used
         gevent.sleep(after)
-        used |= Cpu.of(_parts(run)).since(before, self._base)
+        used |= since(before, used_cpu(_parts(run)), time.monotonic() - began, self._base)
 
     def _publish(self, run: Script, events: int) -> float:
         """Events to all, until they have come; by how much the kernel's buffers grew at their fullest."""
@@ -171,6 +171,11 @@ def _parts(run: Script) -> dict[str, list[int]]:
 
 def _held(run: Script) -> ByPart:
     return settled(lambda: by_part(_parts(run), own))
+
+
+def since(before: ByPart, now: ByPart, seconds: float, base: ByPart) -> ByPart:
+    """What was used meanwhile, without what is used anyway: ``base`` is that per second."""
+    return {name: max(0.0, cpu - before[name] - seconds * base.get(name, 0.0)) for name, cpu in now.items()}
 
 
 def _each(figures: ByPart, count: float, before: ByPart | None = None) -> ByPart:

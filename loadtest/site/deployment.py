@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from ..measure.process import open_files
-from ..measure.usage import CLIENTS
+from ..measure.process import CLIENTS, open_files
 from . import programs
 from .programs import Program
 

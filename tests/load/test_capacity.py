@@ -11,9 +11,10 @@ import pytest
 
 from loadtest.client.tally import Second
 from loadtest.client.target import PER_SOURCE, source
-from loadtest.measure.usage import READER, Cpu, busy_seconds, kernel_memory
+from loadtest.measure.machine import busy_seconds, kernel_memory
+from loadtest.measure.process import READER, used_cpu
 from loadtest.report.capacity import draw, tables
-from loadtest.scenarios.capacity import Capacity, thirds
+from loadtest.scenarios.capacity import Capacity, since, thirds
 from loadtest.site.layout import Host, arrange, remarks
 
 HOST = Host(files=20_000, ports=28_232, memory=24 << 30)
@@ -123,19 +124,20 @@ def test_the_kernels_memory_is_divided_by_sockets():
 
 def test_cpu_is_counted_without_what_is_used_anyway():
     """What processes use without streams is no stream's."""
-    before, after = Cpu(10.0, {"worker": 1.0, "Redis": 5.0}), Cpu(12.0, {"worker": 4.0, "Redis": 5.1})
-    assert after.since(before) == pytest.approx({"worker": 3.0, "Redis": 0.1})
-    assert after.since(before, {"worker": 0.5, "Redis": 0.5}) == pytest.approx({"worker": 2.0, "Redis": 0.0})
+    before, after = {"worker": 1.0, "Redis": 5.0}, {"worker": 4.0, "Redis": 5.1}
+    assert since(before, after, 2.0, {}) == pytest.approx({"worker": 3.0, "Redis": 0.1})
+    anyway = {"worker": 0.5, "Redis": 0.5}
+    assert since(before, after, 2.0, anyway) == pytest.approx({"worker": 2.0, "Redis": 0.0})
 
 
 def test_a_process_has_used_cpu():
     """The kernel's account of this process grows when it works, and so does the kernel's share."""
     parts = {"worker": [os.getpid()], READER: []}
-    before = Cpu.of(parts)
-    while Cpu.of(parts).since(before)["kernel"] == 0.0:
+    before = used_cpu(parts)
+    while used_cpu(parts)["kernel"] == before["kernel"]:
         Path("/proc/self/smaps_rollup").read_text()
-    assert Cpu.of(parts).since(before)["worker"] > 0.0
-    assert Cpu.of(parts).since(before)[READER] == 0.0
+    assert used_cpu(parts)["worker"] > before["worker"]
+    assert used_cpu(parts)[READER] == 0.0
 
 
 def test_the_tables_have_every_part_and_its_sum():
