@@ -18,7 +18,7 @@ import os
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from sse_edge import Channel, Limits, SignedCookie, SSEMiddleware
-from sse_edge.asgi import ASGIApp, Message, Receive, Scope, Send, respond
+from sse_edge.asgi import ASGIApp, Receive, Scope, Send, respond
 
 AUTH = SignedCookie("a secret of the load tests", secure=False)
 CHANNEL = "bench"  # the Redis channel of the sse-starlette app
@@ -137,15 +137,6 @@ def allocated() -> dict[str, int]:
     return {each.traceback[0].filename: each.size for each in found}
 
 
-def wrapped_send(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
-    """The edge behind a middleware that wraps ``send``, as many do: not uvicorn's own any more."""
-
-    async def wrapped(message: Message) -> None:
-        await send(message)
-
-    return edge(scope, receive, wrapped)
-
-
 # Factories for uvicorn: a library is needed by its own app alone.
 
 
@@ -222,4 +213,3 @@ def eventstream_app() -> ASGIApp:
 
 bare_app = partial(measured, bare)
 edge_app = partial(measured, edge)
-task_app = partial(measured, wrapped_send)

@@ -49,7 +49,7 @@ class Contender:
     ``path`` is what a stream asks for, by its number and the port, ``ready`` what it has been sent once it is
     live, ``overhead`` how many bytes of an event on the wire are not its data, ``headers`` what clients ask
     with besides, and ``rate`` how many streams are opened per second.  ``forks`` if the process that is
-    started starts others, which only it can end.
+    started starts others, which only it can end.  ``sink`` is how an edge is to write (``SSE_EDGE_SINK``).
     """
 
     path = "/events/rooms/bench"
@@ -58,6 +58,7 @@ class Contender:
     headers: tuple[str, ...] = ()
     rate = 1500.0
     forks = False
+    sink = "auto"
 
     def __init__(self, arena: "Arena", reader: Reader) -> None:
         self.arena = arena
@@ -203,7 +204,7 @@ class Arena:
 
         ``settings`` are environment variables, as ``apps`` tells of them, and the edge's own.
         """
-        settings = {"BACKEND": self.url, "SSE_EDGE_SINK": "auto", **settings}
+        settings = {"BACKEND": self.url, "SSE_EDGE_SINK": kind.sink, **settings}
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(reading(next(self.networks)))
             directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))

@@ -174,7 +174,6 @@ class Edge(App):
     path = "/events/rooms/{port}"  # the edges of one run share a Redis, and each has a channel of its own
     ready = b"\nid: "
     overhead = 40
-    task = False  # whether its streams are to be written through a task
 
     async def send(self, stream: int | None) -> None:
         await self.arena.events.publish(f"room:{self.port}", self.data())
@@ -186,17 +185,17 @@ class Edge(App):
         """What its streams are written through; RuntimeError unless all are alike, and as they should."""
         found = self.ask("/bench/sinks")
         kind = next(iter(found), "")
-        if found != {kind: self.reader.streams} or (kind == "TaskSink") != self.task:
-            wanted = "TaskSink" if self.task else "sink that is none"
+        task = self.sink == "task"
+        if found != {kind: self.reader.streams} or (kind == "TaskSink") != task:
+            wanted = "TaskSink" if task else "sink that is none"
             raise RuntimeError(f"{self.reader.streams} streams should have a {wanted} each: {found}")
         return kind
 
 
 class TaskEdge(Edge):
-    """The edge behind a middleware that wraps ``send``."""
+    """The edge where each stream is written by a task, as on every server but uvicorn."""
 
-    factory = "task_app"
-    task = True
+    sink = "task"
 
 
 class PersonalEdge(Edge):

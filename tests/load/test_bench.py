@@ -437,7 +437,7 @@ def test_events_reach_every_stream():
         published = edge.publish([0.0] * 5)
         edge.reader.answer()
         assert len(published) == 5
-        edge.task = True
+        edge.sink = "task"
         with pytest.raises(RuntimeError, match="TaskSink"):
             edge.check_sink()
 
