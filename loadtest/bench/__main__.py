@@ -24,10 +24,8 @@ from ..site import programs
 from . import plot
 from .contenders import CONTENDERS, OPTIONAL
 from .groups import BY_DEFAULT, PARTS, measure
-from .run import Plan, Run
+from .run import Plan, Run, check
 from .targets import COUNTED, TABLES, TARGETS, medians, verdicts
-
-MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -55,6 +53,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     # What is measured only if it is asked for is measured of the edge alone.
     names = CONTENDERS if set(BY_DEFAULT) & set(found.only) else ("sse_edge",)
     found.names = [name for name in names if name not in found.without]
+    found.drawn = found.save is not None and not found.no_plot and bool(plot.PANELS.keys() & set(found.only))
     return found
 
 
@@ -69,20 +68,6 @@ def _parts(value: str) -> list[str]:
         if part not in PARTS:
             raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(PARTS)}")
     return value.split(",")
-
-
-def check(given: argparse.Namespace) -> None:
-    """RuntimeError when the run could not be finished on this machine."""
-    drawn = given.save is not None and not given.no_plot and bool(plot.PANELS.keys() & set(given.only))
-    if lacks := machine.missing(set(given.names), plot=drawn):
-        raise RuntimeError("missing: " + "; ".join(lacks))
-    machine.raise_descriptors(given.streams)
-    needed, available = given.streams * len(given.names) * MEMORY, machine.available_memory()
-    if available < needed:
-        raise RuntimeError(
-            f"--streams {given.streams} takes about {needed >> 20} MiB of memory, and {available >> 20} MiB "
-            "are available: give fewer streams, or leave contenders out with --without"
-        )
 
 
 def report(run: Run, facts: dict[str, str], command: str) -> tuple[str, dict[str, Any]]:
@@ -105,7 +90,7 @@ def main() -> int:
     """Run it; 1 when a target is missed, 2 when it cannot begin or go on."""
     given = arguments()
     try:
-        check(given)
+        check(given.streams, given.names, plot=given.drawn)
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 2
@@ -127,7 +112,7 @@ def main() -> int:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{given.save}.txt").write_text(text + "\n")
         (RESULTS / f"{given.save}.json").write_text(json.dumps(whole, indent=1) + "\n")
-        if not given.no_plot:
+        if given.drawn:
             plot.draw(run.samples, RESULTS / f"{given.save}.svg", facts)
     return int(any(row["verdict"] == "MISSED" for row in whole["rows"]))
 

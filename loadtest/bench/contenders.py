@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlencode
@@ -24,6 +24,7 @@ from .arena import HERE, Contender
 PUBLISHED_AT_ONCE = 200  # events to personal channels in one round trip
 KEY = "what signs a token to publish in the load tests"
 MERCURE_VERSION = "v0.24.2"
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 JSON = "Content-Type: application/json"
 
 
@@ -112,8 +113,8 @@ class Nchan(Poster):
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         user = "user root;" if os.getuid() == 0 else ""
         numbers = {"descriptors": descriptors, "connections": descriptors - 100}
-        path = self.configured(directory, "nchan.conf", module=machine.NCHAN, user=user, **numbers)
-        return [machine.program("nginx") or "nginx", "-e", "stderr", "-p", str(directory), "-c", path]
+        path = self.configured(directory, "nchan.conf", module=NCHAN, user=user, **numbers)
+        return [programs.command("nginx"), "-e", "stderr", "-p", str(directory), "-c", path]
 
     def started(self, pid: int) -> bool:
         self.pids = children(pid)
@@ -248,17 +249,11 @@ class Centrifugo(Poster):
     overhead = 64
 
     def command(self, directory: Path) -> list[str]:
-        return [str(centrifugo()), "-c", self.configured(directory, "centrifugo.json", key=KEY)]
+        return [programs.command("centrifugo"), "-c", self.configured(directory, "centrifugo.json", key=KEY)]
 
     def request(self, path: str, data: str) -> bytes:
         body = json.dumps({"channel": "bench", "data": data})
         return request("/api/publish", body, JSON, f"X-API-Key: {KEY}")
-
-
-def centrifugo() -> str | None:
-    """Where it is, also if ``go install`` has put it there."""
-    go = os.environ.get("GOBIN") or Path.home() / "go" / "bin"
-    return shutil.which("centrifugo", path=os.pathsep.join([os.environ.get("PATH", ""), str(go)]))
 
 
 class Pushpin(Contender):
@@ -333,3 +328,33 @@ KINDS: dict[str, type[Contender]] = {
 
 CONTENDERS = ("floor", "sse_edge", "TaskSink", "nchan", "sse-starlette")  # who is compared in delivering
 OPTIONAL = ("nchan", "sse-starlette", "TaskSink")  # what a run may be without
+
+NEEDS = {
+    "nchan": "nchan (Debian package libnginx-mod-nchan)",
+    "sse-starlette": "sse-starlette (pip install -e '.[bench]')",
+    "mercure": "Go 1.26, which builds it",
+    "centrifugo": "centrifugo: go install github.com/centrifugal/centrifugo/v6@v6.9.1",
+    "pushpin": "pushpin (Debian package pushpin)",
+    "django-eventstream": "django-eventstream (pip install django-eventstream)",
+}
+"""What has to be installed for whom."""
+
+
+def versions() -> dict[str, str]:
+    """Of those that need something, and have it, the version."""
+    centrifugo, facts = machine.program("centrifugo") or "", machine.facts()
+    found = {
+        "nchan": facts["nchan"] if machine.program("nginx") and NCHAN.exists() else machine.ABSENT,
+        "sse-starlette": facts["sse-starlette"],
+        "mercure": MERCURE_VERSION if machine.program("go") else machine.ABSENT,
+        "centrifugo": machine.says("go", "version", "-m", centrifugo, pattern=r"mod\s+\S+/v6\s+(\S+)"),
+        "pushpin": machine.says("pushpin", "--version", pattern=r"pushpin (\S+)"),
+        "django-eventstream": machine.package("django-eventstream"),
+    }
+    return {name: version for name, version in found.items() if version != machine.ABSENT}
+
+
+def absent(names: Iterable[str]) -> dict[str, str]:
+    """What has to be installed for those of them that cannot take part."""
+    there = versions()
+    return {name: NEEDS[name] for name in names if name in NEEDS and name not in there}

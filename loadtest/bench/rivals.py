@@ -20,32 +20,12 @@ from ..report.files import RESULTS
 from ..report.progress import Progress
 from ..site import programs
 from . import plot
-from .contenders import MERCURE_VERSION, centrifugo
+from .contenders import absent, versions
 from .groups import measure
-from .run import Plan, Run
+from .run import Plan, Run, check
 from .targets import TABLES, Samples, each, medians, series
 
 BESIDE = ("single_cpu", "single_last", "burst_rate", "burst_cpu", "memory")  # what is divided by the edge's
-
-NEEDS = {
-    "mercure": "Go 1.26, which builds it",
-    "centrifugo": "centrifugo: go install github.com/centrifugal/centrifugo/v6@v6.9.1",
-    "pushpin": "pushpin (Debian package pushpin)",
-    "django-eventstream": "django-eventstream (pip install django-eventstream)",
-}
-"""Those that are compared here alone, and what has to be installed for each."""
-
-
-def versions() -> dict[str, str]:
-    """Of those that are installed the version."""
-    found = {
-        "mercure": MERCURE_VERSION if machine.program("go") else machine.ABSENT,
-        "centrifugo": machine.says("go", "version", "-m", str(centrifugo()), pattern=r"mod\s+\S+/v6\s+(\S+)"),
-        "pushpin": machine.says("pushpin", "--version", pattern=r"pushpin (\S+)"),
-        "django-eventstream": machine.package("django-eventstream"),
-    }
-    return {name: version for name, version in found.items() if version != machine.ABSENT}
-
 
 TOGETHER = ("floor", "sse_edge", "nchan", "mercure", "centrifugo", "sse-starlette")
 """Who takes turns with all others."""
@@ -96,9 +76,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def present(without: Sequence[str]) -> list[str]:
     """Who takes part; says of each that cannot what it lacks."""
     names = [name for name in (*TOGETHER, *APART) if name not in without]
-    lacking = [name for name in names if name in NEEDS.keys() - versions().keys()]
-    for name in lacking:
-        print(f"without {name}: it takes {NEEDS[name]}", file=sys.stderr)
+    lacking = absent(names)
+    for name, what in lacking.items():
+        print(f"without {name}: it takes {what}", file=sys.stderr)
     return [name for name in names if name not in lacking]
 
 
@@ -130,10 +110,11 @@ def main() -> int:
     """Run it; 2 when it cannot begin or go on."""
     given = arguments()
     names = present(given.without)
-    if lacks := machine.missing(set(names), plot=given.save):
-        print("missing: " + "; ".join(lacks), file=sys.stderr)
+    try:
+        check(given.streams, [name for name in names if name in TOGETHER], plot=given.save)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
         return 2
-    machine.raise_descriptors(given.streams)
     plan = replace(Plan.of(given.streams, quick=False), rounds=given.rounds, few_rounds=1)
     facts = machine.facts() | {name: version for name, version in versions().items() if name in names}
     command = shlex.join(["python", "-m", "loadtest.bench.rivals", *sys.argv[1:]])

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ..client.counting import Arrival, Reader, Streams
+from ..measure import machine
 from .arena import Arena, Contender
-from .contenders import KINDS, OPTIONAL
+from .contenders import KINDS, OPTIONAL, absent
 from .targets import Samples
 
 AFTERWARDS = 0.02  # seconds for a server to be done with an event that all streams have
+MEMORY = 60_000  # bytes that a stream takes on all sides, the kernel's included
 SILENCE = "3600"  # seconds between keep-alives where one contender waits while another is measured
 
 Each = TypeVar("Each")
@@ -117,6 +119,23 @@ class Run:
             for name, contender in contenders.items():
                 self.progress(f"{what}, {name}, round {number + 1} of {rounds}")
                 yield name, contender
+
+
+def check(streams: int, names: Sequence[str], *, plot: bool) -> None:
+    """RuntimeError when so many streams on each could not be measured, or drawn, on this machine."""
+    lacks = machine.lacking("redis-server", *({"cc"} if "floor" in names else ()))
+    lacks += [f"{what}, or give --without {name}" for name, what in absent(names).items()]
+    if plot and machine.package("matplotlib") == machine.ABSENT:
+        lacks.append("matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot")
+    if lacks:
+        raise RuntimeError("missing: " + "; ".join(lacks))
+    machine.raise_descriptors(streams)
+    needed, available = streams * len(names) * MEMORY, machine.available_memory()
+    if available < needed:
+        raise RuntimeError(
+            f"--streams {streams} takes about {needed >> 20} MiB of memory, and {available >> 20} MiB "
+            "are available: give fewer streams, or leave contenders out with --without"
+        )
 
 
 def one_at_a_time(contender: Contender, events: int) -> tuple[float, list[float], list[Arrival]]:

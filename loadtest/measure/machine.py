@@ -15,7 +15,6 @@ from pathlib import Path
 from .process import READER, TICKS, said
 
 DESCRIPTORS = 300  # that a process needs besides its streams
-NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")  # Debian package libnginx-mod-nchan
 ABSENT = "not installed"
 
 SOCKET_INODE_BYTES = 1150
@@ -102,26 +101,15 @@ def kernel_memory(grown: float, files: Mapping[str, float]) -> float:
 
 
 def program(name: str) -> str | None:
-    """The path of a program; Debian keeps nginx where not everybody looks."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+    """The path of a program; Debian keeps nginx where not everybody looks, and so does ``go install``."""
+    go = os.environ.get("GOBIN") or str(Path.home() / "go" / "bin")
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", go]))
 
 
 def lacking(*programs: str) -> list[str]:
     """Those that have to be installed first, each with its package."""
     packages = {"cc": "build-essential"}  # all others are called like theirs
     return [f"{name} (Debian package {packages.get(name, name)})" for name in programs if not program(name)]
-
-
-def missing(contenders: set[str], *, plot: bool) -> list[str]:
-    """What has to be installed first, for these."""
-    lacks = lacking("redis-server", *(["cc"] if "floor" in contenders else []))
-    if "nchan" in contenders and (program("nginx") is None or not NCHAN.exists()):
-        lacks.append("nchan (Debian package libnginx-mod-nchan), or give --without nchan")
-    if "sse-starlette" in contenders and package("sse-starlette") == ABSENT:
-        lacks.append("sse-starlette (pip install -e '.[bench]'), or give --without sse-starlette")
-    if plot and package("matplotlib") == ABSENT:
-        lacks.append("matplotlib for the plot (pip install -e '.[bench]'), or give --no-plot")
-    return lacks
 
 
 def facts() -> dict[str, str]:

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from loadtest.bench import __main__ as command
-from loadtest.bench import groups, plot
+from loadtest.bench import contenders, groups, plot
 from loadtest.bench.arena import WIRE, Arena, text
 from loadtest.bench.contenders import CONTENDERS, Edge, Floor
 from loadtest.bench.groups import BY_DEFAULT, PARTS
 from loadtest.bench.groups.fan_out import CONTENTS, card, tick
-from loadtest.bench.run import Plan, Run
+from loadtest.bench.run import Plan, Run, check
 from loadtest.bench.targets import FIGURES, TABLES, TARGETS, Always, Flat, Target, medians, verdicts
 from loadtest.client.counting import Packed, Streams, reading
 from loadtest.measure import machine
@@ -478,22 +478,28 @@ def test_a_wrong_option_is_named(given, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def checked(*words):
+    """What the command looks at before it begins with these words."""
+    given = command.arguments(words)
+    check(given.streams, given.names, plot=given.drawn)
+
+
 def test_what_is_missing_is_said_first(monkeypatch):
     """Programs, packages and descriptors are looked for before anything starts."""
-    monkeypatch.setattr(machine, "NCHAN", Path("/nonexistent"))
+    monkeypatch.setattr(contenders, "NCHAN", Path("/nonexistent"))
     with pytest.raises(RuntimeError, match="libnginx-mod-nchan"):
-        command.check(command.arguments([]))
-    command.check(command.arguments(["--only", "kept,stuck", "--save"]))  # which take neither
+        checked()
+    checked("--only", "kept,stuck", "--save")  # which take neither
     with monkeypatch.context() as nothing:
         nothing.setenv("PATH", "/nonexistent")
         with pytest.raises(RuntimeError, match="redis-server.*; cc .Debian package build-essential"):
-            command.check(command.arguments([]))
+            checked()
     without = ["--without", "nchan", "--without", "sse-starlette"]
     with pytest.raises(RuntimeError, match="needs 90000300 descriptors in one process, and only"):
-        command.check(command.arguments([*without, "--streams", "90000000"]))
+        checked(*without, "--streams", "90000000")
     monkeypatch.setattr(machine, "available_memory", lambda: 1 << 20)
     with pytest.raises(RuntimeError, match="--streams 100 takes about 17 MiB of memory, and 1 MiB"):
-        command.check(command.arguments([*without, "--streams", "100"]))
+        checked(*without, "--streams", "100")
 
 
 BENCH = ["--without", "nchan", "--without", "sse-starlette", "--streams", "60", "--only"]
