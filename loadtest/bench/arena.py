@@ -23,7 +23,7 @@ from sse_edge import Publisher
 from ..client.counting import MARK, Reader, Streams, reading
 from ..measure import machine
 from ..measure.process import cpu_seconds, open_files, rss, settled
-from ..site import programs
+from ..site import deployment, programs
 from .apps import requests
 
 HERE = Path(__file__).parent
@@ -48,8 +48,8 @@ class Contender:
 
     ``path`` is what a stream asks for, by its number and the port, ``ready`` what it has been sent once it is
     live, ``overhead`` how many bytes of an event on the wire are not its data, ``headers`` what clients ask
-    with besides, and ``rate`` how many streams are opened per second.  ``forks`` if the process that is
-    started starts others, which only it can end.  ``sink`` is how an edge is to write (``SSE_EDGE_SINK``).
+    with besides, and ``rate`` how many streams are opened per second.  ``sink`` is how an edge is to write
+    (``SSE_EDGE_SINK``).
     """
 
     path = "/events/rooms/bench"
@@ -57,7 +57,6 @@ class Contender:
     overhead = 14
     headers: tuple[str, ...] = ()
     rate = 1500.0
-    forks = False
     sink = "auto"
 
     def __init__(self, arena: "Arena", reader: Reader) -> None:
@@ -190,7 +189,7 @@ class Arena:
         """One with Redis, and this process, its readers and Redis on cores of their own, until the end of the
         block."""
         server, rest = machine.cores()
-        with machine.on(rest), asyncio.Runner() as runner, programs.redis() as url:
+        with machine.on(rest), asyncio.Runner() as runner, deployment.redis() as url:
             events, redis = Publisher(url), Redis.from_url(url)
             try:
                 yield cls(url, runner, server, events, redis)
@@ -213,8 +212,6 @@ class Arena:
                 command = contender.command(Path(directory))
                 program = programs.Program(command, contender.port, **settings)
                 stack.callback(program.close)
-            if contender.forks:
-                stack.callback(program.stop)  # a SIGKILL would leave its children behind
             stack.enter_context(contender.opened)
             program.wait_for(lambda: contender.started(program.pid))
             yield contender

@@ -107,7 +107,6 @@ class Nchan(Poster):
 
     ready = b": hi"
     overhead = 25
-    forks = True
 
     def command(self, directory: Path) -> list[str]:
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -265,7 +264,6 @@ class Pushpin(Contender):
     path = "/stream?channel=bench"
     ready = b"[stream opened]"
     rate = 250.0  # when more come at once, it refuses some
-    forks = True
 
     def command(self, directory: Path) -> list[str]:
         (directory / "routes").write_text("* test\n")

@@ -56,6 +56,7 @@ def record(progress: Progress) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sse-edge-recorded-") as directory:
         site = Servers(Path(directory), SERVERS)
         with prometheus(site.targets) as ours, site:
+            site.begin()
             began = time.time()
             happen(site, progress)
             version, _, _ = ours.ask("status/buildinfo")["version"].partition("+")

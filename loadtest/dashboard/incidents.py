@@ -18,7 +18,7 @@ from ..client.swarm import Swarm
 from ..client.target import Target
 from ..report.progress import Progress
 from ..site import programs
-from ..site.deployment import EXIT, Site
+from ..site.deployment import Site
 from .app import AUTH, SECRET, TOKENS
 
 CLIENTS, SLEEPERS = 360, 20
@@ -28,8 +28,6 @@ END = 300.0  # seconds that all of it takes
 class Servers(Site):
     """So many of ``sse-edge serve``, with ``processes`` each, and a Redis that keeps what it has."""
 
-    gently = ("worker", "Redis")
-
     def __init__(self, directory: Path, servers: int, processes: int = 1) -> None:
         super().__init__(directory)
         self.ports = [programs.free_port() for _ in range(servers)]
@@ -38,7 +36,7 @@ class Servers(Site):
         self._processes = processes
 
     def begin(self) -> None:
-        """Redis, and a server on each port."""
+        """Start Redis, and a server on each port."""
         self.start_redis("--appendonly", "yes", "--save", "")
         for port in self.ports:
             options = ("--workers", str(self._processes), "--grace", "10")
@@ -73,7 +71,7 @@ def aside(call: Callable[..., object], *arguments: Any) -> None:
 
 def ask(port: int, method: str, path: str, **given: Any) -> None:
     """One request, whatever is answered."""
-    requests.request(method, f"http://127.0.0.1:{port}{path}", timeout=EXIT, **given)
+    requests.request(method, f"http://127.0.0.1:{port}{path}", timeout=programs.STOPPING, **given)
 
 
 def post(port: int, channel: str, token: str) -> None:

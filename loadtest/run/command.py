@@ -138,6 +138,7 @@ def deployed(given: argparse.Namespace) -> Iterator[Site]:
     workers = given.workers or size(streams).workers
     layout = arrange(streams, given.proxy, workers, Host.read(), tls=given.tls)
     with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, Shipped(layout, Path(folder)) as site:
+        site.begin()
         scheme = "https" if layout.tls else "http"
         given.target = ",".join(f"{scheme}://localhost:{port}/events/me" for port in site.ports)
         given.redis, given.cacert, given.cookie = site.redis, site.authority or "", COOKIE

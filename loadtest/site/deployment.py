@@ -3,16 +3,16 @@
 import contextlib
 import shlex
 import subprocess
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 from ..measure.process import CLIENTS, open_files
 from . import programs
 from .programs import Program
 
 RESTART = 1.0  # seconds until systemd starts a killed worker again (RestartSec of the shipped unit)
-EXIT = 40.0  # seconds for a worker to end by itself; the shipped unit gives it 30
 
 
 class Site(contextlib.ExitStack):
@@ -20,9 +20,6 @@ class Site(contextlib.ExitStack):
 
     So long too whoever holds streams on them, as another part.
     """
-
-    gently: tuple[str, ...] = ()
-    """Parts that are ended with SIGTERM, since they end processes of their own."""
 
     def __init__(self, directory: Path = Path()) -> None:
         super().__init__()
@@ -33,30 +30,20 @@ class Site(contextlib.ExitStack):
         """The URL of Redis."""
         self.programs: dict[str, list[Program]] = {"worker": [], "proxy": [], "Redis": [], CLIENTS: []}
 
-    def begin(self) -> None:
-        """Start everything that does not run already."""
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as failing:
-            failing.push(self)
-            self.begin()
-            failing.pop_all()
-        return self
-
     def start(self, part: str, arguments: list[str], port: int | None, **env: str) -> Program:
         """One more program of a part."""
         program = Program(arguments, port, **env)
         self.callback(program.close)
-        if part in self.gently:
-            self.callback(program.stop, EXIT)
         self.programs[part].append(program)
         return program
 
     def start_redis(self, *options: str) -> None:
-        """One that listens on loopback alone."""
+        """One that keeps nothing on disk, but as ``options`` say; the first may be its file."""
         port, directory = programs.free_port(), self.directory / "redis"
         directory.mkdir(exist_ok=True)
-        self.start("Redis", programs.redis_server(port, directory, *options), port)
+        own = f"--port {port} --bind 127.0.0.1 --dir {directory}".split()
+        server = [programs.command("redis-server"), *(options or ("--save", "", "--appendonly", "no")), *own]
+        self.start("Redis", server, port)
         self.redis = f"redis://127.0.0.1:{port}/0"
 
     @property
@@ -91,8 +78,8 @@ class Site(contextlib.ExitStack):
     def restart(self, number: int) -> None:
         """SIGTERM, and the next one when it has ended."""
         worker = self.programs["worker"][number]
-        if not worker.stop(EXIT):
-            raise RuntimeError(f"worker {number} has not ended {EXIT:g} s after SIGTERM")
+        if not worker.stop():
+            raise RuntimeError(f"worker {number} has not ended {programs.STOPPING:g} s after SIGTERM")
         worker.start()
 
     def files(self) -> int:
@@ -120,3 +107,11 @@ class Theirs(Site):
     def restart(self, number: int) -> None:
         """Run the command, which restarts all workers one after another and returns then."""
         self.kill(number)
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """One by itself, until the end of the block; its URL."""
+    with tempfile.TemporaryDirectory() as directory, Site(Path(directory)) as site:
+        site.start_redis()
+        yield site.redis

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..measure import machine
+from ..measure.process import children
 
 READY = 20.0  # seconds for a program to begin
-STOPPING = 10.0  # seconds for a program to end by itself, with what it has started
+STOPPING = 40.0  # seconds for a program to end by itself, with what it started; a shipped unit gives it 30
 INTERRUPTED = 130  # what a command exits with after Ctrl-C or SIGTERM
 
 Found = TypeVar("Found")
@@ -124,7 +125,7 @@ class Program:
         try:
             self.wait_for(self._accepts)
         except BaseException:
-            self.kill()
+            self.end()
             raise
 
     def wait_for(self, ready: Callable[[], Found]) -> Found:
@@ -158,11 +159,11 @@ class Program:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
 
-    def stop(self, seconds: float = STOPPING) -> bool:
-        """SIGTERM; whether it has ended within so many seconds, and all it has started with it."""
+    def stop(self) -> bool:
+        """SIGTERM; whether it has ended within ``STOPPING`` seconds, and all it has started with it."""
         self._child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(seconds)
+            self._child.wait(STOPPING)
         return self.exit_code is not None
 
     def kill(self) -> None:
@@ -170,9 +171,15 @@ class Program:
         self._child.kill()
         self._child.wait()
 
-    def close(self) -> None:
-        """SIGKILL, if it still runs; its log is gone then."""
+    def end(self) -> None:
+        """SIGKILL, if it still runs; SIGTERM before where it has started others, which only it can end."""
+        if self.exit_code is None and children(self.pid):
+            self.stop()
         self.kill()
+
+    def close(self) -> None:
+        """End it; its log is gone then."""
+        self.end()
         self._output.close()
 
 
@@ -184,24 +191,7 @@ def command(name: str) -> str:
     return path
 
 
-def redis_server(port: int, directory: Path, *options: str) -> list[str]:
-    """A Redis that keeps nothing on disk, but as ``options`` say; the first may be its file."""
-    own = f"--port {port} --bind 127.0.0.1 --dir {directory}".split()
-    return [command("redis-server"), *(options or ("--save", "", "--appendonly", "no")), *own]
-
-
 def edge_server(app: str, port: int, *options: str) -> list[str]:
     """An app under ``sse-edge serve``, its log at warnings."""
     edge = str(Path(sys.executable).with_name("sse-edge"))
     return [edge, "serve", app, "--port", str(port), "--log-level", "warning", *options]
-
-
-@contextlib.contextmanager
-def redis() -> Iterator[str]:
-    """A Redis that keeps nothing on disk; its URL."""
-    port = free_port()
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        contextlib.closing(Program(redis_server(port, Path(directory)), port)),
-    ):
-        yield f"redis://127.0.0.1:{port}/0"

@@ -36,11 +36,9 @@ class Shipped(Site):
         self.layout = layout
         self.authority: str | None = None
         self.secret = secrets.token_urlsafe(32)
-        if layout.proxy == "nginx":
-            self.gently = ("proxy",)
 
     def begin(self) -> None:
-        """Redis, workers, proxy."""
+        """Start Redis, workers, proxy."""
         layout = self.layout
         places = [programs.free_port() for _ in range(layout.workers)]
         self._files = tuned(layout.sizing, [f"127.0.0.1:{port}" for port in places])

@@ -208,6 +208,7 @@ def recorded(tmp_path_factory):
     path = "/status/metrics?by=worker"
     began = time.time()  # when nothing is scraped yet
     with prometheus(site.targets, every="250ms", path=path, rules=rules) as ours, site:
+        site.begin()
         happen(site, ours)
         yield ours, began, time.time()
 

@@ -22,7 +22,7 @@ from sse_edge.backends.base import Outgoing
 from sse_edge.tune.history import memory
 
 from ...client.counting import Streams
-from ...site import programs
+from ...site import deployment
 from ..arena import Contender
 from ..run import Run
 
@@ -122,7 +122,7 @@ async def _filled(size: int, events: int, channels: int, *, keyed: bool = False)
         chance.shuffle(todo)
     body = Event("x" * (size - len(Event("").encode()))).encode()
     outgoing = [Outgoing(name, body, f"key-{number}" if keyed else None) for number, name in enumerate(todo)]
-    with programs.redis() as url, Redis.from_url(url) as client:
+    with deployment.redis() as url, Redis.from_url(url) as client:
         redis: Any = client
         backend = RedisBackend(url, retention={"task:*": Retention(events, 3600)})
         await backend.publish([Outgoing("other", body)])

@@ -27,7 +27,7 @@ from sse_edge import Publisher, RedisBackend
 
 from ...measure import machine
 from ...measure.process import cpu_seconds
-from ...site import programs
+from ...site import deployment, programs
 from ..run import Run
 from ..targets import PUBLISHED, WRITTEN
 
@@ -46,7 +46,7 @@ def publishing(run: Run) -> None:
     """Each in turn, in every round; Redis on the servers' core."""
     with contextlib.ExitStack() as stack:
         with machine.on(run.arena.server):
-            url = stack.enter_context(programs.redis())
+            url = stack.enter_context(deployment.redis())
         uvloop.run(_compare(run, url))
 
 
@@ -88,7 +88,7 @@ def writing(run: Run) -> None:
     with machine.on(run.arena.server | os.sched_getaffinity(0)):
         for way in (NOTHING, PUBLISHED, WRITTEN):
             run.progress(f"tokens to {channels:,} channels: {way}")
-            with programs.redis() as url, Redis.from_url(url) as redis:
+            with deployment.redis() as url, Redis.from_url(url) as redis:
                 # Not multiprocessing's own, which puts others in the place of those that a signal ends.
                 pool = ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn"))
                 each = (url, way, channels // PROCESSES, run.plan.written_seconds)
