@@ -41,8 +41,7 @@ from ..site import programs
 from ..site.deployment import Site, Theirs
 from ..site.layout import PROXIES, READER_STREAM_BYTES, STREAMS_PER_READER, Host, arrange, remarks
 from ..site.shipped import COOKIE, Shipped, facts, missing
-from .conductor import Conductor
-from .master import conduct
+from .conductor import Conductor, conduct
 from .options import OURS, THEIRS, count, declare
 from .probe import examine
 
