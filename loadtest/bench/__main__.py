@@ -20,6 +20,7 @@ from typing import Any
 from ..measure import machine
 from ..report.files import RESULTS
 from ..report.progress import Progress
+from ..run.options import count
 from ..site import programs
 from . import plot
 from .contenders import CONTENDERS, OPTIONAL
@@ -40,7 +41,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     saved = f"write {RESULTS.name}/NAME.json, .txt and .svg (default: bench, or the ROWS)"
     option = parser.add_argument
-    option("--streams", type=_streams, metavar="N", help="at most (default: 15000, quick: 3000)")
+    option("--streams", type=count, metavar="N", help="at most (default: 15000, quick: 3000)")
     option("--only", type=_parts, metavar="ROWS", help="some of those below, with commas between them")
     option("--without", action="append", default=[], choices=OPTIONAL, help="leave a contender out")
     option("--quick", action="store_true", help="fewer streams, sizes and rounds: a first impression")
@@ -55,12 +56,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     found.names = [name for name in names if name not in found.without]
     found.drawn = found.save is not None and not found.no_plot and bool(plot.PANELS.keys() & set(found.only))
     return found
-
-
-def _streams(value: str) -> int:
-    if not value.isdecimal() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive number of streams: {value!r}")
-    return int(value)
 
 
 def _parts(value: str) -> list[str]:

@@ -18,6 +18,7 @@ from dataclasses import replace
 from ..measure import machine
 from ..report.files import RESULTS
 from ..report.progress import Progress
+from ..run.options import count
 from ..site import programs
 from . import plot
 from .contenders import absent, versions
@@ -65,11 +66,12 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--streams", type=int, default=15_000, metavar="N", help="at most (default: 15000)")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each measurement (default: 3)")
+    option = parser.add_argument
+    option("--streams", type=count, default=15_000, metavar="N", help="at most (default: 15000)")
+    option("--rounds", type=count, default=3, metavar="N", help="of each measurement (default: 3)")
     others = [name for name in (*TOGETHER, *APART) if name not in ("floor", "sse_edge")]
-    parser.add_argument("--without", action="append", default=[], choices=others, help="leave one out")
-    parser.add_argument("--save", action="store_true", help="write comparison.json, .txt and .svg")
+    option("--without", action="append", default=[], choices=others, help="leave one out")
+    option("--save", action="store_true", help="write comparison.json, .txt and .svg")
     return parser.parse_args(given)
 
 
