@@ -24,7 +24,7 @@ from servers.asgi import ASGIClient, Ledger, LifespanDriver  # noqa: E402
 from servers.browser import Browser  # noqa: E402
 from servers.deployments import RedisCluster  # noqa: E402
 from servers.firefox import Firefox  # noqa: E402
-from servers.processes import Processes, guard  # noqa: E402
+from servers.processes import Processes, fork_server, guard  # noqa: E402
 from servers.proxies import ALL, COOKIES, PATIENCE, IdleStreams, Site, issue_certificate  # noqa: E402
 from servers.redis import RedisServer  # noqa: E402
 from servers.scripted import Scripted  # noqa: E402
@@ -101,8 +101,9 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure():
-    """End the guard after everything it watched."""
+    """End the guard after everything it watched, and what forked for it."""
     guard.close()
+    fork_server.close()
 
 
 def pytest_collection_modifyitems(config, items):

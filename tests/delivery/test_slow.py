@@ -21,9 +21,9 @@ PATIENCE = 40
 
 
 def serve_edge(serve_app, redis_url, sink, *, loop="uvloop", **env):
-    """An edge on a sink, with settings from the environment."""
+    """An edge on a sink, with settings from the environment.  In a new process: its memory is looked at."""
     env = {"BACKEND": redis_url, "SSE_EDGE_SINK": sink, **{name: str(value) for name, value in env.items()}}
-    return serve_app("apps.edge:edge", env=env, options=["--loop", loop])
+    return serve_app("apps.edge:edge", env=env, options=["--loop", loop], new=True)
 
 
 async def figures(process):

@@ -1,6 +1,7 @@
 """Real servers, real clients, real Redis: what only shows between processes."""
 
 import asyncio
+import functools
 import json
 import os
 import shutil
@@ -17,6 +18,13 @@ from servers.sse import get
 from sse_edge import Publisher, SyncPublisher
 
 pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def serve_app(serve_app):
+    """Here all of a server is real, its start too."""
+    return functools.partial(serve_app, new=True)
+
 
 ME = {"session": AUTH.issue("u42")}
 ORDERS = {"session": AUTH.issue("u43", ["order:*"])}

@@ -18,10 +18,18 @@ import pytest
 import sse_edge
 from loadtest.site.programs import take_port
 
+from .forkserver import ForkServer
 from .privacy import leaks
 
 TESTS = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+SERVING = {
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(TESTS), str(Path(sse_edge.__path__[0]).parent), os.environ.get("PYTHONPATH")])
+    ),
+    "PYTHONUNBUFFERED": "1",
+}
+"""The environment of servers in Python."""
 
 PACKAGES = {
     "redis-server": "redis-server",
@@ -137,6 +145,7 @@ for group in groups:
 
 
 guard = Guard()
+fork_server = ForkServer({**os.environ, **SERVING})
 
 
 def kill_group(group):
@@ -176,25 +185,29 @@ class ServerProcess:
     """A child in a process group of its own, its output in a file.
 
     Ready when ``port`` on 127.0.0.1 (or ``unix``, a socket's path) accepts a connection; with
-    neither, at once.
+    neither, at once.  Unless it is to be a ``new`` one, a process that the fork server forks will do.
     """
 
-    def __init__(self, arguments, *, port=None, unix=None, env=None, cwd=None):
+    def __init__(self, arguments, *, port=None, unix=None, env=None, cwd=None, new=True):
         self.arguments = [str(argument) for argument in arguments]
         self.port = port
         self.unix = unix
         self._directory = tempfile.TemporaryDirectory(prefix="sse-edge-test-")
         self._log = Path(self._directory.name) / "log"
+        env = {**os.environ, **(env or {})}
         with self._log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                self.arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
-                cwd=cwd,
-                start_new_session=True,
-            )
+            if not new and fork_server.forks(self.arguments, env):
+                self._popen = fork_server.start(self.arguments, env=env, cwd=cwd, output=output)
+            else:
+                self._popen = subprocess.Popen(
+                    self.arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    cwd=cwd,
+                    start_new_session=True,
+                )
         self._swept = False
         guard.watch(self.pid)
 
@@ -297,20 +310,32 @@ class Processes:
     def __init__(self):
         self.started = []
 
-    def serve(self, arguments, *, port=None, unix=None, env=None, cwd=None, timeout=20):
+    def serve(self, arguments, *, port=None, unix=None, env=None, cwd=None, timeout=20, new=True):
         """Start a command (its first word is looked up) and wait until it accepts connections."""
         program, *rest = arguments
-        process = ServerProcess([command(program), *rest], port=port, unix=unix, env=env, cwd=cwd)
+        process = ServerProcess([command(program), *rest], port=port, unix=unix, env=env, cwd=cwd, new=new)
         self.started.append(process)
         return process.wait_ready(timeout)
 
     def serve_app(
-        self, app, *, server="uvicorn", workers=1, port=None, unix=None, env=None, options=(), python=None
+        self,
+        app,
+        *,
+        server="uvicorn",
+        workers=1,
+        port=None,
+        unix=None,
+        env=None,
+        options=(),
+        python=None,
+        new=False,
     ):
         """Run ``module:attribute`` (tests/ is on the path) in a server; the process has ``.url``.
 
         ``unix`` is a socket's path to listen on instead of a port; ``options`` go to the server's
-        command line as they are.  ``python`` is another environment's.
+        command line as they are.  ``python`` is another environment's.  Most tests do not mind where
+        uvicorn or ``sse-edge serve`` with one worker comes from, and it is forked, see forkserver; with
+        ``new`` Python is started for it, as always where tests start a command themselves.
         """
         if unix is None:
             port = port or free_port()
@@ -318,9 +343,8 @@ class Processes:
         ours = server == "sse-edge serve"
         command = [Path(python).with_name("sse-edge"), "serve"] if ours else [python, "-m", server]
         arguments = [*command, app, *_options(server, port, unix, workers), *options]
-        path = [str(TESTS), str(Path(sse_edge.__path__[0]).parent), os.environ.get("PYTHONPATH", "")]
-        env = {"PYTHONPATH": os.pathsep.join(filter(None, path)), "PYTHONUNBUFFERED": "1", **(env or {})}
-        process = self.serve(arguments, port=port, unix=unix, env=env)
+        env = {**SERVING, **(env or {})}
+        process = self.serve(arguments, port=port, unix=unix, env=env, new=new or workers > 1)
         process.url = "http://localhost" if unix else f"http://127.0.0.1:{port}"
         return process
 

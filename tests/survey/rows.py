@@ -34,7 +34,7 @@ class Row:
         """Run it by ``Processes.serve_app``."""
         env = {"SSE_EDGE_SINK": "auto", **env}
         options = [*self.options, *options]
-        return serve_app(self.app, server=self.server, options=options, python=python, env=env)
+        return serve_app(self.app, server=self.server, options=options, python=python, env=env, new=True)
 
 
 HTTPTOOLS = ("--http", "httptools", "--loop", "uvloop")
