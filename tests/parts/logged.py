@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
+from jsonschema_rs import Draft202012Validator
 
 import sse_edge
 from sse_edge.jsonlines import LONGEST_LINE
@@ -12,7 +12,7 @@ from sse_edge.jsonlines import LONGEST_LINE
 DEPLOY = Path(sse_edge.__path__[0]).parent / "deploy"
 SCHEMA = json.loads((DEPLOY / "logs.schema.json").read_text())
 
-VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 def read(line):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from apps.publishing import TOKENS
 from parts.hostile import looking_at
@@ -26,14 +26,7 @@ SCHEMAS = API["components"]["schemas"]
 EVENT = SCHEMAS["Event"]
 BODY = PUBLISH["requestBody"]["content"]["application/json"]
 EXAMPLES = [each["value"] for each in BODY["examples"].values()]
-VALID = Draft202012Validator(
-    # In the patterns of schemas $ is the end, and no line feed before it.
-    json.loads(
-        json.dumps({**BODY["schema"], "components": API["components"]})
-        .replace('$"', '\\\\Z"')
-        .replace("$|", "\\\\Z|")
-    )
-)
+VALID = Draft202012Validator({**BODY["schema"], "components": API["components"]})
 
 SAID = {
     outcome.BAD_REQUEST: 400,
@@ -172,7 +165,7 @@ def test_what_is_allowed_is_what_is_taken(asked):
     body = json.dumps(asked).encode()
     taken = submission.read(body, ("*",))
     asked = json.loads(body)
-    allowed = VALID.is_valid(asked) and _has_no_half_of_a_pair(asked)
+    allowed = _has_no_half_of_a_pair(asked) and VALID.is_valid(asked)
     assert isinstance(taken, submission.Submission) is allowed, taken
     if isinstance(taken, Refusal):
         assert taken.status == 400
