@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -115,6 +116,22 @@ def pytest_collection_modifyitems(config, items):
         heavy = {item for item in items if item.get_closest_marker("heavy")}
         config.hook.pytest_deselected(items=list(heavy))
         items[:] = [item for item in items if item not in heavy]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What there is of tests stays to the end: to look for garbage in it again and again takes seconds.
+
+    Hypothesis is imported before, which wants to see that trio keeps what it registers there.
+    """
+    import hypothesis  # noqa: F401, PLC0415
+
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's

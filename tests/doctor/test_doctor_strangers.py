@@ -94,7 +94,7 @@ async def test_a_port_that_hangs_up():
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Content-Type-Options: nosniff\r\n"
 REFUSAL = b"HTTP/1.1 503 -\r\nContent-Type: application/json\r\n"
 GREETING = b": stream open\nretry: 3000\n\n"
-SQUEEZED = block(b"x" * (256 << 20))
+SQUEEZED = block(b"x" * (1 << 20)) * 256
 GZIPPED = HEAD + b"Content-Encoding: gzip\r\n\r\n" + Gzip(GREETING).begin
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 

@@ -61,7 +61,7 @@ def circle():
 
 
 def wide(depth):
-    return [wide(depth - 1) for _ in range(40)] if depth else "x" * 500
+    return [wide(depth - 1)] * 40 if depth else "x" * 500
 
 
 def test_what_every_line_has():
