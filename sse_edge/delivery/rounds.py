@@ -352,5 +352,10 @@ class Rounds:
 
 def _alone(feed: Feed, stream: Stream) -> bool:
     """Whether ``feed`` is the only one that has anything for ``stream``."""
-    feeds, seen = stream.feeds, stream.seen
-    return feed in feeds and all(other is feed or other.last <= seen for other in feeds)
+    seen, hears = stream.seen, False
+    for other in stream.feeds:  # not all(): this is asked for each event and stream
+        if other is feed:
+            hears = True
+        elif other.last > seen:
+            return False
+    return hears
