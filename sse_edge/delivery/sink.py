@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from ..asgi import Headers, Receive, Send
+from ..leash import Leash
 from ..logline import about, reason, why
 from .peer import reset
 
@@ -99,7 +100,7 @@ class TaskSink:
         self._is_running = False
         self._over = False
         self._waiter: asyncio.Future[None] | None = None
-        self._leash: asyncio.Timeout | None = None
+        self._leash: Leash | None = None
         self._ready: Callable[[], None] | None = None
         self._owner: Owner | None = None
 
@@ -139,9 +140,10 @@ class TaskSink:
         """See ``Sink.start``."""
         # A send can hang already here: behind a response on the same connection that nobody reads.
         try:
-            async with asyncio.timeout(START) as self._leash:
-                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
-                await self._send({"type": "http.response.body", "body": first, "more_body": True})
+            with Leash() as self._leash:
+                async with asyncio.timeout(START):
+                    await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+                    await self._send({"type": "http.response.body", "body": first, "more_body": True})
         except Exception as error:  # noqa: BLE001
             self._leash = None
             self._lost(error)
@@ -161,7 +163,7 @@ class TaskSink:
         self._is_running = True
         listener = asyncio.create_task(self._listen())
         try:
-            async with asyncio.timeout(None) as self._leash:
+            with Leash() as self._leash:
                 await self._write_out()
         except Exception as error:  # noqa: BLE001
             self._leash = None
@@ -222,7 +224,7 @@ class TaskSink:
         self._forget()
         if self._leash is not None:
             # Whatever the request's task waits for, a stuck send included, ends now.
-            self._leash.reschedule(0)
+            self._leash.pull()
 
     def _forget(self) -> None:
         self._over = True
