@@ -28,7 +28,6 @@ from .apps import requests
 
 HERE = Path(__file__).parent
 
-LEAVING = 30.0  # seconds for a server to let go of streams that are closed
 WIRE = 150  # bytes of one event of ``text`` on the wire, framing and id included
 PRIME = 7919  # more than there are streams in a row that would be near each other
 USERS = 1_000_000  # of each contender: more than it has streams
@@ -63,6 +62,7 @@ class Contender:
         self.arena = arena
         self.reader = reader
         self.port = programs.free_port()
+        self.program: programs.Program  # once it is started
         self.pids: list[int] = []  # the processes that deliver
         self.opened = contextlib.ExitStack()  # by publishing, and closed before the server ends
         self.content: Content = text
@@ -87,9 +87,9 @@ class Contender:
             connection.request(method, path, body, headers)
             return json.loads(connection.getresponse().read())
 
-    def started(self, pid: int) -> bool:
-        """Whether all processes are there that deliver, of the one that was started: ``pids``."""
-        self.pids = [pid]
+    def started(self) -> bool:
+        """Whether all processes are there that deliver: ``pids``."""
+        self.pids = self.program.pids
         return True
 
     def requests(self, first: int, count: int, *headers: str) -> list[bytes]:
@@ -120,11 +120,7 @@ class Contender:
         """Close all streams, and wait until the server has let go of them."""
         wanted = sum(map(open_files, self.pids)) - self.reader.streams
         self.reader.ask(Streams.close)
-        deadline = time.monotonic() + LEAVING
-        while sum(map(open_files, self.pids)) > wanted:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the server keeps streams whose clients are gone")
-            time.sleep(0.02)
+        self.program.wait_for(lambda: sum(map(open_files, self.pids)) <= wanted, "let go of closed streams")
 
     def resume(self, streams: int, missed: int) -> float:
         """Seconds until so many clients, which come all at once, have what they missed; nobody was there."""
@@ -210,8 +206,8 @@ class Arena:
             contender = kind(self, reader)
             with machine.on(self.server):
                 command = contender.command(Path(directory))
-                program = programs.Program(command, contender.port, **settings)
-                stack.callback(program.close)
+                contender.program = programs.Program(command, contender.port, **settings)
+                stack.callback(contender.program.close)
             stack.enter_context(contender.opened)
-            program.wait_for(lambda: contender.started(program.pid))
+            contender.program.wait_for(contender.started)
             yield contender

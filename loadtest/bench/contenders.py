@@ -16,7 +16,6 @@ from typing import ClassVar
 from urllib.parse import quote, urlencode
 
 from ..measure import machine
-from ..measure.process import children
 from ..site import programs
 from .apps import CHANNEL
 from .arena import HERE, Contender
@@ -24,6 +23,7 @@ from .arena import HERE, Contender
 PUBLISHED_AT_ONCE = 200  # events to personal channels in one round trip
 KEY = "what signs a token to publish in the load tests"
 MERCURE_VERSION = "v0.24.2"
+SINKS = {"auto": "HandoverSink", "task": "TaskSink"}  # by what SSE_EDGE_SINK says
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 JSON = "Content-Type: application/json"
 
@@ -115,9 +115,8 @@ class Nchan(Poster):
         path = self.configured(directory, "nchan.conf", module=NCHAN, user=user, **numbers)
         return [programs.command("nginx"), "-e", "stderr", "-p", str(directory), "-c", path]
 
-    def started(self, pid: int) -> bool:
-        self.pids = children(pid)
-        return bool(self.pids)
+    def started(self) -> bool:
+        return super().started() and len(self.pids) > 1
 
     def place(self, missed: int) -> str:
         return str(self.ask("/publish", "POST", "~", Accept="text/json")["last_message_id"])
@@ -183,13 +182,10 @@ class Edge(App):
 
     def check_sink(self) -> str:
         """What its streams are written through; RuntimeError unless all are alike, and as they should."""
-        found = self.ask("/bench/sinks")
-        kind = next(iter(found), "")
-        task = self.sink == "task"
-        if found != {kind: self.reader.streams} or (kind == "TaskSink") != task:
-            wanted = "TaskSink" if task else "sink that is none"
+        wanted, found = SINKS[self.sink], self.ask("/bench/sinks")
+        if found != {wanted: self.reader.streams}:
             raise RuntimeError(f"{self.reader.streams} streams should have a {wanted} each: {found}")
-        return kind
+        return wanted
 
 
 class TaskEdge(Edge):
@@ -270,9 +266,8 @@ class Pushpin(Contender):
         self._publish_port = programs.free_port()
         return ["pushpin", "--config", self.configured(directory, "pushpin.conf", publish=self._publish_port)]
 
-    def started(self, pid: int) -> bool:
-        self.pids = [pid, *children(pid)]
-        if len(self.pids) < 4:
+    def started(self) -> bool:
+        if not super().started() or len(self.pids) < 4:
             return False
         with socket.create_connection(("127.0.0.1", self.port)) as probe:
             probe.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")

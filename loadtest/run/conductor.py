@@ -228,9 +228,7 @@ def conduct(given: argparse.Namespace, deployment: Site, progress: Progress) -> 
             deployment.start(CLIENTS, command, None)
         late = RuntimeError(f"{given.processes} processes of Locust have not come up in 60 s")
         with gevent.Timeout(60, late):
-            while shape.here < given.processes:
-                _check(deployment)
-                gevent.sleep(0.05)
+            _wait(lambda: shape.here >= given.processes, deployment)
         conductor = shape.conductor = Conductor(environment, deployment, progress)
         stack.callback(conductor.close)
         files = str(given.out / "locust")
@@ -240,9 +238,7 @@ def conduct(given: argparse.Namespace, deployment: Site, progress: Progress) -> 
         conductor.begin()
         runner.start_shape()
         try:
-            while not conductor.over:
-                _check(deployment)
-                gevent.sleep(0.2)
+            _wait(lambda: conductor.over, deployment)
         except KeyboardInterrupt:
             progress.clear()
             print("interrupted; the report of what was measured follows", file=sys.stderr, flush=True)
@@ -275,8 +271,12 @@ def _master(given: argparse.Namespace) -> Any:
     return runner
 
 
-def _check(deployment: Site) -> None:
-    """RuntimeError when a process of Locust has ended."""
-    for child in deployment.programs[CLIENTS]:
-        if child.exit_code is not None:
-            raise RuntimeError(f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}")
+def _wait(over: Callable[[], bool], deployment: Site) -> None:
+    """RuntimeError when a process of Locust has ended before."""
+    while not over():
+        for child in deployment.programs[CLIENTS]:
+            if child.exit_code is not None:
+                raise RuntimeError(
+                    f"a process of Locust has ended with {child.exit_code}:\n{child.log[-2000:]}"
+                )
+        gevent.sleep(0.05)

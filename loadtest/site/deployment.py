@@ -52,7 +52,7 @@ class Site(contextlib.ExitStack):
         return {
             name: pids
             for name, several in self.programs.items()
-            if (pids := [program.pid for program in several if program.exit_code is None])
+            if (pids := [pid for program in several for pid in program.pids])
         }
 
     def said(self) -> list[str]:
@@ -104,9 +104,7 @@ class Theirs(Site):
         if done.returncode:
             raise RuntimeError(f"--disturb ended with {done.returncode}: {done.stderr.strip()[-300:]}")
 
-    def restart(self, number: int) -> None:
-        """Run the command, which restarts all workers one after another and returns then."""
-        self.kill(number)
+    restart = kill  # the command restarts all workers one after another, and returns then
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import TypeVar
 from ..measure import machine
 from ..measure.process import children
 
-READY = 20.0  # seconds for a program to begin
+READY = 30.0  # seconds for a program to begin, or for whatever it is waited for
 STOPPING = 40.0  # seconds for a program to end by itself, with what it started; a shipped unit gives it 30
 INTERRUPTED = 130  # what a command exits with after Ctrl-C or SIGTERM
 
@@ -128,12 +128,12 @@ class Program:
             self.end()
             raise
 
-    def wait_for(self, ready: Callable[[], Found]) -> Found:
+    def wait_for(self, ready: Callable[[], Found], what: str = "start") -> Found:
         """Look until it is there.  Raises RuntimeError, with its log, when it ends before or takes long."""
         deadline = time.monotonic() + READY
         while not (found := ready()):
             if self.exit_code is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{shlex.join(self._arguments)} did not start:\n{self.log}")
+                raise RuntimeError(f"{shlex.join(self._arguments)} did not {what}:\n{self.log}")
             time.sleep(0.02)
         return found
 
@@ -144,9 +144,9 @@ class Program:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
     @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._child.pid
+    def pids(self) -> list[int]:
+        """Its process id, and those of all it has started; nothing once it has ended."""
+        return [] if self.exit_code is not None else [self._child.pid, *children(self._child.pid)]
 
     @property
     def exit_code(self) -> int | None:
@@ -173,7 +173,7 @@ class Program:
 
     def end(self) -> None:
         """SIGKILL, if it still runs; SIGTERM before where it has started others, which only it can end."""
-        if self.exit_code is None and children(self.pid):
+        if len(self.pids) > 1:
             self.stop()
         self.kill()
 

@@ -15,7 +15,6 @@ from sse_edge.tune.files import tuned
 from sse_edge.tune.template import render
 
 from ..measure import machine
-from ..measure.process import children
 from . import programs
 from .deployment import Site
 from .layout import Layout
@@ -58,14 +57,6 @@ class Shipped(Site):
             self.ports = [self._start_nginx()]
         else:
             self.ports = [self._start_caddy(number) for number in range(layout.proxies)]
-
-    @property
-    def parts(self) -> dict[str, list[int]]:
-        """See ``Site``; nginx's workers too."""
-        found = super().parts
-        if self.layout.proxy == "nginx":
-            found["proxy"] += children(found["proxy"][0])
-        return found
 
     def _write(self, name: str, text: str) -> Path:
         path = self.directory / name
