@@ -1,6 +1,9 @@
 """The comparison with other servers: who takes part, how they are asked, and what is said of the figures."""
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import pytest
@@ -55,6 +58,23 @@ def test_a_figure_beside_the_edge_s_is_the_median_over_rounds():
     assert rivals.beside(samples) == {"cpu": {"nchan": {5: [3.0, 2.0, 2.0]}}}
     assert medians(rivals.beside(samples), {"cpu": Figure("CPU")}).splitlines()[1:] == ["      5  nchan    2"]
     assert rivals.beside({"memory": {"nchan": {5: [1.0]}}}) == {}
+
+
+@pytest.mark.timeout(20)
+def test_pushpin_is_asked_again():
+    """While its processes find each other an answer may be lost, which is not waited for."""
+    pushpin = object.__new__(KINDS["pushpin"])
+    pushpin.program = SimpleNamespace(pids=[1, 2, 3, 4])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pushpin.port = listener.getsockname()[1]
+        assert not pushpin.started()
+        listener.accept()[0].close()
+        with ThreadPoolExecutor() as pool:
+            asked = pool.submit(pushpin.started)
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                assert asked.result()
 
 
 @pytest.mark.live
