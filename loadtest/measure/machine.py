@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .process import READER, TICKS, said
+from .process import CLIENTS, TICKS, said
 
 DESCRIPTORS = 300  # that a process needs besides its streams
 ABSENT = "not installed"
@@ -91,11 +91,11 @@ def _tcp(what: str) -> int:
 
 
 def kernel_memory(grown: float, files: Mapping[str, float]) -> float:
-    """Bytes per stream of the kernel's that are not for the reader, of what it has grown by per stream.
+    """Bytes per stream of the kernel's that are not for the clients, of what it has grown by per stream.
 
     ``files`` are each part's descriptors per stream: a client's socket costs as much as a server's.
     """
-    ours = sum(count for name, count in files.items() if name != READER)
+    ours = sum(count for name, count in files.items() if name != CLIENTS)
     everything = sum(files.values())
     return grown * ours / everything + ours * SOCKET_INODE_BYTES if everything else 0.0
 

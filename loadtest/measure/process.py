@@ -16,8 +16,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 LOOK_AGAIN = 0.25  # seconds
 
-CLIENTS = "Locust"  # whoever holds streams, among the parts of a run
-READER = "reader"  # the clients' part, which is no part of the deployment
+CLIENTS = "Locust"  # whoever holds streams: a part of a run, and none of the deployment
 
 ByPart = dict[str, float]
 Figure = TypeVar("Figure")
@@ -105,7 +104,7 @@ def by_part(parts: Mapping[str, Sequence[int]], ask: Callable[[int], float]) -> 
 def used_cpu(parts: Mapping[str, Sequence[int]]) -> ByPart:
     """Seconds of CPU that each part's processes have used so far.
 
-    "kernel" is what of it, but of the reader's, was in system calls.
+    "kernel" is what of it, but of the clients', was in system calls.
     """
-    ours = [pid for name, pids in parts.items() if name != READER for pid in pids]
+    ours = [pid for name, pids in parts.items() if name != CLIENTS for pid in pids]
     return {**by_part(parts, cpu_seconds), "kernel": sum(map(system_seconds, ours))}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..measure.process import READER
+from ..measure.process import CLIENTS
 from .picture import PARTS, captioned, dress, fit, headed, picture
 from .table import Rows, Summary, number, part_name
 
@@ -36,7 +36,7 @@ def tables(summary: Summary) -> dict[str, Rows]:
             # The kernel's CPU is within the others', its memory is not.
             whole = [*parts, "kernel"] if what == "memory" else parts
             each = [found[part] for part in (*parts, "kernel")]
-            return [*each, sum(found[part] for part in whole), found[READER]]
+            return [*each, sum(found[part] for part in whole), found[CLIENTS]]
 
         return table([*heads, "kernel", "all", "(clients)"], figures)
 
@@ -50,7 +50,7 @@ def tables(summary: Summary) -> dict[str, Rows]:
     return {
         "Memory per stream, KiB": by_part("memory", 1024),
         "Descriptors per stream": table(
-            [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, READER)]
+            [*heads, "(clients)"], lambda step: [step["files"][part] for part in (*parts, CLIENTS)]
         ),
         f"To connect, µs per stream{INSIDE}": by_part("connect", 1e-6),
         f"Idle, µs per stream and minute{INSIDE}": by_part("idle", 1e-6),

@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 
 from ..measure.machine import kernel_memory, slab, socket_memory, sockets
-from ..measure.process import CLIENTS, READER, ByPart, by_part, open_files, own, pss, settled, used_cpu
+from ..measure.process import ByPart, by_part, open_files, own, pss, settled, used_cpu
 from .scenario import Scenario, Threshold
 from .script import SIZE, Script
 
@@ -24,11 +24,11 @@ def thirds(streams: int) -> list[int]:
 class Capacity(Scenario):
     """What a stream takes.
 
-    Of each step ``run.found`` keeps, with ``READER`` and "kernel" among the parts: bytes of memory and
-    descriptors per stream; CPU in seconds per new stream (``connect``), per stream and minute (``idle``), per
-    delivered event (``events``, ``personal``), all of it without what the processes use when there are no
-    streams.  The kernel's CPU is that part of all others' but the clients' that was spent in system calls,
-    and its memory is that of their sockets.
+    Of each step ``run.found`` keeps, with "kernel" among the parts: bytes of memory and descriptors per
+    stream; CPU in seconds per new stream (``connect``), per stream and minute (``idle``), per delivered event
+    (``events``, ``personal``), all of it without what the processes use when there are no streams.  The
+    kernel's CPU is that part of all others' but the clients' that was spent in system calls, and its memory
+    is that of their sockets.
     """
 
     name = "capacity"
@@ -81,14 +81,15 @@ class Capacity(Scenario):
             while run.deployment.files() > files - users * run.per_user:
                 gevent.sleep(0.05)
         gevent.sleep(0.2)
-        self._memory, self._files = _held(run), by_part(_parts(run), open_files)
+        parts = run.deployment.parts
+        self._memory, self._files = _held(run), by_part(parts, open_files)
         self._slab, self._sockets = slab(), sockets()
         self._gone = [count for _, count in run.ask("range")]
         began = time.monotonic()
         with self._using(run) as used:
             run.wait(min(self.silence, 15.0), "no streams")
         self._base = _each(used, time.monotonic() - began)
-        run.found["without_streams"] = {"memory": by_part(_parts(run), pss), "cpu_per_second": self._base}
+        run.found["without_streams"] = {"memory": by_part(parts, pss), "cpu_per_second": self._base}
 
     def _step(self, run: Script, users: int) -> dict[str, Any]:
         """Open, wait, an event a second to all, one to each."""
@@ -107,7 +108,7 @@ class Capacity(Scenario):
             run.wait(self.silence, f"{name} streams are idle")
         minutes = (time.monotonic() - began) / 60
         memory = _each(_held(run), streams, self._memory)
-        files = _each(by_part(_parts(run), open_files), streams, self._files)
+        files = _each(by_part(run.deployment.parts, open_files), streams, self._files)
         kernel = kernel_memory((slab() - self._slab) / streams, files)
         others = sockets() - self._sockets - round(streams * sum(files.values()))
         run.sampler.at_full()
@@ -142,10 +143,10 @@ class Capacity(Scenario):
     def _using(self, run: Script, after: float = 0.2) -> Iterator[ByPart]:
         """Seconds of CPU of a block and so long after it, without what is used when there are no streams."""
         used: ByPart = {}
-        began, before = time.monotonic(), used_cpu(_parts(run))
+        before, began = used_cpu(run.deployment.parts), time.monotonic()
         yield used
         gevent.sleep(after)
-        used |= since(before, used_cpu(_parts(run)), time.monotonic() - began, self._base)
+        used |= since(before, used_cpu(run.deployment.parts), time.monotonic() - began, self._base)
 
     def _publish(self, run: Script, events: int) -> float:
         """Events to all, until they have come; by how much the kernel's buffers grew at their fullest."""
@@ -163,14 +164,8 @@ class Capacity(Scenario):
         return fullest - before
 
 
-def _parts(run: Script) -> dict[str, list[int]]:
-    """The clients by the name under which nothing of theirs is the deployment's."""
-    parts = run.deployment.parts
-    return {READER if name == CLIENTS else name: pids for name, pids in parts.items()}
-
-
 def _held(run: Script) -> ByPart:
-    return settled(lambda: by_part(_parts(run), own))
+    return settled(lambda: by_part(run.deployment.parts, own))
 
 
 def since(before: ByPart, now: ByPart, seconds: float, base: ByPart) -> ByPart:

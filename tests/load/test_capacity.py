@@ -12,19 +12,19 @@ import pytest
 from loadtest.client.tally import Second
 from loadtest.client.target import PER_SOURCE, source
 from loadtest.measure.machine import busy_seconds, kernel_memory
-from loadtest.measure.process import READER, used_cpu
+from loadtest.measure.process import CLIENTS, used_cpu
 from loadtest.report.capacity import draw, tables
 from loadtest.scenarios.capacity import Capacity, since, thirds
 from loadtest.site.layout import Host, arrange, remarks
 
 HOST = Host(files=20_000, ports=28_232, memory=24 << 30)
 
-PARTS = {"worker": 1.0, "proxy": 2.0, "Redis": 3.0, "kernel": 4.0, READER: 100.0}
+PARTS = {"worker": 1.0, "proxy": 2.0, "Redis": 3.0, "kernel": 4.0, CLIENTS: 100.0}
 
 STEP = {
     "streams": 1000,
     "memory": {name: 1024 * size for name, size in PARTS.items()},
-    "files": {"worker": 1.0, "proxy": 2.0, "Redis": 0.0, READER: 1.0},
+    "files": {"worker": 1.0, "proxy": 2.0, "Redis": 0.0, CLIENTS: 1.0},
     "others": 0,
     "buffers": 2048.0,
     "connect": {name: 1e-3 * size for name, size in PARTS.items()},
@@ -117,9 +117,9 @@ def test_clients_stay_below_every_cap_per_address():
 
 def test_the_kernels_memory_is_divided_by_sockets():
     """The clients' sockets cost as much as the others, and are not ours."""
-    assert kernel_memory(4000.0, {"worker": 1, "proxy": 2, READER: 1}) == pytest.approx(3000 + 3 * 1150)
-    assert kernel_memory(4000.0, {"worker": 1, READER: 1}) == pytest.approx(2000 + 1150)
-    assert kernel_memory(4000.0, {"worker": 0, READER: 0}) == 0.0
+    assert kernel_memory(4000.0, {"worker": 1, "proxy": 2, CLIENTS: 1}) == pytest.approx(3000 + 3 * 1150)
+    assert kernel_memory(4000.0, {"worker": 1, CLIENTS: 1}) == pytest.approx(2000 + 1150)
+    assert kernel_memory(4000.0, {"worker": 0, CLIENTS: 0}) == 0.0
 
 
 def test_cpu_is_counted_without_what_is_used_anyway():
@@ -132,12 +132,12 @@ def test_cpu_is_counted_without_what_is_used_anyway():
 
 def test_a_process_has_used_cpu():
     """The kernel's account of this process grows when it works, and so does the kernel's share."""
-    parts = {"worker": [os.getpid()], READER: []}
+    parts = {"worker": [os.getpid()], CLIENTS: []}
     before = used_cpu(parts)
     while used_cpu(parts)["kernel"] == before["kernel"]:
         Path("/proc/self/smaps_rollup").read_text()
     assert used_cpu(parts)["worker"] > before["worker"]
-    assert used_cpu(parts)[READER] == 0.0
+    assert used_cpu(parts)[CLIENTS] == 0.0
 
 
 def test_the_tables_have_every_part_and_its_sum():

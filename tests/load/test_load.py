@@ -124,15 +124,15 @@ def capacity(summary, out):
     for step in steps:
         assert step["received"] == step["expected"] == step["streams"] * (2 + 1)
         assert 0 <= step["p50"] <= step["p99"] <= step["longest"]
-        assert (step["files"]["proxy"], step["files"]["reader"]) == (2.0, 1.0)
+        assert (step["files"]["proxy"], step["files"]["Locust"]) == (2.0, 1.0)
         assert step["files"]["worker"] >= 1.0
         assert step["connects_per_second"] > 0
         # What a worker does without streams is no less than this little, so it is not compared with 0.
         for what in ("connect", "events", "personal"):
             assert step[what]["proxy"] > 0
-            assert step[what]["reader"] > 0
+            assert step[what]["Locust"] > 0
         for what in ("memory", "connect", "idle", "events", "personal"):
-            assert step[what].keys() == {"worker", "proxy", "Redis", "kernel", "reader"}
+            assert step[what].keys() == {"worker", "proxy", "Redis", "kernel", "Locust"}
     assert "Memory per stream, KiB" in (out / "summary.txt").read_text()
     assert "per idle stream" in (out / "steps.svg").read_text()
     assert (out / "index.html").read_text().count("<svg") == 2
