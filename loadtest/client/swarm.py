@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import Any
 
-from ..checker import Checker
+from ..checker import SHOWN, Checker, Numbering
 from .loop import Loop
 from .stream import State, Stream
 from .tally import Tally
@@ -183,4 +183,19 @@ class Swarm:
             "live": sum(stream.state == State.LIVE for stream in streams),
             "over": sum(stream.state == State.OVER for stream in streams),
             "behind": sum(stream.record.behind(newest) for stream in streams),
+        }
+
+    def judge(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        """What these clients got, held against what was published."""
+        self.checker.numberings = {name: Numbering(*each) for name, each in numbers.items()}
+        report = self.checker.report()
+        faults = [finding for finding in report.findings if not finding.ok]
+        return {
+            "clients": report.clients,
+            "received": report.received,
+            "lost": sum(place.last - place.first + 1 for one in faults for place in one.lost),
+            "repeated": sum(place.last - place.first + 1 for one in faults for place in one.repeated),
+            "disordered": sum(len(one.disordered) for one in faults),
+            "resets": dict(report.resets),
+            "findings": [str(finding) for finding in faults[:SHOWN]],
         }

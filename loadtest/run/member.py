@@ -9,7 +9,6 @@ from locust import User, task
 from locust.env import Environment
 from locust.stats import RequestStats, StatsEntry, StatsError
 
-from ..checker import SHOWN, Numbering
 from ..client.swarm import Swarm
 from ..client.tally import Histogram, Second
 from ..client.target import Target
@@ -82,26 +81,10 @@ class Member:
         try:
             if self.swarm is not None and self.swarm.loop.failure is not None:
                 raise self.swarm.loop.failure
-            answer["answer"] = getattr(self if order == "judge" else self.swarm, order)(**given)
+            answer["answer"] = getattr(self.swarm, order)(**given)
         except Exception as error:  # noqa: BLE001 - the conductor is told
             answer["error"] = f"{type(error).__name__}: {error}"
         self._runner.send_message("answered", answer)
-
-    def judge(self, numbers: dict[str, Any]) -> dict[str, Any]:
-        """What these clients got, held against what was published."""
-        assert self.swarm is not None
-        self.swarm.checker.numberings = {name: Numbering(*each) for name, each in numbers.items()}
-        report = self.swarm.checker.report()
-        faults = [finding for finding in report.findings if not finding.ok]
-        return {
-            "clients": report.clients,
-            "received": report.received,
-            "lost": sum(place.last - place.first + 1 for one in faults for place in one.lost),
-            "repeated": sum(place.last - place.first + 1 for one in faults for place in one.repeated),
-            "disordered": sum(len(one.disordered) for one in faults),
-            "resets": dict(report.resets),
-            "findings": [str(finding) for finding in faults[:SHOWN]],
-        }
 
 
 def target(options: Any) -> Target:

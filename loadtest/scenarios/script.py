@@ -31,7 +31,7 @@ def crowd(streams: int) -> tuple[int, int]:
 class Script:
     """A run, as its scenario sees it.  Whatever cannot be done raises RuntimeError.
 
-    ``ask`` has each process's answer to an order: a method of ``Swarm``, or "judge".
+    ``ask`` has each process's answer to an order: a method of ``Swarm``.
     """
 
     def __init__(self, options: Any, ask: Callable[..., list[Any]], deployment: Site, progress: Say) -> None:
