@@ -58,13 +58,13 @@ class Contender:
     rate = 1500.0
     sink = "auto"
 
-    def __init__(self, arena: "Arena", reader: Reader) -> None:
+    def __init__(self, arena: "Arena", reader: Reader, opened: contextlib.ExitStack) -> None:
         self.arena = arena
         self.reader = reader
         self.port = programs.free_port()
         self.program: programs.Program  # once it is started
         self.pids: list[int] = []  # the processes that deliver
-        self.opened = contextlib.ExitStack()  # by publishing, and closed before the server ends
+        self.opened = opened  # by publishing, and closed before the server ends
         self.content: Content = text
         # Streams of a server that was killed still count for their users.
         self.users = next(arena.users)
@@ -203,11 +203,10 @@ class Arena:
         with contextlib.ExitStack() as stack:
             reader = stack.enter_context(reading(next(self.networks)))
             directory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            contender = kind(self, reader)
+            contender = kind(self, reader, stack)
             with machine.on(self.server):
                 command = contender.command(Path(directory))
                 contender.program = programs.Program(command, contender.port, **settings)
                 stack.callback(contender.program.close)
-            stack.enter_context(contender.opened)
             contender.program.wait_for(contender.started)
             yield contender

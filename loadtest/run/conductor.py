@@ -39,7 +39,7 @@ log = logging.getLogger("loadtest")
 
 
 class Conductor:
-    """A run of a scenario, from its beginning until it is over; ``failure`` is what went wrong."""
+    """A run of a scenario, which begins now, until it is over; ``failure`` is what went wrong."""
 
     def __init__(self, environment: Environment, deployment: Site, progress: Say) -> None:
         options: Any = environment.parsed_options
@@ -51,7 +51,7 @@ class Conductor:
         self._runner: Any = environment.runner
         self._number = 0
         self._answers: dict[int, Any] = {}
-        self._playing: Any = None
+        self._playing = gevent.spawn(lambda: self._play(self.scenario.script))
 
     def told(self, what: str, data: dict[Any, Any]) -> None:
         """Seconds of a process ("seen"), or its answer to an order."""
@@ -79,10 +79,6 @@ class Conductor:
 
     def _processes(self) -> int:
         return len(self._runner.clients) if isinstance(self._runner, locust.runners.MasterRunner) else 1
-
-    def begin(self) -> None:
-        """Let the scenario begin."""
-        self._playing = gevent.spawn(self._play, self.scenario.script)
 
     def interrupt(self, seconds: float) -> None:
         """Stop the scenario where it is, and judge what has come by then."""
@@ -166,7 +162,6 @@ class Alone(Shape):
                 environment.process_exit_code = 2
                 return None
             self.conductor = Conductor(environment, Theirs(options.disturb), log.debug)
-            self.conductor.begin()
         found = super().tick()
         if found is None:
             environment.process_exit_code = _finish(self.conductor, environment.parsed_options.summary)
@@ -235,7 +230,6 @@ def conduct(given: argparse.Namespace, deployment: Site, progress: Progress) -> 
         gevent.spawn(stats_history, runner)
         csv = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, files, full_history=True)
         writing = gevent.spawn(csv.stats_writer)
-        conductor.begin()
         runner.start_shape()
         try:
             _wait(lambda: conductor.over, deployment)
