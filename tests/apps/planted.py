@@ -10,6 +10,9 @@ import json
 import os
 import time
 
+EARLY = {"SKEW", "VERSION"}
+"""What is there before sse_edge is imported: for a new process, and none that is forked."""
+
 SKEW = float(os.environ.get("SKEW", "0"))
 if SKEW:
     _now = time.time

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import redis
 
-from apps.planted import AUTH
+from apps.planted import AUTH, EARLY
 from servers.doctored import codes, examined, together
 from servers.processes import Processes
 from servers.redis import RedisServer
@@ -50,7 +50,10 @@ def fleets():
 
     def start(place, env, options):
         said = {name: value if isinstance(value, str) else json.dumps(value) for name, value in env.items()}
-        return processes.serve_app("apps.planted:edge", env={"BACKEND": place, **said}, options=options)
+        new = bool(EARLY & said.keys())
+        return processes.serve_app(
+            "apps.planted:edge", env={"BACKEND": place, **said}, options=options, new=new
+        )
 
     try:
         server.start()

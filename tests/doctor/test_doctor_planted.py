@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from apps.planted import AUTH
+from apps.planted import AUTH, EARLY
 from servers.doctored import Fronts, codes, examined, standing, together
 from servers.processes import free_port
 from servers.redis import RedisServer
@@ -203,7 +203,9 @@ class Planted:
         return codes(await examined(url, redis, cacert=cacert or self.certificate, **options))
 
     def _app(self, env):
-        return self._processes.serve_app("apps.planted:edge", env=env, options=["--no-proxy-headers"])
+        return self._processes.serve_app(
+            "apps.planted:edge", env=env, options=["--no-proxy-headers"], new=bool(EARLY & env.keys())
+        )
 
 
 @pytest.fixture(scope="module")
