@@ -92,7 +92,7 @@ class TaskSink:
     def __init__(self, send: Send, receive: Receive, headers: Headers) -> None:
         self._send = send
         self._receive = receive
-        self._transport = _transport(receive)
+        self._transport = _transport(send, receive)
         self._headers = headers
         self._queue: list[bytes] = []
         self._unsent = 0
@@ -233,15 +233,29 @@ class TaskSink:
         self._ready = None
 
 
-def _transport(receive: Receive) -> asyncio.Transport | None:
-    """The connection, if ``receive`` is uvicorn's own, or of gunicorn's own worker; whatever ``send`` is.
+def _transport(send: Send, receive: Receive) -> asyncio.Transport | None:
+    """The connection, if ``receive`` is uvicorn's own, or of gunicorn's own worker, whatever ``send`` is; or
+    if ``send`` is hypercorn's own, and the connection one stream's.
 
     It says whether it is closed: behind a pipelined request uvicorn tells nobody, and on asyncio's loop a
     write to a closed connection does nothing.  And it can be cut where a client does not read.
     """
     owner = getattr(receive, "__self__", None)
-    transport = getattr(owner, "transport", None) or getattr(
-        getattr(owner, "protocol", None), "transport", None
+    stream = getattr(send, "__self__", None)
+    transport = (
+        getattr(owner, "transport", None)
+        or getattr(getattr(owner, "protocol", None), "transport", None)
+        or getattr(getattr(_connection(stream), "writer", None), "transport", None)
     )
     has_both = hasattr(transport, "is_closing") and hasattr(transport, "abort")
     return cast(asyncio.Transport, transport) if has_both else None
+
+
+def _connection(stream: object) -> object:
+    """What hypercorn's protocol for HTTP/1.1 sends by, which its stream sends by.
+
+    With HTTP/2, whose protocol does not have one stream, others are on the same connection.
+    """
+    protocol = getattr(getattr(stream, "send", None), "__self__", None)
+    is_alone = stream is not None and getattr(protocol, "stream", None) is stream
+    return getattr(getattr(protocol, "send", None), "__self__", None) if is_alone else None

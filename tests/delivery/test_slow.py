@@ -156,6 +156,29 @@ async def test_few_events(serve_app, redis_url, connect, sink, size):
     client.abort()
 
 
+@pytest.mark.parametrize(
+    ("server", "options"),
+    [
+        pytest.param("uvicorn", [], marks=pytest.mark.heavy),
+        pytest.param("gunicorn", ["-k", "asgi"], marks=pytest.mark.heavy),
+        ("hypercorn", []),
+    ],
+)
+async def test_is_cut_off(serve_app, redis_url, connect, server, options):
+    """Who is slow is cut off where the server sends, too: it would wait until they have read all of it."""
+    env = {"BACKEND": redis_url, "SSE_EDGE_SINK": "task", "MAX_UNSENT_AGE": "0.5"}
+    process = serve_app("apps.edge:edge", server=server, options=options, env=env)
+    client = await stuck(connect, process, "u")
+    async with Publisher(redis_url) as publisher:
+        for number in range(20):
+            await publisher.publish("news", f"{number} {'x' * 250_000}")
+    await endings(process, slow=1)
+    client.resume_reading()
+    while not client.closed:
+        await asyncio.sleep(0.01)
+    assert isinstance(client.error, ConnectionResetError)
+
+
 async def history(connect, process, redis_url):
     """20 MB of history, which the worker has heard: the place before it, how many events, and a reader."""
     reader = await listen(connect, process, "reader")
