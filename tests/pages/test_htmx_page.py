@@ -1,7 +1,6 @@
 """docs/HTMX.md: what it shows works, in Chromium, with htmx 2 and htmx 4 and their extensions."""
 
 import json
-import os
 import urllib.request
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from servers.browser import wait_for
 from servers.examples import SSE_EDGE, asked
 from servers.pages import programs, templates
-from servers.processes import TESTS, free_port
+from servers.processes import SERVING, TESTS, free_port
 from servers.proxies import wait_until
 from sse_edge import SyncPublisher, htmx
 
@@ -38,16 +37,15 @@ class Site:
                     f"{path} is not there: cd tests/clients && npm ci --ignore-scripts", pytrace=False
                 )
             _write(directory / "static" / path.name, path.read_text())
-        path = os.pathsep.join(map(str, (TESTS.parent, TESTS, directory)))
-        self._env = {"SECRET": "8d0f4c of the tests", "BACKEND": redis_url, "PYTHONPATH": path}
+        self._env = {**SERVING, "SECRET": "8d0f4c of the tests", "BACKEND": redis_url}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
         """The server; once more when it has ended."""
-        run = [SSE_EDGE, "serve", "apps.htmxed:app", "--port", self.port]
-        self.process = self._serve(run, port=self.port, env=self._env, cwd=self._directory)
+        run = [SSE_EDGE, "serve", "apps.htmxed:app", "--port", self.port, "--app-dir", self._directory]
+        self.process = self._serve(run, port=self.port, env=self._env, cwd=self._directory, new=False)
 
     def write(self, name, html):
         """One of its templates."""

@@ -3,9 +3,9 @@
 The tests start hundreds of servers, and half a second of CPU for each was a quarter of all they took: Python
 begins, and imports uvicorn and sse_edge.  What is forked runs the same program with the same arguments,
 environment, directory and output; it only finds modules imported.  So it will do where a server is a mere
-means.  New processes, started by their command lines, are the servers of tests/cli and of all pages and
-examples, of tests/door/test_live.py, test_servers.py and test_abuse.py, where memory is weighed, with several
-workers, and every server that is not uvicorn.
+means.  New processes, started by their command lines, are the servers of tests/cli and of what pages and
+examples show, of tests/door/test_live.py, test_servers.py and test_abuse.py, where memory is weighed, with
+several workers, and every server that is not uvicorn.
 """
 
 import gc
