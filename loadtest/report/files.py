@@ -6,46 +6,14 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
+from string import Template
 
 from . import capacity, plot, text
 from .table import Summary
 
 RESULTS = Path(__file__).parents[1] / "results"
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light; }}
-body {{ margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 78rem; background: #fff; color: #1d2329;
-  font: 15px/1.45 system-ui, sans-serif; }}
-h1 {{ margin: 0; font-size: 1.6rem; }}
-p, li {{ overflow-wrap: anywhere; }}
-.good, .doubtful, .bad {{ padding: .6rem .9rem; border-left: .4rem solid; font-weight: 600; }}
-.good {{ background: #e5f4ec; border-color: #0b6e4f; color: #084d38; }}
-.doubtful {{ background: #fdf3d8; border-color: #c98a00; color: #664600; }}
-.bad {{ background: #fce8e8; border-color: #b5293b; color: #8a1a2a; }}
-mark {{ background: #fce8e8; color: #b5293b; font-weight: 700; }}
-.wide {{ overflow-x: auto; }}
-.wide svg {{ display: block; width: 100%; min-width: 52rem; height: auto; }}
-pre {{ overflow-x: auto; font: 13px/1.4 ui-monospace, Menlo, Consolas, monospace; }}
-@media print, (min-width: 60rem) {{ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }} }}
-@media print {{ body {{ padding: 0; }} .wide svg {{ min-width: 0; }} pre {{ font-size: 8.5px; }} }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{what}</p>
-{judged}
-{pictures}
-<pre>{text}</pre>
-<ul>{links}</ul>
-</body>
-</html>
-"""
+PAGE = Template(Path(__file__).with_name("page.html").read_text())
 
 
 def drawings(summary: Summary) -> dict[str, Callable[[Summary, Path], None]]:
@@ -77,7 +45,7 @@ def write(out: Path, summary: Summary) -> str:
 def page(summary: Summary, pictures: Iterable[str], links: Mapping[str, str]) -> str:
     """All of it; ``pictures`` are SVGs, and ``links`` are the other files by what they are."""
     said = escape(text.text(summary, findings=1000))
-    return PAGE.format(
+    return PAGE.substitute(
         title=escape(text.title(summary)),
         what=escape(summary["what"]),
         judged="\n".join(f'<p class="{state}">{escape(each)}</p>' for state, each in text.judged(summary)),
