@@ -71,7 +71,7 @@ def published_by_another_process(url, channel, data):
 @pytest.mark.parametrize("server", SERVERS)
 async def test_stream(serve_app, connect, redis_url, server):
     """On every server: headers, an event from another process, resume, refusals, and a clean end."""
-    process = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "MAX_DURATION": "3"}, **server)
+    process = serve_app("apps.edge:edge", env={"BACKEND": redis_url, "MAX_DURATION": "8"}, **server)
     client = await connect(f"{process.url}/events/me", cookies=ME)
     assert client.status == 200
     assert client.header("content-type") == "text/event-stream; charset=utf-8"
