@@ -62,7 +62,10 @@ async def storm(server, fleet, worker, traffic, count, *, busy=False):
     return used, traffic.count - published
 
 
-@pytest.mark.parametrize("heard", [False, True], ids=["cold", "warm"])
+@pytest.mark.parametrize(
+    "heard",
+    [pytest.param(False, id="cold"), pytest.param(True, id="warm", marks=pytest.mark.heavy)],  # as when busy
+)
 async def test_two_thousand_clients_resume_at_once(private_redis, make_fleet, heard):
     """Each gets exactly what it missed, and Redis does as much for 2000 as for 100."""
     server = private_redis()

@@ -97,7 +97,7 @@ async def test_stops_reading(serve_app, redis_url, connect, sink):
             assert numbers(client) + numbers(again) == list(range(events))
 
 
-@pytest.mark.parametrize("sink", KINDS)
+@pytest.mark.parametrize("sink", ["auto", pytest.param("task", marks=pytest.mark.heavy)])
 async def test_stuck_among_many(serve_app, redis_url, connect, sink):
     """Fifty stuck clients of five hundred end as slow; the others get every event, in order."""
     process = serve_edge(serve_app, redis_url, sink, MAX_UNSENT=100_000)
