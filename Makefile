@@ -34,10 +34,9 @@ lint: $(VENV)/.dev  ## ruff
 	$(VENV)/bin/ruff format --check .
 
 types: $(VENV)/.dev packages examples/node_modules/.package-lock.json  ## mypy, and pyright on the examples
-	$(VENV)/bin/mypy
-	$(VENV)/bin/mypy examples
-	$(VENV)/bin/mypy -p docs.site
-	examples/node_modules/.bin/pyright --pythonpath $(VENV)/bin/python
+	@examples/node_modules/.bin/pyright --pythonpath $(VENV)/bin/python & pyright=$$!; \
+		$(VENV)/bin/mypy && $(VENV)/bin/mypy examples && $(VENV)/bin/mypy -p docs.site; mypy=$$?; \
+		wait $$pyright && exit $$mypy
 
 # The files of tests by their names, in whatever folder: $(call tests,origin nginx)
 tests = $(foreach name,$(1),$(or $(wildcard tests/*/test_$(name).py),$(error tests/*/test_$(name).py is not there)))
