@@ -349,6 +349,10 @@ async def test_two_tiers(nginx, serve, connect, certificate, redis_url, tmp_path
     await until(gone)
 
 
+INVALID = (421, 400)
+"""For a Host that is none: what the file says, and what nginx says of it by itself since 1.31."""
+
+
 @pytest.mark.parametrize(
     ("target", "host", "status"),
     [
@@ -357,8 +361,8 @@ async def test_two_tiers(nginx, serve, connect, certificate, redis_url, tmp_path
         ("/", "localhost:8443", 200),
         ("https://localhost/", "localhost", 200),
         ("https://localhost/", "evil.example", 421),
-        ("/", "localhost:80@evil.example", 421),
-        ("/", "localhost:evil.example", 421),
+        ("/", "localhost:80@evil.example", INVALID),
+        ("/", "localhost:evil.example", INVALID),
         ("https://localhost/events/me", "evil.example", 421),
     ],
 )
@@ -369,4 +373,5 @@ async def test_one_name(nginx, target, host, status):
     plain = socket.create_connection(("127.0.0.1", site.proxy.port), timeout=30)
     with unverified.wrap_socket(plain, server_hostname="localhost") as sock:
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        assert sock.recv(65_536).startswith(b"HTTP/1.1 %d " % status)
+        answer = sock.recv(65_536)
+    assert int(answer.split()[1]) in (status if status is INVALID else [status])
