@@ -39,6 +39,7 @@ ANSWERS = [
     # In a script, and whether before or after a write cannot be told.
     ("ERR The user executing the script can't run this command or subcommand" + IN_SCRIPT, True),
     ("NOPERM this user has no permissions to run the 'pexpire' command" + IN_SCRIPT, True),
+    ("NOPERM ACL failure in script: User u has no permissions to run the 'get' command" + IN_SCRIPT, True),
     ("WRONGTYPE Operation against a key holding the wrong kind of value" + IN_SCRIPT, True),
     ("ERR Error running script (call to f_8a32): @user_script:1: NOPERM …", True),
     ("TRYAGAIN in the middle" + IN_SCRIPT, True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +18,8 @@ from .pool import Pool, pool_options
 from .scripts import PERMITTED, Script
 from .url import RedisUrl
 
-_DENIED_IN_SCRIPT = "can't run this command"
+_DENIED_IN_SCRIPT = re.compile("can't run this command|ACL failure in script")
+"""As Redis 7.0 says it, and later ones and Valkey 9, which name the first of the commands alone."""
 
 
 class Verbs(NamedTuple):
@@ -64,7 +66,7 @@ async def in_time(server: Server, call: Call, home: str, timeout: float) -> Any:
             try:
                 return await server.perform(call, home)
             except CommandError as error:
-                if _DENIED_IN_SCRIPT in str(error) and (denied := await _denied(server, call, home)):
+                if _DENIED_IN_SCRIPT.search(str(error)) and (denied := await _denied(server, call, home)):
                     error.args = (f"Redis: this user has no permission for {', '.join(denied)}",)
                 raise
     except TimeoutError:
