@@ -139,7 +139,7 @@ def busy(url):
     for thread in threads:
         thread.start()
     children = 0
-    for n in range(5):
+    for n in range(10):
         until(lambda n=n: len(ids) > 20 * n)
         wait(fork(lambda: sync.publish("c", "x")), fork(lambda: [sync.publish("c", "x") for _ in range(9)]))
         children += 10

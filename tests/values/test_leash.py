@@ -72,7 +72,7 @@ async def test_it_is_let_go_of():
 
 
 async def test_a_leash_is_pulled():
-    """What is waited for inside is cancelled, once however often it is pulled, and whoever waits told so."""
+    """What is waited for inside is cancelled, and once however often it is pulled."""
     leash, seen = Leash(), []
 
     async def run():
